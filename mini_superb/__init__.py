@@ -1,0 +1,5 @@
+"""A small spoken corpus per SUPERB task, synthesised on the spot in the on-disk layout of the real one."""
+
+from mini_superb.corpus import TASKS, make
+
+__all__ = ["TASKS", "make"]

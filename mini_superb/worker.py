@@ -1,0 +1,63 @@
+"""One synthesis process: clips in as JSON lines on stdin, audio files out, an alignment line each on stdout.
+
+A process of its own, started afresh, because forking is safe only where nothing has started threads (torch would).
+"""
+
+import gc
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import soundfile
+
+from mini_superb.clip import SAMPLE_RATE, Clip
+from mini_superb.espeak import Espeak
+from mini_superb.sound import render
+
+
+def record(espeak: Espeak, root: Path, clip: Clip) -> dict[str, Any]:
+    """Write the file of ``clip`` under ``root``; returns its line for the alignment file."""
+    spoken = None
+    if clip.speaker:
+        who = clip.speaker
+        rate = round(who.rate / who.tract)  # the vocal tract's factor also shortens
+        spoken = espeak.say(
+            clip.text, who.voice, rate, round(who.pitch), pitch_range=round(who.pitch_range)
+        )
+    wave, phones, end = render(clip, spoken)
+    path = root / clip.path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        soundfile.write(path, wave, SAMPLE_RATE, subtype="PCM_16")
+    except soundfile.SoundFileError as error:
+        raise ValueError(f"cannot be written: {error}; is there room on the disk?") from error
+    return {
+        "path": clip.path,
+        "split": clip.split,
+        "speaker": clip.speaker.name if clip.speaker else None,
+        "text": clip.text,
+        "samples": len(wave),
+        "phones": phones,
+        "end": end,
+    }
+
+
+def main() -> None:
+    """Read everything, then record clip by clip; the first failure is the last line of the answer."""
+    root, *lines = map(json.loads, sys.stdin.read().splitlines())
+    gc.collect()
+    gc.freeze()  # forked children would copy what the collector touches
+    path = "espeak-ng"
+    try:
+        espeak = Espeak()
+        for clip in map(Clip.from_json, lines):
+            path = clip.path
+            answer = record(espeak, Path(root), clip)
+            print(json.dumps(answer, ensure_ascii=False), flush=True)
+    except (ValueError, OSError) as error:
+        print(json.dumps({"path": path, "error": str(error)}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,213 @@
+"""Checkpoints: written whole or not at all, read without running anything that is inside them.
+
+A checkpoint is one dict of plain values and tensors::
+
+    {"format": "mt4ssl", "version": 1,
+     "config": nested plain values, "encoder": state dict, "targets": {name: state dict},
+     "optimizer": state dict | None, "scaler": state dict | None,
+     "progress": {"update": int, "epoch": int, "batches_in_epoch": int, "best": float | None, ...}}
+
+A training run adds keys of its own (random number states and the like); they travel unchanged.
+"""
+
+import pickle
+import pickletools
+import re
+import warnings
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mt4ssl_core.files import atomic_path
+
+FORMAT, VERSION = "mt4ssl", 1
+REQUIRED = ("config", "encoder", "targets", "optimizer", "scaler", "progress")
+
+Allowed = Sequence[tuple[Callable, str]]  # (stand-in, "module.name" as pickled)
+
+
+def save(path: str | Path, state: Mapping[str, Any]) -> None:
+    """Write ``state`` (see the module's docstring; format and version are added) to ``path``.
+
+    The file is written beside ``path``, flushed to disk and renamed: a reader finds the old one or
+    the new one, never half of one.
+    """
+    missing = [key for key in REQUIRED if key not in state]
+    assert not missing, f"checkpoint without {missing}"
+    with atomic_path(path) as temporary:
+        torch.save({"format": FORMAT, "version": VERSION, **state}, temporary)
+
+
+def load(path: str | Path) -> dict[str, Any]:
+    """Read a checkpoint that `save` wrote, tensors on the CPU.
+
+    Raises:
+        ValueError: no such file, cut off, not a checkpoint of this project and version, or a pickle
+            that names anything but tensors and plain values (which is not executed).
+    """
+    return validate(read(path), path)
+
+
+def validate(state: Any, path: str | Path) -> dict[str, Any]:
+    """Return ``state`` if it has the form of a checkpoint.
+
+    Raises:
+        ValueError: it has not.
+    """
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        raise ValueError(
+            f"{path}: not an mt4ssl checkpoint ({_summary(state)}); give one that "
+            "`mt4ssl pretrain` wrote"
+        )
+    if state.get("version") != VERSION:
+        raise ValueError(
+            f"{path}: checkpoint version {state.get('version')!r}, this mt4ssl reads {VERSION}; "
+            "install the mt4ssl that wrote it"
+        )
+    wrong = [
+        key
+        for key in REQUIRED
+        if key not in state
+        or (key not in ("optimizer", "scaler") and not isinstance(state[key], dict))
+    ]
+    if wrong:
+        raise ValueError(
+            f"{path}: checkpoint without a usable {', '.join(wrong)}; give another checkpoint"
+        )
+    return state
+
+
+def find_last(run_dir: str | Path) -> Path | None:
+    """The checkpoint from which the run in ``run_dir`` resumes, None if it has not written one."""
+    path = Path(run_dir) / "last.pt"
+    return path if path.is_file() else None
+
+
+def load_into(
+    module: nn.Module, state: Mapping[str, Tensor], path: str | Path, assign: bool = False
+) -> None:
+    """Copy ``state`` into ``module`` (with ``assign``: use its tensors themselves).
+
+    Raises:
+        ValueError: names or shapes differ; says which, in ``path``, with both shapes.
+    """
+    ours = {key: tuple(value.shape) for key, value in module.state_dict().items()}
+    theirs = {key: tuple(getattr(value, "shape", ())) for key, value in state.items()}
+    problems = [f"{key} is missing" for key in ours.keys() - theirs.keys()]
+    problems += [f"{key} is unknown" for key in theirs.keys() - ours.keys()]
+    problems += [
+        f"{key} is {list(theirs[key])} in the file, {list(ours[key])} by the config"
+        for key in ours
+        if key in theirs and ours[key] != theirs[key]
+    ]
+    if problems:
+        shown = "; ".join(sorted(problems)[:3])
+        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise ValueError(
+            f"{path}: weights of another shape: {shown}{more}; give a checkpoint of this "
+            "architecture or set the config to the checkpoint's own"
+        )
+    module.load_state_dict(dict(state), assign=assign)
+
+
+def read(path: str | Path, allowed: Allowed = ()) -> Any:
+    """Read any ``torch.save`` file without executing what its pickle names.
+
+    Only tensors, plain values and the stand-ins in ``allowed`` are built; no other class or
+    function is looked up, whatever was registered with torch elsewhere in the process.
+
+    Raises:
+        ValueError: not readable as such; names the file, what is wrong and what to do.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise ValueError(
+            f"{path}: a folder, not a checkpoint; give a file, e.g. {path / 'last.pt'}"
+        )
+    if not path.is_file():
+        raise ValueError(f"{path}: no such checkpoint; give the path of an existing file")
+    with open(path, "rb") as file:
+        start = file.read(4)
+    if not start:
+        raise ValueError(f"{path}: an empty file, not a checkpoint; give another or copy it again")
+    if start[:2] == b"PK" and not zipfile.is_zipfile(path):
+        raise ValueError(
+            f"{path}: the checkpoint is cut off ({path.stat().st_size:,} bytes, no end); "
+            "copy it again or give an older one"
+        )
+    try:
+        with _only(allowed), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pickle protocols, before what is said below
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, KeyboardInterrupt):
+        raise
+    except Exception as error:  # a damaged or hostile file can fail in any way
+        raise ValueError(f"{path}: {_explain(path, error, allowed)}") from None
+
+
+@contextmanager
+def _only(allowed: Allowed) -> Iterator[None]:
+    """Make ``allowed`` torch's whole list of extra classes while the body runs."""
+    before = torch.serialization.get_safe_globals()
+    torch.serialization.clear_safe_globals()
+    try:
+        torch.serialization.add_safe_globals(list(allowed))
+        yield
+    finally:
+        torch.serialization.clear_safe_globals()
+        torch.serialization.add_safe_globals(before)
+
+
+def _explain(path: Path, error: Exception, allowed: Allowed) -> str:
+    """What is wrong with the file, and the remedy."""
+    named = (
+        re.search(r"GLOBAL (\S+)", str(error))
+        if isinstance(error, pickle.UnpicklingError)
+        else None
+    )
+    culprits = [named[1]] if named else _foreign_globals(path, {name for _, name in allowed})
+    if culprits:
+        return (
+            f"its pickle names {', '.join(culprits[:3])}, which is neither a tensor nor a plain "
+            "value and could run code; nothing was executed. Give a checkpoint of tensors alone "
+            "(e.g. re-saved as safetensors where it was made)"
+        )
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
+    return f"not a readable checkpoint ({reason}); give another or copy it again"
+
+
+def _foreign_globals(path: Path, allowed: set[str]) -> list[str]:
+    """Classes and functions that the file's pickle names, read without executing it."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            pickles = [name for name in archive.namelist() if name.endswith("data.pkl")]
+            data = archive.read(pickles[0]) if pickles else b""
+    else:
+        with open(path, "rb") as file:
+            data = file.read(1 << 24)
+    strings: list[str] = []
+    found: list[str] = []
+    try:
+        for opcode, arg, _ in pickletools.genops(data):
+            if opcode.name == "GLOBAL":
+                found.append(str(arg).replace(" ", "."))
+            elif opcode.name == "STACK_GLOBAL":
+                found.append(".".join(strings[-2:]))
+            elif isinstance(arg, str):
+                strings.append(arg)
+    except Exception:  # not a pickle from here on: what was found before stands
+        pass
+    return [
+        name for name in found if name not in allowed and not name.startswith(("torch", "coll"))
+    ]
+
+
+def _summary(state: Any) -> str:
+    if isinstance(state, dict):
+        return "keys: " + (", ".join(str(key) for key in list(state)[:6]) or "none")
+    return f"it holds a {type(state).__name__}"

@@ -1,0 +1,283 @@
+"""Batches for pre-training: crops with their labels aligned, in groups of similar length.
+
+lhotse describes the audio (see ``manifest.py``). Grouping is done here and not by its samplers,
+because theirs can exceed the wanted seconds, leave a partly filled batch in every bucket, and
+repeat utterances so that all processes have equally many; and because skipping to the middle of an
+epoch has to cost nothing.
+"""
+
+import math
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from lhotse.cut import Cut
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from mt4ssl_core.audio import HOP, SAMPLE_RATE, load_wave, normalize, num_samples
+from mt4ssl_core.config import DataConfig
+from mt4ssl_core.labels import LabelStore
+from mt4ssl_core.manifest import Manifest, open_manifest, split_valid, stable_hash
+
+__all__ = [
+    "Batch",
+    "Manifest",
+    "PretrainLoader",
+    "load_wave",
+    "normalize",
+    "open_manifest",
+    "split_valid",
+]
+
+_WIDTH = 1.05  # longest / shortest in a bucket, when the number of buckets is not given
+
+
+@dataclass
+class Batch:
+    """Utterances that go through the encoder together.
+
+    waves: (B, N) float32, zero after the end. lengths: (B,) int64, samples.
+    labels: (B, T) int64 class ids, -1 after the end; None without offline labels.
+    ids: of the utterances. epoch: they were cropped for. seconds: of real audio.
+    padded_seconds: B * N / 16000. skipped: "file: reason" of utterances that could not be loaded.
+
+    B is 0 (waves (0, 0)) when no utterance of the batch could be loaded, and on the processes for
+    which the last round of an epoch has no batch left: their loss is zero.
+    """
+
+    waves: Tensor
+    lengths: Tensor
+    labels: Tensor | None
+    ids: list[str]
+    epoch: int
+    seconds: float
+    padded_seconds: float
+    skipped: list[str]
+
+    def to(self, device: torch.device | str) -> "Batch":
+        """Return the batch with its tensors on ``device``."""
+        return self._map(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> "Batch":
+        """Return the batch in page-locked memory, from where copies to a GPU are faster."""
+        return self._map(lambda tensor: tensor.pin_memory())
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        labels = None if self.labels is None else change(self.labels)
+        return replace(self, waves=change(self.waves), lengths=change(self.lengths), labels=labels)
+
+
+class PretrainLoader:
+    """Makes the batches of each epoch.
+
+    In an epoch every utterance is in exactly one batch. The batches and their order depend on
+    (seed, epoch) only, and an utterance's crop on (seed, epoch, id): not on the number of workers,
+    nor on where the epoch is entered. Of the sequence that a single process gets, process ``rank``
+    gets every ``world_size``-th batch; those missing in the last round are empty.
+
+    Args:
+        manifest: the utterances.
+        labels: offline labels of all of them, or None.
+        cfg: sizes. Utterances longer than ``max_seconds`` (or ``batch_seconds``) are cropped, so
+            that no batch has more than ``batch_seconds``, padding included.
+        normalize: bring each whole utterance to zero mean and unit variance (before it is cropped).
+        frame_lengths: number of samples -> number of frames.
+        seed: of the order and the crops.
+        rank: of this process.
+        world_size: number of processes.
+        crop: False keeps every utterance whole; one that is longer than a batch is one by itself.
+
+    Raises ValueError when an utterance has no labels.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        labels: LabelStore | None,
+        cfg: DataConfig,
+        *,
+        normalize: bool,
+        frame_lengths: Callable[[int], int],
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        crop: bool = True,
+    ):
+        assert 0 <= rank < world_size
+        self.cuts: list[Cut] = list(manifest.cuts)
+        self.cfg, self.seed, self.rank, self.world_size = cfg, seed, rank, world_size
+        if labels is not None:
+            missing = [cut.id for cut in self.cuts if cut.id not in labels]
+            if missing:
+                raise ValueError(
+                    f"{labels.path}: {len(missing)} utterance(s) have no labels, first "
+                    f"{missing[0]}; label the corpus again with `mt4ssl kmeans label`"
+                )
+        longest = int(min(cfg.max_seconds, cfg.batch_seconds) * SAMPLE_RATE) if crop else None
+        self.reader = _Reader(labels, normalize, frame_lengths, seed, longest, cfg.strict)
+        lengths = np.array([num_samples(cut) for cut in self.cuts], dtype=np.int64)
+        self.lengths = lengths if longest is None else np.minimum(lengths, longest)
+
+    def num_batches(self, epoch: int) -> int:
+        """Return how many batches each process gets in this epoch."""
+        return math.ceil(len(self._groups(epoch)) / self.world_size)
+
+    def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Yield this process's batches of an epoch from number ``start`` on.
+
+        Skipping decodes nothing. Worker processes live as long as the iterator; closing it ends
+        them. Raises ValueError naming the file: an utterance with fewer labels than frames, and
+        with ``strict`` the first that cannot be decoded (else it is in ``Batch.skipped``).
+        """
+        groups = self._groups(epoch)
+        groups += [np.zeros(0, dtype=np.int64)] * (-len(groups) % self.world_size)
+        mine = groups[self.rank :: self.world_size][start:]
+        plan = [[self.cuts[index] for index in group] for group in mine]
+        if not plan:
+            return
+        loader = DataLoader(
+            _EpochData(self.reader, epoch),
+            batch_size=None,
+            sampler=plan,  # type: ignore[arg-type]  # any iterable of indices will do
+            num_workers=min(self.cfg.workers, len(plan)),
+            worker_init_fn=_start_worker,
+            pin_memory=torch.cuda.is_available(),
+            generator=torch.Generator(),  # or it would advance the global one, which resuming sees
+        )
+        iterator = iter(loader)
+        try:
+            for batch in iterator:
+                if isinstance(batch, str):
+                    raise ValueError(batch)
+                yield batch
+        finally:
+            del iterator  # ends the workers
+
+    def _groups(self, epoch: int) -> list[np.ndarray]:
+        """Indices of the utterances in each batch of an epoch, for all processes."""
+        if not self.cuts:
+            return []
+        rng = np.random.default_rng([self.seed, epoch])
+        return group_by_length(
+            self.lengths, int(self.cfg.batch_seconds * SAMPLE_RATE), self.cfg.buckets, rng
+        )
+
+
+def group_by_length(
+    lengths: np.ndarray, most: int, buckets: int, rng: np.random.Generator
+) -> list[np.ndarray]:
+    """Put utterances into batches of at most ``most`` samples, padding included, in random order.
+
+    ``lengths`` (U,) are in samples. Utterances are shuffled inside ``buckets`` buckets, whose
+    bounds grow geometrically and move from draw to draw (0: buckets 5 % wide), then cut into
+    batches from the longest bucket to the shortest. A batch that a bucket cannot fill goes on with
+    the next one, so only the last is partly filled. Returns index arrays; an utterance longer than
+    ``most`` is a batch by itself.
+    """
+    logs = np.log(lengths)
+    width = max((logs.max() - logs.min()) / buckets, 1e-6) if buckets else math.log(_WIDTH)
+    bucket = ((logs - logs.min()) / width + rng.random()).astype(np.int64)  # (U,)
+    order = np.lexsort((rng.random(len(lengths)), -bucket))
+    longest = np.zeros(bucket.max() + 1, dtype=np.int64)
+    np.maximum.at(longest, bucket, lengths)
+    sizes = np.maximum(1, most // longest[bucket[order]])  # utterances in a batch that starts here
+    groups, first = [], 0
+    while first < len(order):
+        groups.append(order[first : first + sizes[first]])
+        first += sizes[first]
+    return [groups[index] for index in rng.permutation(len(groups))]
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Turns cuts into a batch: all that a worker process needs to know."""
+
+    labels: LabelStore | None
+    normalize: bool
+    frame_lengths: Callable[[int], int]
+    seed: int
+    longest: int | None  # samples; None: no cropping
+    strict: bool
+
+    def read(self, cuts: Sequence[Cut], epoch: int) -> Batch:
+        """Load, normalise, crop and collate. ValueError: bad labels; strict and a bad file."""
+        ids, waves, labels, skipped = [], [], [], []
+        for cut in cuts:
+            try:
+                wave = load_wave(cut)
+            except ValueError as error:
+                if self.strict:
+                    raise
+                skipped.append(str(error))
+                continue
+            row = self._labels_of(cut, len(wave))
+            if self.normalize:
+                wave = normalize(wave)
+            wave, row = self._crop(cut.id, epoch, wave, row)
+            ids.append(cut.id)
+            waves.append(torch.from_numpy(wave))
+            labels.append(row)
+        lengths = torch.tensor([len(wave) for wave in waves], dtype=torch.int64)
+        padded = _pad(waves, 0.0, torch.float32)
+        return Batch(
+            waves=padded,
+            lengths=lengths,
+            labels=None if self.labels is None else _pad(labels, -1, torch.int64),
+            ids=ids,
+            epoch=epoch,
+            seconds=int(lengths.sum()) / SAMPLE_RATE,
+            padded_seconds=padded.numel() / SAMPLE_RATE,
+            skipped=skipped,
+        )
+
+    def _labels_of(self, cut: Cut, samples: int) -> Tensor | None:
+        if self.labels is None:
+            return None
+        frames = self.frame_lengths(samples)
+        self.labels.check(cut.id, frames)
+        return torch.from_numpy(self.labels[cut.id][:frames].copy())
+
+    def _crop(
+        self, id: str, epoch: int, wave: np.ndarray, labels: Tensor | None
+    ) -> tuple[np.ndarray, Tensor | None]:
+        """Cut a window out at a place that depends on (seed, epoch, id), at a whole frame."""
+        if self.longest is None or len(wave) <= self.longest:
+            return wave, labels
+        places = (len(wave) - self.longest) // HOP + 1
+        frame = stable_hash("crop", self.seed, epoch, id) % places
+        wave = wave[frame * HOP : frame * HOP + self.longest]
+        if labels is not None:
+            labels = labels[frame : frame + self.frame_lengths(len(wave))]
+        return wave, labels
+
+
+def _pad(rows: list, value: float, dtype: torch.dtype) -> Tensor:
+    """Stack rows of different lengths: (B, longest), filled up with ``value``; (0, 0) if none."""
+    padded = torch.full((len(rows), max(map(len, rows), default=0)), value, dtype=dtype)
+    for target, row in zip(padded, rows, strict=True):
+        target[: len(row)] = row
+    return padded
+
+
+@dataclass(frozen=True)
+class _EpochData(Dataset):
+    reader: _Reader
+    epoch: int
+
+    def __getitem__(self, cuts: list[Cut]) -> Batch | str:
+        """Return the batch, or the message of a ValueError (raised, it would drag a traceback)."""
+        try:
+            return self.reader.read(cuts, self.epoch)
+        except ValueError as error:
+            return str(error)
+
+
+def _start_worker(_: int) -> None:
+    # A signal to the whole process group is for the main process: it finishes its update first.
+    # Workers leave when it closes the iterator, or within seconds when it is gone.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    torch.set_num_threads(1)

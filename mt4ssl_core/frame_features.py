@@ -1,0 +1,185 @@
+"""Features of every utterance of a corpus, in order: files are read ahead by a few threads."""
+
+import hashlib
+import math
+import os
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from mt4ssl_core.audio import load_wave, normalize
+from mt4ssl_core.mfcc import mfcc, num_frames
+
+Features = Callable[[np.ndarray], Tensor]  # float32 samples (N,) at 16 kHz -> (T, D), 50 Hz
+
+
+@dataclass
+class FeatureSource:
+    """A named feature function and the fingerprint of what it computes with."""
+
+    name: str
+    function: Features
+    threaded: bool = False  # cheap enough to run beside the reading of files
+    sha256: str = ""
+
+    @classmethod
+    def of(cls, features: str | Features, device: str = "cpu") -> "FeatureSource":
+        """Resolve "mfcc", "ckpt:PATH:LAYER" or a callable. ValueError: any other string."""
+        if not isinstance(features, str):
+            return cls("callable", features)
+        if features == "mfcc":
+            return cls("mfcc", lambda wave: mfcc(torch.from_numpy(wave)), True)
+        kind, _, rest = features.partition(":")
+        path, _, layer = rest.rpartition(":")
+        if kind != "ckpt" or not path or not layer.isdecimal():
+            raise ValueError(
+                f"features {features!r}: expected 'mfcc' or 'ckpt:PATH:LAYER', such as "
+                "'ckpt:runs/first/best.pt:6'; correct it"
+            )
+        function = encoder_features(path, int(layer), device)
+        name = f"ckpt:{Path(path).resolve()}:{layer}"  # found from any folder
+        return cls(name, function, False, fingerprint(path))
+
+    def check(self, frames: Tensor, num_samples: int, id: str) -> None:
+        """Raise ValueError unless features are finite, (T, D), with T as the encoder counts."""
+        expected = num_frames(num_samples)
+        if frames.dim() != 2 or len(frames) != expected:
+            raise ValueError(
+                f"{id}: features of shape {tuple(frames.shape)} for {num_samples} samples, "
+                f"expected ({expected}, D); use features of 50 frames per second"
+            )
+        if not bool(frames.isfinite().all()):
+            raise ValueError(
+                f"{id}: its features ({self.name}) contain NaN or infinity; use another checkpoint"
+            )
+
+
+def encoder_features(path: str | Path, layer: int, device: str = "cpu") -> Features:
+    """Return a function to the hidden states of a layer (0 = its input .. last) of a checkpoint."""
+    from mt4ssl_core.convert import load_encoder
+
+    encoder = load_encoder(path).to(device).eval()
+    if not 0 <= layer <= encoder.cfg.layers:
+        raise ValueError(
+            f"{path}: has layers 0 .. {encoder.cfg.layers}, not {layer}; choose one of them"
+        )
+
+    def features(wave: np.ndarray) -> Tensor:
+        wave = normalize(wave) if encoder.cfg.normalize else wave
+        waves = torch.from_numpy(wave)[None].to(device)  # (1, N)
+        with torch.inference_mode():
+            lengths = torch.tensor([len(wave)], device=device)
+            return encoder(waves, lengths).hidden_states[layer][0]  # (T, D)
+
+    return features
+
+
+def fingerprint(path: str | Path) -> str:
+    """Return the SHA-256 of a file, or of the weights in a folder: notices a changed checkpoint."""
+    path = Path(path)
+    path = path / "model.safetensors" if path.is_dir() else path
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class AudioBar:
+    """Progress in seconds of audio (so its rate is times real time), and the files left out."""
+
+    def __init__(self, what: str, hours: float, skipped: Iterable, show: bool) -> None:
+        """Begin; ``skipped`` are (path, reason) of files that were left out before."""
+        self.skipped = [[str(path), str(reason)] for path, reason in skipped]
+        self.show = show
+        self._bar = tqdm(
+            total=math.ceil(hours * 3600),
+            desc=what,
+            unit=" s of audio",
+            bar_format="{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total} s "
+            "[{elapsed}<{remaining}, {rate_noinv_fmt}]",
+            disable=not show,
+        )
+        for path, reason in self.skipped:
+            self.say(f"skipped {path}: {reason}")
+
+    def advance(self, seconds: float) -> None:
+        """Count audio as done."""
+        self._bar.update(seconds)
+
+    def skip(self, path: str, reason: str) -> None:
+        """Name a file that is left out, and why."""
+        self.skipped.append([path, reason])
+        self.say(f"skipped {path}: {reason}")
+
+    def say(self, text: str) -> None:
+        """Print a line without disturbing the bar."""
+        if self.show:
+            tqdm.write(text)
+
+    def close(self) -> None:
+        """End the bar and count what was left out."""
+        self._bar.close()
+        if self.skipped:
+            self.say(f"{len(self.skipped)} files were skipped")
+
+
+def stream(
+    cuts: Iterable, source: FeatureSource, workers: int | None, strict: bool, bar: AudioBar
+) -> Generator[tuple[Any, np.ndarray, Tensor], None, None]:
+    """Yield (cut, samples (N,), features (T, D)) in order; ``bar.skip`` gets what fails.
+
+    ``workers`` threads (default: one per core) read and resample, and compute MFCC; an encoder runs
+    in the calling thread. Only a few utterances per thread are in memory. ValueError: with
+    ``strict`` the first file that cannot be read; always features that :class:`FeatureSource`
+    refuses.
+    """
+
+    def work(cut: Any) -> tuple[np.ndarray, Tensor | None]:
+        wave = load_wave(cut)
+        if num_frames(len(wave)) == 0:
+            raise ValueError(f"{cut.id}: {len(wave)} samples are less than one frame; leave it out")
+        return wave, source.function(wave) if source.threaded else None
+
+    for cut, future in _ahead(cuts, work, workers or _cores(), source.threaded):
+        try:
+            wave, frames = future.result()
+        except ValueError as error:
+            if strict:
+                raise
+            bar.skip(cut.id, str(error))
+            continue
+        if frames is None:
+            frames = source.function(wave)
+        source.check(frames, len(wave), cut.id)
+        yield cut, wave, frames
+
+
+def _ahead(
+    items: Iterable, work: Callable, workers: int, single: bool
+) -> Iterator[tuple[Any, Future]]:
+    """Yield (item, future of its work) in order, a few ahead; ``single``: threads do not nest."""
+    nested = torch.get_num_threads()
+    pending: deque[tuple[Any, Future]] = deque()
+    pool = ThreadPoolExecutor(workers)
+    try:
+        if single:
+            torch.set_num_threads(1)
+        for item in items:
+            pending.append((item, pool.submit(work, item)))
+            if len(pending) >= 4 * workers:
+                yield pending.popleft()
+        while pending:
+            yield pending.popleft()
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(nested)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

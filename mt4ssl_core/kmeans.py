@@ -1,0 +1,262 @@
+"""k-means: makes the offline labels, from MFCC or from any layer of any encoder.
+
+``fit_corpus`` streams over the audio, keeps a bounded random sample of frames and clusters it;
+``label_corpus`` streams over it again and writes one label per encoder frame (50 per second).
+"""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from mt4ssl_core.files import atomic_path, write_json
+from mt4ssl_core.frame_features import AudioBar, Features, FeatureSource, fingerprint, stream
+from mt4ssl_core.label_writer import GrowingLabels
+from mt4ssl_core.labels import LabelStore, read_tsv, write_dict
+from mt4ssl_core.lloyd import Reservoir, fit, nearest
+from mt4ssl_core.manifest import open_manifest, stable_hash
+from mt4ssl_core.mfcc import SAMPLE_RATE
+
+FORMAT, VERSION = "mt4ssl-kmeans", "1"
+SAMPLE_FRAMES, SAMPLE_BYTES = 2_000_000, 1 << 30  # a sample is at most this long and this large
+MIN_SECONDS = 0.025  # one frame: labels exist for everything that could be trained on
+
+
+@dataclass
+class KMeans:
+    """Centroids and what they are centroids of."""
+
+    centroids: Tensor  # (K, D) float32
+    features: str = "mfcc"  # "mfcc", "ckpt:PATH:LAYER" or "callable"
+    meta: dict[str, str] = field(default_factory=dict)  # how it was fitted; kept in the file
+
+    def apply(self, features: Tensor) -> Tensor:
+        """Return the nearest centroid of every frame: (T, D) -> (T,) int64, on the same device."""
+        if features.dim() != 2 or features.shape[1] != self.centroids.shape[1]:
+            raise ValueError(
+                f"features of shape {tuple(features.shape)}, but this k-means of {self.features} "
+                f"has {self.centroids.shape[1]} dimensions; use the features of the fit"
+            )
+        centroids = self.centroids.to(features.device)
+        return torch.cat([ids for _, _, ids in nearest(features, centroids)])
+
+    def save(self, path: str | Path) -> None:
+        """Write a safetensors file with the metadata, atomically."""
+        meta = {"format": FORMAT, "version": VERSION, "features": self.features, **self.meta}
+        with atomic_path(path) as temporary:
+            save_file({"centroids": self.centroids.cpu().contiguous()}, temporary, metadata=meta)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "KMeans":
+        """Read what :meth:`save` wrote. ValueError: another file; FileNotFoundError: none."""
+        remedy = "make one with `mt4ssl kmeans fit`"
+        if not Path(path).is_file():
+            raise FileNotFoundError(f"{path}: no such k-means file; {remedy}")
+        try:
+            with safe_open(path, framework="pt") as file:
+                meta = dict(file.metadata() or {})
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except SafetensorError as error:
+            raise ValueError(f"{path}: not a k-means file ({error}); {remedy}") from None
+        centroids = tensors.get("centroids")
+        if meta.pop("format", "") != FORMAT or centroids is None or centroids.dim() != 2:
+            raise ValueError(f"{path}: a safetensors file, but not a k-means; {remedy}")
+        if (version := meta.pop("version", "")) != VERSION:
+            raise ValueError(f"{path}: k-means format {version!r}, expected {VERSION!r}; {remedy}")
+        return cls(centroids.float(), meta.pop("features", "mfcc"), meta)
+
+
+def fit_corpus(
+    source: str | Path,
+    out_path: str | Path,
+    *,
+    features: str | Features = "mfcc",
+    k: int = 500,
+    sample_frames: int | None = None,
+    iterations: int = 25,
+    seed: int = 0,
+    min_seconds: float = MIN_SECONDS,
+    strict: bool = False,
+    device: str = "cpu",
+    workers: int | None = None,
+    progress: bool = True,
+) -> KMeans:
+    """Fit k-means on a sample of a corpus and write it to ``out_path``.
+
+    A corpus with more than twice the ``sample_frames`` (default: 2 million, at most 1 GiB) gives
+    only a random part of its utterances; of their frames a uniform sample is kept, so memory does
+    not grow with the corpus. Repeats exactly with the same seed on a CPU.
+
+    Raises ValueError: a source, checkpoint or number that cannot be used, a corpus with fewer
+    frames than ``k``, and with ``strict`` the first file that cannot be read.
+    """
+    if k < 1 or iterations < 1 or (sample_frames is not None and sample_frames < k):
+        raise ValueError(
+            f"k={k}, iterations={iterations}, sample_frames={sample_frames}: expected k and "
+            "iterations from 1 and at least k sample frames; correct them"
+        )
+    origin = FeatureSource.of(features, device)
+    manifest = open_manifest(source, min_seconds=max(min_seconds, MIN_SECONDS), strict=strict)
+    reservoir: Reservoir | None = None
+    share = _share(manifest.hours, sample_frames or SAMPLE_FRAMES)
+    cuts = [c for c in manifest.cuts if stable_hash("k-means", seed, c.id) < share * 2**64]
+    bar = AudioBar("sample", share * manifest.hours, manifest.skipped, progress)
+    for _, wave, frames in stream(cuts, origin, workers, strict, bar):
+        if reservoir is None:
+            fitting = SAMPLE_BYTES // (4 * frames.shape[1])
+            reservoir = Reservoir(sample_frames or min(SAMPLE_FRAMES, fitting), seed)
+        reservoir.add(frames.cpu().numpy())
+        bar.advance(len(wave) / SAMPLE_RATE)
+    bar.close()
+    points = reservoir.points if reservoir else torch.zeros(0, 1)
+    found = fit(points, k, iterations, seed, device, progress)
+    meta = {
+        "features_sha256": origin.sha256,
+        "frames": str(len(points)),
+        "frames_seen": str(reservoir.seen if reservoir else 0),
+        "seed": str(seed),
+        "iterations": str(len(found.inertia) - 1),
+        "inertia": f"{found.inertia[-1]:.6g}",
+        "inertia_history": json.dumps([round(value, 4) for value in found.inertia]),
+        "reseeded": str(found.reseeded),
+        "torch": str(torch.__version__),
+    }
+    model = KMeans(found.centroids, origin.name, meta)
+    model.save(out_path)
+    bar.say(
+        f"k-means: {k} clusters of {len(points):,} frames ({origin.name}), mean squared distance "
+        f"{found.inertia[0]:.4g} -> {found.inertia[-1]:.4g}, in {out_path}"
+    )
+    return model
+
+
+def label_corpus(
+    model_path: str | Path,
+    source: str | Path,
+    out_dir: str | Path,
+    *,
+    name: str = "train",
+    features: Features | None = None,
+    min_seconds: float = MIN_SECONDS,
+    strict: bool = False,
+    device: str = "cpu",
+    workers: int | None = None,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Label every 20 ms frame of a corpus: OUT/{name}.tsv, OUT/{name}.km, OUT/dict.km.txt.
+
+    Labels stream to hidden partial files, which get their names when all are done; started again
+    after an interruption with the same arguments, it goes on where it stopped. ``features`` is
+    needed only for a k-means fitted on a callable. Returns the statistics that it prints and
+    writes to OUT/{name}.stats.json.
+
+    Raises ValueError: a k-means or source that cannot be used, a checkpoint that changed since the
+    fit, other labels in OUT with another number of classes, a corpus without usable audio, and with
+    ``strict`` the first file that cannot be read.
+    """
+    model, out = KMeans.load(model_path), Path(out_dir)
+    origin = _origin_of(model, model_path, features, device)
+    _check_neighbours(out, name, len(model.centroids))
+    manifest = open_manifest(source, min_seconds=max(min_seconds, MIN_SECONDS), strict=strict)
+    job = {
+        "kmeans_sha256": fingerprint(model_path),
+        "source": str(Path(source).resolve()),
+        "hours": manifest.hours,
+        "min_seconds": min_seconds,
+    }
+    bar = AudioBar("label", manifest.hours, list(manifest.skipped), progress)
+    growing = GrowingLabels(out, name, job, _root(source))
+    with growing.writing() as write:
+        cuts = growing.remaining(manifest.cuts, bar)
+        for cut, wave, frames in stream(cuts, origin, workers, strict, bar):
+            write(cut.id, len(wave), model.apply(frames).tolist())
+            bar.advance(len(wave) / SAMPLE_RATE)
+        bar.close()
+        if not growing.rows:
+            raise ValueError(f"{source}: no usable audio to label; mend or replace the files named")
+    write_dict(out / "dict.km.txt", len(model.centroids))
+    growing.finish()
+    stats = label_stats(out / f"{name}.km")
+    stats |= {"kmeans": str(model_path), "features": origin.name, "skipped": bar.skipped}
+    write_json(out / f"{name}.stats.json", stats)
+    bar.say(
+        f"labels: {stats['utterances']:,} utterances, {stats['hours']:.2f} h, "
+        f"{stats['used']}/{stats['classes']} clusters used, entropy {stats['entropy_nats']:.3f} "
+        f"nats, most frequent label {stats['top_share']:.2%}, in {out / name}.km"
+    )
+    return stats
+
+
+def label_stats(km_path: str | Path) -> dict[str, Any]:
+    """Count the labels of a ``.km``.
+
+    Returns utterances, frames, hours, classes, used (classes), entropy_nats and top_share (of the
+    distribution of single labels).
+    """
+    store = LabelStore.open(km_path)
+    counts = np.zeros(store.num_classes, dtype=np.int64)
+    for id in store:
+        counts += np.bincount(store[id], minlength=store.num_classes)
+    share = counts[counts > 0] / counts.sum()
+    return {
+        "utterances": len(store),
+        "frames": int(counts.sum()),
+        "hours": sum(row.num_samples for row in read_tsv(Path(km_path).with_suffix(".tsv")))
+        / SAMPLE_RATE
+        / 3600,
+        "classes": store.num_classes,
+        "used": int((counts > 0).sum()),
+        "entropy_nats": float(-(share * np.log(share)).sum()),
+        "top_share": float(share.max()),
+    }
+
+
+def _origin_of(
+    model: KMeans, path: str | Path, features: Features | None, device: str
+) -> FeatureSource:
+    if features is not None:
+        return FeatureSource(model.features, features)
+    if model.features == "callable":
+        raise ValueError(f"{path}: was fitted on a Python function; pass it as `features`")
+    origin = FeatureSource.of(model.features, device)
+    if origin.sha256 != model.meta.get("features_sha256", ""):
+        raise ValueError(
+            f"{path}: was fitted on {model.features}, which has changed since then; bring the old "
+            "checkpoint back or fit again with `mt4ssl kmeans fit`"
+        )
+    return origin
+
+
+def _check_neighbours(out: Path, name: str, k: int) -> None:
+    """Raise ValueError when OUT has other labels that share a dictionary of another size."""
+    if not name or Path(name).name != name:
+        raise ValueError(f"name {name!r}: expected a plain file name such as 'train'; correct it")
+    dictionary = out / "dict.km.txt"
+    others = [path.name for path in out.glob("*.km") if path.name != f"{name}.km"]
+    if others and dictionary.is_file():
+        size = len(dictionary.read_text().splitlines())
+        if size != k:
+            raise ValueError(
+                f"{dictionary}: {size} classes for {', '.join(others)}, but this k-means has {k}; "
+                "write to another folder"
+            )
+
+
+def _root(source: str | Path) -> Path:
+    """Return the folder that the ids of a source are relative to."""
+    source = Path(source)
+    if source.suffix == ".tsv" and source.is_file():
+        with open(source, encoding="utf-8") as file:
+            return Path(file.readline().strip()).resolve()
+    return source.resolve() if source.is_dir() else source.resolve().parent
+
+
+def _share(hours: float, sample_frames: int) -> float:
+    """Return the share of the utterances to read: those with about twice the frames wanted."""
+    return min(1.0, 2 * sample_frames / max(1.0, hours * 3600 * 50))

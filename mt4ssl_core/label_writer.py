@@ -1,0 +1,101 @@
+"""Writing labels so that an interruption loses none and nobody meets half a file."""
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mt4ssl_core.frame_features import AudioBar
+from mt4ssl_core.labels import format_row, line_offsets, read_tsv
+from mt4ssl_core.mfcc import SAMPLE_RATE
+
+
+class GrowingLabels:
+    """The ``.km`` and ``.tsv`` while they grow; they survive an interruption, not bad input."""
+
+    def __init__(self, out: Path, name: str, job: dict[str, Any], root: Path) -> None:
+        """Take up the files of an interrupted run of the same job, or begin new ones."""
+        out.mkdir(parents=True, exist_ok=True)
+        self._final = {kind: out / f"{name}.{kind}" for kind in ("tsv", "km")}
+        self._files = {kind: out / f".{name}.{kind}.partial" for kind in ("tsv", "km")}
+        self._job = out / f".{name}.job.json"
+        self.done: list[tuple[str, int]] = []  # id and samples of rows from the run before
+        self.rows = 0
+        if self._job.is_file() and self._job.read_text() == json.dumps(job):
+            self.done = self._cut_to_whole_rows()
+            self.rows = len(self.done)
+        if not self.done:
+            self._files["tsv"].write_text(f"{root}\n", encoding="utf-8")
+            self._files["km"].write_bytes(b"")
+            self._job.write_text(json.dumps(job))
+
+    def _cut_to_whole_rows(self) -> list[tuple[str, int]]:
+        """Cut both files to the rows that both hold to the end of the line, and return those."""
+        if not all(path.is_file() for path in self._files.values()):
+            return []
+        ends = {kind: _line_ends(path) for kind, path in self._files.items()}
+        rows = min(len(ends["km"]), len(ends["tsv"]) - 1)
+        if rows < 1:
+            return []
+        os.truncate(self._files["km"], ends["km"][rows - 1])
+        os.truncate(self._files["tsv"], ends["tsv"][rows])
+        return [(row.id, row.num_samples) for row in read_tsv(self._files["tsv"])]
+
+    @contextmanager
+    def writing(self) -> Iterator[Callable[[str, int, list[int]], None]]:
+        """Give a function that appends an utterance: id, samples at 16 kHz, labels."""
+        try:
+            with (
+                open(self._files["tsv"], "a", encoding="utf-8") as tsv,
+                open(self._files["km"], "a", encoding="utf-8") as km,
+            ):
+
+                def write(id: str, num_samples: int, labels: list[int]) -> None:
+                    row = format_row(id, num_samples)
+                    km.write(" ".join(map(str, labels)) + "\n")
+                    tsv.write(row)
+                    self.rows += 1
+
+                yield write
+                for file in (tsv, km):
+                    file.flush()
+                    os.fsync(file.fileno())
+        except ValueError:
+            for path in (self._job, *self._files.values()):
+                path.unlink(missing_ok=True)
+            raise
+
+    def remaining(self, cuts: Iterable, bar: AudioBar) -> Iterator:
+        """Iterate over the cuts behind the last one done."""
+        cuts, done = iter(cuts), iter(self.done)
+        expected = next(done, None)
+        while expected is not None:
+            cut = next(cuts, None)
+            if cut is None:
+                raise ValueError(
+                    f"{self._files['tsv']}: {expected[0]} is no longer in the corpus; start again"
+                )
+            if cut.id == expected[0]:
+                bar.advance(expected[1] / SAMPLE_RATE)
+                expected = next(done, None)
+            else:
+                bar.skip(cut.id, "could not be read before the interruption")
+        yield from cuts
+
+    def finish(self) -> None:
+        """Give the files their names."""
+        for kind, path in self._files.items():
+            os.replace(path, self._final[kind])
+        self._job.unlink()
+
+
+def _line_ends(path: Path) -> np.ndarray:
+    """Return the bytes at which the finished lines of a file end."""
+    ends = line_offsets(path)[1:]
+    with open(path, "rb") as file:
+        file.seek(max(0, int(ends[-1]) - 1) if len(ends) else 0)
+        return ends if file.read(1) in (b"\n", b"") else ends[:-1]

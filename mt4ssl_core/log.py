@@ -1,0 +1,140 @@
+"""What a run says of itself: log.jsonl (the record of truth), TensorBoard, a progress bar."""
+
+import json
+import math
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from tensorboardX import SummaryWriter
+from torch import Tensor
+from tqdm import tqdm
+
+from mt4ssl_core.distributed import World
+from mt4ssl_core.files import write_text
+from mt4ssl_core.targets import TargetLoss
+
+
+class Meter:
+    """Sums what happens between two lines of the log, on the device, over all processes."""
+
+    def __init__(self, device: torch.device):
+        self.device = device
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything and restart the clock."""
+        self.sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=self.device))
+        self.usage: dict[str, Tensor] = {}
+        self.start = time.perf_counter()
+
+    def add(self, name: str, value: float | Tensor, weight: float | Tensor = 1.0) -> None:
+        """Add ``value`` with ``weight`` to the mean called ``name``; a NaN is left out."""
+        value = torch.as_tensor(value, dtype=torch.float32, device=self.device).detach()
+        known = ~value.isnan()
+        self.sums[name] += torch.where(known, value, 0.0) * weight
+        self.sums[f"{name} weight"] += known * weight
+
+    def add_losses(self, losses: list[TargetLoss]) -> None:
+        """Add what the targets report of one batch."""
+        for loss in losses:
+            if loss.count == 0:
+                continue
+            for key, total in loss.sums.items():
+                self.add(f"{loss.name}/{key}", total / loss.count, loss.count)
+            for key, mean in loss.means.items():
+                self.add(f"{loss.name}/{key}", mean)
+            if loss.usage is not None:
+                known = self.usage.setdefault(loss.name, torch.zeros_like(loss.usage))
+                known += loss.usage
+
+    def read(self, world: World, names: list[str]) -> dict[str, float]:
+        """Means over all processes of ``names`` (the same list in each), plus code perplexities."""
+        pairs = [self.sums[key] for name in names for key in (name, f"{name} weight")]
+        totals = world.sum(torch.stack(pairs).double() if pairs else torch.zeros(0)).tolist()
+        means = {
+            name: totals[2 * i] / totals[2 * i + 1]
+            for i, name in enumerate(names)
+            if totals[2 * i + 1]
+        }
+        for name, usage in self.usage.items():
+            share = world.sum(usage.double())
+            share = share / share.sum().clamp(min=1)
+            entropy = -(share * share.clamp(min=1e-30).log()).sum()
+            means[f"{name}/code_perplexity"] = math.exp(entropy.item())
+        return means
+
+
+class Journal:
+    """Writes the log of one run; on processes other than the first it does nothing."""
+
+    def __init__(self, folder: Path, world: World, resumed_at: int, total: int):
+        self.active = world.is_main
+        if not self.active:
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "log.jsonl"
+        _forget_after(path, resumed_at)
+        self.file = open(path, "a", encoding="utf-8")  # noqa: SIM115, closed in close()
+        self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=resumed_at + 1)
+        self.bar = tqdm(
+            total=total,
+            initial=resumed_at,
+            unit="update",
+            dynamic_ncols=True,
+            smoothing=0.05,
+        )
+
+    def line(self, values: dict[str, Any]) -> None:
+        """Append one record; ``values`` holds at least ``update``."""
+        if not self.active:
+            return
+        rounded = {
+            k: float(f"{v:.7g}") if isinstance(v, float) and math.isfinite(v) else v
+            for k, v in values.items()
+        }
+        rounded = {k: None if isinstance(v, float) and v != v else v for k, v in rounded.items()}
+        self.file.write(json.dumps(rounded) + "\n")
+        self.file.flush()
+        for name, value in values.items():
+            if isinstance(value, int | float) and name not in ("update", "epoch"):
+                self.board.add_scalar(name, value, values["update"])
+        shown = {k: f"{v:.3f}" for k, v in values.items() if k.endswith("loss") or "accuracy" in k}
+        self.bar.set_postfix(shown, refresh=False)
+
+    def advance(self) -> None:
+        """One update is done."""
+        if self.active:
+            self.bar.update()
+
+    def say(self, text: str) -> None:
+        """Print a line without breaking the progress bar."""
+        if self.active:
+            tqdm.write(text)
+
+    def close(self) -> None:
+        """Flush and close everything."""
+        if self.active:
+            self.bar.close()
+            self.file.close()
+            self.board.close()
+
+
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    """The records of a JSONL file; a half-written last line is left out."""
+    records = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return records
+
+
+def _forget_after(path: Path, update: int) -> None:
+    """Drop records later than ``update``: the resumed run makes them again."""
+    if path.exists():
+        kept = [record for record in read_jsonl(path) if record["update"] <= update]
+        write_text(path, "".join(json.dumps(record) + "\n" for record in kept))

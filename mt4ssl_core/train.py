@@ -1,0 +1,454 @@
+"""The pre-training loop: data -> frames -> masks -> context -> targets -> sum -> update.
+
+Everything random is a function of (seed, epoch, utterance) or (seed, update, rank), so a resumed
+run continues exactly where its checkpoint was written.
+"""
+
+import hashlib
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from mt4ssl_core import checkpoint, config, convert, distributed
+from mt4ssl_core.config import Config
+from mt4ssl_core.data import Batch, PretrainLoader, open_manifest, split_valid
+from mt4ssl_core.distributed import World
+from mt4ssl_core.files import write_json, write_text
+from mt4ssl_core.labels import LabelStore
+from mt4ssl_core.log import Journal, Meter
+from mt4ssl_core.masking import span_mask
+from mt4ssl_core.model import MT4SSL
+from mt4ssl_core.optim import AdamW
+
+
+@dataclass
+class Progress:
+    """How far a run is; ``batches`` of this epoch were consumed, not merely prefetched."""
+
+    update: int = 0
+    epoch: int = 0
+    batches: int = 0
+    audio_hours: float = 0.0
+    wall_hours: float = 0.0
+    best: float | None = None
+
+
+class Training:
+    """All that is resumed: model, optimiser, loss scale, progress."""
+
+    def __init__(self, cfg: Config, world: World):
+        self.cfg, self.world = cfg, world
+        torch.manual_seed(cfg.run.seed)
+        self.model = MT4SSL(cfg).to(world.device)
+        self.optimizer = AdamW(self.model, cfg.optim)
+        self.scaler = torch.amp.GradScaler(world.device.type, enabled=cfg.run.precision == "fp16")
+        self.progress = Progress()
+
+    def state_dict(self) -> dict[str, Any]:
+        """A checkpoint in the format of checkpoint.py."""
+        targets = {name: target.state_dict() for name, target in self.model.targets.items()}
+        return {
+            "config": config.to_dict(self.cfg),
+            "encoder": self.model.encoder.state_dict(),
+            "targets": targets,
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "progress": asdict(self.progress),
+        }
+
+    def load_weights(self, state: dict[str, Any], where: Path) -> None:
+        """Take the encoder and the targets both sides have; an absent teacher is the student."""
+        checkpoint.load_into(self.model.encoder, state["encoder"], where)
+        for name, target in self.model.targets.items():
+            theirs = state["targets"].get(name)
+            if theirs is not None:
+                checkpoint.load_into(target, theirs, where)
+            elif name == "online":
+                target.teacher.load_state_dict(self.model.encoder.context.state_dict())
+        moments = state.get("optimizer_by_name") or {}
+        for name, parameter in self.model.named_parameters():
+            if name in moments and parameter.requires_grad:
+                entry = {k: torch.as_tensor(v) for k, v in moments[name].items()}
+                self.optimizer.state[parameter] = {
+                    key: value.to(torch.float32 if key == "step" else parameter)
+                    for key, value in entry.items()
+                }
+
+    def resume(self, path: Path) -> list[str]:
+        """Continue from ``path``; returns the settings that have changed since it was written."""
+        state = checkpoint.load(path)
+        now = config.to_dict(self.cfg)
+        changed = [
+            f"{section}.{key}: {old!r} -> {(now[section] or {}).get(key)!r}"
+            for section, values in state["config"].items()
+            for key, old in (values or {}).items()
+            if (now[section] or {}).get(key) != old
+        ]
+        shape = ("encoder.", "offline.", "online.", "random_projection.")
+        if any(line.startswith(shape) for line in changed):
+            listing = "\n  ".join(line for line in changed if line.startswith(shape))
+            raise ValueError(
+                f"{path} was written by another model:\n  {listing}\n"
+                "give these values as they were, or another run.out"
+            )
+        self.load_weights(state, path)
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.progress = Progress(**state["progress"])
+        return changed
+
+
+def pretrain(cfg: Config) -> Path:
+    """Pre-train as ``cfg`` says, resuming when ``run.out`` holds a checkpoint.
+
+    Returns:
+        The path of the last checkpoint.
+
+    Raises:
+        ValueError: bad input, a run of another model in ``run.out``, NaN, or a collapsed teacher.
+    """
+    world = distributed.start(cfg.run.device)
+    try:
+        return _pretrain(cfg, world)
+    finally:
+        distributed.stop()
+
+
+def _pretrain(cfg: Config, world: World) -> Path:
+    out = Path(cfg.run.out)
+    last = out / "last.pt"
+    training = Training(cfg, world)
+    model, progress = training.model, training.progress
+    notes = []
+    if last.exists():
+        changed = training.resume(last)
+        progress = training.progress
+        notes = [f"resumed from {last} at update {progress.update}", *changed]
+    elif cfg.run.init_from is not None:
+        origin = Path(cfg.run.init_from)
+        training.load_weights(convert.load_any(origin), origin)
+        notes = [f"started from the weights of {origin}"]
+    train, valid, hours = open_data(cfg, model, world)
+    if world.is_main:
+        write_text(out / "config.yaml", config.to_yaml(cfg))
+    journal = Journal(out, world, progress.update, cfg.optim.max_updates)
+    for note in [*notes, hours]:
+        journal.say(note)
+    wrapped: nn.Module = model
+    if world.size > 1:
+        wrapped = DistributedDataParallel(
+            model,
+            device_ids=[world.device.index] if world.device.type == "cuda" else None,
+            broadcast_buffers=False,
+            find_unused_parameters=True,  # LayerDrop
+        )
+    model.train()
+    meter = Meter(world.device)
+    batches = endless(train, progress)
+    skipped: list[str] = []
+    try:
+        with stop_requests() as requested:
+            while progress.update < cfg.optim.max_updates:
+                started = time.perf_counter()
+                micro = [next(batches) for _ in range(cfg.optim.accumulate)]
+                stopping = update(training, wrapped, micro, meter, requested)
+                progress.update += 1
+                progress.epoch, progress.batches = micro[-1][1:]
+                for batch, *_ in micro:
+                    progress.audio_hours += batch.seconds * world.size / 3600
+                    skipped += batch.skipped
+                progress.wall_hours += (time.perf_counter() - started) / 3600
+                done = progress.update == cfg.optim.max_updates or stopping
+                if progress.update % cfg.run.log_every == 0 or done:
+                    _log(training, journal, meter)
+                every = cfg.run.validate_every
+                if valid is not None and every and (progress.update % every == 0 or done):
+                    _validate(training, valid, journal)
+                    meter.reset()
+                if progress.update % cfg.run.save_every == 0 or done:
+                    _save(training, out)
+                journal.advance()
+                if stopping:
+                    journal.say(f"stopped by a signal; {last} holds update {progress.update}")
+                    raise SystemExit(128 + requested[0] if requested else 143)
+    finally:
+        batches.close()
+        journal.close()
+    if skipped and world.is_main:
+        unique = sorted(set(skipped))
+        journal.say(f"{len(unique)} file(s) could not be used:\n  " + "\n  ".join(unique))
+    return last
+
+
+def open_data(
+    cfg: Config, model: MT4SSL, world: World
+) -> tuple[PretrainLoader, PretrainLoader | None, str]:
+    """Loaders of the training and held-out audio, and a line saying how much there is."""
+    data = cfg.data
+    manifest = open_manifest(data.train, min_seconds=data.min_seconds, strict=data.strict)
+    needs_labels = any(target.needs_labels for target in model.each_target())
+    classes = 0
+    if cfg.offline is not None:
+        classes = cfg.offline.num_classes - cfg.offline.label_offset
+
+    def open_labels(path: str | None) -> LabelStore | None:
+        return LabelStore.open(path, classes) if needs_labels and path else None
+
+    labels = open_labels(data.labels)
+    if data.valid is not None:
+        held_out = open_manifest(data.valid, min_seconds=data.min_seconds, strict=data.strict)
+        valid_labels = open_labels(data.valid_labels)
+    else:
+        manifest, held_out = split_valid(manifest, data.valid_share)
+        valid_labels = labels
+
+    def loader(manifest, labels, crop):
+        return PretrainLoader(
+            manifest,
+            labels,
+            data,
+            normalize=cfg.encoder.normalize,
+            frame_lengths=model.encoder.frame_lengths,
+            seed=cfg.run.seed,
+            rank=world.rank,
+            world_size=world.size,
+            crop=crop,
+        )
+
+    text = f"train: {manifest.hours:.2f} h used, {len(manifest.skipped)} file(s) left out"
+    for path, reason in manifest.skipped[:5]:
+        text += f"\n  {path}: {reason}"
+    if len(manifest.skipped) > 5:
+        text += f"\n  ... and {len(manifest.skipped) - 5} more"
+    if held_out.hours == 0:
+        return loader(manifest, labels, True), None, text + "; no held-out audio"
+    text += f"\nheld out: {held_out.hours:.2f} h"
+    return loader(manifest, labels, True), loader(held_out, valid_labels, False), text
+
+
+def endless(loader: PretrainLoader, progress: Progress) -> Iterator[tuple[Batch, int, int]]:
+    """Batches of epoch after epoch from where ``progress`` is, each with the position after it."""
+    epoch, start = progress.epoch, progress.batches
+    while True:
+        count = start
+        for count, batch in enumerate(loader.batches(epoch, start), start + 1):
+            yield batch, epoch, count
+        if count == 0:
+            raise ValueError("no batch could be made of data.train; is data.min_seconds too high?")
+        epoch, start = epoch + 1, 0
+
+
+def update(
+    training: Training,
+    wrapped: nn.Module,
+    micro: list[tuple[Batch, int, int]],
+    meter: Meter,
+    requested: list[int],
+) -> bool:
+    """One update from this process's micro-batches; True when any process was asked to stop."""
+    cfg, world, model = training.cfg, training.world, training.model
+    step = training.progress.update
+    seed_dropout(cfg.run.seed, step, world.rank)
+    masks = [
+        span_mask(
+            model.encoder.frame_lengths(batch.lengths).tolist(),
+            batch.ids,
+            cfg.masking,
+            seed=cfg.run.seed,
+            epoch=epoch,
+        )
+        for batch, epoch, _ in micro
+    ]
+    hidden = torch.tensor([float(mask.sum()) for mask in masks]).sum().to(world.device)
+    count = world.sum(hidden).clamp(min=1)  # masked frames of all micro-batches of all processes
+    rate = training.optimizer.prepare(step)
+    training.optimizer.zero_grad()
+    summed = torch.zeros((), device=world.device)
+    for i, ((batch, *_), mask) in enumerate(zip(micro, masks, strict=True)):
+        for target in model.each_target():
+            target.before_micro_batch(model.encoder, step, first=i == 0)
+        with (
+            micro_batch_context(wrapped, last=i == len(micro) - 1),
+            autocast(cfg, world),
+        ):
+            batch = batch.to(world.device)
+            losses = wrapped(batch.waves, batch.lengths, mask.to(world.device), batch.labels, step)
+            total = torch.stack([loss.total for loss in losses]).sum()
+            training.scaler.scale(total * (world.size / count)).backward()
+        summed += total.detach()
+        meter.add_losses(losses)
+        meter.add("padding", 1 - batch.seconds / max(batch.padded_seconds, 1e-9))
+        meter.add("masked_share", mask.sum() / max(int(batch.lengths.sum()) / config.HOP, 1))
+        meter.add("audio_seconds", batch.seconds)
+    training.scaler.unscale_(training.optimizer)
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    limit = cfg.optim.clip_norm or float("inf")
+    norm = nn.utils.clip_grad_norm_(parameters, limit)
+    facts = world.sum(
+        torch.stack([summed / count, norm / world.size, summed.new_tensor(len(requested))])
+    )
+    loss, grad_norm, stop = facts.tolist()
+    finite = loss == loss and abs(loss) != float("inf")
+    if not finite or (cfg.run.precision != "fp16" and not grad_norm < float("inf")):
+        _report_nan(training, micro, losses, loss, grad_norm, rate)
+    training.scaler.step(training.optimizer)
+    training.scaler.update()
+    meter.add("loss", loss)
+    meter.add("grad_norm", grad_norm)
+    meter.add("lr", rate)
+    return stop > 0
+
+
+def seed_dropout(seed: int, update: int, rank: int) -> None:
+    """Make dropout and LayerDrop of an update a function of these three numbers."""
+    digest = hashlib.blake2b(f"{seed}/{update}/{rank}".encode(), digest_size=7).digest()
+    torch.manual_seed(int.from_bytes(digest, "little"))
+
+
+def micro_batch_context(wrapped: nn.Module, last: bool) -> Any:
+    """Gradients are exchanged between processes at the last micro-batch only."""
+    if isinstance(wrapped, DistributedDataParallel) and not last:
+        return wrapped.no_sync()
+    return nullcontext()
+
+
+def autocast(cfg: Config, world: World) -> torch.autocast:
+    """Reduced precision for matrix products; weights, sums and losses stay float32."""
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(cfg.run.precision)
+    return torch.autocast(world.device.type, dtype=dtype, enabled=dtype is not None)
+
+
+@contextmanager
+def stop_requests() -> Iterator[list[int]]:
+    """A list that receives the number of a SIGTERM or SIGINT; a second one stops at once."""
+    received: list[int] = []
+
+    def remember(number: int, frame: Any) -> None:
+        if received:
+            raise KeyboardInterrupt
+        received.append(number)
+
+    try:
+        old = {s: signal.signal(s, remember) for s in (signal.SIGTERM, signal.SIGINT)}
+    except ValueError:  # not the main thread: signals are somebody else's
+        yield received
+        return
+    try:
+        yield received
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+def _log(training: Training, journal: Journal, meter: Meter) -> None:
+    progress, world = training.progress, training.world
+    values = meter.read(world, _metric_names(training.model) + _STEP_METRICS)
+    elapsed = time.perf_counter() - meter.start
+    updates = meter.sums["lr weight"].item()
+    seconds = (
+        values.pop("audio_seconds", 0.0) * training.cfg.optim.accumulate * world.size * updates
+    )
+    values["audio_seconds_per_s"] = seconds / elapsed
+    values["updates_per_s"] = updates / elapsed
+    where = {"update": progress.update, "epoch": progress.epoch}
+    spent = {"audio_hours": progress.audio_hours, "wall_hours": progress.wall_hours}
+    journal.line({**where, **spent, **values})
+    meter.reset()
+    for target in training.model.each_target():
+        problem = target.check(values, progress.update)
+        if problem:
+            raise ValueError(f"stopped at update {progress.update}: {problem}")
+
+
+_STEP_METRICS = ["loss", "grad_norm", "lr", "padding", "masked_share", "audio_seconds"]
+
+
+def _metric_names(model: MT4SSL) -> list[str]:
+    """Metrics of the targets; the same list in every process, whatever its batches were."""
+    return [
+        f"{target.name}/{metric}" for target in model.each_target() for metric in target.metrics
+    ]
+
+
+@torch.no_grad()
+def _validate(training: Training, loader: PretrainLoader, journal: Journal) -> None:
+    """Losses on held-out audio with masks and crops that never change; remembers the best."""
+    cfg, world, model, progress = (
+        training.cfg,
+        training.world,
+        training.model,
+        training.progress,
+    )
+    model.eval()
+    meter = Meter(world.device)
+    for batch in loader.batches(epoch=0):
+        frame_lengths = model.encoder.frame_lengths(batch.lengths).tolist()
+        mask = span_mask(frame_lengths, batch.ids, cfg.masking, seed=cfg.run.seed, epoch=0)
+        batch = batch.to(world.device)
+        with autocast(cfg, world):
+            losses = model(
+                batch.waves,
+                batch.lengths,
+                mask.to(world.device),
+                batch.labels,
+                progress.update,
+            )
+        meter.add_losses(losses)
+    model.train()
+    values = meter.read(world, _metric_names(model))
+    weights = {target.name: target.cfg.weight for target in model.each_target()}
+    total = sum(weights[name] * values.get(f"{name}/loss", 0.0) for name in weights)
+    values = {"loss": total, **values}
+    journal.line({"update": progress.update, **{f"valid/{k}": v for k, v in values.items()}})
+    if progress.best is None or total < progress.best:
+        progress.best = total
+        if world.is_main:
+            checkpoint.save(Path(cfg.run.out) / "best.pt", training.state_dict())
+
+
+def _save(training: Training, out: Path) -> None:
+    if training.world.is_main:
+        state = training.state_dict()
+        keep = training.cfg.run.keep_every
+        if keep and training.progress.update % keep == 0:
+            checkpoint.save(out / f"update_{training.progress.update}.pt", state)
+        checkpoint.save(out / "last.pt", state)
+    training.world.barrier()
+
+
+def _report_nan(
+    training: Training,
+    micro: list[tuple[Batch, int, int]],
+    losses: list[Any],
+    loss: float,
+    grad_norm: float,
+    rate: float,
+) -> None:
+    """Write what led to a NaN beside the checkpoint of the last good weights, then stop."""
+    progress, out = training.progress, Path(training.cfg.run.out)
+    report = out / f"nan_at_update_{progress.update + 1}.json"
+    if training.world.is_main:
+        facts = {
+            "update": progress.update + 1,
+            "loss": str(loss),
+            "grad_norm": str(grad_norm),
+            "lr": rate,
+            "last_micro_batch": {item.name: str(item.total.item()) for item in losses},
+            "utterances": [batch.ids for batch, *_ in micro],
+            "epoch": micro[-1][1],
+        }
+        write_json(report, facts)
+        checkpoint.save(out / "before_nan.pt", training.state_dict())
+    raise ValueError(
+        f"the loss or its gradient is not a number at update {progress.update + 1}; {report} names "
+        "the utterances and before_nan.pt holds the weights before it; lower optim.lr, set "
+        "optim.clip_norm, or use run.precision=fp32"
+    )

@@ -1,0 +1,98 @@
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from mt4ssl_core.frame_features import AudioBar, FeatureSource, fingerprint, stream
+from mt4ssl_core.manifest import open_manifest
+from mt4ssl_core.mfcc import mfcc, num_frames
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    random = np.random.default_rng(0)
+    for number in range(9):
+        wave = 0.1 * random.standard_normal(1000 + 700 * number)
+        soundfile.write(tmp_path / f"{number}.wav", wave, 16000)
+    return tmp_path
+
+
+def bar() -> AudioBar:
+    return AudioBar("test", 1.0, [], False)
+
+
+def test_stream_is_in_order_and_complete_with_any_number_of_workers(corpus):
+    cuts = open_manifest(corpus, min_seconds=0).cuts
+    for workers in (1, 2, 5):
+        rows = list(stream(cuts, FeatureSource.of("mfcc"), workers, False, bar()))
+        assert [cut.id for cut, _, _ in rows] == [f"{n}.wav" for n in range(9)]
+        for _, wave, frames in rows:
+            assert torch.equal(frames, mfcc(torch.from_numpy(wave)))
+
+
+def test_stream_reads_only_a_little_ahead(corpus):
+    taken = []
+
+    def cuts():
+        for cut in list(open_manifest(corpus, min_seconds=0).cuts) * 20:
+            taken.append(cut.id)
+            yield cut
+
+    rows = stream(cuts(), FeatureSource.of("mfcc"), 2, False, bar())
+    for _ in range(10):
+        next(rows)
+    assert len(taken) <= 10 + 4 * 2
+    threads = torch.get_num_threads()
+    rows.close()
+    assert torch.get_num_threads() >= threads
+
+
+def test_files_that_go_bad_later_are_skipped_or_stop(corpus):
+    cuts = open_manifest(corpus, min_seconds=0).cuts
+    (corpus / "3.wav").write_bytes(b"RIFF")
+    counting = bar()
+    rows = list(stream(cuts, FeatureSource.of("mfcc"), 2, False, counting))
+    assert len(rows) == 8
+    assert [path for path, _ in counting.skipped] == ["3.wav"]
+    with pytest.raises(ValueError, match=r"3\.wav"):
+        list(stream(cuts, FeatureSource.of("mfcc"), 2, True, bar()))
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (lambda wave: torch.zeros(num_frames(len(wave)) * 2, 4), r"0\.wav: .*50 frames per second"),
+        (lambda wave: torch.zeros(num_frames(len(wave))), r"0\.wav: .*50 frames per second"),
+        (lambda wave: torch.full((num_frames(len(wave)), 2), float("nan")), r"0\.wav: .*NaN"),
+    ],
+)
+def test_features_of_another_rate_or_with_nan_stop(corpus, function, message):
+    cuts = open_manifest(corpus, min_seconds=0).cuts
+    with pytest.raises(ValueError, match=message):
+        list(stream(cuts, FeatureSource.of(function), 1, False, bar()))
+
+
+@pytest.mark.parametrize(
+    "name", ["mfc", "ckpt:", "ckpt:a.pt", "ckpt:a.pt:six", "ckpt::6", "a.pt:6"]
+)
+def test_unknown_features(name):
+    with pytest.raises(ValueError, match="expected 'mfcc' or 'ckpt:PATH:LAYER'"):
+        FeatureSource.of(name)
+
+
+def test_fingerprint_of_file_and_folder(tmp_path):
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    assert fingerprint(tmp_path) == fingerprint(tmp_path / "model.safetensors")
+    (tmp_path / "other").write_bytes(b"Weights")
+    assert fingerprint(tmp_path) != fingerprint(tmp_path / "other")
+
+
+def test_bar_names_and_counts_what_is_left_out(capsys):
+    progress = AudioBar("test", 1.0, [("a.wav", "broken")], True)
+    progress.advance(2.5)
+    progress.skip("b.wav", "empty")
+    progress.close()
+    printed = capsys.readouterr().out
+    assert "skipped a.wav: broken" in printed
+    assert "skipped b.wav: empty" in printed
+    assert "2 files were skipped" in printed

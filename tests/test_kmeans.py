@@ -1,0 +1,296 @@
+import json
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from safetensors.torch import save_file
+
+from mt4ssl_core import kmeans
+from mt4ssl_core.audio import load_wave
+from mt4ssl_core.config import EncoderConfig
+from mt4ssl_core.encoder import Encoder
+from mt4ssl_core.kmeans import KMeans, fit_corpus, label_corpus, label_stats
+from mt4ssl_core.labels import LabelStore, read_dict, read_tsv
+from mt4ssl_core.mfcc import mfcc, num_frames
+
+
+def tone(samples: int, seed: int) -> np.ndarray:
+    random = np.random.default_rng(seed)
+    pitch = random.uniform(100, 3000)
+    wave = 0.3 * np.sin(2 * np.pi * pitch * np.arange(samples) / 16000)
+    return wave + 0.01 * random.standard_normal(samples)
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    folder = tmp_path / "audio"
+    (folder / "sub").mkdir(parents=True)
+    for number in range(12):
+        path = folder / ("sub" if number % 2 else ".") / f"{number:02}.wav"
+        soundfile.write(path, tone(4000 + 777 * number, number), 16000)
+    return folder
+
+
+@pytest.fixture
+def model(corpus, tmp_path):
+    path = tmp_path / "km.safetensors"
+    fit_corpus(corpus, path, k=6, progress=False)
+    return path
+
+
+def label(model, source, out, **options):
+    return label_corpus(model, source, out, progress=False, **options)
+
+
+def visible(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+LABELS = ["dict.km.txt", "train.km", "train.stats.json", "train.tsv"]
+
+
+def test_apply_gives_the_nearest_centroid():
+    points, centroids = torch.randn(2500, 5), torch.randn(9, 5)
+    ids = KMeans(centroids).apply(points)
+    assert ids.dtype == torch.int64
+    assert torch.equal(ids, torch.cdist(points, centroids).argmin(1))
+    with pytest.raises(ValueError, match=r"\(3, 4\).*5 dimensions"):
+        KMeans(centroids).apply(torch.zeros(3, 4))
+
+
+def test_save_and_load(tmp_path):
+    model = KMeans(torch.randn(4, 3), "ckpt:/a/b.pt:6", {"seed": "1"})
+    model.save(tmp_path / "x" / "km.safetensors")
+    loaded = KMeans.load(tmp_path / "x" / "km.safetensors")
+    assert torch.equal(loaded.centroids, model.centroids)
+    assert (loaded.features, loaded.meta) == (model.features, model.meta)
+
+
+def test_other_files_are_no_kmeans(tmp_path):
+    with pytest.raises(FileNotFoundError, match="mt4ssl kmeans fit"):
+        KMeans.load(tmp_path / "none")
+    (tmp_path / "text").write_text("0 1\n" * 100)
+    with pytest.raises(ValueError, match=r"text: not a k-means file"):
+        KMeans.load(tmp_path / "text")
+    save_file({"weight": torch.zeros(2, 2)}, tmp_path / "other")
+    with pytest.raises(ValueError, match=r"other: a safetensors file, but not a k-means"):
+        KMeans.load(tmp_path / "other")
+    KMeans(torch.randn(400, 3)).save(tmp_path / "km")
+    (tmp_path / "half").write_bytes((tmp_path / "km").read_bytes()[:2000])
+    with pytest.raises(ValueError, match=r"half: not a k-means file"):
+        KMeans.load(tmp_path / "half")
+
+
+def test_fit_then_label(corpus, model, tmp_path):
+    loaded = KMeans.load(model)
+    assert loaded.centroids.shape == (6, 39)
+    assert loaded.features == "mfcc"
+    history = json.loads(loaded.meta["inertia_history"])
+    assert history[-1] < history[0]
+
+    stats = label(model, corpus, tmp_path / "out")
+    assert visible(tmp_path / "out") == LABELS
+    assert json.loads((tmp_path / "out/train.stats.json").read_text()) == stats
+    assert read_dict(tmp_path / "out/dict.km.txt") == [str(label) for label in range(6)]
+    rows = read_tsv(tmp_path / "out/train.tsv")
+    assert len(rows) == 12
+    assert {row.id for row in rows} >= {"00.wav", "sub/01.wav"}
+    store = LabelStore.open(tmp_path / "out/train.km", 6)
+    for row in rows:
+        wave = load_wave(row.path)  # root + id is the file
+        assert row.num_samples == len(wave)
+        expected = loaded.apply(mfcc(torch.from_numpy(wave)))
+        assert store[row.id].tolist() == expected.tolist()
+        store.check(row.id, num_frames(row.num_samples))
+
+
+def test_labels_are_those_of_the_audio_whatever_the_source_is(corpus, model, tmp_path):
+    label(model, corpus, tmp_path / "a")
+    label(model, tmp_path / "a/train.tsv", tmp_path / "b")
+    for name in ("train.tsv", "train.km"):
+        assert (tmp_path / "a" / name).read_text() == (tmp_path / "b" / name).read_text()
+
+
+def test_repeats_with_the_seed(corpus, tmp_path):
+    def centroids(seed, workers=2):
+        path = tmp_path / "again"
+        return fit_corpus(
+            corpus, path, k=5, seed=seed, workers=workers, iterations=3, progress=False
+        ).centroids
+
+    assert torch.equal(centroids(1), centroids(1, workers=4))
+    assert not torch.equal(centroids(1), centroids(2))
+
+
+def test_sample_is_bounded(corpus, tmp_path, monkeypatch):
+    total = sum(num_frames(soundfile.info(path).frames) for path in corpus.rglob("*.wav"))
+    small = fit_corpus(corpus, tmp_path / "a", k=4, sample_frames=40, progress=False)
+    assert small.meta["frames"] == "40"
+    assert 40 <= int(small.meta["frames_seen"]) < total  # only some utterances were read
+    monkeypatch.setattr(kmeans, "SAMPLE_BYTES", 100 * 39 * 4)
+    assert fit_corpus(corpus, tmp_path / "b", k=4, progress=False).meta["frames"] == "100"
+    monkeypatch.undo()
+    whole = fit_corpus(corpus, tmp_path / "c", k=4, progress=False)
+    assert whole.meta["frames"] == whole.meta["frames_seen"] == str(total)
+
+
+@pytest.mark.parametrize("wrong", [{"k": 0}, {"iterations": 0}, {"k": 50, "sample_frames": 20}])
+def test_impossible_numbers(corpus, tmp_path, wrong):
+    with pytest.raises(ValueError, match="expected k and iterations from 1"):
+        fit_corpus(corpus, tmp_path / "km", progress=False, **wrong)
+    assert not (tmp_path / "km").exists()
+
+
+def test_more_clusters_than_frames(corpus, tmp_path):
+    with pytest.raises(ValueError, match="cannot make 9999 clusters"):
+        fit_corpus(corpus, tmp_path / "km", k=9999, progress=False)
+
+
+def test_bad_files_are_left_out_of_both_files_named_and_counted(corpus, model, tmp_path, capsys):
+    (corpus / "02.wav").write_bytes(b"RIFF junk")
+    broken = tone(4000, 1)
+    broken[7] = np.nan
+    soundfile.write(corpus / "04.wav", broken, 16000, subtype="FLOAT")
+    stats = label_corpus(model, corpus, tmp_path / "out")
+    assert stats["utterances"] == 10
+    assert sorted(path[-6:] for path, _ in stats["skipped"]) == ["02.wav", "04.wav"]
+    store = LabelStore.open(tmp_path / "out/train.km")
+    assert "02.wav" not in store
+    assert "04.wav" not in store
+    printed = capsys.readouterr().out
+    assert "skipped" in printed
+    assert "2 files were skipped" in printed
+    for bad in ("02.wav", "04.wav"):
+        assert bad in printed
+    with pytest.raises(ValueError, match=r"0[24]\.wav"):
+        label(model, corpus, tmp_path / "strict", strict=True)
+    assert not (tmp_path / "strict").exists() or not visible(tmp_path / "strict")
+
+
+def test_statistics(tmp_path):
+    (tmp_path / "x.tsv").write_text("/r\na.wav\t57600000\nb.wav\t16000\n")
+    (tmp_path / "x.km").write_text("0 0 1\n3\n")
+    (tmp_path / "dict.km.txt").write_text("".join(f"{n} 1\n" for n in range(5)))
+    stats = label_stats(tmp_path / "x.km")
+    assert stats["frames"] == 4
+    assert stats["hours"] == pytest.approx(1 + 1 / 3600)
+    assert (stats["classes"], stats["used"]) == (5, 3)
+    assert stats["top_share"] == 0.5
+    assert stats["entropy_nats"] == pytest.approx(1.5 * np.log(2))
+
+
+def test_any_callable_can_give_the_features(corpus, tmp_path):
+    def energy(wave):
+        return torch.from_numpy(wave).unfold(0, 400, 320).square().mean(1, keepdim=True)
+
+    path = tmp_path / "km"
+    assert fit_corpus(corpus, path, features=energy, k=3, progress=False).features == "callable"
+    with pytest.raises(ValueError, match="fitted on a Python function"):
+        label(path, corpus, tmp_path / "out")
+    assert label(path, corpus, tmp_path / "out", features=energy)["used"] == 3
+    with pytest.raises(ValueError, match="has 1 dimensions"):
+        label(path, corpus, tmp_path / "bad", features=lambda w: mfcc(torch.from_numpy(w)))
+    assert not visible(tmp_path / "bad")
+
+
+def test_layer_of_an_encoder(corpus, tmp_path, monkeypatch):
+    torch.manual_seed(0)
+    cfg = EncoderConfig(dim=16, layers=2, heads=2, ffn_dim=16, pos_conv_groups=2)
+    cfg.conv_layers = [[8, *shape] for _, *shape in cfg.conv_layers]
+    encoder = Encoder(cfg).eval()
+    checkpoint = tmp_path / "encoder.pt"
+    checkpoint.write_bytes(b"weights")
+    monkeypatch.setattr("mt4ssl_core.convert.load_encoder", lambda path: encoder)
+    path = tmp_path / "km"
+    monkeypatch.chdir(tmp_path)
+    fitted = fit_corpus(corpus, path, features="ckpt:encoder.pt:2", k=3, progress=False)
+    assert fitted.centroids.shape == (3, 16)
+    assert fitted.features == f"ckpt:{checkpoint}:2"
+    assert label(path, corpus, tmp_path / "out")["utterances"] == 12
+    with pytest.raises(ValueError, match=r"layers 0 \.\. 2, not 3"):
+        fit_corpus(corpus, path, features="ckpt:encoder.pt:3", k=3, progress=False)
+    checkpoint.write_bytes(b"other weights")
+    with pytest.raises(ValueError, match="changed since"):
+        label(path, corpus, tmp_path / "later")
+
+
+def test_labels_of_one_folder_share_their_classes(corpus, model, tmp_path):
+    label(model, corpus, tmp_path / "out")
+    label(model, corpus, tmp_path / "out", name="valid")
+    fit_corpus(corpus, tmp_path / "seven", k=7, progress=False)
+    with pytest.raises(
+        ValueError, match=r"dict\.km\.txt: 6 classes for .*, but this k-means has 7"
+    ):
+        label(tmp_path / "seven", corpus, tmp_path / "out")
+    label(tmp_path / "seven", corpus, tmp_path / "new")
+    label(model, corpus, tmp_path / "new")  # the same name alone may be replaced
+    assert len(read_dict(tmp_path / "new/dict.km.txt")) == 6
+    with pytest.raises(ValueError, match="plain file name"):
+        label(model, corpus, tmp_path / "out", name="../x")
+
+
+SCRIPT = """
+import sys, time
+from mt4ssl_core import kmeans
+real = kmeans.KMeans.apply
+def slow(self, features):
+    time.sleep(0.3)
+    return real(self, features)
+kmeans.KMeans.apply = slow
+kmeans.label_corpus(sys.argv[1], sys.argv[2], sys.argv[3], progress=False)
+"""
+
+
+def test_killed_labelling_goes_on_and_ends_the_same(corpus, model, tmp_path):
+    label(model, corpus, tmp_path / "whole")
+    out = tmp_path / "out"
+    command = [sys.executable, "-c", SCRIPT, str(model), str(corpus), str(out)]
+    process = subprocess.Popen(command)
+    deadline = time.monotonic() + 60
+    while not (out / ".train.km.partial").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(1.0)
+    process.kill()
+    assert process.wait(30) != 0
+    assert not [name for name in visible(out) if not name.startswith(".")]
+    label(model, corpus, out)
+    assert visible(out) == LABELS
+    for name in ("train.tsv", "train.km", "dict.km.txt"):
+        assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_streaming_goes_on_where_it_stopped(corpus, model, tmp_path, monkeypatch):
+    label(model, corpus, tmp_path / "whole")
+    real, calls, limit = KMeans.apply, list[int](), 5
+
+    def counting(self, features):
+        if len(calls) == limit:
+            raise KeyboardInterrupt
+        calls.append(len(features))
+        return real(self, features)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(KMeans, "apply", counting)
+        label(model, corpus, tmp_path / "out")
+    done = (tmp_path / "out/.train.km.partial").read_text().splitlines()
+    assert [len(row.split()) for row in done] == calls
+    calls.clear()
+    limit = 1000
+    monkeypatch.setattr(KMeans, "apply", counting)
+    label(model, corpus, tmp_path / "out")
+    assert len(calls) == 12 - 5
+    for name in ("train.tsv", "train.km"):
+        whole = (tmp_path / "whole" / name).read_text()
+        assert (tmp_path / "out" / name).read_text() == whole
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_gpu_gives_the_same_labels(corpus, model, tmp_path):
+    points = torch.randn(1000, 39)
+    loaded = KMeans.load(model)
+    same = loaded.apply(points) == loaded.apply(points.cuda()).cpu()
+    assert same.float().mean() > 0.999

@@ -1,0 +1,206 @@
+"""run_downstream's command line: s3prl's flags and ours, checked before s3prl sees them."""
+
+import argparse
+import difflib
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from upstream import cache, compat, expert, overrides, tasks
+
+OURS = """usage: run_downstream.py [our options] [s3prl's options]
+
+our options:
+  --task TASK    a SUPERB task ({tasks}): fills -d and -c from downstream_configs/TASK.yaml
+  --root DIR     the folder that holds the task's corpus
+  --then-test    after training, evaluate the best checkpoint on the test split
+  --reuse-features GB   keep up to GB of a frozen upstream's features in memory, so that no
+                        utterance is encoded twice (exact: our encoder, s3prl's fbank and the like)
+  -u mt4ssl -k CKPT             our encoder: path or URL of our, a fairseq or an exported checkpoint
+  -u mt4ssl_untrained -k CKPT   its architecture with random weights, as a control
+
+differences from s3prl: -o refuses unknown keys and never runs code; --device is the GPU if there
+is one, else cpu; results are written as JSON into the experiment's folder (results.json).
+"""
+
+
+@dataclass
+class Command:
+    """What to hand to s3prl: its command line, and what to do beside."""
+
+    argv: list[str]
+    expdir: Path | None = None
+    then_test: bool = False
+    reuse_features: float = 0.0
+
+
+def resolve(argv: list[str]) -> Command:
+    """Turn a command line with our options into one of s3prl alone.
+
+    Raises:
+        ValueError: what is asked for cannot be; says why.
+    """
+    args, rest = _parser().parse_known_args(argv)
+    _refuse(args, rest)
+    expdir = Path(args.expdir or f"result/downstream/{args.expname}").absolute()
+    past = _past(args, expdir)
+    changes: dict[str, Any] = {}
+    if past is None:
+        header = _new_experiment(args)
+    else:
+        header = past["Config"].get("superb")
+        _keep_explicit(args, changes)
+    if args.root is not None:
+        if not header:
+            raise ValueError(
+                "--root: this config has no superb: block that says which keys it sets; use -o"
+            )
+        changes |= {f"config.{key}": v for key, v in tasks.paths_under(header, args.root).items()}
+    parts = [f"{key}={value!r}" for key, value in changes.items()]
+    if args.override and args.override.lower() != "none":
+        overrides.parse(args.override)
+        parts.append(args.override)  # the user's own word comes last, and wins
+    out = ["--device", args.device or ("cuda" if torch.cuda.is_available() else "cpu")]
+    out += ["--override", ",,".join(parts)] if parts else []
+    if args.expdir or args.expname:
+        out += ["--expdir", str(expdir)]
+    for name in ("mode", "past_exp", "config", "downstream", "upstream", "upstream_ckpt"):
+        if (value := getattr(args, name)) is not None:
+            out += [f"--{name}", str(value)]
+    out += ["--auto_resume"] if args.auto_resume else []
+    named = expdir if args.expdir or args.expname else None
+    return Command(out + rest, named, args.then_test, args.reuse_features)
+
+
+def _refuse(args: argparse.Namespace, rest: list[str]) -> None:
+    """Raise ValueError for what cannot work whatever the task."""
+    if args.hub == "huggingface":
+        raise ValueError(
+            "--hub huggingface: s3prl 0.4.18 speaks a protocol of the Hugging Face hub that is "
+            "gone; download the model and give its folder with -u mt4ssl -k FOLDER"
+        )
+    if any(flag.startswith("--push") for flag in rest):
+        raise ValueError(
+            "--push_to_hf_hub: s3prl 0.4.18 cannot; leave it out and upload the folder"
+        )
+    if args.then_test and args.mode != "train":
+        raise ValueError(
+            "--then-test goes with -m train; use -m evaluate -e CKPT for an existing experiment"
+        )
+    if args.mode == "train" and not (args.expname or args.expdir or args.past_exp):
+        raise ValueError("-m train: give a folder for the experiment with -p DIR")
+
+
+def _parser() -> argparse.ArgumentParser:
+    """Return a parser of our options and of those of s3prl's that we look at."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--task")
+    parser.add_argument("--root")
+    parser.add_argument("--then-test", action="store_true")
+    parser.add_argument("--reuse-features", type=float, default=0.0)
+    parser.add_argument("-m", "--mode")
+    parser.add_argument("-o", "--override")
+    parser.add_argument("-e", "--past_exp")
+    parser.add_argument("-c", "--config")
+    parser.add_argument("-d", "--downstream")
+    parser.add_argument("-u", "--upstream")
+    parser.add_argument("-k", "--upstream_ckpt")
+    parser.add_argument("-n", "--expname")
+    parser.add_argument("-p", "--expdir")
+    parser.add_argument("-a", "--auto_resume", action="store_true")
+    parser.add_argument("--hub")
+    parser.add_argument("--device")
+    return parser
+
+
+def _past(args: argparse.Namespace, expdir: Path) -> dict[str, Any] | None:
+    """Return the s3prl checkpoint that this command goes on from, with -e or -a, if any."""
+    path = Path(args.past_exp) if args.past_exp else None
+    if path is None and args.auto_resume and newest_states(expdir):
+        path = expdir
+    if path is None:
+        return None
+    if path.is_dir():
+        states = newest_states(path)
+        if not states:
+            raise ValueError(
+                f"-e {path}: the folder holds no states-*.ckpt; give a checkpoint file"
+            )
+        path = states[-1]
+    if not path.is_file():
+        raise ValueError(f"-e {path}: no such checkpoint; check the path")
+    compat.install()
+    try:
+        found = torch.load(path, map_location="cpu", mmap=True)
+    except Exception as error:  # torch raises many kinds for a broken or unsafe file
+        raise ValueError(
+            f"-e {path}: not a readable s3prl checkpoint ({_first_line(error)})"
+        ) from error
+    if not isinstance(found, dict) or not {"Args", "Config"} <= set(found):
+        raise ValueError(
+            f"-e {path}: not an s3prl checkpoint; an upstream is given with -u mt4ssl -k"
+        )
+    compat.install_for(found["Args"].downstream)
+    return found
+
+
+def newest_states(expdir: str | Path) -> list[Path]:
+    """Return the experiment's states-N.ckpt files, oldest step first."""
+    return sorted(Path(expdir).glob("states-*.ckpt"), key=lambda p: int(p.stem.split("-")[-1]))
+
+
+def _new_experiment(args: argparse.Namespace) -> dict[str, Any] | None:
+    """Fill -d and -c from --task, check -d and -u; return the config's ``superb:`` block."""
+    if args.task:
+        header = tasks.read(tasks.path_of(args.task))["superb"]
+        args.config = args.config or str(tasks.path_of(args.task))
+        args.downstream = args.downstream or header["s3prl"]
+    if not args.config or not args.downstream:
+        raise ValueError(
+            f"give a task with --task ({', '.join(tasks.names())}), or -d and -c as for s3prl"
+        )
+    compat.install()
+    if importlib.util.find_spec(f"s3prl.downstream.{args.downstream}") is None:
+        raise ValueError(f"-d {args.downstream}: s3prl has no such task; use --task")
+    check_upstream(args)
+    return tasks.read(args.config).get("superb")
+
+
+def check_upstream(args: Any) -> None:
+    """See that the upstream is on s3prl's hub and its checkpoint there; make its path absolute.
+
+    Raises:
+        ValueError: it is not.
+    """
+    from s3prl import hub
+
+    names = hub.options()
+    if not args.upstream:
+        raise ValueError("no upstream; give one with -u, such as -u mt4ssl -k CKPT or -u fbank")
+    if args.upstream not in names:
+        near = difflib.get_close_matches(args.upstream, names, 1)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        raise ValueError(f"-u {args.upstream}: no such upstream on s3prl's hub.{hint}")
+    if args.upstream.startswith("mt4ssl"):
+        ckpt = expert.need_checkpoint(args.upstream, args.upstream_ckpt)
+        if not cache.is_url(ckpt):
+            args.upstream_ckpt = str(expert.local_path(ckpt).absolute())
+
+
+def _keep_explicit(args: argparse.Namespace, changes: dict[str, Any]) -> None:
+    """Let -k and -p given with -e win over those stored in the checkpoint."""
+    if args.upstream_ckpt and not cache.is_url(args.upstream_ckpt):
+        args.upstream_ckpt = str(expert.local_path(args.upstream_ckpt).absolute())
+    if args.upstream_ckpt:
+        changes["args.upstream_ckpt"] = args.upstream_ckpt
+    if args.past_exp and (args.expdir or args.expname):
+        changes["args.expdir"] = str(
+            Path(args.expdir or f"result/downstream/{args.expname}").absolute()
+        )
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,53 @@
+"""What s3prl 0.4.18 needs to run, unmodified, on today's stack.
+
+One file per foreign thing. Every file says what breaks, why, since which version, how it is mended
+and when the file can be deleted, and offers ``install() -> bool``: True when the patch was needed
+and applied. A patch looks before it acts, so that calling it twice, or on a stack that does not
+need it, changes nothing.
+
+`install` mends what the import of s3prl and its runner need; `install_for` mends what one task
+needs, before its expert is imported. A new task adds its files and one line to ``TASKS``.
+"""
+
+import importlib
+import importlib.util
+
+# before `import s3prl.hub`; the order does not matter
+BASE = ("torchaudio_io", "sox_effects", "torch_load", "hf_hub")
+# after s3prl can be imported
+RUNNER = ("isinstance_hack", "progress_bar")
+# s3prl's name of a downstream folder -> what its expert needs
+TASKS: dict[str, tuple[str, ...]] = {
+    "speech_commands": ("catalyst",),
+    "voxceleb1": ("sid_cache",),
+    "ctc": ("ctc_corpus", "ctc_phones", "ctc_workers"),
+}
+
+_applied: list[str] = []
+
+
+def install() -> list[str]:
+    """Make ``s3prl.hub`` and s3prl's runner importable; return all patches applied so far.
+
+    Raises:
+        ValueError: s3prl is not installed.
+    """
+    if importlib.util.find_spec("s3prl") is None:
+        raise ValueError('s3prl is not installed; install it with: pip install "mt4ssl[superb]"')
+    _apply(BASE)
+    _apply(RUNNER)
+    return list(_applied)
+
+
+def install_for(downstream: str) -> list[str]:
+    """Apply what one of s3prl's downstream folders needs too; return all applied so far."""
+    install()
+    _apply(TASKS.get(downstream, ()))
+    return list(_applied)
+
+
+def _apply(names: tuple[str, ...]) -> None:
+    for name in names:
+        patch = importlib.import_module(f"{__name__}.{name}")
+        if patch.install():
+            _applied.append(name)

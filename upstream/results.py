@@ -1,0 +1,143 @@
+"""What an s3prl experiment reports, as JSON next to it.
+
+``results.json``: a list of records, one per task, metric and split, of ``-m evaluate``.
+``evaluations.jsonl``: one line per log step and evaluation while training: step, split and every
+value.
+"""
+
+import json
+import math
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mt4ssl_core.files import write_json
+from upstream import cache, tasks
+
+RESULTS, EVALUATIONS = "results.json", "evaluations.jsonl"
+
+
+class Scalars:
+    """A TensorBoard writer that remembers the scalars, by name without task and split."""
+
+    def __init__(self, logger: Any, split: str) -> None:
+        self._logger, self._split = logger, split
+        self.values: dict[str, float] = {}
+
+    def add_scalar(self, tag: str, value: Any, *args: Any, **kwargs: Any) -> None:
+        """Remember ``value`` and pass it on."""
+        name = tag.rsplit("/", 1)[-1].removeprefix(f"{self._split}-")
+        self.values[name] = float(value)
+        self._logger.add_scalar(tag, value, *args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._logger, name)
+
+
+def records(
+    args: Any, config: dict[str, Any], split: str, step: int | None, values: dict[str, float]
+) -> list[dict[str, Any]]:
+    """Return one record per metric of the task, each with the setting it was measured in.
+
+    A config without the ``superb:`` block gives a record for every value that s3prl reported.
+
+    Raises:
+        ValueError: s3prl did not report a metric that the block names.
+    """
+    header = config.get("superb") or {}
+    metrics = header.get("metrics") or [{"name": key, "key": key} for key in values]
+    setting = describe(args, config)
+    found = []
+    for metric in metrics:
+        if metric["key"] not in values:
+            raise ValueError(
+                f"{setting['task']}: s3prl reported {', '.join(values)} but not {metric['key']}; "
+                "correct superb.metrics in the config"
+            )
+        value = values[metric["key"]]
+        found.append(
+            {
+                "task": setting["task"],
+                "metric": metric["name"],
+                "value": value if math.isfinite(value) else None,
+                "unit": metric.get("unit"),
+                "direction": metric.get("direction"),
+                "split": split,
+                "step": step,
+                **{key: value for key, value in setting.items() if key != "task"},
+            }
+        )
+    return found
+
+
+def describe(args: Any, config: dict[str, Any]) -> dict[str, Any]:
+    """Return the setting of a run: task, upstream, its fingerprint, seed, versions, config."""
+    header = config.get("superb") or {}
+    return {
+        "task": header.get("code", args.downstream),
+        "upstream": args.upstream,
+        "upstream_ckpt": args.upstream_ckpt,
+        "fingerprint": fingerprint_of(args.upstream_ckpt),
+        "upstream_trainable": args.upstream_trainable,
+        "layer": args.upstream_layer_selection,
+        "seed": args.seed,
+        "head": args.init_ckpt,
+        "corpus": tasks.corpus_paths(config),
+        "device": device_name(args.device),
+        "s3prl": version("s3prl"),
+        "torch": version("torch"),
+        "config": {key: value for key, value in config.items() if key != "superb"},
+    }
+
+
+def fingerprint_of(ckpt: str | None) -> str | None:
+    """Return the fingerprint of a checkpoint given as path or URL; None when there is none."""
+    if not ckpt:
+        return None
+    local = cache.fetch(ckpt) if cache.is_url(ckpt) else Path(ckpt)
+    return cache.fingerprint(local) if local.exists() else None
+
+
+def device_name(device: str) -> str:
+    """Return the name of the GPU, or "cpu" with the machine's architecture."""
+    if str(device).startswith("cuda"):
+        return torch.cuda.get_device_name(device)
+    return f"{device} ({platform.machine()}, {torch.get_num_threads()} threads)"
+
+
+def write(expdir: str | Path, new: list[dict[str, Any]]) -> Path:
+    """Put records into results.json, in place of older ones of the same metric and split."""
+    path = Path(expdir) / RESULTS
+    replaced = {(record["task"], record["metric"], record["split"]) for record in new}
+    old = [r for r in read(expdir) if (r["task"], r["metric"], r["split"]) not in replaced]
+    write_json(path, old + new)
+    return path
+
+
+def read(expdir: str | Path) -> list[dict[str, Any]]:
+    """Read the records of an experiment; none when there is no results.json.
+
+    Raises:
+        ValueError: the file is not such a list.
+    """
+    path = Path(expdir) / RESULTS
+    if not path.is_file():
+        return []
+    try:
+        found = json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}: not JSON ({error}); remove it and evaluate again") from error
+    if not isinstance(found, list):
+        raise ValueError(f"{path}: expected a list of records; remove it and evaluate again")
+    return found
+
+
+def log(expdir: str | Path, split: str, step: int, values: dict[str, float]) -> None:
+    """Append what was reported at a step of training to evaluations.jsonl."""
+    line = {"step": step, "split": split}
+    finite = {key: value if math.isfinite(value) else None for key, value in values.items()}
+    with open(Path(expdir) / EVALUATIONS, "a") as file:
+        file.write(json.dumps({**line, **finite}) + "\n")

@@ -1,0 +1,233 @@
+"""s3prl's runner with machine-readable results, and the way to start it from Python or a command
+line.
+
+Importing this module patches and imports s3prl, which takes some seconds.
+"""
+
+import contextlib
+import shutil
+import sys
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import upstream
+from upstream import command, compat, memory, overrides, results, tasks
+
+upstream.register()
+
+from s3prl import run_downstream as s3prl_command  # noqa: E402
+from s3prl.downstream import runner as s3prl_runner  # noqa: E402
+
+# s3prl calls it at every step; it still works
+warnings.filterwarnings("ignore", r"`torch\.cuda\.amp\.(autocast|GradScaler)", FutureWarning)
+
+s3prl_get_args = s3prl_command.get_downstream_args
+
+
+class Runner(s3prl_runner.Runner):
+    """s3prl's Runner that keeps what its task reports.
+
+    ``records`` is filled by `evaluate` (``-m evaluate``) and written to the experiment's
+    results.json; what is reported while training goes to evaluations.jsonl.
+    """
+
+    def __init__(self, args: Any, config: dict[str, Any], reuse_features: float = 0.0) -> None:
+        self.records: list[dict[str, Any]] = []
+        memory.SHARED.limit = int(reuse_features * 2**30)
+        self.train_seconds: float | None = None
+        super().__init__(args, config)
+
+    def _get_upstream(self) -> Any:
+        entry = super()._get_upstream()
+        if memory.SHARED.limit and entry.trainable:
+            raise ValueError("--reuse-features is for a frozen upstream; leave it or -f out")
+        if memory.SHARED.limit:
+            identity = f"{self.args.upstream} {results.fingerprint_of(self.args.upstream_ckpt)}"
+            entry.model = memory.Remembering(entry.model, identity)
+        return entry
+
+    def _get_downstream(self) -> Any:
+        entry = super()._get_downstream()
+        report = entry.model.log_records
+
+        def log_records(
+            split: str, records: Any, logger: Any, global_step: int, **kwargs: Any
+        ) -> Any:
+            scalars = results.Scalars(logger, split)
+            saved = report(
+                split, records=records, logger=scalars, global_step=global_step, **kwargs
+            )
+            if self.args.mode == "evaluate":
+                step = self.init_ckpt.get("Step")
+                self.records += results.records(self.args, self.config, split, step, scalars.values)
+            else:
+                results.log(self.args.expdir, split, global_step, scalars.values)
+            return saved
+
+        entry.model.log_records = log_records
+        return entry
+
+    def train(self) -> None:
+        """Train the head (and with -f the upstream), as s3prl does."""
+        started = time.perf_counter()
+        super().train()
+        self.train_seconds = time.perf_counter() - started
+
+    def evaluate(self, split: str | None = None, logger: Any = None, global_step: int = 0) -> Any:
+        """Evaluate a split; outside training, also write results.json."""
+        started = time.perf_counter()
+        with _without_cuda(str(self.args.device)):
+            saved = super().evaluate(split, logger, global_step)
+        if self.args.mode == "evaluate":
+            for record in self.records:
+                record["seconds"] = round(time.perf_counter() - started, 3)
+                record.setdefault("train_seconds", None)
+            results.write(self.args.expdir, self.records)
+        return saved
+
+
+@contextlib.contextmanager
+def _without_cuda(device: str) -> Iterator[None]:
+    """Hide the GPU from s3prl's evaluation on a CPU: it would ask CUDA for the device "cpu"."""
+    seen = torch.cuda.is_available
+    if not device.startswith("cuda"):
+        torch.cuda.is_available = lambda: False
+    try:
+        yield
+    finally:
+        torch.cuda.is_available = seen
+
+
+def run(
+    task: str,
+    upstream: str,
+    expdir: str | Path,
+    *,
+    ckpt: str | Path | None = None,
+    root: str | Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    seed: int = 1337,
+    device: str | None = None,
+    resume: bool = False,
+    reuse_features: float = 0.0,
+) -> list[dict[str, Any]]:
+    """Train a task's head on an upstream, test the best head, and return the result records.
+
+    Args:
+        task: a name in downstream_configs, such as "ks".
+        upstream: a name on s3prl's hub, such as "mt4ssl" or "fbank".
+        expdir: folder of the experiment; results.json is written there.
+        ckpt: the upstream's checkpoint (-k).
+        root: the folder that holds the corpus.
+        overrides: dotted config keys and their values, such as ``{"runner.total_steps": 100}``.
+        seed: of the head's weights and the data order.
+        device: "cpu" or "cuda"; the GPU if there is one.
+        reuse_features: GB of memory for the features of a frozen upstream (see `memory`).
+        resume: go on from the newest checkpoint in ``expdir``, if any.
+
+    Raises:
+        ValueError: as the command line's errors.
+    """
+    argv = ["--mode", "train", "--then-test", "--task", task, "--upstream", upstream]
+    argv += ["--expdir", str(expdir), "--seed", str(seed)]
+    for flag, value in (("--upstream_ckpt", ckpt), ("--root", root), ("--device", device)):
+        argv += [flag, str(value)] if value is not None else []
+    argv += ["--reuse-features", str(reuse_features)]
+    argv += ["--override", _render(overrides)] if overrides else []
+    return launch(command.resolve(argv + (["--auto_resume"] if resume else [])))
+
+
+def launch(asked: command.Command) -> list[dict[str, Any]]:
+    """Do what a resolved command line asks; return the records of what was evaluated.
+
+    Raises:
+        ValueError: as the command line's errors.
+    """
+    started = time.time()
+    runner = _s3prl(asked)
+    if not asked.then_test:
+        return runner.records
+    fresh = None if runner.init_ckpt else started
+    best = best_checkpoint(runner.args.expdir, newer_than=fresh)
+    argv = ["--mode", "evaluate", "--past_exp", str(best), "--device", str(runner.args.device)]
+    tested = _s3prl(command.Command(argv, reuse_features=asked.reuse_features))
+    for record in tested.records:
+        record["train_seconds"] = round(runner.train_seconds or 0.0, 3)
+    results.write(runner.args.expdir, tested.records)
+    return tested.records
+
+
+def best_checkpoint(expdir: str | Path, newer_than: float | None = None) -> Path:
+    """Return the head that did best on the dev split, else the newest one.
+
+    s3prl writes a best checkpoint only when the first evaluation already beats its starting value.
+    Files older than ``newer_than`` (seconds since 1970) belong to an earlier experiment in the same
+    folder and are left out.
+
+    Raises:
+        ValueError: there is none.
+    """
+    folder = Path(expdir)
+    found = [*command.newest_states(folder), *sorted(folder.glob("*best*.ckpt"))]
+    found = [path for path in found if newer_than is None or path.stat().st_mtime >= newer_than - 1]
+    if not found:
+        raise ValueError(f"{folder}: no checkpoint was written; train longer than runner.save_step")
+    return found[-1]
+
+
+def _s3prl(asked: command.Command) -> Runner:
+    """Call s3prl's own command with our runner, our -o and our checks; return its runner."""
+    made: list[Runner] = []
+    existed = asked.expdir is None or asked.expdir.exists()
+
+    def make(args: Any, config: dict[str, Any]) -> Runner:
+        made.append(Runner(args, config, asked.reuse_features))
+        return made[0]
+
+    ours = {"Runner": make, "override": overrides.override, "get_downstream_args": _checked_args}
+    before, argv = {name: getattr(s3prl_command, name) for name in ours}, sys.argv
+    try:
+        vars(s3prl_command).update(ours)
+        sys.argv = ["run_downstream.py", *asked.argv]
+        s3prl_command.main()
+    except BaseException:
+        if not made and not existed and asked.expdir is not None:
+            _remove_empty(asked.expdir)
+        raise
+    finally:
+        vars(s3prl_command).update(before)
+        sys.argv = argv
+    return made[0]
+
+
+def _checked_args() -> tuple[Any, dict[str, Any], list[str]]:
+    """s3prl's arguments and config, once we know that the experiment can be done."""
+    args, config, backup_files = s3prl_get_args()
+    args.expdir = str(Path(args.expdir).absolute())
+    command.check_upstream(args)
+    tasks.check_corpus(config)
+    steps = config["runner"]
+    first = min(steps["eval_step"], steps["save_step"])
+    if args.mode == "train" and first > steps["total_steps"]:
+        raise ValueError(
+            f"runner.total_steps is {steps['total_steps']}, but the first checkpoint is written at "
+            f"step {first}; "
+            "lower runner.eval_step and runner.save_step"
+        )
+    compat.install_for(args.downstream)
+    return args, config, backup_files
+
+
+def _remove_empty(expdir: Path) -> None:
+    """Remove the folder that s3prl made for an experiment that never began."""
+    if all(path.name.startswith(("args_", "config_")) for path in expdir.glob("*")):
+        shutil.rmtree(expdir, ignore_errors=True)
+
+
+def _render(changes: Mapping[str, Any]) -> str:
+    return overrides.render(dict(changes))

@@ -1,0 +1,154 @@
+"""The SUPERB tasks: downstream_configs/*.yaml, and where their corpora lie.
+
+Each YAML is s3prl's config plus a block ``superb:``, which s3prl ignores: the task's name and code,
+s3prl's folder for it, its metrics with unit and direction, and which keys hold paths of the corpus
+(``root_keys``).
+"""
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import downstream_configs
+from upstream import overrides
+
+UNSET = "???"  # a path that the user has to give
+
+
+def folder() -> Path:
+    """Return the folder of the task files."""
+    return Path(downstream_configs.__file__).parent
+
+
+def names() -> list[str]:
+    """Return the tasks' codes."""
+    return sorted(path.stem for path in folder().glob("*.yaml"))
+
+
+def path_of(task: str) -> Path:
+    """Return the YAML of a task such as "ks".
+
+    Raises:
+        ValueError: there is no such task.
+    """
+    path = folder() / f"{task}.yaml"
+    if task in names():
+        return path
+    near = difflib.get_close_matches(task, names(), 1)
+    hint = f" Did you mean {near[0]}?" if near else ""
+    raise ValueError(f"--task {task}: no such task; choose one of {', '.join(names())}.{hint}")
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """Read an experiment's YAML.
+
+    Raises:
+        ValueError: no such file, not a mapping, or a number that YAML reads as text, such as
+            ``5e-4``.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"{path}: no such config; give one with -c, or a task with --task")
+    try:
+        config = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path}: not YAML ({error}); correct it") from error
+    if not isinstance(config, dict) or "runner" not in config:
+        raise ValueError(
+            f"{path}: expected sections runner, optimizer and downstream_expert; add them"
+        )
+    for key, value in overrides.flatten(config):
+        number = overrides.parse_value(value) if isinstance(value, str) else None
+        if isinstance(number, float):
+            raise ValueError(f"{path}: {key}: YAML reads {value} as text; write {number:.1e}")
+    return config
+
+
+def paths_under(header: dict[str, Any], root: str | Path) -> dict[str, Any]:
+    """Return the value of every ``root_keys`` entry for the corpus below ``root``.
+
+    The corpus is in ``root`` itself or in its folder named after the task. An entry with ``try``
+    takes the first of these relative paths that exists; one with ``files`` takes all files that
+    match the first pattern with a match, as a list.
+
+    Raises:
+        ValueError: nothing is there; names what was looked for.
+    """
+    root = Path(root).absolute()
+    if not root.is_dir():
+        raise ValueError(
+            f"--root {root}: no such folder; give the folder that holds {_corpus(header)}"
+        )
+    bases = (root, root / header["code"])  # the second: several corpora in one folder
+    found: dict[str, Any] = {}
+    for key, entry in header["root_keys"].items():
+        if "try" in entry:
+            candidates = [base / relative for base in bases for relative in entry["try"]]
+            fitting = [path for path in candidates if path.exists() and not _lacking(path, entry)]
+            existing = fitting or [path for path in candidates if path.exists()]
+            value: Any = str(existing[0]) if existing else None
+        else:
+            matches = (sorted(base.glob(p)) for base in bases for p in entry["files"])
+            value = next(([str(path) for path in match] for match in matches if match), None)
+        if value is None:
+            wanted = " or ".join(entry.get("try") or entry["files"])
+            raise ValueError(
+                f"--root {root}: found no {wanted} ({entry['what']}); {_remedy(header)}"
+            )
+        found[key] = value
+    return found
+
+
+def check_corpus(config: dict[str, Any]) -> None:
+    """See that the corpus of a task's config is there.
+
+    Raises:
+        ValueError: a path was not given, does not exist or does not hold what it must; names it.
+    """
+    header = config.get("superb")
+    if not header:
+        return
+    for key, entry in header["root_keys"].items():
+        value = get(config, key)
+        for path in [value] if isinstance(value, str) else value:
+            if path == UNSET:
+                raise ValueError(
+                    f"{header['code']}: the corpus ({_corpus(header)}) is not set; give its folder "
+                    f"with "
+                    f"--root DIR, or {entry['what']} with -o config.{key}=PATH"
+                )
+            if not Path(path).exists():
+                raise ValueError(
+                    f"{path}: no such {entry['what']} (config.{key}); {_remedy(header)}"
+                )
+            if lacking := _lacking(Path(path), entry):
+                raise ValueError(f"{path}: {entry['what']} must hold {lacking}; {_remedy(header)}")
+
+
+def corpus_paths(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the paths of the corpus that a config uses, by dotted key."""
+    header = config.get("superb") or {}
+    return {key: get(config, key) for key in header.get("root_keys", {})}
+
+
+def get(config: dict[str, Any], key: str) -> Any:
+    """Return the value at a dotted key."""
+    value: Any = config
+    for name in key.split("."):
+        value = value[name]
+    return value
+
+
+def _lacking(path: Path, entry: dict[str, Any]) -> str | None:
+    return next((p for p in entry.get("holds", ()) if next(path.glob(p), None) is None), None)
+
+
+def _corpus(header: dict[str, Any]) -> str:
+    return str(header["corpus"]["name"])
+
+
+def _remedy(header: dict[str, Any]) -> str:
+    sources = ", ".join(header["corpus"]["source"])
+    return f"get {_corpus(header)} from {sources} and give its folder with --root"
