@@ -9,7 +9,9 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import sklearn
@@ -31,7 +33,7 @@ def mixture(points: int, dim: int, seed: int = 0) -> torch.Tensor:
     return centres[which] + width[which] * torch.randn(points, dim, generator=random)
 
 
-def seconds(work: Callable[[], object]) -> tuple[float, object]:
+def seconds(work: Callable[[], Any]) -> tuple[float, Any]:
     """Return the wall time of a call and its result."""
     start = time.perf_counter()
     result = work()
@@ -44,11 +46,11 @@ def clustering(points: int, dim: int, k: int, repeats: int) -> dict:
     ours, theirs = [], []
     ours_inertia, theirs_inertia = [], []
     for seed in range(repeats):
-        took, found = seconds(lambda seed=seed: fit(data, k, 25, seed))
+        took, found = seconds(partial(fit, data, k, 25, seed))
         ours.append(took)
         ours_inertia.append(found.inertia[-1])
         model = SklearnKMeans(k, init="random", n_init=1, max_iter=25, tol=0, random_state=seed)
-        took, fitted = seconds(lambda model=model: model.fit(data.numpy()))
+        took, fitted = seconds(partial(model.fit, data.numpy()))
         theirs.append(took)
         theirs_inertia.append(fitted.inertia_ / points)
     return {
@@ -74,6 +76,14 @@ def features(length: float, repeats: int) -> dict:
     }
 
 
+def cpu_name() -> str:
+    """Return the processor's name where Linux tells it."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
 def main() -> None:
     """Measure and write the result."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -83,7 +93,7 @@ def main() -> None:
     torch.set_num_threads(1)
     with threadpool_limits(1):
         result = {
-            "machine": {"name": args.machine, "cpu": platform.processor() or platform.machine()},
+            "machine": {"name": args.machine, "cpu": cpu_name()},
             "threads": 1,
             "versions": {
                 "python": platform.python_version(),

@@ -1,4 +1,4 @@
-"""A small spoken corpus per SUPERB task, synthesised on the spot in the on-disk layout of the real one."""
+"""A small spoken corpus per SUPERB task, synthesised in the on-disk layout of the real one."""
 
 from mini_superb.corpus import TASKS, make
 

@@ -13,13 +13,17 @@ def main(argv: list[str] | None = None) -> int:
     """Returns the exit code: 0, 2 for a mistake in the request, 130 when interrupted."""
     parser = argparse.ArgumentParser(
         prog="python -m mini_superb",
-        description="Synthesise small corpora in the layouts of SUPERB's, and unlabelled speech to pre-train on.",
+        description="Synthesise small corpora in SUPERB's layouts and speech to pre-train on.",
     )
     parser.add_argument("out", type=Path, help="folder to make them in")
     choices = [name for name in TASKS if name != "pretrain"]
     parser.add_argument("--tasks", default=",".join(choices), help="comma-separated (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="other seeds, other corpora (%(default)s)")
-    parser.add_argument("--size", default="default", help=f"one of {', '.join(SIZES)} (%(default)s)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="other seeds, other corpora (%(default)s)"
+    )
+    parser.add_argument(
+        "--size", default="default", help=f"one of {', '.join(SIZES)} (%(default)s)"
+    )
     parser.add_argument("--jobs", type=int, help="processes (one per core)")
     arguments = parser.parse_args(argv)
     tasks = [name.strip() for name in arguments.tasks.split(",") if name.strip()]

@@ -23,7 +23,7 @@ class Speaker:
 
 @dataclass(frozen=True)
 class Scene:
-    """A recording situation: everything that is about the room and the microphone, not the speaker."""
+    """A recording situation: all that is about the room and the microphone, not the speaker."""
 
     level_db: float  # RMS of the speech, dB below full scale
     snr_db: float

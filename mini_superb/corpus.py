@@ -13,7 +13,7 @@ from mini_superb.clip import SAMPLE_RATE
 from mini_superb.plan import SIZES, Paths, Task
 from mini_superb.synthesis import synthesise
 
-# A new task is a module with a TASK and a line here. `pretrain` is made with whatever else is asked for.
+# A new task is a module with a TASK, and its name here. `pretrain` is always made as well.
 TASKS: dict[str, Task] = {task.name: task for task in (ks.TASK, sid.TASK, pr.TASK, pretrain.TASK)}
 
 VERSION = 1  # raise it when the same seed would give other files
@@ -29,16 +29,18 @@ def make(
     jobs: int | None = None,
     progress: bool = True,
 ) -> dict[str, Any]:
-    """Synthesise the corpora of ``tasks`` and the unlabelled speech under ``out``; what is there already is kept.
+    """Synthesise corpora of ``tasks`` and unlabelled speech under ``out``; what is there is kept.
 
-    The files depend on ``seed`` and ``size`` alone, not on ``jobs`` (processes; default: one per core) nor on which
-    other tasks are made. Returns absolute paths: ``{"ks": {"root", "speech_commands_root",
-    "speech_commands_test_root"}, "sid": {"root", "file_path", "meta_data"}, "pr": {"root", "path", "lexicon": [2],
-    "vocab_file"}, "pretrain": Path}`` for the tasks asked for. ``out/alignments/TASK.jsonl`` has, per audio file, the
+    The files depend on ``seed`` and ``size`` alone, not on ``jobs`` (processes; default: one per
+    core) nor on which other tasks are made. ``out/alignments/TASK.jsonl`` has, per audio file, the
     speaker, the text and the phones (IPA) with their start in seconds.
 
-    Raises ValueError for an unknown task or size, an ``out`` that holds something else or a corpus of other settings,
-    and when the synthesiser is not installed.
+    Returns absolute paths for the tasks asked for, by the keys of s3prl's configs: ``{"ks":
+    {"root", "speech_commands_root", "speech_commands_test_root"}, "sid": {"root", "file_path",
+    "meta_data"}, "pr": {"root", "path", "lexicon": [2 paths], "vocab_file"}, "pretrain": Path}``.
+
+    Raises ValueError for an unknown task or size, an ``out`` that holds something else or a corpus
+    of other settings, and when the synthesiser is not installed.
     """
     out = Path(out).absolute()
     names = _checked(tasks, seed, size, jobs)
@@ -55,7 +57,7 @@ def make(
                 (out / path).parent.mkdir(parents=True, exist_ok=True)
                 (out / path).write_text(text, encoding="utf-8")
         clips = [clip for name in missing for clip in plans[name].clips]
-        lines = synthesise(out, clips, jobs or len(os.sched_getaffinity(0)), progress)
+        lines = synthesise(out, clips, jobs or _cores(), progress)
         for name in missing:
             made[name] = _finish(out, name, [line for line in lines if _task_of(line) == name])
         in_order = {name: made[name] for name in TASKS if name in made}
@@ -63,6 +65,11 @@ def make(
         (out / UNDERWAY).unlink()
     paths: dict[str, Path | Paths] = {name: TASKS[name].paths(out) for name in names}
     return {**paths, "pretrain": out / "pretrain"}
+
+
+def _cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _checked(tasks: list[str], seed: int, size: str, jobs: int | None) -> list[str]:
@@ -73,6 +80,8 @@ def _checked(tasks: list[str], seed: int, size: str, jobs: int | None) -> list[s
             raise ValueError(
                 f"unknown task {name!r}; did you mean {near!r}? Choose from {', '.join(TASKS)}"
             )
+    if not hasattr(os, "fork"):
+        raise ValueError("mini_superb needs os.fork; run it under Linux, macOS or WSL")
     if size not in SIZES:
         raise ValueError(f"unknown size {size!r}; choose from {', '.join(SIZES)}")
     if seed < 0:
@@ -98,7 +107,8 @@ def _made(out: Path, settings: dict[str, Any]) -> dict[str, Any]:
         raise ValueError(f"{out / DONE} cannot be read ({error!r}); {remedy}") from error
     if there != settings:
         raise ValueError(
-            f"{out} holds a corpus made with {_show(there)}, asked for is {_show(settings)}; {remedy}"
+            f"{out} holds a corpus made with {_show(there)}, "
+            f"asked for is {_show(settings)}; {remedy}"
         )
     return {name: entry for name, entry in tasks.items() if (out / name).is_dir()}
 

@@ -1,8 +1,9 @@
 """Speech from espeak-ng through ctypes, repeatable to the last sample.
 
-The library keeps noise, phase and intonation state between calls, and no call resets it: the second sentence spoken by a
-process depends on the first. So the process that loads the library never speaks. It forks a child per sentence, and each
-child starts from the same untouched state. Threads are no way out either: the library crashes in two of them at once.
+The library keeps noise, phase and intonation state between calls, and no call resets it: the second
+sentence spoken by a process depends on the first. So the process that loads the library never
+speaks. It forks a child per sentence, and each child starts from the same untouched state. Threads
+are no way out: the library crashes in two of them at once.
 """
 
 import ctypes
@@ -27,7 +28,7 @@ _EVENT_END_OF_LIST, _EVENT_PHONEME = 0, 7
 
 
 class Phone(NamedTuple):
-    """One phone of an utterance: where it starts (seconds) and its IPA symbol; stops start at their burst."""
+    """Where a phone starts (seconds; a stop starts at its burst) and its IPA symbol."""
 
     start: float
     symbol: str
@@ -77,7 +78,7 @@ def _loader() -> Any:
 
 @functools.cache
 def variants() -> frozenset[str]:
-    """Names of the voice variants that are installed; the library takes an unknown one without a word.
+    """Names of the installed voice variants; the library takes an unknown one without a word.
 
     Raises ValueError when espeakng-loader is missing.
     """
@@ -85,10 +86,10 @@ def variants() -> frozenset[str]:
 
 
 class Espeak:
-    """The synthesiser, loaded but silent in this process; every sentence is spoken by a child of it."""
+    """The synthesiser, loaded but silent in this process; a child speaks each sentence."""
 
     def __init__(self) -> None:
-        """Load the library; ValueError when espeakng-loader is missing or its library does not start."""
+        """Load the library; ValueError when espeakng-loader is missing or does not start."""
         loader = _loader()
         try:
             self._lib = ctypes.CDLL(loader.get_library_path())
@@ -145,7 +146,7 @@ class Espeak:
         with os.fdopen(read_end, "rb") as pipe:
             head, samples = pipe.readline(), pipe.read()
         os.waitpid(child, 0)
-        answer = json.loads(head) if head else {"crash": "it died without a word"}
+        answer: dict[str, Any] = json.loads(head or b'{"crash": "it died without a word"}')
         if "error" in answer:
             raise ValueError(answer["error"])
         if "crash" in answer:
@@ -174,7 +175,9 @@ class Espeak:
     ) -> tuple[bytes, list[Phone]]:
         _, _, variant = voice.partition("+")
         if variant and variant not in variants():
-            raise ValueError(f"espeak-ng has no variant {variant!r}; choose from {sorted(variants())}")
+            raise ValueError(
+                f"espeak-ng has no variant {variant!r}; choose from {sorted(variants())}"
+            )
         if self._lib.espeak_SetVoiceByName(voice.encode()) != 0:
             raise ValueError(f"espeak-ng has no voice {voice!r}; `en-us` and `gmw/en` exist")
         settings = {_RATE: rate, _PITCH: pitch, _RANGE: pitch_range, _VOLUME: _HEADROOM}

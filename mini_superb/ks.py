@@ -1,7 +1,8 @@
 """Keyword spotting: one-second clips laid out as Speech Commands v0.01 and its published test set.
 
-The split is not written anywhere: as in the real corpus it follows from the SHA-1 of the speaker's name (validation
-below 10 %, test below 20 %, train above), so names are drawn until they fall where they should.
+The split is not written anywhere: as in the real corpus it follows from the SHA-1 of the speaker's
+name (validation below 10 %, test below 20 %, train above), so names are drawn until they fall where
+they should.
 """
 
 import hashlib
@@ -11,13 +12,16 @@ from pathlib import Path
 import numpy as np
 
 from mini_superb.clip import Clip, Scene, Speaker, random_of, seed_of
+from mini_superb.grammar import words
 from mini_superb.plan import Paths, Plan, Task
 from mini_superb.sound import NOISES
 from mini_superb.voices import cast, mood, scene
 
-KEYWORDS = "yes no up down left right on off stop go".split()
-OTHER_WORDS = """bed bird cat dog happy house marvin sheila tree wow zero one two three four five six seven eight
-nine""".split()
+KEYWORDS = words("yes no up down left right on off stop go")
+OTHER_WORDS = words("""
+    bed bird cat dog happy house marvin sheila tree wow zero one two three four five six seven
+    eight nine
+""")
 TRAIN = "speech_commands_v0.01"
 TEST = "speech_commands_test_set_v0.01"
 _HASH_RANGE = 2**27
@@ -72,9 +76,9 @@ def plan(seed: int, size: str) -> Plan:
     for split, speakers in cast(rng, _names(rng, wanted)).items():
         unknown = counts.takes if split == "test" else counts.other_words
         for speaker in speakers:
-            words = [(word, take) for word in KEYWORDS for take in range(counts.takes)]
-            words += [(str(w), 0) for w in rng.choice(OTHER_WORDS, unknown, replace=False)]
-            for word, take in words:
+            takes = [(word, take) for word in KEYWORDS for take in range(counts.takes)]
+            takes += [(str(w), 0) for w in rng.choice(OTHER_WORDS, unknown, replace=False)]
+            for word, take in takes:
                 path = _path(split, word, speaker.name, take)
                 clips.append(_clip(rng, seed, path, split, word, mood(rng, speaker)))
     clips += [_noise(rng, seed, name, counts.noise_seconds) for name in sorted(NOISES)]
@@ -91,7 +95,9 @@ def _path(split: str, word: str, speaker: str, take: int) -> str:
     return f"ks/{TEST}/_unknown_/{word}_{speaker}_nohash_{take}.wav"
 
 
-def _clip(rng: np.random.Generator, seed: int, path: str, split: str, word: str, speaker: Speaker) -> Clip:
+def _clip(
+    rng: np.random.Generator, seed: int, path: str, split: str, word: str, speaker: Speaker
+) -> Clip:
     text = word + str(rng.choice([".", "!", "?"], p=[0.6, 0.2, 0.2]))
     return Clip(
         path=path,

@@ -1,19 +1,20 @@
-"""What a task's module hands over: the clips to record, the text files beside them, and where s3prl finds them."""
+"""What a task's module hands over: clips to record, text files, and where s3prl finds them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mini_superb.clip import Clip
 
 SIZES = ("tiny", "default", "large")
 
-Paths = dict[str, Path | list[Path]]
+Paths = dict[str, Any]  # values: Path or list[Path]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything a task puts on disk; all paths are relative to the corpus root and begin with the task's name."""
+    """All that a task puts on disk; its paths are relative to the root and begin with its name."""
 
     clips: list[Clip]
     texts: dict[str, str]  # path -> content
@@ -21,7 +22,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Task:
-    """One corpus layout: ``plan(seed, size)`` depends on nothing else, ``paths(root)`` names what configs ask for."""
+    """A corpus layout: ``plan(seed, size)``, and ``paths(root)`` by the keys of s3prl's config."""
 
     name: str
     plan: Callable[[int, str], Plan]

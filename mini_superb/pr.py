@@ -1,10 +1,10 @@
-"""Phoneme recognition: laid out as LibriSpeech, with a pronunciation lexicon and the phoneme vocabulary."""
+"""Phoneme recognition: laid out as LibriSpeech, with its lexicon and phoneme vocabulary."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from mini_superb.clip import Clip, random_of, seed_of
-from mini_superb.grammar import Grammar, sentence
+from mini_superb.grammar import Grammar, phrases, sentence, words
 from mini_superb.plan import Paths, Plan, Task
 from mini_superb.voices import AMERICAN, cast, mood, scene
 
@@ -16,8 +16,8 @@ LEXICONS = (
 VOCABULARY = "pr/vocab/phoneme.txt"
 SPLITS = {"train": "train-clean-100", "valid": "dev-clean", "test": "test-clean"}
 
-VOWELS = "AA AE AH AO AW AY EH ER EY IH IY OW OY UH UW".split()
-CONSONANTS = "B CH D DH F G HH JH K L M N NG P R S SH T TH V W Y Z ZH".split()
+VOWELS = words("AA AE AH AO AW AY EH ER EY IH IY OW OY UH UW")
+CONSONANTS = words("B CH D DH F G HH JH K L M N NG P R S SH T TH V W Y Z ZH")
 
 # Pronunciations in ARPAbet with stress, as the General American voice of espeak-ng says them.
 PRONUNCIATIONS = {
@@ -90,22 +90,26 @@ PRONUNCIATIONS = {
 _FIRST_OF_SECOND_FILE = "garden"
 
 GRAMMAR: Grammar = {
-    "S": [
-        *("SUBJECT VERB OBJECT", "SUBJECT VERB OBJECT PLACE", "SUBJECT VERB OBJECT ADVERB"),
-        *("ADVERB SUBJECT VERB OBJECT", "THING VERB OBJECT", "THING PLACE VERB OBJECT"),
-    ],
-    "SUBJECT": ["we", "they", "he", "she", "THING"],
-    "OBJECT": ["THING", "THING", "NUMBER fish"],
-    "THING": ["ARTICLE NOUN", "ARTICLE ADJECTIVE NOUN"],
-    "ARTICLE": ["the", "the", "a"],
-    "PLACE": ["PREPOSITION the NOUN", "PREPOSITION the ADJECTIVE NOUN"],
-    "NUMBER": ["two", "three", "seven"],
-    "ADVERB": ["again", "today", "slowly", "together"],
-    "PREPOSITION": ["behind", "near", "with", "beside", "through"],
-    "ADJECTIVE": "big small young yellow happy quiet green strange good cold".split(),
-    "VERB": """found followed watched carried painted pulled heard touched loved enjoyed reached""".split(),
-    "NOUN": """boat house cat bird tree child king queen garden window river village mother teacher
-        horse voice shadow book moon fish rose zebra treasure bridge""".split(),
+    "S": phrases("""
+        SUBJECT VERB OBJECT | SUBJECT VERB OBJECT PLACE | SUBJECT VERB OBJECT ADVERB |
+        ADVERB SUBJECT VERB OBJECT | THING VERB OBJECT | THING PLACE VERB OBJECT
+    """),
+    "SUBJECT": phrases("we | they | he | she | THING"),
+    "OBJECT": phrases("THING | THING | NUMBER fish"),
+    "THING": phrases("ARTICLE NOUN | ARTICLE ADJECTIVE NOUN"),
+    "ARTICLE": words("the the a"),
+    "PLACE": phrases("PREPOSITION the NOUN | PREPOSITION the ADJECTIVE NOUN"),
+    "NUMBER": words("two three seven"),
+    "ADVERB": words("again today slowly together"),
+    "PREPOSITION": words("behind near with beside through"),
+    "ADJECTIVE": words("big small young yellow happy quiet green strange good cold"),
+    "VERB": words("""
+        found followed watched carried painted pulled heard touched loved enjoyed reached
+    """),
+    "NOUN": words("""
+        boat house cat bird tree child king queen garden window river village mother teacher horse
+        voice shadow book moon fish rose zebra treasure bridge
+    """),
 }
 
 
@@ -150,7 +154,7 @@ def plan(seed: int, size: str) -> Plan:
 
 
 def _lexicon() -> dict[str, str]:
-    """The lexicon split over two files, as LibriSpeech's is, and the vocabulary: one phoneme per line."""
+    """Two lexicon files, as LibriSpeech has, and the vocabulary, one phoneme per line."""
     lines = [f"{word.upper()}\t{phones}\n" for word, phones in PRONUNCIATIONS.items()]
     middle = list(PRONUNCIATIONS).index(_FIRST_OF_SECOND_FILE)
     phonemes = ["SIL", "SPN", *CONSONANTS, *(f"{v}{stress}" for v in VOWELS for stress in "012")]

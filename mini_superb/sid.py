@@ -1,7 +1,8 @@
 """Speaker identification: laid out as VoxCeleb1 with its iden_split.txt.
 
-Each speaker has several videos, and a video is one scene (room, microphone, background). As in the real split,
-validation and test take videos that training has not heard, so the microphone does not give the speaker away.
+Each speaker has several videos, and a video is one scene (room, microphone, background). As in the
+real split, validation and test take videos that training has not heard, so the microphone does not
+give the speaker away.
 """
 
 from dataclasses import dataclass, replace
@@ -20,7 +21,7 @@ _VIDEO_LETTERS = list("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01234
 
 @dataclass(frozen=True)
 class Counts:
-    """Speakers in either folder, and for each of them (videos, utterances per video) of every split."""
+    """Speakers in either folder, and for each of them (videos, utterances per video) by split."""
 
     dev_part: int
     test_part: int

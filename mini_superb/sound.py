@@ -1,4 +1,4 @@
-"""From dry speech to a recording: silence around it, vocal tract, room, microphone, level, noise."""
+"""From dry speech to a recording: vocal tract, silence, room, microphone, level, noise."""
 
 import functools
 from collections.abc import Callable
@@ -15,12 +15,16 @@ _SILENCE = 10 ** (-45 / 20)  # speech ends where it stays 45 dB below its peak
 
 
 def render(clip: Clip, spoken: Spoken | None) -> tuple[np.ndarray, list[Phone], float]:
-    """The recording of ``clip``: int16 samples at 16 kHz, its phones and the end of the speech (seconds)."""
+    """The recording of ``clip``: int16 at 16 kHz, its phones, the end of the speech (seconds)."""
     rng = np.random.default_rng(clip.seed)
     if spoken is None or clip.speaker is None:
         assert clip.seconds, f"{clip.path}: a clip without speech needs its length"
         level = 10 ** (clip.scene.level_db / 20)
-        return _to_int16(NOISES[clip.scene.noise](round(clip.seconds * SAMPLE_RATE), rng) * level), [], 0.0
+        return (
+            _to_int16(NOISES[clip.scene.noise](round(clip.seconds * SAMPLE_RATE), rng) * level),
+            [],
+            0.0,
+        )
     speech, phones = _dry(spoken, clip.speaker.tract)  # (N,)
     wave = np.pad(speech, (_samples(clip.before), _samples(clip.after)))
     if clip.seconds is not None:
@@ -53,10 +57,11 @@ def _to_int16(wave: np.ndarray) -> np.ndarray:
 def _dry(spoken: Spoken, tract: float) -> tuple[np.ndarray, list[Phone]]:
     """Cut the silence off both ends and resample to 16 kHz.
 
-    Reading the samples as if they came ``tract`` times faster moves all formants and the pitch up by that factor.
+    Samples read as if they came ``tract`` times faster have all formants and the pitch that much
+    higher.
     """
     wave = spoken.samples.astype(np.float32) / 32768
-    loud = np.flatnonzero(np.abs(wave) > _SILENCE * np.abs(wave).max()) if len(wave) else []
+    loud = np.flatnonzero(np.abs(wave) > _SILENCE * np.abs(wave).max(initial=0.0))
     if not len(loud):
         raise ValueError("espeak-ng gave no sound; leave that text or voice out")
     first, last = int(loud[0]), int(loud[-1]) + 1
@@ -72,7 +77,7 @@ def _dry(spoken: Spoken, tract: float) -> tuple[np.ndarray, list[Phone]]:
 
 @functools.cache
 def _tape(kind: str) -> np.ndarray:
-    """A minute of a background noise: cutting from it is far cheaper than making noise for every clip."""
+    """A minute of background noise: cutting from it is far cheaper than making some per clip."""
     return NOISES[kind](60 * SAMPLE_RATE, random_of("tape", kind)).astype(np.float32)
 
 

@@ -15,9 +15,10 @@ from mini_superb.clip import Clip
 
 
 def synthesise(root: Path, clips: list[Clip], jobs: int, progress: bool) -> list[dict[str, Any]]:
-    """Record ``clips`` under ``root`` in ``jobs`` processes; returns their alignment lines in the order of ``clips``.
+    """Record ``clips`` under ``root`` in ``jobs`` processes; returns their alignments in order.
 
-    What is written depends on the clips alone. Raises ValueError with a worker's message (missing voice, full disk).
+    What is written depends on the clips alone. Raises ValueError with a worker's message (missing
+    voice, full disk).
     """
     jobs = max(1, min(jobs, len(clips)))
     workers = [_start() for _ in range(jobs)]

@@ -6,20 +6,26 @@ import numpy as np
 
 from mini_superb.clip import Scene, Speaker
 from mini_superb.espeak import variants
+from mini_superb.grammar import words
 from mini_superb.sound import CHANNEL_HZ, NOISES
 
-# Variants that sound like people: of the 104 installed, robots, whispers, croaks, echoes and near twins are left out.
-HIGH_VARIANTS = """Alicia Andrea Annie anika aunty belinda f1 f2 f3 f4 f5 grandma linda shelby steph""".split()
-LOW_VARIANTS = """
-Alex Andy Denis Diogo Gene Henrique Hugo Jacky Lee Mario Michael Mike Nguyen Reed RicishayMax Storm adam antonio boris
-david ed edward gustave ian iven3 iven4 john klatt3 klatt4 klatt6 m1 m2 m3 m4 m5 m6 m7 m8 marcelo max michel miguel
-mike2 pablo paul pedro quincy rob robert sandro travis victor
-""".split()
+# Of the 104 installed variants, robots, whispers, croaks, echoes and near twins are left out.
+HIGH_VARIANTS = words("""
+    Alicia Andrea Annie anika aunty belinda f1 f2 f3 f4 f5 grandma linda shelby steph
+""")
+LOW_VARIANTS = words("""
+    Alex Andy Denis Diogo Gene Henrique Hugo Jacky Lee Mario Michael Mike Nguyen Reed RicishayMax
+    Storm adam antonio boris david ed edward gustave ian iven3 iven4 john klatt3 klatt4 klatt6 m1
+    m2 m3 m4 m5 m6 m7 m8 marcelo max michel miguel mike2 pablo paul pedro quincy rob robert sandro
+    travis victor
+""")
 
-AMERICAN = ("en-us", "en-us", "en-us", "en-us-nyc")
-ENGLISH = (
-    *("en-us", "en-us", "en-us", "en-us", "en-us-nyc", "gmw/en", "en-gb-scotland"),
-    *("en-gb-x-rp", "en-gb-x-gbclan", "en-gb-x-gbcwmd", "en-029"),
+AMERICAN = tuple(words("en-us en-us en-us en-us-nyc"))
+ENGLISH = tuple(
+    words("""
+    en-us en-us en-us en-us en-us-nyc gmw/en en-gb-scotland en-gb-x-rp en-gb-x-gbclan
+    en-gb-x-gbcwmd en-029
+""")
 )
 
 
@@ -28,7 +34,7 @@ def cast(
 ) -> dict[str, list[Speaker]]:
     """A speaker for every name in every group; no variant serves two groups.
 
-    ``groups`` maps a split to the names of its people. A third to a half of the people of a group have a high voice.
+    ``groups`` maps a split to the names of its people; two in five of them have a high voice.
     Raises ValueError when the installed espeak-ng lacks a variant.
     """
     missing = sorted({*HIGH_VARIANTS, *LOW_VARIANTS} - variants())
@@ -74,7 +80,7 @@ def _speaker(
 
 
 def mood(rng: np.random.Generator, speaker: Speaker) -> Speaker:
-    """The same person on another occasion: rate, pitch and liveliness move a little, the vocal tract hardly."""
+    """The same person on another occasion: rate, pitch and range move, the vocal tract hardly."""
     return replace(
         speaker,
         rate=speaker.rate * rng.uniform(0.88, 1.14),
@@ -87,7 +93,7 @@ def mood(rng: np.random.Generator, speaker: Speaker) -> Speaker:
 def scene(
     rng: np.random.Generator, snr_db: tuple[float, float] = (12.0, 35.0), channel_db: float = 3.0
 ) -> Scene:
-    """A random room, microphone (gains of standard deviation ``channel_db``), distance and background."""
+    """A random room, microphone (gains vary by ``channel_db``), distance and background."""
     return Scene(
         level_db=rng.uniform(-32, -20),
         snr_db=rng.uniform(*snr_db),

@@ -1,6 +1,6 @@
-"""One synthesis process: clips in as JSON lines on stdin, audio files out, an alignment line each on stdout.
+"""One synthesis process: clips as JSON lines on stdin, audio files out, alignments on stdout.
 
-A process of its own, started afresh, because forking is safe only where nothing has started threads (torch would).
+A process of its own, started afresh: forking is safe only where nothing (torch) started threads.
 """
 
 import gc
@@ -44,7 +44,7 @@ def record(espeak: Espeak, root: Path, clip: Clip) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Read everything, then record clip by clip; the first failure is the last line of the answer."""
+    """Read everything, then record clip by clip; a failure is the last line of the answer."""
     root, *lines = map(json.loads, sys.stdin.read().splitlines())
     gc.collect()
     gc.freeze()  # forked children would copy what the collector touches

@@ -179,7 +179,7 @@ class RandomProjectionConfig:
 class OptimConfig:
     """AdamW with a tri-stage schedule.
 
-    lr: the highest learning rate. max_updates: length of training. accumulate: micro-batches per update.
+    lr: the highest rate. max_updates: length of training. accumulate: micro-batches per update.
     warmup, hold, decay: shares of max_updates; they sum to 1.
     init_scale, final_scale: learning rate at the start and at the end, relative to lr.
     betas, eps, weight_decay: of Adam; the decay is decoupled and acts on every parameter.

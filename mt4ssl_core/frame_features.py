@@ -2,10 +2,9 @@
 
 import hashlib
 import math
-import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from tqdm import tqdm
 
 from mt4ssl_core.audio import load_wave, normalize
 from mt4ssl_core.mfcc import mfcc, num_frames
+from mt4ssl_core.threads import cores, thread_pool
 
 Features = Callable[[np.ndarray], Tensor]  # float32 samples (N,) at 16 kHz -> (T, D), 50 Hz
 
@@ -146,7 +146,7 @@ def stream(
             raise ValueError(f"{cut.id}: {len(wave)} samples are less than one frame; leave it out")
         return wave, source.function(wave) if source.threaded else None
 
-    for cut, future in _ahead(cuts, work, workers or _cores(), source.threaded):
+    for cut, future in _ahead(cuts, work, workers or cores(), source.threaded):
         try:
             wave, frames = future.result()
         except ValueError as error:
@@ -161,25 +161,14 @@ def stream(
 
 
 def _ahead(
-    items: Iterable, work: Callable, workers: int, single: bool
-) -> Iterator[tuple[Any, Future]]:
-    """Yield (item, future of its work) in order, a few ahead; ``single``: threads do not nest."""
-    nested = torch.get_num_threads()
+    items: Iterable, work: Callable, workers: int, whole_operations: bool
+) -> Generator[tuple[Any, Future], None, None]:
+    """Yield (item, future of its work) in order, working a few items ahead."""
     pending: deque[tuple[Any, Future]] = deque()
-    pool = ThreadPoolExecutor(workers)
-    try:
-        if single:
-            torch.set_num_threads(1)
+    with thread_pool(workers, split_operations=not whole_operations) as pool:
         for item in items:
             pending.append((item, pool.submit(work, item)))
             if len(pending) >= 4 * workers:
                 yield pending.popleft()
         while pending:
             yield pending.popleft()
-    finally:
-        pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(nested)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

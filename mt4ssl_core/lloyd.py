@@ -1,14 +1,18 @@
 """Lloyd's k-means in plain torch, on any device, and the reservoir that bounds its sample."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from mt4ssl_core.threads import thread_pool
+
 _CHUNK, _CHUNK_GPU = 1024, 1 << 16  # points at once; 1024 rows of distances stay in a CPU's cache
+_PARTS = 32  # that the cores take in turn; as many on every machine, so that sums are the same
 
 
 @dataclass
@@ -46,9 +50,10 @@ def fit(
     centroids = points[torch.randperm(len(points), generator=random)[:k].to(device)].clone()
     inertia: list[float] = []
     reseeded = 0
+    parts = points.split(max(1024, -(-len(points) // _PARTS)))
     bar = tqdm(range(iterations), desc="k-means", unit="iteration", disable=not progress)
     for _ in bar:
-        updated, distance, empty = _lloyd_step(points, centroids)
+        updated, distance, empty = _lloyd_step(parts, centroids)
         inertia.append(float(distance.double().mean()))
         bar.set_postfix(inertia=f"{inertia[-1]:.4g}")
         if number := int(empty.sum()):
@@ -58,8 +63,7 @@ def fit(
         if torch.equal(updated, centroids):
             break
         centroids = updated
-    distances = [best for _, best, _ in nearest(points, centroids)]
-    inertia.append(float(torch.cat(distances).double().mean()))
+    inertia.append(float(_lloyd_step(parts, centroids)[1].double().mean()))
     return Fit(centroids.cpu(), inertia, reseeded)
 
 
@@ -72,18 +76,27 @@ def nearest(points: Tensor, centroids: Tensor) -> Iterator[tuple[Tensor, Tensor,
         yield chunk, (best + chunk.square().sum(1)).clamp_min(0), ids
 
 
-def _lloyd_step(points: Tensor, centroids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _lloyd_step(parts: Sequence[Tensor], centroids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return new centroids (K, D), squared distances to the old (N,), and which are empty (K,)."""
-    k, dim = centroids.shape
-    sums = torch.zeros(k, dim, dtype=torch.float64, device=points.device)
+    workers = torch.get_num_threads() if centroids.device.type == "cpu" else 1
+    with thread_pool(workers) as pool:
+        sums, counts, distances = zip(*pool.map(partial(_sum_up, centroids), parts), strict=True)
+    count = torch.stack(counts).sum(0)
+    means = torch.stack(sums).sum(0) / count.clamp_min(1)[:, None]
+    return means.to(centroids.dtype), torch.cat(distances), count == 0
+
+
+def _sum_up(centroids: Tensor, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return per centroid the sum (K, D) and number (K,) of its points, and distances (N,)."""
+    k = len(centroids)
+    sums = torch.zeros_like(centroids, dtype=torch.float64)
     counts = torch.zeros(k, dtype=torch.int64, device=points.device)
     distances = []
     for chunk, best, ids in nearest(points, centroids):
         sums += torch.zeros_like(centroids).index_add_(0, ids, chunk)
         counts += torch.bincount(ids, minlength=k)
         distances.append(best)
-    means = (sums / counts.clamp_min(1)[:, None]).to(centroids.dtype)
-    return means, torch.cat(distances), counts == 0
+    return sums, counts, torch.cat(distances)
 
 
 class Reservoir:

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from mt4ssl_core.distributed import World
 from mt4ssl_core.files import write_text
-from mt4ssl_core.targets import TargetLoss
+from mt4ssl_core.targets import Target, TargetLoss
 
 
 class Meter:
@@ -50,20 +50,25 @@ class Meter:
                 known = self.usage.setdefault(loss.name, torch.zeros_like(loss.usage))
                 known += loss.usage
 
-    def read(self, world: World, names: list[str]) -> dict[str, float]:
-        """Means over all processes of ``names`` (the same list in each), plus code perplexities."""
+    def read(self, world: World, targets: list[Target], more: list[str]) -> dict[str, float]:
+        """Means over all processes of what targets report and of ``more``; code perplexities."""
+        names = [f"{target.name}/{metric}" for target in targets for metric in target.metrics]
+        names += more
         pairs = [self.sums[key] for name in names for key in (name, f"{name} weight")]
-        totals = world.sum(torch.stack(pairs).double() if pairs else torch.zeros(0)).tolist()
+        totals = world.sum(torch.stack(pairs).double()).tolist()
         means = {
             name: totals[2 * i] / totals[2 * i + 1]
             for i, name in enumerate(names)
             if totals[2 * i + 1]
         }
-        for name, usage in self.usage.items():
-            share = world.sum(usage.double())
+        for target in targets:
+            if target.num_classes is None:
+                continue
+            none = torch.zeros(target.num_classes, device=self.device)
+            share = world.sum(self.usage.get(target.name, none).double())
             share = share / share.sum().clamp(min=1)
             entropy = -(share * share.clamp(min=1e-30).log()).sum()
-            means[f"{name}/code_perplexity"] = math.exp(entropy.item())
+            means[f"{target.name}/code_perplexity"] = math.exp(entropy.item())
         return means
 
 

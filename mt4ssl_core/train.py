@@ -19,7 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from mt4ssl_core import checkpoint, config, convert, distributed
 from mt4ssl_core.config import Config
-from mt4ssl_core.data import Batch, PretrainLoader, open_manifest, split_valid
+from mt4ssl_core.data import Batch, Manifest, PretrainLoader, open_manifest, split_valid
 from mt4ssl_core.distributed import World
 from mt4ssl_core.files import write_json, write_text
 from mt4ssl_core.labels import LabelStore
@@ -162,9 +162,7 @@ def _pretrain(cfg: Config, world: World) -> Path:
                 stopping = update(training, wrapped, micro, meter, requested)
                 progress.update += 1
                 progress.epoch, progress.batches = micro[-1][1:]
-                for batch, *_ in micro:
-                    progress.audio_hours += batch.seconds * world.size / 3600
-                    skipped += batch.skipped
+                skipped += [file for batch, *_ in micro for file in batch.skipped]
                 progress.wall_hours += (time.perf_counter() - started) / 3600
                 done = progress.update == cfg.optim.max_updates or stopping
                 if progress.update % cfg.run.log_every == 0 or done:
@@ -210,7 +208,7 @@ def open_data(
         manifest, held_out = split_valid(manifest, data.valid_share)
         valid_labels = labels
 
-    def loader(manifest, labels, crop):
+    def loader(manifest: Manifest, labels: LabelStore | None) -> PretrainLoader:
         return PretrainLoader(
             manifest,
             labels,
@@ -220,7 +218,6 @@ def open_data(
             seed=cfg.run.seed,
             rank=world.rank,
             world_size=world.size,
-            crop=crop,
         )
 
     text = f"train: {manifest.hours:.2f} h used, {len(manifest.skipped)} file(s) left out"
@@ -229,9 +226,9 @@ def open_data(
     if len(manifest.skipped) > 5:
         text += f"\n  ... and {len(manifest.skipped) - 5} more"
     if held_out.hours == 0:
-        return loader(manifest, labels, True), None, text + "; no held-out audio"
+        return loader(manifest, labels), None, text + "; no held-out audio"
     text += f"\nheld out: {held_out.hours:.2f} h"
-    return loader(manifest, labels, True), loader(held_out, valid_labels, False), text
+    return loader(manifest, labels), loader(held_out, valid_labels), text
 
 
 def endless(loader: PretrainLoader, progress: Progress) -> Iterator[tuple[Batch, int, int]]:
@@ -287,15 +284,13 @@ def update(
         meter.add_losses(losses)
         meter.add("padding", 1 - batch.seconds / max(batch.padded_seconds, 1e-9))
         meter.add("masked_share", mask.sum() / max(int(batch.lengths.sum()) / config.HOP, 1))
-        meter.add("audio_seconds", batch.seconds)
     training.scaler.unscale_(training.optimizer)
     parameters = [p for p in model.parameters() if p.requires_grad]
     limit = cfg.optim.clip_norm or float("inf")
     norm = nn.utils.clip_grad_norm_(parameters, limit)
-    facts = world.sum(
-        torch.stack([summed / count, norm / world.size, summed.new_tensor(len(requested))])
-    )
-    loss, grad_norm, stop = facts.tolist()
+    own = [sum(batch.seconds for batch, *_ in micro), float(len(requested))]
+    facts = torch.cat([torch.stack([summed / count, norm / world.size]), summed.new_tensor(own)])
+    loss, grad_norm, seconds, stop = world.sum(facts).tolist()
     finite = loss == loss and abs(loss) != float("inf")
     if not finite or (cfg.run.precision != "fp16" and not grad_norm < float("inf")):
         _report_nan(training, micro, losses, loss, grad_norm, rate)
@@ -304,6 +299,8 @@ def update(
     meter.add("loss", loss)
     meter.add("grad_norm", grad_norm)
     meter.add("lr", rate)
+    meter.add("audio_seconds", seconds)
+    training.progress.audio_hours += seconds / 3600
     return stop > 0
 
 
@@ -350,13 +347,10 @@ def stop_requests() -> Iterator[list[int]]:
 
 def _log(training: Training, journal: Journal, meter: Meter) -> None:
     progress, world = training.progress, training.world
-    values = meter.read(world, _metric_names(training.model) + _STEP_METRICS)
+    values = meter.read(world, list(training.model.each_target()), _STEP_METRICS)
     elapsed = time.perf_counter() - meter.start
     updates = meter.sums["lr weight"].item()
-    seconds = (
-        values.pop("audio_seconds", 0.0) * training.cfg.optim.accumulate * world.size * updates
-    )
-    values["audio_seconds_per_s"] = seconds / elapsed
+    values["audio_seconds_per_s"] = values.pop("audio_seconds") * updates / elapsed
     values["updates_per_s"] = updates / elapsed
     where = {"update": progress.update, "epoch": progress.epoch}
     spent = {"audio_hours": progress.audio_hours, "wall_hours": progress.wall_hours}
@@ -369,13 +363,6 @@ def _log(training: Training, journal: Journal, meter: Meter) -> None:
 
 
 _STEP_METRICS = ["loss", "grad_norm", "lr", "padding", "masked_share", "audio_seconds"]
-
-
-def _metric_names(model: MT4SSL) -> list[str]:
-    """Metrics of the targets; the same list in every process, whatever its batches were."""
-    return [
-        f"{target.name}/{metric}" for target in model.each_target() for metric in target.metrics
-    ]
 
 
 @torch.no_grad()
@@ -403,7 +390,7 @@ def _validate(training: Training, loader: PretrainLoader, journal: Journal) -> N
             )
         meter.add_losses(losses)
     model.train()
-    values = meter.read(world, _metric_names(model))
+    values = meter.read(world, list(model.each_target()), [])
     weights = {target.name: target.cfg.weight for target in model.each_target()}
     total = sum(weights[name] * values.get(f"{name}/loss", 0.0) for name in weights)
     values = {"loss": total, **values}

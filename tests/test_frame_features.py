@@ -27,7 +27,8 @@ def test_stream_is_in_order_and_complete_with_any_number_of_workers(corpus):
         rows = list(stream(cuts, FeatureSource.of("mfcc"), workers, False, bar()))
         assert [cut.id for cut, _, _ in rows] == [f"{n}.wav" for n in range(9)]
         for _, wave, frames in rows:
-            assert torch.equal(frames, mfcc(torch.from_numpy(wave)))
+            expected = mfcc(torch.from_numpy(wave))  # sums of another order, with more threads
+            assert torch.allclose(frames, expected, atol=1e-3, rtol=1e-4)
 
 
 def test_stream_reads_only_a_little_ahead(corpus):

@@ -212,8 +212,9 @@ def _checked_args() -> tuple[Any, dict[str, Any], list[str]]:
     command.check_upstream(args)
     tasks.check_corpus(config)
     steps = config["runner"]
-    first = min(steps["eval_step"], steps["save_step"])
-    if args.mode == "train" and first > steps["total_steps"]:
+    if args.mode == "train" and steps["total_steps"] < (
+        first := min(steps["eval_step"], steps["save_step"])
+    ):
         raise ValueError(
             f"runner.total_steps is {steps['total_steps']}, but the first checkpoint is written at "
             f"step {first}; "

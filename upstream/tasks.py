@@ -121,7 +121,7 @@ def check_corpus(config: dict[str, Any]) -> None:
                 )
             if not Path(path).exists():
                 raise ValueError(
-                    f"{path}: no such {entry['what']} (config.{key}); {_remedy(header)}"
+                    f"{path}: not there ({entry['what']}, config.{key}); {_remedy(header)}"
                 )
             if lacking := _lacking(Path(path), entry):
                 raise ValueError(f"{path}: {entry['what']} must hold {lacking}; {_remedy(header)}")

@@ -55,6 +55,7 @@ class Target(nn.Module):
     name: str
     needs_labels = False
     metrics: tuple[str, ...] = ("loss",)  # keys of TargetLoss.sums and .means
+    num_classes: int | None = None  # length of TargetLoss.usage; None without classes
     cfg: Any  # its section of the config, which has at least `weight`
 
     def loss(self, masked: Masked) -> TargetLoss:

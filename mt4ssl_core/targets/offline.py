@@ -29,7 +29,7 @@ class OfflineTarget(Target):
 
     def __init__(self, cfg: OfflineConfig, dim: int):
         super().__init__()
-        self.cfg = cfg
+        self.cfg, self.num_classes = cfg, cfg.num_classes
         self.head = nn.Linear(dim, cfg.num_classes)
 
     def loss(self, masked: Masked) -> TargetLoss:

@@ -24,7 +24,7 @@ class RandomProjectionTarget(Target):
 
     def __init__(self, cfg: RandomProjectionConfig, dim: int):
         super().__init__()
-        self.cfg = cfg
+        self.cfg, self.num_classes = cfg, cfg.num_classes
         self.head = nn.Linear(dim, cfg.num_classes)
         projection = nn.init.xavier_uniform_(torch.empty(cfg.num_mels, cfg.codebook_dim))
         codebook = F.normalize(torch.randn(cfg.num_classes, cfg.codebook_dim), dim=-1)

@@ -1,0 +1,104 @@
+import copy
+
+import pytest
+import yaml
+from superb_data import corpora
+
+from upstream import overrides, tasks
+
+REAL = {  # where the files of the real corpora come to lie when they are unpacked in one folder
+    "ks": [
+        "speech_commands_v0.01/yes/0a7c2a8d_nohash_0.wav",
+        "speech_commands_v0.01/_background_noise_/running_tap.wav",
+        "speech_commands_test_set_v0.01/yes/0a7c2a8d_nohash_0.wav",
+    ],
+    "sid": [
+        "VoxCeleb1/dev/wav/id10001/1zcIwhmdeo4/00001.wav",
+        "VoxCeleb1/test/wav/id10270/5r0dWxy17C8/00001.wav",
+        "iden_split.txt",
+    ],
+    "pr": [
+        "LibriSpeech/train-clean-100/103/1240/103-1240.trans.txt",
+        "librispeech-lexicon.txt",
+    ],
+}
+
+
+@pytest.mark.parametrize("task", tasks.names())
+def test_every_task_states_what_it_is(task):
+    config = tasks.read(tasks.path_of(task))
+    header = config["superb"]
+    assert header["code"] == task
+    assert header["task"] and header["s3prl"] and header["corpus"]["source"]
+    assert isinstance(header["pooled"], bool)
+    for metric in header["metrics"]:
+        assert metric["direction"] in ("min", "max")
+        assert metric["unit"] in ("fraction", "percent")
+        assert {"fbank", "sota", "unit"} == set(metric["reference"])
+        better = metric["reference"]["sota"] > metric["reference"]["fbank"]
+        assert better == (metric["direction"] == "max")
+    assert all(isinstance(rate, float) for rate in header["learning_rates"])
+    keys = dict(overrides.flatten(config))
+    assert all(key in keys for key in header["root_keys"])
+
+
+@pytest.mark.parametrize("task", tasks.names())
+def test_every_number_is_one_to_yaml(task):
+    text = tasks.path_of(task).read_text()
+    assert yaml.load(text, yaml.FullLoader) == tasks.read(tasks.path_of(task))
+
+
+@pytest.mark.parametrize("task", sorted(REAL))
+def test_one_root_sets_every_path_of_the_real_layout(task, tmp_path):
+    for file in REAL[task]:
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).touch()
+    check(task, tmp_path)
+
+
+@pytest.mark.parametrize("task", sorted(REAL))
+def test_one_root_sets_every_path_of_the_synthesised_corpora(task):
+    check(task, corpora())
+    check(task, corpora() / task)
+
+
+def check(task, root):
+    config = copy.deepcopy(tasks.read(tasks.path_of(task)))
+    with pytest.raises(ValueError, match=r"is not set; give its folder with --root"):
+        tasks.check_corpus(config)
+    paths = tasks.paths_under(config["superb"], root)
+    overrides.override(overrides.render(paths), None, config)
+    tasks.check_corpus(config)
+    assert tasks.corpus_paths(config) == paths
+
+
+def test_a_corpus_that_is_not_there_is_named(tmp_path):
+    config = tasks.read(tasks.path_of("ks"))
+    with pytest.raises(ValueError, match="gone: no such folder"):
+        tasks.paths_under(config["superb"], tmp_path / "gone")
+    with pytest.raises(ValueError, match=r"found no speech_commands_v0\.01.*download\.tensorflow"):
+        tasks.paths_under(config["superb"], tmp_path)
+    datarc = config["downstream_expert"]["datarc"]
+    datarc["speech_commands_root"] = str(tmp_path)
+    with pytest.raises(ValueError, match="must hold _background_noise_"):
+        tasks.check_corpus(config)
+    datarc["speech_commands_root"] = str(tmp_path / "gone")
+    with pytest.raises(ValueError, match=r"gone: not there \(the training folder"):
+        tasks.check_corpus(config)
+
+
+def test_task_names_and_configs_that_are_wrong(tmp_path):
+    with pytest.raises(ValueError, match="Did you mean sid"):
+        tasks.path_of("sdi")
+    with pytest.raises(ValueError, match="no such config"):
+        tasks.read(tmp_path / "gone.yaml")
+    path = tmp_path / "a.yaml"
+    path.write_text("runner: {total_steps: 1}\noptimizer: {lr: 5e-4}\n")
+    with pytest.raises(ValueError, match=r"optimizer\.lr: YAML reads 5e-4 as text; write 5\.0e-04"):
+        tasks.read(path)
+    path.write_text("- 1\n")
+    with pytest.raises(ValueError, match="expected sections"):
+        tasks.read(path)
+    path.write_text("a: [")
+    with pytest.raises(ValueError, match="not YAML"):
+        tasks.read(path)
