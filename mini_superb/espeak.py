@@ -1,9 +1,11 @@
 """Speech from espeak-ng through ctypes, repeatable to the last sample.
 
-The library keeps noise, phase and intonation state between calls, and no call resets it: the second
-sentence spoken by a process depends on the first. So the process that loads the library never
-speaks. It forks a child per sentence, and each child starts from the same untouched state. Threads
-are no way out: the library crashes in two of them at once.
+The library keeps noise, phase and intonation state between calls, and no call resets it: what a
+sentence sounds like depends on all that the process has said before. So the process that loads the
+library never speaks. It forks a child for every session - the sentences of one person, in their
+order - and each child starts from the same untouched state: what a session sounds like depends on
+nothing but itself. (A child per sentence would do too, and take most of the time for forking.)
+Threads are no way out: the library crashes in two of them at once.
 """
 
 import ctypes
@@ -11,6 +13,7 @@ import functools
 import json
 import os
 import traceback
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -86,11 +89,12 @@ def variants() -> frozenset[str]:
 
 
 class Espeak:
-    """The synthesiser, loaded but silent in this process; a child speaks each sentence."""
+    """The synthesiser: loaded in one process, speaking in the children of it."""
 
     def __init__(self) -> None:
         """Load the library; ValueError when espeakng-loader is missing or does not start."""
         loader = _loader()
+        self._owner = os.getpid()
         try:
             self._lib = ctypes.CDLL(loader.get_library_path())
         except OSError as error:
@@ -133,46 +137,11 @@ class Espeak:
         return 0
 
     def say(self, text: str, voice: str, rate: int, pitch: int, pitch_range: int) -> Spoken:
-        """Speak ``text``: rate in words/min (80-450), pitch and range 0-99.
+        """Speak ``text``: rate in words/min (80-450), pitch and range 0-99; only in a child.
 
-        The answer depends on the arguments alone. Raises ValueError for an unknown voice.
+        Raises ValueError for an unknown voice.
         """
-        read_end, write_end = os.pipe()
-        child = os.fork()
-        if child == 0:
-            os.close(read_end)
-            self._answer(write_end, text, voice, rate, pitch, pitch_range)
-        os.close(write_end)
-        with os.fdopen(read_end, "rb") as pipe:
-            head, samples = pipe.readline(), pipe.read()
-        os.waitpid(child, 0)
-        answer: dict[str, Any] = json.loads(head or b'{"crash": "it died without a word"}')
-        if "error" in answer:
-            raise ValueError(answer["error"])
-        if "crash" in answer:
-            raise RuntimeError(f"the synthesis process failed on {text!r}:\n{answer['crash']}")
-        phones = [Phone(start, symbol) for start, symbol in answer["phones"]]
-        return Spoken(np.frombuffer(samples, np.int16), self.rate, phones)
-
-    def _answer(self, pipe_end: int, *request: Any) -> NoReturn:
-        """In the child: speak, send the phones as a JSON line and the samples after it, end."""
-        samples = b""
-        try:
-            try:
-                samples, phones = self._speak(*request)
-                answer: dict[str, Any] = {"phones": phones}
-            except ValueError as error:
-                answer = {"error": str(error)}
-            except BaseException:
-                answer = {"crash": traceback.format_exc()}
-            with os.fdopen(pipe_end, "wb") as pipe:
-                pipe.write(json.dumps(answer).encode() + b"\n" + samples)
-        finally:
-            os._exit(0)  # no exit handlers, no flushing of the parent's buffers
-
-    def _speak(
-        self, text: str, voice: str, rate: int, pitch: int, pitch_range: int
-    ) -> tuple[bytes, list[Phone]]:
+        assert os.getpid() != self._owner, "speak inside in_child(): see the top of the file"
         _, _, variant = voice.partition("+")
         if variant and variant not in variants():
             raise ValueError(
@@ -184,8 +153,50 @@ class Espeak:
         for parameter, value in settings.items():
             self._lib.espeak_SetParameter(parameter, value, 0)
         self._lib.espeak_ng_SetRandSeed(ctypes.c_long(0))  # it starts from the clock
+        self._chunks, self._phones = [], []
         data = text.encode() + b"\0"
         code = self._lib.espeak_Synth(data, len(data), 0, _CHARACTERS, 0, _UTF8, None, None)
         assert code == 0, f"espeak_Synth({text!r}) returned {code}"
         self._lib.espeak_Synchronize()
-        return b"".join(self._chunks), self._phones
+        return Spoken(np.frombuffer(b"".join(self._chunks), np.int16), self.rate, self._phones)
+
+
+def in_child(work: Callable[[], Iterable[Any]]) -> Iterator[Any]:
+    """Run ``work()`` in a forked child and yield its JSON-able items as they come.
+
+    The child's ValueError or OSError comes back as ValueError, anything else as RuntimeError.
+    """
+    read_end, write_end = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(read_end)
+        _send(write_end, work)
+    os.close(write_end)
+    last: dict[str, Any] = {}
+    try:
+        with os.fdopen(read_end) as pipe:
+            for last in map(json.loads, pipe):
+                if "item" in last:
+                    yield last["item"]
+    finally:
+        os.waitpid(child, 0)
+    if "error" in last:
+        raise ValueError(last["error"])
+    if "end" not in last:
+        raise RuntimeError(f"the synthesis process failed:\n{last.get('crash', 'without a word')}")
+
+
+def _send(pipe_end: int, work: Callable[[], Iterable[Any]]) -> NoReturn:
+    try:
+        with os.fdopen(pipe_end, "w", buffering=1) as pipe:
+            try:
+                for item in work():
+                    pipe.write(json.dumps({"item": item}) + "\n")
+                last = {"end": ""}
+            except (ValueError, OSError) as error:
+                last = {"error": str(error)}
+            except BaseException:
+                last = {"crash": traceback.format_exc()}
+            pipe.write(json.dumps(last) + "\n")
+    finally:
+        os._exit(0)  # no exit handlers, no flushing of the parent's buffers

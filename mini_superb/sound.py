@@ -25,7 +25,10 @@ def render(clip: Clip, spoken: Spoken | None) -> tuple[np.ndarray, list[Phone], 
             [],
             0.0,
         )
-    speech, phones = _dry(spoken, clip.speaker.tract)  # (N,)
+    try:
+        speech, phones = _dry(spoken, clip.speaker.tract)  # (N,)
+    except ValueError as error:
+        raise ValueError(f"{clip.path}: {error} for {clip.text!r}; leave it out") from error
     wave = np.pad(speech, (_samples(clip.before), _samples(clip.after)))
     if clip.seconds is not None:
         size = _samples(clip.seconds)
@@ -63,7 +66,7 @@ def _dry(spoken: Spoken, tract: float) -> tuple[np.ndarray, list[Phone]]:
     wave = spoken.samples.astype(np.float32) / 32768
     loud = np.flatnonzero(np.abs(wave) > _SILENCE * np.abs(wave).max(initial=0.0))
     if not len(loud):
-        raise ValueError("espeak-ng gave no sound; leave that text or voice out")
+        raise ValueError("espeak-ng gave no sound")
     first, last = int(loud[0]), int(loud[-1]) + 1
     wave = soxr.resample(wave[first:last], spoken.rate * tract, SAMPLE_RATE)
     phones: list[Phone] = []
@@ -77,8 +80,14 @@ def _dry(spoken: Spoken, tract: float) -> tuple[np.ndarray, list[Phone]]:
 
 @functools.cache
 def _tape(kind: str) -> np.ndarray:
-    """A minute of background noise: cutting from it is far cheaper than making some per clip."""
-    return NOISES[kind](60 * SAMPLE_RATE, random_of("tape", kind)).astype(np.float32)
+    """Background noise to cut from: far cheaper than making some per clip."""
+    return NOISES[kind](40 * SAMPLE_RATE, random_of("tape", kind)).astype(np.float32)
+
+
+def make_tapes() -> None:
+    """Make the background noises once, for a process that forks afterwards."""
+    for kind in NOISES:
+        _tape(kind)
 
 
 def _background(kind: str, size: int, rng: np.random.Generator) -> np.ndarray:

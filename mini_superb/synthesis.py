@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
@@ -20,20 +19,19 @@ def synthesise(root: Path, clips: list[Clip], jobs: int, progress: bool) -> list
     What is written depends on the clips alone. Raises ValueError with a worker's message (missing
     voice, full disk).
     """
-    jobs = max(1, min(jobs, len(clips)))
+    sessions = _sessions(clips)
+    jobs = max(1, min(jobs, len(sessions)))
     workers = [_start() for _ in range(jobs)]
     bar = tqdm(total=len(clips), unit="clip", desc="synthesising", disable=not progress)
     try:
         with bar, ThreadPoolExecutor(jobs) as pool:
-            shares = [clips[k::jobs] for k in range(jobs)]
             tasks = [
-                pool.submit(_run, worker, root, share, bar)
-                for worker, share in zip(workers, shares, strict=True)
+                pool.submit(_run, worker, root, sessions[k::jobs], bar)
+                for k, worker in enumerate(workers)
             ]
             try:
                 for task in wait(tasks, return_when=FIRST_EXCEPTION).done:
                     task.result()
-                answers = [task.result() for task in tasks]
             finally:  # also on Ctrl-C: the threads end when their workers do
                 for worker in workers:
                     worker.kill()
@@ -41,7 +39,17 @@ def synthesise(root: Path, clips: list[Clip], jobs: int, progress: bool) -> list
         for worker in workers:
             worker.kill()
             worker.wait()
-    return [answers[k % jobs][k // jobs] for k in range(len(clips))]
+    lines = {line["path"]: line for task in tasks for line in task.result()}
+    return [lines[clip.path] for clip in clips]
+
+
+def _sessions(clips: list[Clip]) -> list[list[Clip]]:
+    """The clips of one person in one task belong together, in order."""
+    sessions: dict[tuple[str, str], list[Clip]] = {}
+    for clip in clips:
+        task, name = clip.path.split("/", 1)[0], clip.speaker.name if clip.speaker else ""
+        sessions.setdefault((task, name), []).append(clip)
+    return list(sessions.values())
 
 
 def _start() -> subprocess.Popen[str]:
@@ -62,24 +70,22 @@ def _start() -> subprocess.Popen[str]:
     )
 
 
-def _run(worker: subprocess.Popen[str], root: Path, clips: list[Clip], bar: tqdm) -> list[dict]:
+def _run(
+    worker: subprocess.Popen[str], root: Path, sessions: list[list[Clip]], bar: tqdm
+) -> list[dict[str, Any]]:
     assert worker.stdin and worker.stdout and worker.stderr
-    lines = [json.dumps(str(root)), *(json.dumps(clip.to_json()) for clip in clips)]
+    lines = [json.dumps([clip.to_json() for clip in session]) for session in sessions]
+    answers = []
     try:
-        worker.stdin.write("\n".join(lines))
+        worker.stdin.write("\n".join([json.dumps(str(root)), *lines]))
         worker.stdin.close()  # it starts when it has read everything
-        answers = list(_answers(worker.stdout, bar))
     except BrokenPipeError:
-        answers = []
-    if len(answers) < len(clips):
+        pass  # it has ended: its last words are read below
+    for answer in map(json.loads, worker.stdout):
+        if "error" in answer:
+            raise ValueError(answer["error"])
+        bar.update()
+        answers.append(answer)
+    if len(answers) < sum(map(len, sessions)):
         raise RuntimeError(f"a synthesis process ended early:\n{worker.stderr.read()}")
     return answers
-
-
-def _answers(lines: Any, bar: tqdm) -> Iterator[dict[str, Any]]:
-    for line in lines:
-        answer = json.loads(line)
-        if "error" in answer:
-            raise ValueError(f"{answer['path']}: {answer['error']}")
-        bar.update()
-        yield answer

@@ -1,4 +1,4 @@
-"""One synthesis process: clips as JSON lines on stdin, audio files out, alignments on stdout.
+"""One synthesis process: sessions as JSON lines on stdin, audio files out, alignments on stdout.
 
 A process of its own, started afresh: forking is safe only where nothing (torch) started threads.
 """
@@ -12,8 +12,8 @@ from typing import Any
 import soundfile
 
 from mini_superb.clip import SAMPLE_RATE, Clip
-from mini_superb.espeak import Espeak
-from mini_superb.sound import render
+from mini_superb.espeak import Espeak, in_child
+from mini_superb.sound import make_tapes, render
 
 
 def record(espeak: Espeak, root: Path, clip: Clip) -> dict[str, Any]:
@@ -31,7 +31,7 @@ def record(espeak: Espeak, root: Path, clip: Clip) -> dict[str, Any]:
     try:
         soundfile.write(path, wave, SAMPLE_RATE, subtype="PCM_16")
     except soundfile.SoundFileError as error:
-        raise ValueError(f"cannot be written: {error}; is there room on the disk?") from error
+        raise ValueError(f"cannot write {path}: {error}; is there room on the disk?") from error
     return {
         "path": clip.path,
         "split": clip.split,
@@ -44,19 +44,20 @@ def record(espeak: Espeak, root: Path, clip: Clip) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Read everything, then record clip by clip; a failure is the last line of the answer."""
-    root, *lines = map(json.loads, sys.stdin.read().splitlines())
-    gc.collect()
-    gc.freeze()  # forked children would copy what the collector touches
-    path = "espeak-ng"
+    """Read everything, then record session by session; a failure is the last line of the answer."""
+    root, *sessions = map(json.loads, sys.stdin.read().splitlines())
     try:
         espeak = Espeak()
-        for clip in map(Clip.from_json, lines):
-            path = clip.path
-            answer = record(espeak, Path(root), clip)
-            print(json.dumps(answer, ensure_ascii=False), flush=True)
+        make_tapes()
+        gc.collect()
+        gc.freeze()  # forked children would copy what the collector touches
+        for session in sessions:
+            clips = [Clip.from_json(clip) for clip in session]
+            lines = in_child(lambda clips=clips: (record(espeak, Path(root), c) for c in clips))
+            for line in lines:
+                print(json.dumps(line), flush=True)
     except (ValueError, OSError) as error:
-        print(json.dumps({"path": path, "error": str(error)}), flush=True)
+        print(json.dumps({"error": str(error)}), flush=True)
 
 
 if __name__ == "__main__":

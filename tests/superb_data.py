@@ -22,7 +22,7 @@ FEW_STEPS = {
     "runner.log_step": 1,
     "runner.gradient_accumulate_steps": 1,
 }
-SPEED = {  # no worker processes, small batches
+SPEED: dict[str, dict[str, int]] = {  # no worker processes, small batches
     "ks": {"downstream_expert.datarc.num_workers": 0, "downstream_expert.datarc.batch_size": 4},
     "sid": {
         "downstream_expert.datarc.num_workers": 0,

@@ -2,11 +2,14 @@
 
 import hashlib
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +22,13 @@ from mini_superb import corpus, espeak, ks, pr, pretrain, sid
 from mini_superb.__main__ import main
 from mini_superb.espeak import Espeak
 from mini_superb.grammar import EVERYDAY, vocabulary
+from mini_superb.synthesis import synthesise
 
 pytest.importorskip("espeakng_loader")
 SILENT: dict[str, Any] = {"size": "tiny", "progress": False}
 ALL = ["ks", "sid", "pr"]
+PROJECT = Path(mini_superb.__file__).parent.parent
+SPEAKER = Espeak()
 
 
 @pytest.fixture(scope="module")
@@ -235,15 +241,28 @@ def test_plans_follow_the_seed(task):
     assert not set(one.items()) & set(other.items())
 
 
-def test_speaking_depends_on_the_sentence_alone():
-    speaker = Espeak()
-    how: dict[str, Any] = {"voice": "en-us+f2", "rate": 170, "pitch": 50, "pitch_range": 50}
-    first = speaker.say("yes", **how)
-    speaker.say("something else in between", **{**how, "voice": "gmw/en+m3"})
-    again = speaker.say("yes", **how)
-    assert np.array_equal(first.samples, again.samples) and first.phones == again.phones
-    assert "".join(p.symbol for p in first.phones) == "j\u02c8\u025bs"
-    assert re.fullmatch(r"1\.\d+(\.\d+)?.*", speaker.version())
+def say(text, voice="en-us+f2"):
+    """Speak in a child of this process; returns (digest of the samples, phones)."""
+
+    def work():
+        spoken = SPEAKER.say(text, voice, rate=170, pitch=50, pitch_range=50)
+        phones = "".join(phone.symbol for phone in spoken.phones)
+        yield [hashlib.sha256(spoken.samples.tobytes()).hexdigest(), phones]
+
+    return next(iter(list(espeak.in_child(work))))
+
+
+def test_what_is_said_depends_on_the_session_alone():
+    first = say("yes")
+    assert say("something else in between", "gmw/en+m3") != first
+    assert say("yes") == first
+    assert first[1] == "j\u02c8\u025bs"
+    assert re.match(r"1\.\d+", SPEAKER.version())
+
+
+def test_speaking_in_the_process_that_forks_is_a_bug_caught():
+    with pytest.raises(AssertionError, match="in_child"):
+        SPEAKER.say("yes", "en-us", 170, 50, 50)
 
 
 # ---------------------------------------------------------------- reuse, half-made, wrong
@@ -330,11 +349,42 @@ def test_missing_synthesiser_names_the_extra(tmp_path, monkeypatch, capsys):
 
 
 def test_unknown_voice_and_variant_are_errors_and_do_not_kill_the_process():
-    speaker = Espeak()
     with pytest.raises(ValueError, match="no variant 'nosuch'"):
-        speaker.say("yes", "en-us+nosuch", 170, 50, 50)
+        say("yes", "en-us+nosuch")
     with pytest.raises(ValueError, match="no voice 'xx-nowhere'"):
-        speaker.say("yes", "xx-nowhere", 170, 50, 50)
+        say("yes", "xx-nowhere")
+
+
+def test_death_of_a_child_is_noticed():
+    with pytest.raises(RuntimeError, match="without a word"):
+        list(espeak.in_child(lambda: os._exit(1)))
+    with pytest.raises(RuntimeError, match="ZeroDivisionError"):
+        list(espeak.in_child(lambda: [1 // 0]))
+
+
+def test_failure_in_a_worker_comes_back_with_its_message(tmp_path):
+    clip = pretrain.plan(0, "tiny").clips[0]
+    assert clip.speaker
+    wrong = replace(clip, speaker=replace(clip.speaker, voice="en-us+nosuch"))
+    with pytest.raises(ValueError, match="no variant 'nosuch'"):
+        synthesise(tmp_path, [clip, wrong], jobs=2, progress=False)
+
+
+def test_interruption_ends_all_processes_without_a_traceback(tmp_path):
+    command = [sys.executable, "-m", "mini_superb", str(tmp_path / "out")]
+    process = subprocess.Popen(
+        command, cwd=PROJECT, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    while not list((tmp_path / "out").rglob("*.wav")):
+        assert process.poll() is None
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "interrupted" in errors and "Traceback" not in errors
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
+    assert not (tmp_path / "out" / "mini_superb.json").exists()
 
 
 def test_command_line_says_what_it_made(root, no_synthesis, capsys):

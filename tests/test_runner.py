@@ -48,7 +48,7 @@ def test_every_task_with_every_kind_of_upstream(task, upstream, tmp_path):
 
 def test_remembered_features_and_the_same_seed_give_the_same_result(tmp_path):
     steps = {"runner.total_steps": 6, "runner.eval_step": 6, "runner.save_step": 6}
-    settings = [{}, {}, {"reuse_features": 0.1}, {"seed": 7}]
+    settings: list[dict[str, Any]] = [{}, {}, {"reuse_features": 0.1}, {"seed": 7}]
     heads = []
     for number, setting in enumerate(settings):
         run("sid", tmp_path / str(number), overrides=steps, **setting)

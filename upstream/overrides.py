@@ -1,5 +1,4 @@
-"""``-o``: settings changed on the command line, read without eval() and refused when there is no
-such setting.
+"""``-o``: settings changed on the command line, read without eval(), unknown ones refused.
 
 The syntax is s3prl's: ``config.optimizer.lr=1e-3,,args.seed=3``.
 """

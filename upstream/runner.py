@@ -1,5 +1,4 @@
-"""s3prl's runner with machine-readable results, and the way to start it from Python or a command
-line.
+"""s3prl's runner with machine-readable results, started from Python or a command line.
 
 Importing this module patches and imports s3prl, which takes some seconds.
 """

@@ -1,0 +1,1 @@
+"""Understand a run: results as data first, then tables and plots."""
