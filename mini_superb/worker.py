@@ -6,6 +6,8 @@ A process of its own, started afresh: forking is safe only where nothing (torch)
 import gc
 import json
 import sys
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +45,11 @@ def record(espeak: Espeak, root: Path, clip: Clip) -> dict[str, Any]:
     }
 
 
+def _record_all(espeak: Espeak, root: Path, clips: list[Clip]) -> Iterator[dict[str, Any]]:
+    for clip in clips:
+        yield record(espeak, root, clip)
+
+
 def main() -> None:
     """Read everything, then record session by session; a failure is the last line of the answer."""
     root, *sessions = map(json.loads, sys.stdin.read().splitlines())
@@ -53,8 +60,7 @@ def main() -> None:
         gc.freeze()  # forked children would copy what the collector touches
         for session in sessions:
             clips = [Clip.from_json(clip) for clip in session]
-            lines = in_child(lambda clips=clips: (record(espeak, Path(root), c) for c in clips))
-            for line in lines:
+            for line in in_child(partial(_record_all, espeak, Path(root), clips)):
                 print(json.dumps(line), flush=True)
     except (ValueError, OSError) as error:
         print(json.dumps({"error": str(error)}), flush=True)
