@@ -20,9 +20,9 @@ def load(folders: Iterable[str | Path], split: str = "test") -> pd.DataFrame:
         ValueError: nothing was found, or a file is not a list of records.
     """
     rows: list[dict[str, Any]] = []
-    folders = [Path(folder) for folder in folders]
-    for folder in folders:
-        for path in sorted(folder.rglob("results.json")):
+    paths = [Path(folder) for folder in folders]
+    for root in paths:
+        for path in sorted(root.rglob("results.json")):
             try:
                 records = json.loads(path.read_text(encoding="utf-8"))
                 wrong = [r for r in records if not r.keys() >= COLUMNS]
@@ -35,7 +35,7 @@ def load(folders: Iterable[str | Path], split: str = "test") -> pd.DataFrame:
                 )
             rows += [{**r, "folder": str(path.parent)} for r in records if r.get("split") == split]
     if not rows:
-        listing = ", ".join(map(str, folders)) or "no folder"
+        listing = ", ".join(map(str, paths)) or "no folder"
         raise ValueError(f"{listing}: no results.json with split {split!r}; run a task first")
     return pd.DataFrame(rows)
 

@@ -27,10 +27,11 @@ from mt4ssl_core.mfcc import log_mel, mfcc
 def mixture(points: int, dim: int, seed: int = 0) -> torch.Tensor:
     """Return overlapping clusters of different width, (N, D), as speech features have them."""
     random = torch.Generator().manual_seed(seed)
-    centres = 3 * torch.randn(200, dim, generator=random)
+    spread = torch.linspace(3, 0.3, dim)  # a few directions matter, as after a cosine transform
+    centres = spread * torch.randn(200, dim, generator=random)
     width = 0.5 + torch.rand(200, 1, generator=random)
     which = torch.randint(0, 200, (points,), generator=random)
-    return centres[which] + width[which] * torch.randn(points, dim, generator=random)
+    return centres[which] + spread * width[which] * torch.randn(points, dim, generator=random)
 
 
 def seconds(work: Callable[[], Any]) -> tuple[float, Any]:

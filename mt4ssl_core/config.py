@@ -232,10 +232,11 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
             problems.append(f"{override!r}: expected key=value, e.g. optim.lr=1e-3")
             continue
         try:
-            layer = OmegaConf.to_container(OmegaConf.from_dotlist([override]))
+            values = OmegaConf.to_container(OmegaConf.from_dotlist([override]))
         except Exception as error:  # omegaconf lets YAML's own errors through
             problems.append(f"{override!r}: not a value: {error}")
             continue
+        layer = typing.cast(dict[str, Any], values)
         _apply(cfg, layer, "", problems, creates_sections=override.rstrip().endswith("{}"))
     return _finish(cfg, problems, str(path))
 
@@ -307,7 +308,7 @@ def _section_types(schema: type) -> dict[str, Any]:
 
 def _dataclass_of(hint: Any) -> type | None:
     options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    return next((o for o in options if dataclasses.is_dataclass(o)), None)
+    return next((o for o in options if isinstance(o, type) and dataclasses.is_dataclass(o)), None)
 
 
 def known_keys(schema: type = Config, prefix: str = "") -> Iterator[str]:

@@ -63,8 +63,8 @@ class ConvBlock(nn.Module):
         else:
             self.norm = None
 
-    def out_length(self, length: Tensor | int) -> Tensor | int:
-        """Frames that come out of ``length`` frames."""
+    def out_length(self, length: Tensor) -> Tensor:
+        """Frames that come out of ``length`` (B,) frames."""
         return (length - self.kernel) // self.stride + 1
 
     def convolve(self, x: Tensor) -> Tensor:
@@ -129,6 +129,7 @@ class Extractor(nn.Module):
         x = waves[..., None]  # (B, N, 1)
         padded = self.isolate_padding and bool((lengths != waves.shape[1]).any())
         for block in self.blocks:
+            assert isinstance(block, ConvBlock)
             lengths = block.out_length(lengths)
             x = block(x, lengths if padded else None)
         return x

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from mt4ssl_core.threads import thread_pool
 
-_CHUNK, _CHUNK_GPU = 1024, 1 << 16  # points at once; 1024 rows of distances stay in a CPU's cache
+_CHUNK, _CHUNK_GPU = 512, 1 << 16  # points at once; 512 rows of distances stay in a CPU's cache
 _PARTS = 32  # that the cores take in turn; as many on every machine, so that sums are the same
 
 
@@ -69,10 +69,15 @@ def fit(
 
 def nearest(points: Tensor, centroids: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Yield, chunk by chunk: points (C, D), squared distances (C,) and ids (C,) of the nearest."""
+    points, centroids = points.detach(), centroids.detach()
     norms = centroids.square().sum(1)  # (K,)
     for chunk in points.float().split(_CHUNK if points.device.type == "cpu" else _CHUNK_GPU):
         scores = torch.addmm(norms[None], chunk, centroids.T, alpha=-2)  # (C, K), less |x|^2
-        best, ids = scores.min(1)  # much faster than argmin on a CPU
+        if scores.is_cpu:  # NumPy's argmin takes a fifth of the time of torch's
+            ids = torch.from_numpy(scores.numpy().argmin(1))
+            best = scores.gather(1, ids[:, None])[:, 0]
+        else:
+            best, ids = scores.min(1)
         yield chunk, (best + chunk.square().sum(1)).clamp_min(0), ids
 
 
@@ -89,14 +94,14 @@ def _lloyd_step(parts: Sequence[Tensor], centroids: Tensor) -> tuple[Tensor, Ten
 def _sum_up(centroids: Tensor, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return per centroid the sum (K, D) and number (K,) of its points, and distances (N,)."""
     k = len(centroids)
-    sums = torch.zeros_like(centroids, dtype=torch.float64)
+    sums = torch.zeros_like(centroids)
     counts = torch.zeros(k, dtype=torch.int64, device=points.device)
     distances = []
     for chunk, best, ids in nearest(points, centroids):
-        sums += torch.zeros_like(centroids).index_add_(0, ids, chunk)
+        sums.index_add_(0, ids, chunk)
         counts += torch.bincount(ids, minlength=k)
         distances.append(best)
-    return sums, counts, torch.cat(distances)
+    return sums.double(), counts, torch.cat(distances)
 
 
 class Reservoir:

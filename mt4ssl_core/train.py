@@ -7,7 +7,7 @@ run continues exactly where its checkpoint was written.
 import hashlib
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,6 +27,7 @@ from mt4ssl_core.log import Journal, Meter
 from mt4ssl_core.masking import span_mask
 from mt4ssl_core.model import MT4SSL
 from mt4ssl_core.optim import AdamW
+from mt4ssl_core.targets.online import OnlineTarget
 
 
 @dataclass
@@ -71,7 +72,7 @@ class Training:
             theirs = state["targets"].get(name)
             if theirs is not None:
                 checkpoint.load_into(target, theirs, where)
-            elif name == "online":
+            elif isinstance(target, OnlineTarget):
                 target.teacher.load_state_dict(self.model.encoder.context.state_dict())
         moments = state.get("optimizer_by_name") or {}
         for name, parameter in self.model.named_parameters():
@@ -231,7 +232,7 @@ def open_data(
     return loader(manifest, labels), loader(held_out, valid_labels), text
 
 
-def endless(loader: PretrainLoader, progress: Progress) -> Iterator[tuple[Batch, int, int]]:
+def endless(loader: PretrainLoader, progress: Progress) -> Generator[tuple[Batch, int, int]]:
     """Batches of epoch after epoch from where ``progress`` is, each with the position after it."""
     epoch, start = progress.epoch, progress.batches
     while True:

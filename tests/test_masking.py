@@ -25,7 +25,7 @@ CASES = reference.facts("masks")["stats"]
 
 @pytest.mark.parametrize("case", CASES, ids=[f"B{c['B']}-T{c['T']}" for c in CASES])
 def test_statistics_equal_the_official_code(case):
-    """Means over 1000 draws of ours against a few hundred of theirs, within their sampling error."""
+    """Means over 1000 draws of ours against a few hundred of theirs, up to sampling error."""
     lengths = case["lengths"] or [case["T"]] * case["B"]
     trimmed = [draw(lengths, epoch, same_count=True) for epoch in range(1000)]
     whole = [draw(lengths, epoch) for epoch in range(1000)]

@@ -50,7 +50,7 @@ def same(a, b, path=""):
 
 
 def test_a_run_learns_logs_and_validates(data, tmp_path):
-    cfg = toy.configuration(*data, tmp_path / "run", optim__max_updates=60, run__validate_every=30)
+    cfg = toy.configuration(data, tmp_path / "run", optim__max_updates=60, run__validate_every=30)
     last = pretrain(cfg)
     records = read_jsonl(tmp_path / "run" / "log.jsonl")
     training = [r for r in records if "loss" in r]
@@ -76,8 +76,8 @@ def test_a_run_learns_logs_and_validates(data, tmp_path):
 def test_kill_9_and_resume_is_bitwise_the_same_run(data, tmp_path, workers):
     """10 updates == 5 + kill -9 + resume + 5, with accumulation, dropout and LayerDrop."""
     shared = {"data__workers": workers, "optim__accumulate": 2}
-    pretrain(toy.configuration(*data, tmp_path / "whole", **shared))
-    command = toy.cli("pretrain", "tiny", *toy.overrides(*data, tmp_path / "cut", **shared))
+    pretrain(toy.configuration(data, tmp_path / "whole", **shared))
+    command = toy.cli("pretrain", "tiny", *toy.overrides(data, tmp_path / "cut", **shared))
     process = subprocess.Popen(
         command, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
     )
@@ -93,7 +93,7 @@ def test_kill_9_and_resume_is_bitwise_the_same_run(data, tmp_path, workers):
     if stopped == 5:
         with open(log, "a") as file:  # a half-written line must not harm
             file.write('{"update": 6, "lo')
-    pretrain(toy.configuration(*data, tmp_path / "cut", **shared))
+    pretrain(toy.configuration(data, tmp_path / "cut", **shared))
     whole, cut = (checkpoint.load(tmp_path / name / "last.pt") for name in ("whole", "cut"))
     same(whole, cut)
     records = [read_jsonl(tmp_path / name / "log.jsonl") for name in ("whole", "cut")]
@@ -103,7 +103,7 @@ def test_kill_9_and_resume_is_bitwise_the_same_run(data, tmp_path, workers):
 
 def test_sigterm_saves_and_says_so(data, tmp_path):
     changes = {"optim__max_updates": 100_000, "run__save_every": 100_000, "run__validate_every": 0}
-    command = toy.cli("pretrain", "tiny", *toy.overrides(*data, tmp_path / "run", **changes))
+    command = toy.cli("pretrain", "tiny", *toy.overrides(data, tmp_path / "run", **changes))
     process = subprocess.Popen(command, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     log, deadline = tmp_path / "run" / "log.jsonl", time.time() + 120
     while time.time() < deadline and not (log.exists() and log.read_text().count("\n") >= 3):
@@ -122,8 +122,8 @@ def test_two_processes_equal_one_with_twice_the_batch(data, tmp_path):
         "optim__max_updates": 4, "optim__clip_norm": 0.5, "run__validate_every": 2,
         "data__batch_seconds": 3.0,  # four updates stay inside one epoch
     }  # fmt: skip
-    pretrain(toy.configuration(*data, tmp_path / "one", optim__accumulate=2, **shared))
-    overrides = toy.overrides(*data, tmp_path / "two", **shared)
+    pretrain(toy.configuration(data, tmp_path / "one", optim__accumulate=2, **shared))
+    overrides = toy.overrides(data, tmp_path / "two", **shared)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     done = subprocess.run(
         [*command, str(toy.ROOT / "mt4ssl_cli.py"), "pretrain", "tiny", *overrides],
@@ -144,7 +144,7 @@ def test_two_processes_equal_one_with_twice_the_batch(data, tmp_path):
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_reduced_precision_keeps_float32_weights(data, tmp_path, precision):
-    cfg = toy.configuration(*data, tmp_path / "run", optim__max_updates=3, run__precision=precision)
+    cfg = toy.configuration(data, tmp_path / "run", optim__max_updates=3, run__precision=precision)
     state = checkpoint.load(pretrain(cfg))
     tensors = [*state["encoder"].values(), *state["targets"]["online"].values()]
     assert {t.dtype for t in tensors} == {torch.float32}
@@ -153,7 +153,7 @@ def test_reduced_precision_keeps_float32_weights(data, tmp_path, precision):
 
 def test_nan_stops_with_what_led_to_it(data, tmp_path):
     cfg = toy.configuration(
-        *data, tmp_path / "run", optim__lr=1e30, optim__init_scale=1.0, optim__clip_norm=0
+        data, tmp_path / "run", optim__lr=1e30, optim__init_scale=1.0, optim__clip_norm=0
     )
     with pytest.raises(ValueError, match=r"not a number at update \d+; .* lower optim.lr"):
         pretrain(cfg)
@@ -165,17 +165,17 @@ def test_nan_stops_with_what_led_to_it(data, tmp_path):
 
 def test_collapse_stops(data, tmp_path):
     cfg = toy.configuration(
-        *data, tmp_path / "run", online__min_target_var=50.0, online__collapse_after=2
+        data, tmp_path / "run", online__min_target_var=50.0, online__collapse_after=2
     )
     with pytest.raises(ValueError, match=r"stopped at update 3: target_var = .* has collapsed"):
         pretrain(cfg)
 
 
 def test_a_run_of_another_model_is_refused(data, tmp_path):
-    pretrain(toy.configuration(*data, tmp_path / "run", optim__max_updates=2))
+    pretrain(toy.configuration(data, tmp_path / "run", optim__max_updates=2))
     before = (tmp_path / "run" / "last.pt").read_bytes()
     with pytest.raises(ValueError, match=r"written by another model:\n  encoder.layers: 2 -> 3"):
-        pretrain(toy.configuration(*data, tmp_path / "run", encoder__layers=3))
+        pretrain(toy.configuration(data, tmp_path / "run", encoder__layers=3))
     assert (tmp_path / "run" / "last.pt").read_bytes() == before
 
 
@@ -189,7 +189,7 @@ def test_single_targets_and_one_command_without_labels(data, tmp_path):
     }.items():
         labels = km if name == "offline_only" else None
         source = tsv if name == "offline_only" else tsv.parent / "audio"
-        cfg = toy.configuration(source, labels, tmp_path / name, optim__max_updates=2, **changes)
+        cfg = toy.configuration((source, labels), tmp_path / name, optim__max_updates=2, **changes)
         names[name] = set(checkpoint.load(pretrain(cfg))["targets"])
     assert names == {
         "offline_only": {"offline"},
@@ -205,7 +205,7 @@ def test_starting_from_a_fairseq_checkpoint(data, tmp_path):
         "encoder__dim": 48, "encoder__heads": 4, "encoder__layers": 4, "encoder__ffn_dim": 96,
         "encoder__pos_conv_groups": 16, "offline__num_classes": 24, "offline__label_offset": 4,
     }  # fmt: skip
-    cfg = toy.configuration(*data, tmp_path / "run", run__init_from=path, **shape)
+    cfg = toy.configuration(data, tmp_path / "run", run__init_from=path, **shape)
     training = Training(cfg, World(0, 1, torch.device("cpu")))
     from mt4ssl_core import convert
 
@@ -222,14 +222,14 @@ def test_starting_from_a_fairseq_checkpoint(data, tmp_path):
     assert moments["exp_avg"].abs().max() > 0 and moments["step"].item() == 5
     pretrain(cfg)
     with pytest.raises(ValueError, match=r"does not fit|shape"):
-        pretrain(toy.configuration(*data, tmp_path / "other", run__init_from=path))
+        pretrain(toy.configuration(data, tmp_path / "other", run__init_from=path))
 
 
 def test_bad_files_are_named_and_the_run_goes_on(tmp_path):
     tsv, km = toy.corpus(tmp_path, utterances=8)
     bad = tmp_path / "audio" / "u03.wav"
     bad.write_bytes(b"RIFF nothing")
-    arguments = toy.overrides(tsv, km, tmp_path / "run", optim__max_updates=6)
+    arguments = toy.overrides((tsv, km), tmp_path / "run", optim__max_updates=6)
     done = toy.run("pretrain", "tiny", *arguments, env=ENV)
     assert done.returncode == 0, done.stderr
     assert "1 file(s) could not be used" in done.stdout and "u03.wav" in done.stdout

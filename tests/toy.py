@@ -47,8 +47,9 @@ def corpus(folder, utterances=24, seed=0):
     return tsv, km
 
 
-def overrides(tsv, km, out, **changes):
-    """Dotted overrides of the shipped tiny config for a toy run."""
+def overrides(corpus, out, **changes):
+    """Dotted overrides of the shipped tiny config for a toy run on (audio source, labels)."""
+    tsv, km = corpus
     values = {
         "data.train": tsv,
         "data.labels": "null" if km is None else km,
@@ -73,8 +74,8 @@ def overrides(tsv, km, out, **changes):
     return first + [line for line in last if not line.startswith(tuple(off) or ("\0",))]
 
 
-def configuration(tsv, km, out, **changes):
-    return config.load(ROOT / "mt4ssl_core/configs/tiny.yaml", overrides(tsv, km, out, **changes))
+def configuration(corpus, out, **changes):
+    return config.load(ROOT / "mt4ssl_core/configs/tiny.yaml", overrides(corpus, out, **changes))
 
 
 def cli(*arguments):
