@@ -16,11 +16,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-UPDATES = 400
+UPDATES = 450
+ACCUMULATE = "runner.gradient_accumulate_steps"
 TASKS: dict[str, dict[str, Any]] = {  # the same head, steps and rate for every system
-    "ks": {"runner.total_steps": 600, "optimizer.lr": 1e-3},
-    "sid": {"runner.total_steps": 600, "optimizer.lr": 1e-3},
-    "pr": {"runner.total_steps": 300, "optimizer.lr": 1e-2},
+    "ks": {"runner.total_steps": 200, "optimizer.lr": 5e-3},
+    "sid": {"runner.total_steps": 200, "optimizer.lr": 5e-3, ACCUMULATE: 1},
+    "pr": {"runner.total_steps": 220, "optimizer.lr": 1e-2, ACCUMULATE: 1},
 }
 SYSTEMS = {"mt4ssl": "mt4ssl", "untrained copy": "mt4ssl_untrained", "fbank": "fbank"}
 
@@ -66,12 +67,12 @@ def score(out: Path, corpora: dict[str, Any], checkpoint: Path, seeds: int) -> N
         expdir = out / "superb" / task / f"{upstream}_seed{seed}"
         if (expdir / "results.json").exists():
             continue
-        half = TASKS[task]["runner.total_steps"] // 2
+        steps = TASKS[task]["runner.total_steps"]
         loader = "corpus" if task == "pr" else "datarc"
         overrides = {
             **TASKS[task],
-            "runner.eval_step": half,
-            "runner.save_step": half,
+            "runner.eval_step": steps,
+            "runner.save_step": steps,
             f"downstream_expert.{loader}.num_workers": 0,
         }
         with timed(f"{task} with {system}, head seed {seed}"):
@@ -96,6 +97,7 @@ def report(out: Path) -> str:
     frame = results.load([out / "superb"])
     names = {upstream: system for system, upstream in SYSTEMS.items()}
     frame["system"] = frame.upstream.map(names)
+    frame = frame.sort_values("task", key=lambda column: column.map(list(TASKS).index))
     table = results.markdown(frame, list(SYSTEMS))
     write_text(out / "table.md", table)
     stats = json.loads((out / "labels" / "train.stats.json").read_text())

@@ -25,7 +25,7 @@ class OfflineTarget(Target):
 
     name = "offline"
     needs_labels = True
-    metrics = CLASSIFICATION_METRICS
+    metrics = (*CLASSIFICATION_METRICS, "visible_accuracy")
 
     def __init__(self, cfg: OfflineConfig, dim: int):
         super().__init__()
@@ -33,8 +33,18 @@ class OfflineTarget(Target):
         self.head = nn.Linear(dim, cfg.num_classes)
 
     def loss(self, masked: Masked) -> TargetLoss:
-        """Cross-entropy at the hidden frames. Raises ValueError for a label without an output."""
+        """Cross-entropy at the hidden frames and, with `visible_weight`, at the others."""
         assert masked.labels is not None
-        classes = masked.labels[masked.mask] + self.cfg.label_offset  # (M,)
-        logits = self.head(masked.encoded.output[masked.mask])  # (M, K)
-        return classification(self.name, logits, classes, self.cfg.weight)
+        labels, output = masked.labels, masked.encoded.output
+        hidden = self._classify(output[masked.mask], labels[masked.mask], self.cfg.weight)
+        if self.cfg.visible_weight:
+            weight = self.cfg.weight * self.cfg.visible_weight
+            seen = ~masked.mask & (labels >= 0)
+            visible = self._classify(output[seen], labels[seen], weight)
+            hidden.total = hidden.total + visible.total
+            hidden.means["visible_accuracy"] = visible.sums["accuracy"] / max(visible.count, 1)
+        return hidden
+
+    def _classify(self, output: Tensor, labels: Tensor, weight: float) -> TargetLoss:
+        """(M, D) outputs and their (M,) labels."""
+        return classification(self.name, self.head(output), labels + self.cfg.label_offset, weight)

@@ -1,0 +1,71 @@
+"""Imports point one way: mt4ssl_core <- upstream <- {run_downstream, demo, analysis} <- mt4ssl_cli."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ROOMS = {  # room: what it may import of ours
+    "mt4ssl_core": set(),
+    "downstream_configs": set(),
+    "mini_superb": set(),
+    "upstream": {"mt4ssl_core", "downstream_configs"},
+    "analysis": {"mt4ssl_core", "upstream"},
+    "run_downstream": {"mt4ssl_core", "upstream"},
+    "demo": {"mt4ssl_core", "upstream", "analysis", "mini_superb"},
+    "mt4ssl_cli": {"mt4ssl_core", "upstream", "analysis", "mini_superb", "run_downstream"},
+}
+FOREIGN = {  # package: the only rooms that may import it
+    "s3prl": {"upstream"},
+    "fairseq": set(),
+    "transformers": set(),
+    "espeakng_loader": {"mini_superb"},
+    "torchaudio": {"upstream"},
+    "matplotlib": {"analysis"},
+}
+
+
+def files(room):
+    return [ROOT / f"{room}.py"] if (ROOT / f"{room}.py").exists() else (ROOT / room).rglob("*.py")
+
+
+def imported(path):
+    """Top-level names of every import in a file, lazy ones included."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            yield (node.module or "").split(".")[0]
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_imports_only_what_is_below_it(room):
+    allowed = ROOMS[room] | {room}
+    for path in files(room):
+        for name in imported(path):
+            assert name not in ROOMS or name in allowed, f"{path.relative_to(ROOT)}: {name}"
+            if name in FOREIGN:
+                assert room in FOREIGN[name], f"{path.relative_to(ROOT)}: {name}"
+
+
+def test_only_convert_knows_foreign_names():
+    words = ("final_proj", "post_extract_proj", "masked_spec_embed", "feature_projection")
+    for path in (ROOT / "mt4ssl_core").rglob("*.py"):
+        if path.name != "convert.py":
+            text = path.read_text()
+            assert not [word for word in words if word in text], path.name
+
+
+def test_every_package_is_listed():
+    import tomllib
+
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    found = {
+        str(path.parent.relative_to(ROOT)).replace("/", ".")
+        for room in ROOMS
+        if (ROOT / room).is_dir()
+        for path in (ROOT / room).rglob("__init__.py")
+    }
+    assert found == set(settings["packages"])
+    assert {p.stem for p in ROOT.glob("*.py")} == set(settings["py-modules"])
