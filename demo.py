@@ -11,10 +11,13 @@ import itertools
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas
 
 UPDATES = 450
 ACCUMULATE = "runner.gradient_accumulate_steps"
@@ -23,7 +26,13 @@ TASKS: dict[str, dict[str, Any]] = {  # the same head, steps and rate for every 
     "sid": {"runner.total_steps": 200, "optimizer.lr": 5e-3, ACCUMULATE: 1},
     "pr": {"runner.total_steps": 220, "optimizer.lr": 1e-2, ACCUMULATE: 1},
 }
-SYSTEMS = {"mt4ssl": "mt4ssl", "untrained copy": "mt4ssl_untrained", "fbank": "fbank"}
+SYSTEMS = {  # label: name on s3prl's hub
+    "mt4ssl": "mt4ssl",
+    "untrained copy": "mt4ssl_untrained",
+    "fbank": "fbank",
+    "fbank, no CMVN": "fbank_no_cmvn",
+}
+SHOWN = ("mt4ssl", "untrained copy", "fbank")  # by the demo; benchmarks/demo_scores.py has all
 
 
 @contextmanager
@@ -58,12 +67,15 @@ def learn(out: Path, audio: Path, updates: int) -> Path:
     return checkpoint
 
 
-def score(out: Path, corpora: dict[str, Any], checkpoint: Path, seeds: int) -> None:
+def score(
+    out: Path, corpora: dict[str, Any], checkpoint: Path, seeds: int, systems: Sequence[str]
+) -> None:
     """Train and test every head of every system; each leaves a results.json."""
     from upstream import runner
 
-    runs = itertools.product(range(1, seeds + 1), TASKS, SYSTEMS.items())
-    for seed, task, (system, upstream) in runs:
+    runs = itertools.product(range(1, seeds + 1), TASKS, systems)
+    for seed, task, system in runs:
+        upstream = SYSTEMS[system]
         expdir = out / "superb" / task / f"{upstream}_seed{seed}"
         if (expdir / "results.json").exists():
             continue
@@ -80,7 +92,7 @@ def score(out: Path, corpora: dict[str, Any], checkpoint: Path, seeds: int) -> N
                 task,
                 upstream,
                 expdir,
-                ckpt=None if upstream == "fbank" else checkpoint,
+                ckpt=checkpoint if upstream.startswith("mt4ssl") else None,
                 root=corpora[task]["root"],
                 overrides=overrides,
                 seed=seed,
@@ -89,16 +101,22 @@ def score(out: Path, corpora: dict[str, Any], checkpoint: Path, seeds: int) -> N
             )
 
 
+def scores(out: Path) -> "pandas.DataFrame":
+    """The test results under ``out``, with a column `system`, in the order of the tasks."""
+    from analysis import results
+
+    frame = results.load([out / "superb"])
+    names = {upstream: system for system, upstream in SYSTEMS.items()}
+    frame["system"] = frame.upstream.map(names)
+    return frame.sort_values("task", key=lambda column: column.map(list(TASKS).index))
+
+
 def report(out: Path) -> str:
     """Write table.md and convergence.png; returns the table."""
     from analysis import convergence, results
     from mt4ssl_core.files import write_text
 
-    frame = results.load([out / "superb"])
-    names = {upstream: system for system, upstream in SYSTEMS.items()}
-    frame["system"] = frame.upstream.map(names)
-    frame = frame.sort_values("task", key=lambda column: column.map(list(TASKS).index))
-    table = results.markdown(frame, list(SYSTEMS))
+    table = results.markdown(scores(out), SHOWN)
     write_text(out / "table.md", table)
     stats = json.loads((out / "labels" / "train.stats.json").read_text())
     references = {
@@ -107,6 +125,16 @@ def report(out: Path) -> str:
     }
     convergence.plot({"MT4SSL": out / "pretrain"}, out / "convergence.png", references)
     return table
+
+
+def run(out: Path, seeds: int = 1, updates: int = UPDATES, systems: Sequence[str] = SHOWN) -> None:
+    """All steps but the report."""
+    import mini_superb
+
+    with timed("mini_superb: synthesised corpora"):
+        corpora = mini_superb.make(out / "mini_superb", list(TASKS))
+    checkpoint = learn(out, corpora["pretrain"], updates)
+    score(out, corpora, checkpoint, seeds, systems)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -118,12 +146,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     started = time.perf_counter()
     try:
-        import mini_superb
-
-        with timed("mini_superb: synthesised corpora"):
-            corpora = mini_superb.make(args.out / "mini_superb", list(TASKS))
-        checkpoint = learn(args.out, corpora["pretrain"], args.updates)
-        score(args.out, corpora, checkpoint, args.seeds)
+        run(args.out, args.seeds, args.updates)
         table = report(args.out)
     except (ValueError, OSError, ImportError) as error:
         print(f"demo: error: {error}", file=sys.stderr)

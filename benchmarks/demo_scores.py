@@ -25,13 +25,8 @@ SEEDS = 3
 
 def measure(out: Path, machine: str) -> Path:
     """Run the demo with three head seeds and write benchmarks/results/demo_scores_MACHINE.json."""
-    code = demo.main(["--out", str(out), "--seeds", str(SEEDS)])
-    if code:
-        raise SystemExit(code)
-    frame = results.load([out / "superb"])
-    names = {upstream: system for system, upstream in demo.SYSTEMS.items()}
-    frame["system"] = frame.upstream.map(names)
-    frame = frame.sort_values("task", key=lambda column: column.map(list(demo.TASKS).index))
+    demo.run(out, SEEDS, systems=tuple(demo.SYSTEMS))
+    frame = demo.scores(out)
     columns = ["system", "task", "metric", "value", "direction", "seed"]
     log = [json.loads(line) for line in (out / "pretrain" / "log.jsonl").read_text().splitlines()]
     record = {

@@ -130,8 +130,8 @@ class OfflineConfig:
 
     num_classes: outputs of the head. label_offset: added to every label
     (4 with num_classes K + 4 reproduces fairseq's dictionary). weight: of this loss in the sum.
-    visible_weight: weight of the same loss at frames that are not hidden (HuBERT section II-B, where
-        it is 1 - alpha; the paper has 0). Small encoders learn much sooner with it.
+    visible_weight: weight of the same loss at frames that are not hidden (HuBERT section II-B;
+        the paper has 0). Small encoders learn much sooner with it.
     """
 
     num_classes: int = 500

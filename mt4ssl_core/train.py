@@ -5,11 +5,9 @@ run continues exactly where its checkpoint was written.
 """
 
 import hashlib
-import signal
 import time
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from collections.abc import Generator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,90 +19,13 @@ from mt4ssl_core import checkpoint, config, convert, distributed
 from mt4ssl_core.config import Config
 from mt4ssl_core.data import Batch, Manifest, PretrainLoader, open_manifest, split_valid
 from mt4ssl_core.distributed import World
-from mt4ssl_core.files import write_json, write_text
+from mt4ssl_core.faults import report_nan, stop_requests
+from mt4ssl_core.files import write_text
 from mt4ssl_core.labels import LabelStore
 from mt4ssl_core.log import Journal, Meter
 from mt4ssl_core.masking import span_mask
 from mt4ssl_core.model import MT4SSL
-from mt4ssl_core.optim import AdamW
-from mt4ssl_core.targets.online import OnlineTarget
-
-
-@dataclass
-class Progress:
-    """How far a run is; ``batches`` of this epoch were consumed, not merely prefetched."""
-
-    update: int = 0
-    epoch: int = 0
-    batches: int = 0
-    audio_hours: float = 0.0
-    wall_hours: float = 0.0
-    best: float | None = None
-
-
-class Training:
-    """All that is resumed: model, optimiser, loss scale, progress."""
-
-    def __init__(self, cfg: Config, world: World):
-        self.cfg, self.world = cfg, world
-        torch.manual_seed(cfg.run.seed)
-        self.model = MT4SSL(cfg).to(world.device)
-        self.optimizer = AdamW(self.model, cfg.optim)
-        self.scaler = torch.amp.GradScaler(world.device.type, enabled=cfg.run.precision == "fp16")
-        self.progress = Progress()
-
-    def state_dict(self) -> dict[str, Any]:
-        """A checkpoint in the format of checkpoint.py."""
-        targets = {name: target.state_dict() for name, target in self.model.targets.items()}
-        return {
-            "config": config.to_dict(self.cfg),
-            "encoder": self.model.encoder.state_dict(),
-            "targets": targets,
-            "optimizer": self.optimizer.state_dict(),
-            "scaler": self.scaler.state_dict(),
-            "progress": asdict(self.progress),
-        }
-
-    def load_weights(self, state: dict[str, Any], where: Path) -> None:
-        """Take the encoder and the targets both sides have; an absent teacher is the student."""
-        checkpoint.load_into(self.model.encoder, state["encoder"], where)
-        for name, target in self.model.targets.items():
-            theirs = state["targets"].get(name)
-            if theirs is not None:
-                checkpoint.load_into(target, theirs, where)
-            elif isinstance(target, OnlineTarget):
-                target.teacher.load_state_dict(self.model.encoder.context.state_dict())
-        moments = state.get("optimizer_by_name") or {}
-        for name, parameter in self.model.named_parameters():
-            if name in moments and parameter.requires_grad:
-                entry = {k: torch.as_tensor(v) for k, v in moments[name].items()}
-                self.optimizer.state[parameter] = {
-                    key: value.to(torch.float32 if key == "step" else parameter)
-                    for key, value in entry.items()
-                }
-
-    def resume(self, path: Path) -> list[str]:
-        """Continue from ``path``; returns the settings that have changed since it was written."""
-        state = checkpoint.load(path)
-        now = config.to_dict(self.cfg)
-        changed = [
-            f"{section}.{key}: {old!r} -> {(now[section] or {}).get(key)!r}"
-            for section, values in state["config"].items()
-            for key, old in (values or {}).items()
-            if (now[section] or {}).get(key) != old
-        ]
-        shape = ("encoder.", "offline.", "online.", "random_projection.")
-        if any(line.startswith(shape) for line in changed):
-            listing = "\n  ".join(line for line in changed if line.startswith(shape))
-            raise ValueError(
-                f"{path} was written by another model:\n  {listing}\n"
-                "give these values as they were, or another run.out"
-            )
-        self.load_weights(state, path)
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scaler.load_state_dict(state["scaler"])
-        self.progress = Progress(**state["progress"])
-        return changed
+from mt4ssl_core.state import Progress, Training
 
 
 def pretrain(cfg: Config) -> Path:
@@ -165,11 +86,12 @@ def _pretrain(cfg: Config, world: World) -> Path:
                 progress.epoch, progress.batches = micro[-1][1:]
                 skipped += [file for batch, *_ in micro for file in batch.skipped]
                 progress.wall_hours += (time.perf_counter() - started) / 3600
-                done = progress.update == cfg.optim.max_updates or stopping
+                finished = progress.update == cfg.optim.max_updates
+                done = finished or stopping
                 if progress.update % cfg.run.log_every == 0 or done:
                     _log(training, journal, meter)
                 every = cfg.run.validate_every
-                if valid is not None and every and (progress.update % every == 0 or done):
+                if valid is not None and every and (progress.update % every == 0 or finished):
                     _validate(training, valid, journal)
                     meter.reset()
                 if progress.update % cfg.run.save_every == 0 or done:
@@ -181,9 +103,9 @@ def _pretrain(cfg: Config, world: World) -> Path:
     finally:
         batches.close()
         journal.close()
-    if skipped and world.is_main:
+    if skipped:  # each process met other files
         unique = sorted(set(skipped))
-        journal.say(f"{len(unique)} file(s) could not be used:\n  " + "\n  ".join(unique))
+        print(f"{len(unique)} file(s) could not be used:\n  " + "\n  ".join(unique))
     return last
 
 
@@ -294,7 +216,7 @@ def update(
     loss, grad_norm, seconds, stop = world.sum(facts).tolist()
     finite = loss == loss and abs(loss) != float("inf")
     if not finite or (cfg.run.precision != "fp16" and not grad_norm < float("inf")):
-        _report_nan(training, micro, losses, loss, grad_norm, rate)
+        report_nan(training, micro, losses, loss, grad_norm, rate)
     training.scaler.step(training.optimizer)
     training.scaler.update()
     meter.add("loss", loss)
@@ -322,28 +244,6 @@ def autocast(cfg: Config, world: World) -> torch.autocast:
     """Reduced precision for matrix products; weights, sums and losses stay float32."""
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(cfg.run.precision)
     return torch.autocast(world.device.type, dtype=dtype, enabled=dtype is not None)
-
-
-@contextmanager
-def stop_requests() -> Iterator[list[int]]:
-    """A list that receives the number of a SIGTERM or SIGINT; a second one stops at once."""
-    received: list[int] = []
-
-    def remember(number: int, frame: Any) -> None:
-        if received:
-            raise KeyboardInterrupt
-        received.append(number)
-
-    try:
-        old = {s: signal.signal(s, remember) for s in (signal.SIGTERM, signal.SIGINT)}
-    except ValueError:  # not the main thread: signals are somebody else's
-        yield received
-        return
-    try:
-        yield received
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
 
 
 def _log(training: Training, journal: Journal, meter: Meter) -> None:
@@ -410,33 +310,3 @@ def _save(training: Training, out: Path) -> None:
             checkpoint.save(out / f"update_{training.progress.update}.pt", state)
         checkpoint.save(out / "last.pt", state)
     training.world.barrier()
-
-
-def _report_nan(
-    training: Training,
-    micro: list[tuple[Batch, int, int]],
-    losses: list[Any],
-    loss: float,
-    grad_norm: float,
-    rate: float,
-) -> None:
-    """Write what led to a NaN beside the checkpoint of the last good weights, then stop."""
-    progress, out = training.progress, Path(training.cfg.run.out)
-    report = out / f"nan_at_update_{progress.update + 1}.json"
-    if training.world.is_main:
-        facts = {
-            "update": progress.update + 1,
-            "loss": str(loss),
-            "grad_norm": str(grad_norm),
-            "lr": rate,
-            "last_micro_batch": {item.name: str(item.total.item()) for item in losses},
-            "utterances": [batch.ids for batch, *_ in micro],
-            "epoch": micro[-1][1],
-        }
-        write_json(report, facts)
-        checkpoint.save(out / "before_nan.pt", training.state_dict())
-    raise ValueError(
-        f"the loss or its gradient is not a number at update {progress.update + 1}; {report} names "
-        "the utterances and before_nan.pt holds the weights before it; lower optim.lr, set "
-        "optim.clip_norm, or use run.precision=fp32"
-    )

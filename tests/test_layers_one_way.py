@@ -1,4 +1,4 @@
-"""Imports point one way: mt4ssl_core <- upstream <- {run_downstream, demo, analysis} <- mt4ssl_cli."""
+"""Imports point one way, and each foreign thing is spoken in one room."""
 
 import ast
 from pathlib import Path

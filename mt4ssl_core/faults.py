@@ -1,0 +1,69 @@
+"""What stops a run before its end: signals and NaN."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mt4ssl_core import checkpoint
+from mt4ssl_core.data import Batch
+from mt4ssl_core.files import write_json
+from mt4ssl_core.state import Training
+from mt4ssl_core.targets import TargetLoss
+
+
+@contextmanager
+def stop_requests() -> Iterator[list[int]]:
+    """A list that receives the number of a SIGTERM or SIGINT; a second one stops at once."""
+    received: list[int] = []
+
+    def remember(number: int, frame: Any) -> None:
+        if received:
+            raise KeyboardInterrupt
+        received.append(number)
+
+    try:
+        old = {s: signal.signal(s, remember) for s in (signal.SIGTERM, signal.SIGINT)}
+    except ValueError:  # not the main thread: signals are somebody else's
+        yield received
+        return
+    try:
+        yield received
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+def report_nan(
+    training: Training,
+    micro: list[tuple[Batch, int, int]],
+    losses: list[TargetLoss],
+    loss: float,
+    grad_norm: float,
+    rate: float,
+) -> None:
+    """Write what led to a NaN beside the checkpoint of the last good weights, then stop.
+
+    Raises:
+        ValueError: always; it says where to look and what to change.
+    """
+    progress, out = training.progress, Path(training.cfg.run.out)
+    report = out / f"nan_at_update_{progress.update + 1}.json"
+    if training.world.is_main:
+        facts = {
+            "update": progress.update + 1,
+            "loss": str(loss),
+            "grad_norm": str(grad_norm),
+            "lr": rate,
+            "last_micro_batch": {item.name: str(item.total.item()) for item in losses},
+            "utterances": [batch.ids for batch, *_ in micro],
+            "epoch": micro[-1][1],
+        }
+        write_json(report, facts)
+        checkpoint.save(out / "before_nan.pt", training.state_dict())
+    raise ValueError(
+        f"the loss or its gradient is not a number at update {progress.update + 1}; {report} names "
+        "the utterances and before_nan.pt holds the weights before it; lower optim.lr, set "
+        "optim.clip_norm, or use run.precision=fp32"
+    )

@@ -1,0 +1,30 @@
+"""`make demo` from an empty folder to the table and the plot, with fewer updates."""
+
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+import toy
+
+from analysis import results
+
+
+@pytest.mark.slow
+def test_the_demo_ends_with_a_table_and_a_plot_and_does_nothing_twice(tmp_path):
+    command = [sys.executable, str(toy.ROOT / "demo.py"), "--out", "out", "--updates", "150"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stderr[-3000:]
+    table = (tmp_path / "out" / "table.md").read_text()
+    assert table in done.stdout and table.startswith("| system | KS acc % ↑ | SID acc % ↑ | PR")
+    assert (tmp_path / "out" / "convergence.png").stat().st_size > 20_000
+    frame = results.load([tmp_path / "out"])
+    assert len(frame) == 9 and frame.value.notna().all()
+    assert (frame[frame.task == "pr"].value < 0.95).all()
+    ours, control = (
+        pd.Series(frame[frame.upstream == name].value.values, frame[frame.upstream == name].task)
+        for name in ("mt4ssl", "mt4ssl_untrained")
+    )
+    assert ours["ks"] > control["ks"] and ours["pr"] < control["pr"]
+    again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert again.returncode == 0 and table in again.stdout and "head seed" not in again.stdout
