@@ -68,7 +68,11 @@ def plot(
         axis.set_visible(False)
     for axis, key in zip(axes.flat, keys, strict=False):
         _panel(axis, key, data, (references or {}).get(key))
-    axes.flat[0].legend(frameon=False, fontsize=8)
+    lines = {line.get_label(): line for axis in axes.flat for line in axis.get_lines()}
+    shown = {label: line for label, line in lines.items() if not str(label).startswith("_")}
+    figure.legend(
+        shown.values(), shown.keys(), loc="outside upper center", ncols=3, frameon=False, fontsize=8
+    )
     out = Path(out)
     with atomic_path(out) as temporary:
         figure.savefig(temporary, format=out.suffix.lstrip("."), dpi=150)

@@ -34,7 +34,7 @@ from mt4ssl_core.files import write_json  # noqa: E402
 RESULTS = ROOT / "benchmarks" / "results"
 KEYWORDS = {"yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go"}
 HEAD = {
-    "runner.total_steps": 1000,
+    "runner.total_steps": 500,
     "runner.eval_step": 250,
     "runner.save_step": 250,
     "optimizer.lr": 5e-3,
