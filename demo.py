@@ -9,6 +9,7 @@ Every step is skipped when its result is there, so an interrupted demo goes on w
 import argparse
 import itertools
 import json
+import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -67,6 +68,26 @@ def learn(out: Path, audio: Path, updates: int) -> Path:
     return checkpoint
 
 
+def is_done(expdir: Path, upstream: str, checkpoint: Path, overrides: dict[str, Any]) -> bool:
+    """Whether ``expdir`` holds the results of this checkpoint with these head settings."""
+    from upstream import results
+
+    own = str(checkpoint) if upstream.startswith("mt4ssl") else None
+    found = results.read(expdir)
+    for record in found:
+        settings = {
+            key: record["config"][section][name]
+            for key in overrides
+            for section, _, name in [key.partition(".")]
+            if "." not in name
+        }
+        wanted = {key: overrides[key] for key in settings}
+        if record["fingerprint"] != results.fingerprint_of(own) or settings != wanted:
+            shutil.rmtree(expdir)
+            return False
+    return bool(found)
+
+
 def score(
     out: Path, corpora: dict[str, Any], checkpoint: Path, seeds: int, systems: Sequence[str]
 ) -> None:
@@ -77,8 +98,6 @@ def score(
     for seed, task, system in runs:
         upstream = SYSTEMS[system]
         expdir = out / "superb" / task / f"{upstream}_seed{seed}"
-        if (expdir / "results.json").exists():
-            continue
         steps = TASKS[task]["runner.total_steps"]
         loader = "corpus" if task == "pr" else "datarc"
         overrides = {
@@ -87,6 +106,8 @@ def score(
             "runner.save_step": steps,
             f"downstream_expert.{loader}.num_workers": 0,
         }
+        if is_done(expdir, upstream, checkpoint, overrides):
+            continue
         with timed(f"{task} with {system}, head seed {seed}"):
             runner.run(
                 task,

@@ -64,7 +64,10 @@ def extract(args: argparse.Namespace) -> None:
     """Write features of audio files."""
     from mt4ssl_core import extract as extraction
 
-    layers = "all" if args.layers == "all" else [int(i) for i in args.layers.split(",")]
+    try:
+        layers = "all" if args.layers == "all" else [int(i) for i in args.layers.split(",")]
+    except ValueError:
+        raise ValueError(f"--layers {args.layers}: give all, or numbers such as 0,6,12") from None
     extraction.extract(
         args.checkpoint,
         args.audio,

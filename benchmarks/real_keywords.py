@@ -5,8 +5,9 @@
 
 DATA has an index.csv with the columns path, label, speaker, split (training, validation, testing:
 the corpus's own). Its keywords are those of SUPERB's ten that it has; every other word is
-_unknown_, and _silence_ is cut from noise that we make. Test clips are those of half of the
-validation speakers; the other half is s3prl's dev set.
+_unknown_, and _silence_ is cut from noise that we make. Test clips are those of the corpus's
+testing split, which here has no keywords, and of half of its validation speakers; the other half is
+s3prl's dev set.
 """
 
 import argparse
@@ -26,8 +27,8 @@ import soundfile
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
+import demo  # noqa: E402
 from analysis import results  # noqa: E402
-from demo import SYSTEMS  # noqa: E402
 from mt4ssl_core.audio import SAMPLE_RATE, load_wave  # noqa: E402
 from mt4ssl_core.files import write_json  # noqa: E402
 
@@ -40,7 +41,7 @@ HEAD = {
     "optimizer.lr": 5e-3,
     "downstream_expert.datarc.num_workers": 0,
 }
-TEST_CLIPS = 64  # of _unknown_ and of _silence_
+SILENCE_CLIPS = 64  # in the test set
 SEEDS = 3
 
 
@@ -67,7 +68,7 @@ def lay_out(data: Path, out: Path) -> dict[str, int]:
     rng = np.random.default_rng(0)
     for place, seconds, count in (
         (train / "_background_noise_", 60, 4),
-        (test / "_silence_", 1, TEST_CLIPS),
+        (test / "_silence_", 1, SILENCE_CLIPS),
     ):
         place.mkdir(parents=True, exist_ok=True)
         for i in range(count):
@@ -92,18 +93,17 @@ def measure(data: Path, ckpt: Path, machine: str, work: Path) -> Path:
         write_json(work / "counts.json", lay_out(data, work / "corpus"))
     counts: dict[str, int] = json.loads((work / "counts.json").read_text())
     rows: list[dict[str, Any]] = []
-    for system, upstream in SYSTEMS.items():
+    for system, upstream in demo.SYSTEMS.items():
         for seed in range(1, SEEDS + 1):
             expdir = work / "runs" / f"{upstream}_{seed}"
             own = ckpt if upstream.startswith("mt4ssl") else None
-            found = results.load([expdir]) if (expdir / "results.json").exists() else None
-            if found is None:
+            if not demo.is_done(expdir, upstream, ckpt, HEAD):
                 runner.run(
                     "ks", upstream, expdir, ckpt=own, root=work / "corpus", overrides=HEAD,
                     seed=seed, device="cpu", reuse_features=8.0,
                 )  # fmt: skip
-                found = results.load([expdir])
-            rows += [{"system": system, "seed": seed, "accuracy": float(found.value.iloc[0])}]
+            value = float(results.load([expdir]).value.iloc[0])
+            rows += [{"system": system, "seed": seed, "accuracy": value}]
             print(rows[-1], flush=True)
     record = {
         "machine": machine,
@@ -127,7 +127,7 @@ def table() -> str:
     record = json.loads(path.read_text())
     counts = record["setting"]["test clips per class"]
     parts = []
-    for system in SYSTEMS:
+    for system in demo.SYSTEMS:
         values = [100 * r["accuracy"] for r in record["rows"] if r["system"] == system]
         parts.append(f"{system} {np.mean(values):.1f} ± {np.std(values, ddof=1):.1f}")
     return (

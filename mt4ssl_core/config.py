@@ -8,6 +8,7 @@ keys, wrong types, missing values and impossible combinations are reported toget
 
 import dataclasses
 import difflib
+import math
 import types
 import typing
 from collections.abc import Iterator, Sequence
@@ -18,7 +19,7 @@ from typing import Any
 from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-HOP = 320  # samples between two frames of the seven-layer extractor: 20 ms at 16 kHz
+HOP, WINDOW = 320, 400  # samples between two frames, and under one: 20 and 25 ms at 16 kHz
 
 
 @dataclass
@@ -219,6 +220,10 @@ class Config:
     optim: OptimConfig = field(default_factory=OptimConfig)
 
 
+# the sections that may be null
+TARGETS = tuple(f.name for f in dataclasses.fields(Config) if "None" in str(f.type))
+
+
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Read a YAML file (and what it extends), apply dotted ``key=value`` overrides, check
     everything.
@@ -338,7 +343,7 @@ def _apply(
         if schema is None:
             problems.append(where + _unknown(section, keys))
         elif values is None:
-            if section in ("offline", "online", "random_projection"):
+            if section in TARGETS:
                 cfg[section] = None
             else:
                 problems.append(f"{where}{section}: cannot be null; remove the line")
@@ -387,6 +392,15 @@ def _finish(cfg: Any, problems: list[str], where: str, only_encoder: bool = Fals
     return config
 
 
+def _first_frame(e: EncoderConfig) -> int:
+    """Samples that the first frame covers."""
+    size, rate = 1, 1
+    for _, kernel, stride in e.conv_layers:
+        size += (kernel - 1) * rate
+        rate *= stride
+    return size
+
+
 def _encoder_problems(e: EncoderConfig) -> list[str]:
     out = []
     if e.extractor_norm not in ("layer_norm", "group_norm"):
@@ -394,8 +408,11 @@ def _encoder_problems(e: EncoderConfig) -> list[str]:
     if any(len(block) != 3 or min(block) < 1 for block in e.conv_layers) or not e.conv_layers:
         out.append("encoder.conv_layers: expected [channels, kernel, stride] per block, all >= 1")
     elif any(not s <= k <= 2 * s for _, k, s in e.conv_layers):
+        out.append("encoder.conv_layers: each kernel must be between its stride and twice that")
+    elif math.prod(s for _, _, s in e.conv_layers) != HOP or _first_frame(e) != WINDOW:
         out.append(
-            "encoder.conv_layers: each kernel must be between its stride and twice its stride"
+            f"encoder.conv_layers: a frame must cover {WINDOW} samples and come every {HOP}, as "
+            "with kernels 10 3 3 3 3 2 2 and strides 5 2 2 2 2 2 2; labels are made for these"
         )
     for name in (
         "dim",
@@ -424,13 +441,32 @@ def _encoder_problems(e: EncoderConfig) -> list[str]:
     return out
 
 
+_LOWER_BOUNDS: dict[tuple[str, str], tuple[float, bool]] = {  # (bound, itself allowed)
+    **{("optim", name): (0, False) for name in ("lr", "eps", "max_updates", "accumulate")},
+    **{("optim", name): (0, True) for name in ("warmup", "hold", "decay", "clip_norm")},
+    **{("optim", name): (0, True) for name in ("weight_decay", "init_scale")},
+    ("optim", "final_scale"): (0, False),
+    **{("masking", name): (0, False) for name in ("prob", "length")},
+    **{("run", name): (0, False) for name in ("log_every", "save_every")},
+    **{("run", name): (0, True) for name in ("validate_every", "keep_every")},
+    **{("data", name): (0, True) for name in ("workers", "buckets")},
+    ("offline", "num_classes"): (1, True),
+    ("offline", "label_offset"): (0, True),
+    ("offline", "visible_weight"): (0, True),
+    ("online", "top_k"): (1, True),
+    ("random_projection", "num_classes"): (2, True),
+    **{("random_projection", name): (1, True) for name in ("codebook_dim", "num_mels")},
+    **{(name, "weight"): (0, True) for name in ("offline", "online", "random_projection")},
+}
+
+
 def _problems(cfg: Config) -> list[str]:
     out = []
     run, data, optim, masking = cfg.run, cfg.data, cfg.optim, cfg.masking
     if run.precision not in ("fp32", "bf16", "fp16"):
         out.append(f"run.precision: {run.precision!r}; use fp32, bf16 or fp16")
-    if not (cfg.offline or cfg.online or cfg.random_projection):
-        out.append("offline, online, random_projection: all null, nothing to learn; set one to {}")
+    if not any(getattr(cfg, name) for name in TARGETS):
+        out.append(f"{', '.join(TARGETS)}: all null, nothing to learn; set one to {{}}")
     if cfg.online and cfg.online.top_k > cfg.encoder.layers:
         out.append(
             f"online.top_k: {cfg.online.top_k} is more than encoder.layers = {cfg.encoder.layers}"
@@ -451,18 +487,16 @@ def _problems(cfg: Config) -> list[str]:
         )
     if not 0 <= data.valid_share < 1:
         out.append(f"data.valid_share: {data.valid_share}; must be in [0, 1)")
-    for section, name, low in (
-        ("optim", "lr", 0.0),
-        ("optim", "max_updates", 0),
-        ("optim", "accumulate", 0),
-        ("masking", "prob", 0.0),
-        ("masking", "length", 0),
-        ("run", "log_every", 0),
-        ("run", "save_every", 0),
-    ):
-        value = getattr(getattr(cfg, section), name)
-        if value <= low:
-            out.append(f"{section}.{name}: {value}; must be positive")
+    for (section, name), (low, inclusive) in _LOWER_BOUNDS.items():
+        part = getattr(cfg, section)
+        value = None if part is None else getattr(part, name)
+        if value is None or value > low or (inclusive and value == low):
+            continue
+        out.append(
+            f"{section}.{name}: {value}; must be {'at least' if inclusive else 'above'} {low}"
+        )
+    if cfg.offline and cfg.offline.label_offset >= cfg.offline.num_classes:
+        out.append("offline.label_offset: must be below offline.num_classes")
     if masking.prob >= 1:
         out.append(f"masking.prob: {masking.prob}; must be below 1")
     if abs(optim.warmup + optim.hold + optim.decay - 1) > 1e-6:

@@ -62,7 +62,9 @@ def start(device: str) -> World:
         return World(0, 1, choose_device(device))
     on_gpu = choose_device(device).type == "cuda"
     local = int(os.environ.get("LOCAL_RANK", "0"))
-    chosen = torch.device("cuda", local) if on_gpu else torch.device("cpu")
+    if on_gpu and device not in ("auto", "cuda"):
+        raise ValueError(f"run.device={device}: torchrun gives each process its GPU; use cuda")
+    chosen = choose_device(f"cuda:{local}") if on_gpu else torch.device("cpu")
     if on_gpu:
         torch.cuda.set_device(chosen)
     if not dist.is_initialized():

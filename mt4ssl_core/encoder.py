@@ -3,8 +3,9 @@
 Shapes: B utterances, N samples at 16 kHz, T frames (one per 320 samples, 20 ms), D = ``cfg.dim``.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import overload
+from typing import Any, overload
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +13,13 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from mt4ssl_core.config import EncoderConfig
+
+
+def frame_count(num_samples: Any, conv_layers: Sequence[Sequence[int]]) -> Any:
+    """Frames that come out of ``num_samples`` samples, an int or a tensor (the conv formula)."""
+    for _, kernel, stride in conv_layers:
+        num_samples = (num_samples - kernel) // stride + 1
+    return num_samples
 
 
 @dataclass
@@ -289,9 +297,7 @@ class Encoder(nn.Module):
     def frame_lengths(self, num_samples: Tensor) -> Tensor: ...
     def frame_lengths(self, num_samples):
         """Frames that come out of ``num_samples`` samples (an int or a tensor of them)."""
-        for _, kernel, stride in self.cfg.conv_layers:
-            num_samples = (num_samples - kernel) // stride + 1
-        return num_samples
+        return frame_count(num_samples, self.cfg.conv_layers)
 
     def frames(self, waves: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """(B, N) waveforms with (B,) valid samples -> projected frames (B, T, D) and (B,) valid

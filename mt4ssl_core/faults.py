@@ -48,22 +48,24 @@ def report_nan(
     Raises:
         ValueError: always; it says where to look and what to change.
     """
-    progress, out = training.progress, Path(training.cfg.run.out)
-    report = out / f"nan_at_update_{progress.update + 1}.json"
-    if training.world.is_main:
-        facts = {
-            "update": progress.update + 1,
-            "loss": str(loss),
-            "grad_norm": str(grad_norm),
-            "lr": rate,
-            "last_micro_batch": {item.name: str(item.total.item()) for item in losses},
-            "utterances": [batch.ids for batch, *_ in micro],
-            "epoch": micro[-1][1],
-        }
-        write_json(report, facts)
+    progress, world, out = training.progress, training.world, Path(training.cfg.run.out)
+    name = f"nan_at_update_{progress.update + 1}"
+    report = out / (f"{name}.json" if world.size == 1 else f"{name}_process_{world.rank}.json")
+    facts = {
+        "update": progress.update + 1,
+        "loss": str(loss),
+        "grad_norm": str(grad_norm),
+        "lr": rate,
+        "last_micro_batch": {item.name: str(item.total.item()) for item in losses},
+        "utterances": [batch.ids for batch, *_ in micro],
+        "epoch": micro[-1][1],
+    }
+    write_json(report, facts)
+    if world.is_main:
         checkpoint.save(out / "before_nan.pt", training.state_dict())
+    world.barrier()  # or the first to stop would end the others while they write
     raise ValueError(
         f"the loss or its gradient is not a number at update {progress.update + 1}; {report} names "
-        "the utterances and before_nan.pt holds the weights before it; lower optim.lr, set "
+        "the utterances and before_nan.pt holds the weights it met; lower optim.lr, set "
         "optim.clip_norm, or use run.precision=fp32"
     )

@@ -4,6 +4,8 @@ import json
 import math
 import time
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,13 @@ class Meter:
         self.sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=self.device))
         self.usage: dict[str, Tensor] = {}
         self.start = time.perf_counter()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leave the time spent inside out of the clock."""
+        begun = time.perf_counter()
+        yield
+        self.start += time.perf_counter() - begun
 
     def add(self, name: str, value: float | Tensor, weight: float | Tensor = 1.0) -> None:
         """Add ``value`` with ``weight`` to the mean called ``name``; a NaN is left out."""
@@ -100,7 +109,8 @@ class Journal:
             k: float(f"{v:.7g}") if isinstance(v, float) and math.isfinite(v) else v
             for k, v in values.items()
         }
-        rounded = {k: None if isinstance(v, float) and v != v else v for k, v in rounded.items()}
+        bad = {k for k, v in rounded.items() if isinstance(v, float) and not math.isfinite(v)}
+        rounded |= dict.fromkeys(bad)  # JSON has no NaN and no infinity
         self.file.write(json.dumps(rounded) + "\n")
         self.file.flush()
         for name, value in values.items():

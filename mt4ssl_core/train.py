@@ -8,6 +8,7 @@ import hashlib
 import time
 from collections.abc import Generator
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from mt4ssl_core import checkpoint, config, convert, distributed
 from mt4ssl_core.config import Config
 from mt4ssl_core.data import Batch, Manifest, PretrainLoader, open_manifest, split_valid
 from mt4ssl_core.distributed import World
+from mt4ssl_core.encoder import frame_count
 from mt4ssl_core.faults import report_nan, stop_requests
 from mt4ssl_core.files import write_text
 from mt4ssl_core.labels import LabelStore
@@ -58,11 +60,15 @@ def _pretrain(cfg: Config, world: World) -> Path:
         origin = Path(cfg.run.init_from)
         training.load_weights(convert.load_any(origin), origin)
         notes = [f"started from the weights of {origin}"]
-    train, valid, hours = open_data(cfg, model, world)
+    train, valid, amounts = open_data(cfg, model, world)
     if world.is_main:
         write_text(out / "config.yaml", config.to_yaml(cfg))
     journal = Journal(out, world, progress.update, cfg.optim.max_updates)
-    for note in [*notes, hours]:
+    if progress.update == 0:
+        journal.line({"update": 0, **amounts})
+    notes.append(f"{amounts['train_hours']:.2f} h used, {amounts['held_out_hours']:.2f} h held out")
+    skipped: list[str] = list(amounts["left_out"]) if world.is_main else []
+    for note in notes:
         journal.say(note)
     wrapped: nn.Module = model
     if world.size > 1:
@@ -75,7 +81,6 @@ def _pretrain(cfg: Config, world: World) -> Path:
     model.train()
     meter = Meter(world.device)
     batches = endless(train, progress)
-    skipped: list[str] = []
     try:
         with stop_requests() as requested:
             while progress.update < cfg.optim.max_updates:
@@ -92,10 +97,11 @@ def _pretrain(cfg: Config, world: World) -> Path:
                     _log(training, journal, meter)
                 every = cfg.run.validate_every
                 if valid is not None and every and (progress.update % every == 0 or finished):
-                    _validate(training, valid, journal)
-                    meter.reset()
-                if progress.update % cfg.run.save_every == 0 or done:
-                    _save(training, out)
+                    with meter.paused():
+                        skipped += _validate(training, valid, journal)
+                keep = cfg.run.keep_every > 0 and progress.update % cfg.run.keep_every == 0
+                if keep or progress.update % cfg.run.save_every == 0 or done:
+                    _save(training, out, keep)
                 journal.advance()
                 if stopping:
                     journal.say(f"stopped by a signal; {last} holds update {progress.update}")
@@ -103,16 +109,16 @@ def _pretrain(cfg: Config, world: World) -> Path:
     finally:
         batches.close()
         journal.close()
-    if skipped:  # each process met other files
-        unique = sorted(set(skipped))
-        print(f"{len(unique)} file(s) could not be used:\n  " + "\n  ".join(unique))
+        if skipped:  # each process met other files
+            unique = sorted(set(skipped))
+            print(f"{len(unique)} file(s) could not be used:\n  " + "\n  ".join(unique))
     return last
 
 
 def open_data(
     cfg: Config, model: MT4SSL, world: World
-) -> tuple[PretrainLoader, PretrainLoader | None, str]:
-    """Loaders of the training and held-out audio, and a line saying how much there is."""
+) -> tuple[PretrainLoader, PretrainLoader | None, dict[str, Any]]:
+    """Loaders of the training and held-out audio, and how much of it there is."""
     data = cfg.data
     manifest = open_manifest(data.train, min_seconds=data.min_seconds, strict=data.strict)
     needs_labels = any(target.needs_labels for target in model.each_target())
@@ -137,21 +143,20 @@ def open_data(
             labels,
             data,
             normalize=cfg.encoder.normalize,
-            frame_lengths=model.encoder.frame_lengths,
+            frame_lengths=partial(frame_count, conv_layers=cfg.encoder.conv_layers),
             seed=cfg.run.seed,
             rank=world.rank,
             world_size=world.size,
         )
 
-    text = f"train: {manifest.hours:.2f} h used, {len(manifest.skipped)} file(s) left out"
-    for path, reason in manifest.skipped[:5]:
-        text += f"\n  {path}: {reason}"
-    if len(manifest.skipped) > 5:
-        text += f"\n  ... and {len(manifest.skipped) - 5} more"
-    if held_out.hours == 0:
-        return loader(manifest, labels), None, text + "; no held-out audio"
-    text += f"\nheld out: {held_out.hours:.2f} h"
-    return loader(manifest, labels), loader(held_out, valid_labels), text
+    amounts = {
+        "train_hours": round(manifest.hours, 4),
+        "held_out_hours": round(held_out.hours, 4),
+        "left_out": [f"{path}: {reason}" for path, reason in manifest.skipped],
+    }
+    has_valid = held_out.hours > 0
+    valid = loader(held_out, valid_labels) if has_valid else None
+    return loader(manifest, labels), valid, amounts
 
 
 def endless(loader: PretrainLoader, progress: Progress) -> Generator[tuple[Batch, int, int]]:
@@ -205,8 +210,10 @@ def update(
             training.scaler.scale(total * (world.size / count)).backward()
         summed += total.detach()
         meter.add_losses(losses)
-        meter.add("padding", 1 - batch.seconds / max(batch.padded_seconds, 1e-9))
-        meter.add("masked_share", mask.sum() / max(int(batch.lengths.sum()) / config.HOP, 1))
+        if batch.ids:
+            padded, frames = batch.padded_seconds, int(batch.lengths.sum()) / config.HOP
+            meter.add("padding", 1 - batch.seconds / padded, padded)
+            meter.add("masked_share", mask.sum() / frames, frames)
     training.scaler.unscale_(training.optimizer)
     parameters = [p for p in model.parameters() if p.requires_grad]
     limit = cfg.optim.clip_norm or float("inf")
@@ -215,7 +222,11 @@ def update(
     facts = torch.cat([torch.stack([summed / count, norm / world.size]), summed.new_tensor(own)])
     loss, grad_norm, seconds, stop = world.sum(facts).tolist()
     finite = loss == loss and abs(loss) != float("inf")
-    if not finite or (cfg.run.precision != "fp16" and not grad_norm < float("inf")):
+    if cfg.run.precision == "fp16":  # such gradients lower the loss scale, unless it is at its end
+        finite = finite and (grad_norm < float("inf") or training.scaler.get_scale() > 2**-14)
+    else:
+        finite = finite and grad_norm < float("inf")
+    if not finite:
         report_nan(training, micro, losses, loss, grad_norm, rate)
     training.scaler.step(training.optimizer)
     training.scaler.update()
@@ -267,8 +278,12 @@ _STEP_METRICS = ["loss", "grad_norm", "lr", "padding", "masked_share", "audio_se
 
 
 @torch.no_grad()
-def _validate(training: Training, loader: PretrainLoader, journal: Journal) -> None:
-    """Losses on held-out audio with masks and crops that never change; remembers the best."""
+def _validate(training: Training, loader: PretrainLoader, journal: Journal) -> list[str]:
+    """Losses on held-out audio with masks and crops that never change; keeps the best checkpoint.
+
+    The best is that of the first target in the config: a teacher's answers change as it learns,
+    so its losses of different updates cannot be compared. Returns files that could not be read.
+    """
     cfg, world, model, progress = (
         training.cfg,
         training.world,
@@ -276,8 +291,9 @@ def _validate(training: Training, loader: PretrainLoader, journal: Journal) -> N
         training.progress,
     )
     model.eval()
-    meter = Meter(world.device)
+    meter, skipped = Meter(world.device), []
     for batch in loader.batches(epoch=0):
+        skipped += batch.skipped
         frame_lengths = model.encoder.frame_lengths(batch.lengths).tolist()
         mask = span_mask(frame_lengths, batch.ids, cfg.masking, seed=cfg.run.seed, epoch=0)
         batch = batch.to(world.device)
@@ -294,19 +310,22 @@ def _validate(training: Training, loader: PretrainLoader, journal: Journal) -> N
     values = meter.read(world, list(model.each_target()), [])
     weights = {target.name: target.cfg.weight for target in model.each_target()}
     total = sum(weights[name] * values.get(f"{name}/loss", 0.0) for name in weights)
-    values = {"loss": total, **values}
-    journal.line({"update": progress.update, **{f"valid/{k}": v for k, v in values.items()}})
-    if progress.best is None or total < progress.best:
-        progress.best = total
-        if world.is_main:
+    journal.line(
+        {"update": progress.update, "valid/loss": total}
+        | {f"valid/{key}": value for key, value in values.items()}
+    )
+    first = values.get(f"{next(iter(weights))}/loss", float("nan"))
+    if progress.best is None or first < progress.best:
+        progress.best = first if first == first else progress.best
+        if world.is_main and first == first:
             checkpoint.save(Path(cfg.run.out) / "best.pt", training.state_dict())
+    return skipped
 
 
-def _save(training: Training, out: Path) -> None:
+def _save(training: Training, out: Path, keep: bool) -> None:
     if training.world.is_main:
         state = training.state_dict()
-        keep = training.cfg.run.keep_every
-        if keep and training.progress.update % keep == 0:
+        if keep:
             checkpoint.save(out / f"update_{training.progress.update}.pt", state)
         checkpoint.save(out / "last.pt", state)
     training.world.barrier()

@@ -91,7 +91,13 @@ def test_extends_relative_to_the_file_and_not_itself(tmp_path):
         (["data.batch_seconds=5"], "data.batch_seconds: 5.0 must be at least"),
         (["run.precision=int8"], "run.precision: 'int8'"),
         (["encoder.conv_layers=[[8,9,4]]"], "each kernel must be between"),
-        (["optim.lr=0"], "optim.lr: 0.0; must be positive"),
+        (["encoder.conv_layers=[[8,10,5],[8,3,2]]"], "a frame must cover 400 samples"),
+        (["optim.lr=0"], "optim.lr: 0.0; must be above 0"),
+        (["optim.lr=nan"], "optim.lr: nan; must be above 0"),
+        (["optim.clip_norm=-1"], "optim.clip_norm: -1.0; must be at least 0"),
+        (["online.top_k=0"], "online.top_k: 0; must be at least 1"),
+        (["offline.label_offset=500"], "offline.label_offset: must be below"),
+        (["data.workers=-1"], "data.workers: -1; must be at least 0"),
     ],
 )
 def test_impossible_combinations(tmp_path, overrides, message):

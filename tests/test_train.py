@@ -68,7 +68,10 @@ def test_a_run_learns_logs_and_validates(data, tmp_path):
     assert [r["update"] for r in held_out] == [30, 60]
     state = checkpoint.load(last)
     assert config.from_dict(state["config"]) == cfg
-    assert state["progress"]["best"] == pytest.approx(min(r["valid/loss"] for r in held_out), 1e-5)
+    best = min(r["valid/offline/loss"] for r in held_out)
+    assert state["progress"]["best"] == pytest.approx(best, 1e-5)
+    amounts = records[0]
+    assert amounts["train_hours"] > 0.01 and amounts["left_out"] == []
     assert (tmp_path / "run" / "best.pt").exists() and (tmp_path / "run" / "config.yaml").exists()
     assert list((tmp_path / "run" / "tensorboard").iterdir())
 
@@ -222,8 +225,12 @@ def test_starting_from_a_fairseq_checkpoint(data, tmp_path):
     moments = training.optimizer.state[ours["encoder.projection.weight"]]
     assert moments["exp_avg"].abs().max() > 0 and moments["step"].item() == 5
     pretrain(cfg)
-    with pytest.raises(ValueError, match=r"does not fit|shape"):
+    with pytest.raises(ValueError, match=r"another architecture:\n  encoder.conv_layers: "):
         pretrain(toy.configuration(data, tmp_path / "other", run__init_from=path))
+    same_shapes = {**shape, "encoder__normalize": "false"}
+    with pytest.raises(ValueError, match=r"encoder.normalize: True there, False here"):
+        pretrain(toy.configuration(data, tmp_path / "third", run__init_from=path, **same_shapes))
+    assert not (tmp_path / "third").exists()
 
 
 def test_bad_files_are_named_and_the_run_goes_on(tmp_path):
