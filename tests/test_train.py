@@ -71,7 +71,7 @@ def test_a_run_learns_logs_and_validates(data, tmp_path):
     best = min(r["valid/offline/loss"] for r in held_out)
     assert state["progress"]["best"] == pytest.approx(best, 1e-5)
     amounts = records[0]
-    assert amounts["train_hours"] > 0.01 and amounts["left_out"] == []
+    assert amounts["train_hours"] > 0.005 and amounts["left_out"] == []
     assert (tmp_path / "run" / "best.pt").exists() and (tmp_path / "run" / "config.yaml").exists()
     assert list((tmp_path / "run" / "tensorboard").iterdir())
 
@@ -181,6 +181,26 @@ def test_a_run_of_another_model_is_refused(data, tmp_path):
     with pytest.raises(ValueError, match=r"written by another model:\n  encoder.layers: 2 -> 3"):
         pretrain(toy.configuration(data, tmp_path / "run", encoder__layers=3))
     assert (tmp_path / "run" / "last.pt").read_bytes() == before
+
+
+def test_resuming_takes_todays_settings_and_notices_another_data_order(data, tmp_path, capsys):
+    pretrain(toy.configuration(data, tmp_path / "run", optim__max_updates=2))
+    changed = {"optim__max_updates": 4, "optim__weight_decay": 0.5, "data__batch_seconds": 5.0}
+    state = checkpoint.load(pretrain(toy.configuration(data, tmp_path / "run", **changed)))
+    assert state["optimizer"]["param_groups"][0]["weight_decay"] == 0.5
+    assert state["progress"]["batches"] == 2  # the epoch began again
+    said = capsys.readouterr().out
+    assert "optim.weight_decay: 0.01 -> 0.5" in said
+    assert "the data order has changed: this epoch starts again" in said
+    with pytest.raises(ValueError, match=r"another model:\n  online\.collapse_after: 500 -> None"):
+        pretrain(toy.configuration(data, tmp_path / "run", online="null"))
+
+
+def test_checkpoints_to_keep_do_not_depend_on_save_every(data, tmp_path):
+    keep = {"run__keep_every": 3, "run__save_every": 5, "optim__max_updates": 7}
+    pretrain(toy.configuration(data, tmp_path / "run", **keep))
+    kept = {p.name for p in (tmp_path / "run").glob("update_*.pt")}
+    assert kept == {"update_3.pt", "update_6.pt"}
 
 
 def test_single_targets_and_one_command_without_labels(data, tmp_path):
