@@ -4,9 +4,11 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from tqdm import tqdm
 
@@ -21,24 +23,29 @@ def synthesise(root: Path, clips: list[Clip], jobs: int, progress: bool) -> list
     """
     sessions = _sessions(clips)
     jobs = max(1, min(jobs, len(sessions)))
-    workers = [_start() for _ in range(jobs)]
     bar = tqdm(total=len(clips), unit="clip", desc="synthesising", disable=not progress)
-    try:
-        with bar, ThreadPoolExecutor(jobs) as pool:
-            tasks = [
-                pool.submit(_run, worker, root, sessions[k::jobs], bar)
-                for k, worker in enumerate(workers)
-            ]
-            try:
-                for task in wait(tasks, return_when=FIRST_EXCEPTION).done:
-                    task.result()
-            finally:  # also on Ctrl-C: the threads end when their workers do
-                for worker in workers:
-                    worker.kill()
-    finally:
-        for worker in workers:
-            worker.kill()
-            worker.wait()
+    with ExitStack() as files:
+        complaints = [
+            files.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace"))
+            for _ in range(jobs)
+        ]  # files, as a pipe that nobody reads would block its writer
+        workers = [_start(file) for file in complaints]
+        try:
+            with bar, ThreadPoolExecutor(jobs) as pool:
+                tasks = [
+                    pool.submit(_run, worker, root, sessions[k::jobs], bar, complaints[k])
+                    for k, worker in enumerate(workers)
+                ]
+                try:
+                    for task in wait(tasks, return_when=FIRST_EXCEPTION).done:
+                        task.result()
+                finally:  # also on Ctrl-C: the threads end when their workers do
+                    for worker in workers:
+                        worker.kill()
+        finally:
+            for worker in workers:
+                worker.kill()
+                worker.wait()
     lines = {line["path"]: line for task in tasks for line in task.result()}
     return [lines[clip.path] for clip in clips]
 
@@ -52,7 +59,7 @@ def _sessions(clips: list[Clip]) -> list[list[Clip]]:
     return list(sessions.values())
 
 
-def _start() -> subprocess.Popen[str]:
+def _start(complaints: IO[str]) -> subprocess.Popen[str]:
     package = str(Path(__file__).resolve().parent.parent)
     path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
     tuned = {
@@ -63,7 +70,7 @@ def _start() -> subprocess.Popen[str]:
         [sys.executable, "-m", "mini_superb.worker"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=complaints,
         text=True,
         encoding="utf-8",
         env={**os.environ, **tuned, "PYTHONPATH": path, "PYTHONIOENCODING": "utf-8"},
@@ -71,9 +78,13 @@ def _start() -> subprocess.Popen[str]:
 
 
 def _run(
-    worker: subprocess.Popen[str], root: Path, sessions: list[list[Clip]], bar: tqdm
+    worker: subprocess.Popen[str],
+    root: Path,
+    sessions: list[list[Clip]],
+    bar: tqdm,
+    complaints: IO[str],
 ) -> list[dict[str, Any]]:
-    assert worker.stdin and worker.stdout and worker.stderr
+    assert worker.stdin and worker.stdout
     lines = [json.dumps([clip.to_json() for clip in session]) for session in sessions]
     answers = []
     try:
@@ -87,5 +98,7 @@ def _run(
         bar.update()
         answers.append(answer)
     if len(answers) < sum(map(len, sessions)):
-        raise RuntimeError(f"a synthesis process ended early:\n{worker.stderr.read()}")
+        worker.wait()
+        complaints.seek(0)
+        raise RuntimeError(f"a synthesis process ended early:\n{complaints.read()}")
     return answers

@@ -1,4 +1,5 @@
 import hashlib
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -60,6 +61,14 @@ def test_a_download_that_is_cut_off_leaves_nothing(tmp_path):
         with pytest.raises(ValueError, match="cut off"):
             cache.fetch(f"http://127.0.0.1:{server.server_port}/model.pt")
     assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+
+
+def test_a_server_that_falls_silent_is_named(monkeypatch):
+    monkeypatch.setattr(cache, "TIMEOUT", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/model.pt"
+        with pytest.raises(ValueError, match=r"model\.pt: download failed .*timed out"):
+            cache.fetch(url)
 
 
 def test_fingerprint_of_a_file_and_a_folder(tmp_path):

@@ -1,3 +1,6 @@
+import argparse
+from typing import Any
+
 import pytest
 import torch
 from superb_data import corpora, tiny_checkpoint
@@ -37,6 +40,14 @@ def test_device_and_checkpoint(tmp_path, monkeypatch):
     asked = command.resolve([*TRAIN, "-u", "mt4ssl", "-k", tiny_checkpoint().name])
     assert option(asked, "device") == ("cuda" if torch.cuda.is_available() else "cpu")
     assert option(asked, "upstream_ckpt") == str(tiny_checkpoint())
+
+
+def test_a_device_that_is_not_here_is_named(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match="'cuda': this machine has no usable GPU"):
+        command.resolve([*TRAIN, "-u", "fbank", "--device", "cuda"])
+    with pytest.raises(ValueError, match="'gpu': unknown"):
+        command.resolve([*TRAIN, "-u", "fbank", "--device", "gpu"])
 
 
 @pytest.mark.parametrize(
@@ -85,3 +96,37 @@ def test_states_in_order_of_steps(tmp_path):
     for step in (9, 100, 20):
         (tmp_path / f"states-{step}.ckpt").touch()
     assert [path.name for path in command.newest_states(tmp_path)][-1] == "states-100.ckpt"
+
+
+@pytest.fixture
+def experiment(tmp_path):
+    """A folder with an s3prl checkpoint of KS with fbank."""
+    stored: dict[str, Any] = {"upstream": "fbank", "downstream": "speech_commands"}
+    stored |= {"config": str(tasks.path_of("ks")), "expdir": str(tmp_path / "before")}
+    config = tasks.read(tasks.path_of("ks"))
+    folder = tmp_path / "exp"
+    folder.mkdir()
+    state = {"Args": argparse.Namespace(**stored), "Config": config, "Step": 2}
+    torch.save(state, folder / "states-2.ckpt")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["--task", "sid"], "--task sid: the stored experiment has ks; leave --task out"),
+        (["-u", "mfcc"], "-u mfcc: the stored experiment has fbank; leave -u out"),
+        (["-d", "ctc"], "-d ctc: the stored experiment has speech_commands; leave -d out"),
+        (["-c", "my.yaml"], r"my\.yaml: the stored experiment has .*ks\.yaml; leave -c out"),
+    ],
+)
+def test_what_differs_from_the_stored_experiment_is_named(flags, says, experiment):
+    for past in (["-e", str(experiment)], ["-a", "-p", str(experiment)]):
+        with pytest.raises(ValueError, match=says):
+            command.resolve(["-m", "train", "-p", str(experiment), *past, *flags])
+
+
+def test_what_agrees_with_the_stored_experiment_may_be_repeated(experiment):
+    same = ["--task", "ks", "-u", "fbank", "-d", "speech_commands", "-c", str(tasks.path_of("ks"))]
+    asked = command.resolve(["-m", "train", "-a", "-p", str(experiment), *same])
+    assert option(asked, "override") == f"args.expdir='{experiment}'"

@@ -26,7 +26,7 @@ PATCHES = sorted(path.stem for path in Path(compat.__file__).parent.glob("[!_]*.
 @pytest.mark.parametrize("name", PATCHES)
 def test_every_patch_says_what_why_and_until_when(name):
     text = importlib.import_module(f"upstream.compat.{name}").__doc__ or ""
-    assert all(f"{word}: " in text for word in ("What", "Since", "Here", "Delete when"))
+    assert all(f"{word}: " in text for word in ("What", "Why", "Since", "Here", "Delete when"))
 
 
 @pytest.mark.parametrize("name", PATCHES)

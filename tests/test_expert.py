@@ -1,5 +1,6 @@
 import dataclasses
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -117,3 +118,23 @@ def test_a_checkpoint_that_would_run_code_does_not(tmp_path):
     with pytest.raises(ValueError, match=r"bad\.pt"):
         UpstreamExpert(str(tmp_path / "bad.pt"))
     assert not (tmp_path / "ran").exists()
+
+
+FAIRSEQ = Path(__file__).parent / "fixtures" / "reference" / "fairseq_checkpoint_after5.pt"
+
+
+def test_a_fairseq_checkpoint_and_its_export_give_the_same(tmp_path):
+    exported = convert.export_hf(FAIRSEQ, tmp_path / "exported")
+    batch = waves(16000, 7000)
+    with torch.no_grad():
+        a, b = (UpstreamExpert(str(ckpt))(batch)["hidden_states"] for ckpt in (FAIRSEQ, exported))
+    assert len(a) == len(b) > 2
+    assert worst(a, b) <= 1e-5
+
+
+@pytest.mark.parametrize("source", [FAIRSEQ, None])
+def test_half_a_checkpoint_is_named(source, tmp_path):
+    whole = (source or tiny_checkpoint()).read_bytes()
+    (tmp_path / "half.pt").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=r"half\.pt"):
+        UpstreamExpert(str(tmp_path / "half.pt"))

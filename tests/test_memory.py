@@ -1,6 +1,8 @@
+import dataclasses
+
 import pytest
 import torch
-from superb_data import tiny_checkpoint
+from superb_data import TINY, save_checkpoint, tiny_checkpoint
 from torch import nn
 
 from upstream.expert import UpstreamExpert
@@ -46,7 +48,8 @@ def test_features_are_the_same_and_encoded_once():
 def test_other_upstreams_do_not_share():
     memory = roomy()
     (wave,) = waves(4000)
-    for identity in ("mt4ssl abc", "mt4ssl def"):
+    long = "mt4ssl " + 64 * "x"
+    for identity in ("mt4ssl abc", "mt4ssl def", f"{long} a.yaml", f"{long} b.yaml"):
         model = Counting(str(tiny_checkpoint()))
         Remembering(model, identity, memory)([wave])
         assert model.encoded == 1
@@ -69,3 +72,22 @@ def test_memory_forgets_what_was_not_asked_for_longest():
 def test_an_upstream_whose_features_may_depend_on_the_batch_is_refused():
     with pytest.raises(ValueError, match="--reuse-features"):
         Remembering(nn.Identity(), "wav2vec2 None", Memory())
+
+
+def test_an_encoder_that_does_not_isolate_padding_is_refused(tmp_path):
+    cfg = dataclasses.replace(TINY, isolate_padding=False)
+    model = UpstreamExpert(str(save_checkpoint(tmp_path / "a.pt", cfg)))
+    with pytest.raises(ValueError, match=r"isolate_padding.*leave the option out"):
+        Remembering(model, "mt4ssl abc", Memory())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_features_of_a_gpu_are_kept_in_the_machines_memory():
+    memory = roomy()
+    remembering = Remembering(Counting(str(tiny_checkpoint())).cuda(), "mt4ssl abc", memory)
+    batch = [wave.cuda() for wave in waves(4000, 8000)]
+    first, second = (remembering(batch)["last_hidden_state"] for _ in range(2))
+    assert first.is_cuda and second.is_cuda
+    assert torch.equal(first, second)
+    assert not any(kept.is_cuda for kept in memory._kept.values())
+    assert remembering.model.encoded == 2

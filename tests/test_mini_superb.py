@@ -23,6 +23,7 @@ from mini_superb.__main__ import main
 from mini_superb.espeak import Espeak
 from mini_superb.grammar import EVERYDAY, vocabulary
 from mini_superb.synthesis import synthesise
+from upstream.compat import ctc_phones
 
 pytest.importorskip("espeakng_loader")
 SILENT: dict[str, Any] = {"size": "tiny", "progress": False}
@@ -144,6 +145,7 @@ def test_librispeech_transcripts_match_the_files_and_the_lexicon(root):
     assert len(phonemes) == len(set(phonemes)) == 71
     assert {"SIL", "SPN", "AA0", "ZH"} <= set(phonemes)
     assert {p for phones in lexicon.values() for p in phones} <= set(phonemes)
+    assert set(phonemes) <= set(ctc_phones.phones())
     for split, (speakers, utterances) in {
         "train-clean-100": pr.COUNTS["tiny"].train,
         "dev-clean": pr.COUNTS["tiny"].valid,
@@ -368,6 +370,19 @@ def test_failure_in_a_worker_comes_back_with_its_message(tmp_path):
     wrong = replace(clip, speaker=replace(clip.speaker, voice="en-us+nosuch"))
     with pytest.raises(ValueError, match="no variant 'nosuch'"):
         synthesise(tmp_path, [clip, wrong], jobs=2, progress=False)
+
+
+def test_a_worker_that_says_much_on_stderr_does_not_block(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONVERBOSE", "2")  # more than a pipe holds
+    (clip, *_) = pretrain.plan(0, "tiny").clips
+    (line,) = synthesise(tmp_path, [clip], jobs=1, progress=False)
+    assert line["path"] == clip.path
+
+
+def test_last_words_of_a_worker_that_dies_are_shown(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONHASHSEED", "no number")
+    with pytest.raises(RuntimeError, match=r"ended early:\n.*PYTHONHASHSEED"):
+        synthesise(tmp_path, pretrain.plan(0, "tiny").clips[:1], jobs=1, progress=False)
 
 
 def wait_for(condition, seconds=20):

@@ -1,6 +1,8 @@
 import json
 import os
+import shutil
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -35,6 +37,15 @@ def test_train_and_test(task, metric, tmp_path):
     assert results.read(tmp_path / "exp") == [record]
     lines = (tmp_path / "exp" / "evaluations.jsonl").read_text().splitlines()
     assert [json.loads(line)["split"] for line in lines] == ["train", "train", "dev"]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("reuse", [0.0, 0.1])
+@pytest.mark.parametrize("device", ["cuda", "cpu"])
+def test_on_a_machine_with_a_gpu(device, reuse, tmp_path):
+    (record,) = run("ks", tmp_path / "exp", device=device, reuse_features=reuse)
+    assert record["step"] == 2 and 0 <= record["value"] <= 1
+    assert record["device"].startswith("cpu") == (device == "cpu")
 
 
 @pytest.mark.slow
@@ -74,6 +85,26 @@ def test_resume_goes_on_and_evaluate_replaces_the_result(tmp_path):
     assert record["seed"] == dev["seed"]
 
 
+def test_resuming_a_copied_experiment_writes_into_the_copy(tmp_path):
+    run("sid", tmp_path / "exp")
+    shutil.copytree(tmp_path / "exp", tmp_path / "copy")
+    before = sorted(path.name for path in (tmp_path / "exp").iterdir())
+    run("sid", tmp_path / "copy", resume=True, overrides={"runner.total_steps": 4})
+    assert (tmp_path / "copy" / "states-4.ckpt").is_file()
+    assert sorted(path.name for path in (tmp_path / "exp").iterdir()) == before
+
+
+def test_remembered_features_belong_to_one_setting_of_the_upstream():
+    one = {"upstream": "fbank", "upstream_ckpt": None, "upstream_model_config": None}
+    one |= {"upstream_feature_selection": "hidden_states"}
+    others = [{**one, key: "other"} for key in one]
+    made = [runner.Runner.__new__(runner.Runner) for _ in [one, *others]]
+    for each, args in zip(made, [one, *others], strict=True):
+        each.args = SimpleNamespace(**args)
+    # a checkpoint counts by its content, and there is none
+    assert len({each._identity() for each in made}) == len(made) - 1
+
+
 def test_evaluating_with_the_checkpoint_elsewhere(tmp_path):
     moved = tmp_path / "moved.pt"
     moved.write_bytes(tiny_checkpoint().read_bytes())
@@ -109,6 +140,9 @@ def test_best_checkpoint(tmp_path):
     assert runner.best_checkpoint(tmp_path).name == "states-10.ckpt"
     (tmp_path / "dev-best.ckpt").touch()
     assert runner.best_checkpoint(tmp_path).name == "dev-best.ckpt"
+    (tmp_path / "test-best.ckpt").touch()
+    assert runner.best_checkpoint(tmp_path).name == "dev-best.ckpt"
+    (tmp_path / "test-best.ckpt").unlink()
     os.utime(tmp_path / "dev-best.ckpt", (1, 1))  # left by an earlier experiment
     assert runner.best_checkpoint(tmp_path, newer_than=time.time() - 60).name == "states-10.ckpt"
 

@@ -19,7 +19,8 @@ REAL = {  # where the files of the real corpora come to lie when they are unpack
     ],
     "pr": [
         "LibriSpeech/train-clean-100/103/1240/103-1240.trans.txt",
-        "librispeech-lexicon.txt",
+        "librispeech-lexicon-200k-g2p.txt",
+        "librispeech-lexicon-allothers-g2p.txt",
     ],
 }
 
@@ -60,6 +61,15 @@ def test_one_root_sets_every_path_of_the_real_layout(task, tmp_path):
 def test_one_root_sets_every_path_of_the_synthesised_corpora(task):
     check(task, corpora())
     check(task, corpora() / task)
+
+
+def test_pr_takes_both_lexicons_in_superbs_order(tmp_path):
+    for file in REAL["pr"]:
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).touch()
+    paths = tasks.paths_under(tasks.read(tasks.path_of("pr"))["superb"], tmp_path)
+    lexicons = paths["downstream_expert.corpus.lexicon"]
+    assert lexicons == [str(tmp_path / file) for file in REAL["pr"][1:]]
 
 
 def check(task, root):

@@ -12,6 +12,7 @@ from tqdm import tqdm
 from mt4ssl_core.files import atomic_path
 
 SCHEMES = ("http", "https", "file")
+TIMEOUT = 60  # seconds without a byte
 
 
 def folder() -> Path:
@@ -41,7 +42,10 @@ def fetch(url: str, refresh: bool = False) -> Path:
     if path.is_file() and not refresh:
         return path
     try:
-        with urllib.request.urlopen(url) as source, atomic_path(path) as temporary:
+        with (
+            urllib.request.urlopen(url, timeout=TIMEOUT) as source,
+            atomic_path(path) as temporary,
+        ):
             size = int(source.headers.get("Content-Length") or 0)
             bar = tqdm(total=size or None, unit="B", unit_scale=True, desc=url, leave=False)
             with bar, open(temporary, "wb") as target:
@@ -50,8 +54,9 @@ def fetch(url: str, refresh: bool = False) -> Path:
                     bar.update(len(block))
             if size and temporary.stat().st_size != size:
                 raise ValueError(f"{url}: the download was cut off; try again")
-    except urllib.error.URLError as error:
-        raise ValueError(f"{url}: download failed ({error.reason}); check the address") from error
+    except (urllib.error.URLError, TimeoutError) as error:
+        reason = getattr(error, "reason", error)
+        raise ValueError(f"{url}: download failed ({reason}); check the address") from error
     return path
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from mt4ssl_core.distributed import choose_device
 from upstream import cache, compat, expert, overrides, tasks
 
 OURS = """usage: run_downstream.py [our options] [s3prl's options]
@@ -18,12 +19,15 @@ our options:
   --root DIR     the folder that holds the task's corpus
   --then-test    after training, evaluate the best checkpoint on the test split
   --reuse-features GB   keep up to GB of a frozen upstream's features in memory, so that no
-                        utterance is encoded twice (exact: our encoder, s3prl's fbank and the like)
+                        utterance is encoded twice; for upstreams whose features do not depend on
+                        the batch: our encoder (unless isolate_padding: false), s3prl's fbank and
+                        the like
   -u mt4ssl -k CKPT             our encoder: path or URL of our, a fairseq or an exported checkpoint
   -u mt4ssl_untrained -k CKPT   its architecture with random weights, as a control
 
 differences from s3prl: -o refuses unknown keys and never runs code; --device is the GPU if there
-is one, else cpu; results are written as JSON into the experiment's folder (results.json).
+is one, else cpu; with -e or -a, -p wins over the stored folder and -u, -d, -c must agree with what
+is stored; results are written as JSON into the experiment's folder (results.json).
 """
 
 
@@ -52,6 +56,7 @@ def resolve(argv: list[str]) -> Command:
         header = _new_experiment(args)
     else:
         header = past["Config"].get("superb")
+        _check_same(args, past)
         _keep_explicit(args, changes)
     if args.root is not None:
         if not header:
@@ -63,7 +68,7 @@ def resolve(argv: list[str]) -> Command:
     if args.override and args.override.lower() != "none":
         overrides.parse(args.override)
         parts.append(args.override)  # the user's own word comes last, and wins
-    out = ["--device", args.device or ("cuda" if torch.cuda.is_available() else "cpu")]
+    out = ["--device", str(choose_device(args.device or "auto"))]
     out += ["--override", ",,".join(parts)] if parts else []
     if args.expdir or args.expname:
         out += ["--expdir", str(expdir)]
@@ -134,7 +139,7 @@ def _past(args: argparse.Namespace, expdir: Path) -> dict[str, Any] | None:
         raise ValueError(f"-e {path}: no such checkpoint; check the path")
     compat.install()
     try:
-        found = torch.load(path, map_location="cpu", mmap=True)
+        found = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
     except Exception as error:  # torch raises many kinds for a broken or unsafe file
         raise ValueError(
             f"-e {path}: not a readable s3prl checkpoint ({_first_line(error)})"
@@ -190,13 +195,31 @@ def check_upstream(args: Any) -> None:
             args.upstream_ckpt = str(expert.local_path(ckpt).absolute())
 
 
+def _check_same(args: argparse.Namespace, past: dict[str, Any]) -> None:
+    """See that --task, -u, -d and -c, where given, are those of the stored experiment."""
+    stored = past["Args"]
+    header = past["Config"].get("superb") or {"code": stored.downstream}
+    config = str(Path(stored.config).absolute()) if stored.config else None
+    for flag, given, kept in (
+        ("--task", args.task, header["code"]),
+        ("-u", args.upstream, stored.upstream),
+        ("-d", args.downstream, stored.downstream),
+        ("-c", args.config and str(Path(args.config).absolute()), config),
+    ):
+        if given and given != kept:
+            raise ValueError(
+                f"{flag} {given}: the stored experiment has {kept}; leave {flag} out to go on "
+                "with it (-o changes single keys), or start a new one: no -e, another -p"
+            )
+
+
 def _keep_explicit(args: argparse.Namespace, changes: dict[str, Any]) -> None:
-    """Let -k and -p given with -e win over those stored in the checkpoint."""
+    """Let -k and -p given with -e or -a win over those stored in the checkpoint."""
     if args.upstream_ckpt and not cache.is_url(args.upstream_ckpt):
         args.upstream_ckpt = str(expert.local_path(args.upstream_ckpt).absolute())
     if args.upstream_ckpt:
         changes["args.upstream_ckpt"] = args.upstream_ckpt
-    if args.past_exp and (args.expdir or args.expname):
+    if args.expdir or args.expname:
         changes["args.expdir"] = str(
             Path(args.expdir or f"result/downstream/{args.expname}").absolute()
         )

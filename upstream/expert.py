@@ -92,7 +92,8 @@ class UpstreamExpert(nn.Module):
         Returns ``hidden_states``, layers + 1 tensors (B, T, D), and ``last_hidden_state``, the last
         of them. s3prl cuts utterance ``i`` to ``round(len(wavs[i]) / 320)`` frames, which for many
         lengths is one more than the convolutions give. Frames after an utterance's last one repeat
-        it, so that an utterance has the same features alone and in any batch.
+        it, so that an utterance has the same features alone and in any batch, unless the encoder's
+        ``isolate_padding`` is off.
         """
         true_sizes = [len(wav) for wav in wavs]
         sizes = [max(size, self.shortest) for size in true_sizes]

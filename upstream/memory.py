@@ -1,8 +1,10 @@
 """Features of a frozen upstream, kept in memory so that no utterance is encoded twice.
 
 s3prl runs the frozen upstream again at every step. Where an utterance has the same features in any
-batch, as with our encoder and s3prl's filter banks, remembering them changes nothing but the time.
-Nothing is written to disk; utterances cropped at random are encoded each time, as they differ.
+batch, as with our encoder (unless its ``isolate_padding`` is off) and s3prl's filter banks,
+remembering them changes nothing but the time and the last digits. Features are kept in the
+machine's memory, also where a GPU computes them. Nothing is written to disk; utterances cropped at
+random are encoded each time, as they differ.
 """
 
 import hashlib
@@ -48,7 +50,8 @@ class Remembering(nn.Module):
 
     Args:
         model: the frozen upstream.
-        identity: tells this upstream's features from another's: its name and fingerprint.
+        identity: tells this upstream's features from another's: its name, then whatever else
+            decides them, such as the fingerprint of its checkpoint.
         memory: where features are kept.
 
     Raises:
@@ -63,7 +66,13 @@ class Remembering(nn.Module):
                 f"--reuse-features: an utterance's features of {identity.split()[0]} may depend on "
                 "the rest of its batch; leave the option out"
             )
-        self.model, self.memory, self._identity = model, memory, identity.encode()
+        if isinstance(model, UpstreamExpert) and not model.encoder.cfg.isolate_padding:
+            raise ValueError(
+                "--reuse-features: this checkpoint has encoder.isolate_padding: false, so an "
+                "utterance's features depend on the rest of its batch; leave the option out"
+            )
+        self.model, self.memory = model, memory
+        self._identity = hashlib.blake2b(identity.encode()).digest()
 
     def get_downsample_rates(self, key: str) -> int:
         """Samples per frame."""
@@ -76,11 +85,12 @@ class Remembering(nn.Module):
         new = {key: wav for key, wav in zip(keys, wavs, strict=True) if known[key] is None}
         for key, encoded in zip(new, self._encode(list(new.values())), strict=True):
             known[key] = encoded
-            self.memory.put(key, encoded)
+            self.memory.put(key, encoded.cpu())
         found = [features for key in keys if (features := known[key]) is not None]  # B of (L, T, D)
         frames = max(features.shape[1] for features in found)
         layers, _, dim = found[0].shape
-        states = found[0].new_zeros(layers, len(found), frames, dim)  # (L, B, T, D)
+        shape = (layers, len(found), frames, dim)
+        states = found[0].new_zeros(shape, device=wavs[0].device)  # (L, B, T, D)
         for row, features in enumerate(found):
             states[:, row, : features.shape[1]] = features
         hidden_states = list(states.unbind(0))
@@ -88,7 +98,7 @@ class Remembering(nn.Module):
 
     def _key(self, wav: Tensor) -> bytes:
         samples = wav.detach().cpu().contiguous().numpy()
-        return hashlib.blake2b(samples.tobytes(), digest_size=16, key=self._identity[:64]).digest()
+        return hashlib.blake2b(samples.tobytes(), digest_size=16, key=self._identity).digest()
 
     @torch.no_grad()
     def _encode(self, wavs: list[Tensor]) -> list[Tensor]:

@@ -1,6 +1,7 @@
 """What an s3prl experiment reports, as JSON next to it.
 
-``results.json``: a list of records, one per task, metric and split, of ``-m evaluate``.
+``results.json``: a list of records, one per task, metric and split, of ``-m evaluate`` or
+``--then-test``.
 ``evaluations.jsonl``: one line per log step and evaluation while training: step, split and every
 value.
 """

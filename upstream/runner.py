@@ -46,9 +46,15 @@ class Runner(s3prl_runner.Runner):
         if memory.SHARED.limit and entry.trainable:
             raise ValueError("--reuse-features is for a frozen upstream; leave it or -f out")
         if memory.SHARED.limit:
-            identity = f"{self.args.upstream} {results.fingerprint_of(self.args.upstream_ckpt)}"
-            entry.model = memory.Remembering(entry.model, identity)
+            entry.model = memory.Remembering(entry.model, self._identity())
         return entry
+
+    def _identity(self) -> str:
+        """Everything that decides an utterance's features, the upstream's name first."""
+        args, fingerprint = self.args, results.fingerprint_of
+        config = args.upstream_model_config  # -g: a file, for some a name
+        parts = [args.upstream, fingerprint(args.upstream_ckpt), config, fingerprint(config)]
+        return " ".join(map(str, [*parts, args.upstream_feature_selection]))
 
     def _get_downstream(self) -> Any:
         entry = super()._get_downstream()
@@ -165,18 +171,23 @@ def best_checkpoint(expdir: str | Path, newer_than: float | None = None) -> Path
     """Return the head that did best on the dev split, else the newest one.
 
     s3prl writes a best checkpoint only when the first evaluation already beats its starting value.
-    Files older than ``newer_than`` (seconds since 1970) belong to an earlier experiment in the same
-    folder and are left out.
+    A best checkpoint of the dev split comes before that of any other. Files older than
+    ``newer_than`` (seconds since 1970) belong to an earlier experiment in the same folder and are
+    left out.
 
     Raises:
         ValueError: there is none.
     """
     folder = Path(expdir)
-    found = [*command.newest_states(folder), *sorted(folder.glob("*best*.ckpt"))]
+    found = [*command.newest_states(folder), *sorted(folder.glob("*best*.ckpt"), key=_dev_last)]
     found = [path for path in found if newer_than is None or path.stat().st_mtime >= newer_than - 1]
     if not found:
         raise ValueError(f"{folder}: no checkpoint was written; train longer than runner.save_step")
     return found[-1]
+
+
+def _dev_last(path: Path) -> tuple[bool, str]:
+    return "dev" in path.name, path.name
 
 
 def _s3prl(asked: command.Command) -> Runner:

@@ -1,7 +1,8 @@
 """``catalyst.data.sampler.DistributedSamplerWrapper``.
 
-What: the KS expert imports it from catalyst, an unmaintained package whose dependencies pin old
-    versions. It is used in distributed training only.
+What: the KS expert imports it from catalyst, which s3prl does not install. It is used in
+    distributed training only.
+Why: catalyst is no longer maintained, and its dependencies pin old versions.
 Since: catalyst's last release, 22.04.
 Here: where catalyst is not installed, a module of that name with our own wrapper.
 Delete when: s3prl no longer imports catalyst.

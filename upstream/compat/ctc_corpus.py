@@ -1,8 +1,8 @@
 """``s3prl.downstream.ctc.corpus.libriphone``: LibriSpeech with phone transcripts, for the PR task.
 
-What: s3prl's CTC tasks import their corpora from a folder that its wheel lacks (it has no
-    ``__init__.py``, so the build leaves it out).
-Since: 0.4.0.
+What: s3prl's CTC tasks import their corpora from a folder that its wheel lacks.
+Why: the folder has no ``__init__.py``, so the build of the wheel leaves it out.
+Since: s3prl 0.4.18.
 Here: the corpus of PR, written from what ``ctc/data.py`` asks of it, put under the name it imports.
     A git checkout of s3prl, which has the folder, keeps its own.
 Delete when: s3prl's wheel holds downstream/ctc/corpus.

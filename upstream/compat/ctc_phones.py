@@ -1,7 +1,8 @@
 """The phone inventory of the PR task.
 
 What: s3prl's PR config names a vocabulary file that its wheel does not hold.
-Since: always (package data is missing).
+Why: the wheel holds nothing but Python code of s3prl's downstream folder.
+Since: s3prl 0.4.18.
 Here: ``vocab_file: arpabet`` stands for the 39 phones of the CMU dictionary, each vowel with its
     three stress marks, and the two silence symbols of LibriSpeech's lexicon: 71 symbols, made
     below. Any other value is a file as before.

@@ -3,7 +3,8 @@
 What: ``load_dataset`` takes ``num_workers`` OUT of the config it is given: the first loader gets
     the configured number, every later one 12, and the config saved in the checkpoints lacks the
     key.
-Since: always.
+Why: ``pop`` is called on the caller's dict.
+Since: s3prl 0.4.18.
 Here: it gets a copy.
 Delete when: s3prl's ctc/data.py no longer pops from its argument.
 """

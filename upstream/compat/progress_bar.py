@@ -1,7 +1,7 @@
 """The progress bar that s3prl's runner counts its steps with.
 
-What: with TQDM_DISABLE in the environment (any value, even 0) training never ends: the runner reads
-    its step from ``pbar.n``, and a disabled bar does not count.
+What: with TQDM_DISABLE in the environment (any value, even 0) training never ends.
+Why: the runner reads its step from ``pbar.n``, and a disabled bar does not count.
 Since: tqdm 4.66, which reads that variable.
 Here: the runner gets a bar that counts even when it is not shown. Its per-epoch bars are not shown,
     since a small corpus has thousands of epochs; the bar over all steps, with rate and time left,

@@ -4,7 +4,8 @@ What: s3prl writes the list of VoxCeleb1 files into its own installed package, u
     depends on the split alone: a second data root silently gets the first one's files, an
     installation that cannot be written fails, and an interrupted write breaks every later run. A
     listed file that is missing is "list index out of range".
-Since: always.
+Why: the cache's key leaves out the root and the list, and it is written in place.
+Since: s3prl 0.4.18.
 Here: the list lives in the user's cache, in a folder named after the root and the content of the
     list file, appears there only when complete, and a missing file is named.
 Delete when: s3prl's voxceleb1/dataset.py keys its cache by its arguments.
