@@ -90,7 +90,7 @@ class PretrainLoader:
         world_size: number of processes.
         crop: False keeps every utterance whole; one that is longer than a batch is one by itself.
 
-    Raises ValueError when an utterance has no labels.
+    Raises ValueError when an utterance has no labels, or fewer than frames.
     """
 
     def __init__(
@@ -116,6 +116,8 @@ class PretrainLoader:
                     f"{labels.path}: {len(missing)} utterance(s) have no labels, first "
                     f"{missing[0]}; label the corpus again with `mt4ssl kmeans label`"
                 )
+            for cut in self.cuts:  # before anything starts: a run may meet such a row hours later
+                labels.check(cut.id, frame_lengths(num_samples(cut)))
         longest = int(min(cfg.max_seconds, cfg.batch_seconds) * SAMPLE_RATE) if crop else None
         self.reader = _Reader(labels, normalize, frame_lengths, seed, longest, cfg.strict)
         lengths = np.array([num_samples(cut) for cut in self.cuts], dtype=np.int64)

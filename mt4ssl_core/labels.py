@@ -175,10 +175,10 @@ class LabelStore:
 
     def check(self, id: str, num_frames: int) -> None:
         """Raise ValueError when the utterance has fewer labels than frames."""
-        labels = self[id]
-        if len(labels) < num_frames:
+        count = len(self._line(self._rows[id]).split())
+        if count < num_frames:
             raise ValueError(
-                f"{self.path}:{self._rows[id] + 1}: row too short: {len(labels)} labels for {id}, "
+                f"{self.path}:{self._rows[id] + 1}: row too short: {count} labels for {id}, "
                 f"whose audio has {num_frames} frames (50 per second); {_REMEDY}"
             )
 

@@ -38,7 +38,10 @@ def test_missing_folder_and_folder_without_audio(capsys, tmp_path):
     refused(capsys, ["kmeans", "fit", tmp_path / "none", out], "none")
     (tmp_path / "empty").mkdir()
     refused(capsys, ["kmeans", "fit", tmp_path / "empty", out], "empty", "audio")
-    assert not out.exists()
+    for folder in ("none", "empty"):
+        run = pretrain(tmp_path / folder, None, tmp_path / "run", offline="null")
+        refused(capsys, run, folder)
+    assert not out.exists() and not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("kind", ["truncated flac", "zero length", "NaN", "too short"])
@@ -78,7 +81,7 @@ def test_tsv_with_a_missing_file(capsys, tmp_path):
     tsv, km = toy.corpus(tmp_path, utterances=3)
     (tmp_path / "audio" / "u01.wav").unlink()
     refused(capsys, pretrain(tsv, km, tmp_path / "run"), "u01.wav")
-    assert not (tmp_path / "run" / "last.pt").exists()
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("fault", ["one line too few", "label beyond K", "row too short"])
@@ -95,7 +98,7 @@ def test_bad_labels(capsys, tmp_path, fault):
     place = [] if fault == "one line too few" else [":2"]
     arguments = pretrain(tsv, km, tmp_path / "run", data__valid_share=0.0)
     refused(capsys, arguments, km, *place)
-    assert not (tmp_path / "run" / "last.pt").exists()
+    assert not (tmp_path / "run").exists()
 
 
 def test_config_typos_are_reported_at_once(capsys, corpus, tmp_path):
@@ -110,6 +113,7 @@ def test_checkpoint_of_another_shape(capsys, corpus, tmp_path):
     origin = reference.FOLDER / "fairseq_checkpoint_after5.pt"
     arguments = pretrain(*corpus, tmp_path / "run", run__init_from=origin)
     refused(capsys, arguments, origin.name)
+    assert not (tmp_path / "run").exists()
 
 
 def test_checkpoint_cut_in_half_and_one_that_would_run_code(capsys, tmp_path):
