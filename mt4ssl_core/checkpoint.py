@@ -82,21 +82,17 @@ def validate(state: Any, path: str | Path) -> dict[str, Any]:
     return state
 
 
-def find_last(run_dir: str | Path) -> Path | None:
-    """The checkpoint from which the run in ``run_dir`` resumes, None if it has not written one."""
-    path = Path(run_dir) / "last.pt"
-    return path if path.is_file() else None
-
-
 def load_into(
     module: nn.Module, state: Mapping[str, Tensor], path: str | Path, assign: bool = False
 ) -> None:
     """Copy ``state`` into ``module`` (with ``assign``: use its tensors themselves).
 
     Raises:
-        ValueError: names or shapes differ; says which, in ``path``, with both shapes.
+        ValueError: names or shapes differ, or there is no floating tensor where one is expected;
+            says which, in ``path``, with both shapes.
     """
-    ours = {key: tuple(value.shape) for key, value in module.state_dict().items()}
+    expected = module.state_dict()
+    ours = {key: tuple(value.shape) for key, value in expected.items()}
     theirs = {key: tuple(getattr(value, "shape", ())) for key, value in state.items()}
     problems = [f"{key} is missing" for key in ours.keys() - theirs.keys()]
     problems += [f"{key} is unknown" for key in theirs.keys() - ours.keys()]
@@ -105,11 +101,17 @@ def load_into(
         for key in ours
         if key in theirs and ours[key] != theirs[key]
     ]
+    problems += [
+        f"{key} is of {getattr(state[key], 'dtype', type(state[key]))}, not floating"
+        for key in ours.keys() & theirs.keys()
+        if expected[key].is_floating_point()
+        and not (isinstance(state[key], Tensor) and state[key].is_floating_point())
+    ]
     if problems:
         shown = "; ".join(sorted(problems)[:3])
         more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
         raise ValueError(
-            f"{path}: weights of another shape: {shown}{more}; give a checkpoint of this "
+            f"{path}: weights of another shape or type: {shown}{more}; give a checkpoint of this "
             "architecture or set the config to the checkpoint's own"
         )
     module.load_state_dict(dict(state), assign=assign)

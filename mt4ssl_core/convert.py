@@ -109,16 +109,21 @@ def load_any(path: str | Path) -> dict[str, Any]:
     """Read our, a fairseq or a Hugging Face checkpoint in the form of `mt4ssl_core.checkpoint`.
 
     path: a file that `mt4ssl pretrain` wrote; a fairseq .pt of MT4SSL, data2vec, HuBERT or
-    wav2vec 2.0; a Hugging Face folder with config.json and model.safetensors, or that file.
+    wav2vec 2.0; a Hugging Face folder with config.json and model.safetensors (or the shards that
+    its index names), or one .safetensors file with config.json beside it.
     From fairseq, ``optimizer_by_name`` maps our parameter names to {step, exp_avg, exp_avg_sq}, or
-    is None when the file does not hold them. From Hugging Face comes an encoder alone.
+    is None when the file does not hold them. From Hugging Face, and from fairseq's models without
+    targets of ours, comes an encoder alone: ``targets`` is empty, and of ``config`` only
+    ``encoder`` says something; ``offline``, ``online`` and ``random_projection`` are None,
+    ``data.train`` is "", the rest are defaults. `config.encoder_from_dict` reads that section;
+    `config.from_dict` refuses the whole, since without a target there is nothing to train.
 
     Raises:
         ValueError: not readable, of another kind or architecture, or a pickle naming foreign code.
     """
     path = Path(path)
     if path.is_dir() or path.suffix == ".safetensors":
-        return _from_hf(path if path.is_dir() else path.parent)
+        return _from_hf(path)
     state = checkpoint.read(path, _FAIRSEQ_CLASSES)
     if isinstance(state, dict) and "model" in state and ("cfg" in state or "args" in state):
         try:
@@ -142,7 +147,7 @@ def load_encoder(path: str | Path, seed: int | None = None) -> Encoder:
 
 
 def encoder_of(state: Mapping[str, Any], path: str | Path, seed: int | None = None) -> Encoder:
-    """The encoder of a loaded checkpoint, in eval mode; ``path`` is what errors name."""
+    """The encoder of a loaded checkpoint, float32, in eval mode; ``path`` is what errors name."""
     cfg = config.encoder_from_dict(state["config"].get("encoder", {}), str(path))
     if seed is not None:
         with torch.random.fork_rng(devices=[]):
@@ -150,12 +155,18 @@ def encoder_of(state: Mapping[str, Any], path: str | Path, seed: int | None = No
             return Encoder(cfg).eval()
     with torch.device("meta"):
         encoder = Encoder(cfg)
-    checkpoint.load_into(encoder, state["encoder"], path, assign=True)
+    weights = {key: _float32(value) for key, value in state["encoder"].items()}
+    checkpoint.load_into(encoder, weights, path, assign=True)
     return encoder.eval()
 
 
+def _float32(value: Any) -> Any:
+    """``value`` in float32 if it is a floating tensor; others show up when they are loaded."""
+    return value.float() if isinstance(value, Tensor) and value.is_floating_point() else value
+
+
 def _state(cfg: config.Config, encoder: Tensors, path: Path) -> dict[str, Any]:
-    """An encoder-only checkpoint; its weights are checked against its config."""
+    """An encoder-only checkpoint (see `load_any`); its weights are checked against its config."""
     state = {
         "format": checkpoint.FORMAT,
         "version": checkpoint.VERSION,
@@ -178,7 +189,7 @@ def _renamed(
     for key, value in weights.items():
         ours = rename(key, rows, source, OURS)
         if ours is not None:
-            out[ours] = value.float()
+            out[ours] = _float32(value)
         elif key.startswith(inside):
             unknown.append(key)
     if unknown:
@@ -393,15 +404,19 @@ def _fairseq_optimizer(
     entries = (state or {}).get("state") or {}
     sizes = [value.numel() for value in weights.values()]
     names = [_model_name(key, table(cfg.encoder)) for key in weights]
+    try:
+        found = [[entries[i][name].numel() for name in _MOMENTS] for i in range(len(entries))]
+    except (KeyError, AttributeError):  # another optimiser's
+        return None
     if not entries or None in names:
         return None
-    if len(entries) == 1 and entries[0]["exp_avg"].numel() == sum(sizes):
+    if found == [[sum(sizes)] * len(_MOMENTS)]:
         parts = {name: entries[0][name].split(sizes) for name in _MOMENTS}
         each = [
             {"step": entries[0]["step"], **{name: part[i] for name, part in parts.items()}}
             for i in range(len(sizes))
         ]
-    elif len(entries) == len(sizes):
+    elif found == [[size] * len(_MOMENTS) for size in sizes]:
         each = [entries[i] for i in range(len(sizes))]
     else:
         return None
@@ -486,7 +501,9 @@ def _read_json(path: Path, default: dict[str, Any] | None = None) -> dict[str, A
     return values
 
 
-def _from_hf(folder: Path) -> dict[str, Any]:
+def _from_hf(path: Path) -> dict[str, Any]:
+    folder = path if path.is_dir() else path.parent
+    files = _hf_files(path)
     options = _read_json(folder / "config.json")
     normalize = _read_json(folder / "preprocessor_config.json", {}).get("do_normalize", True)
     cfg = config.Config(
@@ -496,15 +513,15 @@ def _from_hf(folder: Path) -> dict[str, Any]:
         online=None,
     )
     weights = {}
-    for key, value in _hf_weights(folder).items():
+    for key, value in _hf_weights(files).items():
         key = re.sub(rf"^({'|'.join(map(re.escape, _HF_PREFIXES))})", "", key)
         key = key.replace("conv.weight_g", NORM_G).replace("conv.weight_v", NORM_V)
         weights[key] = value
     inside = ("encoder.", "feature_extractor.", "feature_projection.")
-    encoder = _renamed(weights, cfg.encoder, HF, folder, inside)
+    encoder = _renamed(weights, cfg.encoder, HF, path, inside)
     # absent where fine-tuning ran without masks; only further pre-training looks at it
     encoder.setdefault("mask_embedding", torch.zeros(cfg.encoder.dim))
-    return _state(cfg, encoder, folder)
+    return _state(cfg, encoder, path)
 
 
 def _hf_encoder(options: Mapping[str, Any], normalize: bool, path: Path) -> EncoderConfig:
@@ -543,18 +560,47 @@ def _hf_encoder(options: Mapping[str, Any], normalize: bool, path: Path) -> Enco
     return config.encoder_from_dict(values, str(path))
 
 
-def _hf_weights(folder: Path) -> Tensors:
-    files = sorted(folder.glob("model*.safetensors"))
-    try:
-        if files:
-            return {key: value for file in files for key, value in load_file(file).items()}
-    except SafetensorError as error:
-        raise ValueError(
-            f"{files[0]}: damaged ({error}); copy it again or download the model anew"
-        ) from None
-    if (folder / "pytorch_model.bin").is_file():
-        return checkpoint.read(folder / "pytorch_model.bin")
-    raise ValueError(f"{folder}: no model.safetensors; download the whole model folder")
+def _hf_files(path: Path) -> list[Path]:
+    """The files of weights: ``path`` itself, or what a folder of Hugging Face's holds."""
+    if not path.is_dir():
+        if not path.is_file():
+            raise ValueError(f"{path}: no such checkpoint; give the path of an existing file")
+        return [path]
+    single, pickled = path / "model.safetensors", path / "pytorch_model.bin"
+    index = path / "model.safetensors.index.json"
+    if single.is_file():
+        return [single]
+    if index.is_file():
+        return _shards(index)
+    if pickled.is_file():
+        return [pickled]
+    raise ValueError(f"{path}: no model.safetensors; download the whole model folder")
+
+
+def _shards(index: Path) -> list[Path]:
+    """The files that an index of shards names; they are all there, beside it."""
+    names = _read_json(index).get("weight_map")
+    if not isinstance(names, dict) or not names:
+        raise ValueError(f"{index}: no weight_map of files; copy it again")
+    files = sorted({str(name) for name in names.values()})
+    for name in files:
+        if Path(name).name != name or not (index.parent / name).is_file():
+            raise ValueError(
+                f"{index}: names {name!r}, which is not beside it; download the whole model folder"
+            )
+    return [index.parent / name for name in files]
+
+
+def _hf_weights(files: list[Path]) -> Tensors:
+    weights: Tensors = {}
+    for file in files:
+        try:
+            weights |= checkpoint.read(file) if file.suffix == ".bin" else load_file(file)
+        except SafetensorError as error:
+            raise ValueError(
+                f"{file}: damaged ({error}); copy it again or download the model anew"
+            ) from None
+    return weights
 
 
 def export_hf(path: str | Path, out: str | Path) -> Path:
@@ -562,7 +608,8 @@ def export_hf(path: str | Path, out: str | Path) -> Path:
 
     Post-LN with layer norm in the extractor and a stacked positional convolution becomes a
     Data2VecAudioModel, one weight-normed positional convolution a HubertModel. The folder appears
-    whole or not at all; an earlier export at ``out`` is replaced, any other folder is left alone.
+    whole or not at all. An earlier export at ``out`` is replaced, and put back if that fails (a
+    kill between the two renames leaves it as ``.NAME.PID.old``); other folders are left alone.
     Hugging Face's feature extractor adds 1e-7 to a waveform's variance, fairseq and we add 1e-5:
     very quiet audio differs when it is normalised there (hidden states by 1e-4 at -45 dBFS).
 
@@ -571,12 +618,14 @@ def export_hf(path: str | Path, out: str | Path) -> Path:
     """
     out = Path(out)
     state = load_any(path)
-    cfg = encoder_of(state, path).cfg
+    encoder = encoder_of(state, path)
+    cfg = encoder.cfg
     options = _hf_config(cfg, path)
     if out.exists() and not (out.is_dir() and _replaceable(out)):
         raise ValueError(f"{out}: holds something that is not an export; give a new folder")
     rows = table(cfg)
-    weights = {str(rename(k, rows, OURS, HF)): v.contiguous() for k, v in state["encoder"].items()}
+    named = encoder.state_dict().items()
+    weights = {str(rename(key, rows, OURS, HF)): value.contiguous() for key, value in named}
     temporary, former = (out.with_name(f".{out.name}.{os.getpid()}.{x}") for x in ("tmp", "old"))
     temporary.mkdir(parents=True)
     try:
@@ -594,6 +643,8 @@ def export_hf(path: str | Path, out: str | Path) -> Path:
         os.replace(temporary, out)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        if former.exists() and not out.exists():
+            os.replace(former, out)
         shutil.rmtree(former, ignore_errors=True)
     return out
 

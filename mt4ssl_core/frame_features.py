@@ -31,7 +31,7 @@ class FeatureSource:
     sha256: str = ""
 
     @classmethod
-    def of(cls, features: str | Features, device: str = "cpu") -> "FeatureSource":
+    def of(cls, features: str | Features, device: str | torch.device = "cpu") -> "FeatureSource":
         """Resolve "mfcc", "ckpt:PATH:LAYER" or a callable. ValueError: any other string."""
         if not isinstance(features, str):
             return cls("callable", features)
@@ -62,7 +62,7 @@ class FeatureSource:
             )
 
 
-def encoder_features(path: str | Path, layer: int, device: str = "cpu") -> Features:
+def encoder_features(path: str | Path, layer: int, device: str | torch.device = "cpu") -> Features:
     """Return a function to the hidden states of a layer (0 = its input .. last) of a checkpoint."""
     from mt4ssl_core.convert import load_encoder
 

@@ -5,23 +5,27 @@
 """
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from lhotse.cut import Cut
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from mt4ssl_core.audio import num_samples
+from mt4ssl_core.distributed import choose_device
 from mt4ssl_core.files import atomic_path, write_json
 from mt4ssl_core.frame_features import AudioBar, Features, FeatureSource, fingerprint, stream
 from mt4ssl_core.label_writer import GrowingLabels
-from mt4ssl_core.labels import LabelStore, read_tsv, write_dict
+from mt4ssl_core.labels import LabelStore, read_tsv
 from mt4ssl_core.lloyd import Reservoir, fit, nearest
 from mt4ssl_core.manifest import open_manifest, stable_hash
-from mt4ssl_core.mfcc import SAMPLE_RATE
+from mt4ssl_core.mfcc import SAMPLE_RATE, num_frames
 
 FORMAT, VERSION = "mt4ssl-kmeans", "1"
 SAMPLE_FRAMES, SAMPLE_BYTES = 2_000_000, 1 << 30  # a sample is at most this long and this large
@@ -90,23 +94,24 @@ def fit_corpus(
     """Fit k-means on a sample of a corpus and write it to ``out_path``.
 
     A corpus with more than twice the ``sample_frames`` (default: 2 million, at most 1 GiB) gives
-    only a random part of its utterances; of their frames a uniform sample is kept, so memory does
-    not grow with the corpus. Repeats exactly with the same seed on a CPU.
+    only as many random utterances as hold that; of their frames a uniform sample is kept, so memory
+    does not grow with the corpus. Repeats exactly with the same seed on a CPU.
 
-    Raises ValueError: a source, checkpoint or number that cannot be used, a corpus with fewer
-    frames than ``k``, and with ``strict`` the first file that cannot be read.
+    Raises ValueError: a device, source, checkpoint or number that cannot be used, a corpus with
+    fewer frames than ``k``, and with ``strict`` the first file that cannot be read.
     """
     if k < 1 or iterations < 1 or (sample_frames is not None and sample_frames < k):
         raise ValueError(
             f"k={k}, iterations={iterations}, sample_frames={sample_frames}: expected k and "
             "iterations from 1 and at least k sample frames; correct them"
         )
-    origin = FeatureSource.of(features, device)
+    chosen = choose_device(device)
+    origin = FeatureSource.of(features, chosen)
     manifest = open_manifest(source, min_seconds=max(min_seconds, MIN_SECONDS), strict=strict)
     reservoir: Reservoir | None = None
-    share = _share(manifest.hours, sample_frames or SAMPLE_FRAMES)
-    cuts = [c for c in manifest.cuts if stable_hash("k-means", seed, c.id) < share * 2**64]
-    bar = AudioBar("sample", share * manifest.hours, manifest.skipped, progress)
+    cuts = _drawn(manifest.cuts, 2 * (sample_frames or SAMPLE_FRAMES), seed)
+    hours = sum(map(num_samples, cuts)) / SAMPLE_RATE / 3600
+    bar = AudioBar("sample", hours, manifest.skipped, progress)
     for _, wave, frames in stream(cuts, origin, workers, strict, bar):
         if reservoir is None:
             fitting = SAMPLE_BYTES // (4 * frames.shape[1])
@@ -115,7 +120,7 @@ def fit_corpus(
         bar.advance(len(wave) / SAMPLE_RATE)
     bar.close()
     points = reservoir.points if reservoir else torch.zeros(0, 1)
-    found = fit(points, k, iterations, seed, device, progress)
+    found = fit(points, k, iterations, seed, chosen, progress)
     meta = {
         "features_sha256": origin.sha256,
         "frames": str(len(points)),
@@ -156,16 +161,18 @@ def label_corpus(
     needed only for a k-means fitted on a callable. Returns the statistics that it prints and
     writes to OUT/{name}.stats.json.
 
-    Raises ValueError: a k-means or source that cannot be used, a checkpoint that changed since the
-    fit, other labels in OUT with another number of classes, a corpus without usable audio, and with
+    Raises ValueError: a device, k-means or source that cannot be used, a checkpoint that changed
+    since the fit, other labels in OUT by another k-means, a corpus without usable audio, and with
     ``strict`` the first file that cannot be read.
     """
+    chosen = choose_device(device)
     model, out = KMeans.load(model_path), Path(out_dir)
-    origin = _origin_of(model, model_path, features, device)
-    _check_neighbours(out, name, len(model.centroids))
+    sha256 = fingerprint(model_path)
+    _check_neighbours(out, name, len(model.centroids), sha256)
+    origin = _origin_of(model, model_path, features, chosen)
     manifest = open_manifest(source, min_seconds=max(min_seconds, MIN_SECONDS), strict=strict)
     job = {
-        "kmeans_sha256": fingerprint(model_path),
+        "kmeans_sha256": sha256,
         "source": str(Path(source).resolve()),
         "hours": manifest.hours,
         "min_seconds": min_seconds,
@@ -180,10 +187,10 @@ def label_corpus(
         bar.close()
         if not growing.rows:
             raise ValueError(f"{source}: no usable audio to label; mend or replace the files named")
-    write_dict(out / "dict.km.txt", len(model.centroids))
-    growing.finish()
+    growing.finish(len(model.centroids))
     stats = label_stats(out / f"{name}.km")
-    stats |= {"kmeans": str(model_path), "features": origin.name, "skipped": bar.skipped}
+    stats |= {"kmeans": str(model_path), "kmeans_sha256": sha256}
+    stats |= {"features": origin.name, "skipped": bar.skipped}
     write_json(out / f"{name}.stats.json", stats)
     bar.say(
         f"labels: {stats['utterances']:,} utterances, {stats['hours']:.2f} h, "
@@ -218,7 +225,7 @@ def label_stats(km_path: str | Path) -> dict[str, Any]:
 
 
 def _origin_of(
-    model: KMeans, path: str | Path, features: Features | None, device: str
+    model: KMeans, path: str | Path, features: Features | None, device: torch.device
 ) -> FeatureSource:
     if features is not None:
         return FeatureSource(model.features, features)
@@ -233,18 +240,29 @@ def _origin_of(
     return origin
 
 
-def _check_neighbours(out: Path, name: str, k: int) -> None:
-    """Raise ValueError when OUT has other labels that share a dictionary of another size."""
+def _check_neighbours(out: Path, name: str, k: int, sha256: str) -> None:
+    """Raise ValueError when OUT has other labels whose classes are those of another k-means."""
     if not name or Path(name).name != name:
         raise ValueError(f"name {name!r}: expected a plain file name such as 'train'; correct it")
     dictionary = out / "dict.km.txt"
-    others = [path.name for path in out.glob("*.km") if path.name != f"{name}.km"]
+    others = sorted(path.name for path in out.glob("*.km") if path.name != f"{name}.km")
     if others and dictionary.is_file():
         size = len(dictionary.read_text().splitlines())
         if size != k:
             raise ValueError(
                 f"{dictionary}: {size} classes for {', '.join(others)}, but this k-means has {k}; "
                 "write to another folder"
+            )
+    for other in others:
+        path = (out / other).with_suffix(".stats.json")
+        try:
+            stats = json.loads(path.read_text())
+        except (OSError, ValueError):  # labels from elsewhere do not say
+            continue
+        if stats.get("kmeans_sha256", sha256) != sha256:
+            raise ValueError(
+                f"{out / other}: was labelled by another k-means ({stats.get('kmeans')}), so its "
+                "classes mean other things; use that one or write to another folder"
             )
 
 
@@ -257,6 +275,10 @@ def _root(source: str | Path) -> Path:
     return source.resolve() if source.is_dir() else source.resolve().parent
 
 
-def _share(hours: float, sample_frames: int) -> float:
-    """Return the share of the utterances to read: those with about twice the frames wanted."""
-    return min(1.0, 2 * sample_frames / max(1.0, hours * 3600 * 50))
+def _drawn(cuts: Iterable[Cut], frames: int, seed: int) -> list[Cut]:
+    """Return as many random utterances (one at least) as hold ``frames``, in the corpus's order."""
+    cuts = list(cuts)
+    order = sorted(range(len(cuts)), key=lambda i: stable_hash("k-means", seed, cuts[i].id))
+    counts = np.array([num_frames(num_samples(cuts[i])) for i in order])
+    enough = int(np.searchsorted(counts.cumsum(), frames)) + 1
+    return [cuts[i] for i in sorted(order[:enough])]

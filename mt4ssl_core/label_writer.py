@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mt4ssl_core.frame_features import AudioBar
-from mt4ssl_core.labels import format_row, line_offsets, read_tsv
+from mt4ssl_core.labels import format_row, line_offsets, read_tsv, write_dict
 from mt4ssl_core.mfcc import SAMPLE_RATE
 
 
@@ -20,6 +20,7 @@ class GrowingLabels:
     def __init__(self, out: Path, name: str, job: dict[str, Any], root: Path) -> None:
         """Take up the files of an interrupted run of the same job, or begin new ones."""
         out.mkdir(parents=True, exist_ok=True)
+        self._out, self._stats = out, out / f"{name}.stats.json"
         self._final = {kind: out / f"{name}.{kind}" for kind in ("tsv", "km")}
         self._files = {kind: out / f".{name}.{kind}.partial" for kind in ("tsv", "km")}
         self._job = out / f".{name}.job.json"
@@ -86,8 +87,15 @@ class GrowingLabels:
                 bar.skip(cut.id, "could not be read before the interruption")
         yield from cuts
 
-    def finish(self) -> None:
-        """Give the files their names."""
+    def finish(self, num_classes: int) -> None:
+        """Write the dictionary and give the files their names, the labels last.
+
+        Former labels go first: whoever looks in between misses the ``.km`` and cannot meet an old
+        one with a new list or dictionary.
+        """
+        self._final["km"].unlink(missing_ok=True)
+        self._stats.unlink(missing_ok=True)
+        write_dict(self._out / "dict.km.txt", num_classes)
         for kind, path in self._files.items():
             os.replace(path, self._final[kind])
         self._job.unlink()

@@ -167,15 +167,18 @@ class LabelStore:
 
     def __getitem__(self, id: str) -> np.ndarray:
         """Return the class ids of an utterance, (T,) int64; ValueError when it has none."""
+        row = self._row(id)
+        return self._parse(self._line(row), row + 1)
+
+    def _row(self, id: str) -> int:
         if id not in self._rows:
             tsv = self.path.with_suffix(".tsv")
             raise ValueError(f"{tsv}: no row for {id!r}, so it has no labels; {_REMEDY}")
-        row = self._rows[id]
-        return self._parse(self._line(row), row + 1)
+        return self._rows[id]
 
     def check(self, id: str, num_frames: int) -> None:
         """Raise ValueError when the utterance has fewer labels than frames."""
-        count = len(self._line(self._rows[id]).split())
+        count = len(self._line(self._row(id)).split())
         if count < num_frames:
             raise ValueError(
                 f"{self.path}:{self._rows[id] + 1}: row too short: {count} labels for {id}, "

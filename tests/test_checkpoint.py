@@ -52,11 +52,24 @@ def test_failed_save_leaves_the_former_checkpoint(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["last.pt"]
 
 
-def test_find_last(tmp_path):
-    assert checkpoint.find_last(tmp_path) is None
-    assert checkpoint.find_last(tmp_path / "nowhere") is None
+def test_the_disk_has_the_whole_file_before_it_gets_its_name(tmp_path, monkeypatch):
+    steps: list[tuple[str, Any]] = []
+    fsync, replace = os.fsync, os.replace
+
+    def watched_fsync(number):
+        steps.append(("fsync", (os.fstat(number).st_ino, os.fstat(number).st_size)))
+        fsync(number)
+
+    def watched_replace(source, target):
+        steps.append(("replace", (os.stat(source).st_ino, os.stat(source).st_size)))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", watched_fsync)
+    monkeypatch.setattr(os, "replace", watched_replace)
     checkpoint.save(tmp_path / "last.pt", state())
-    assert checkpoint.find_last(tmp_path) == tmp_path / "last.pt"
+    assert [name for name, _ in steps] == ["fsync", "replace", "fsync"]
+    assert steps[0][1] == steps[1][1]  # the same file, of the same size
+    assert steps[2][1][0] == tmp_path.stat().st_ino  # the rename itself
 
 
 @pytest.mark.parametrize("share", [0.0, 0.002, 0.5, 0.99])
@@ -163,3 +176,13 @@ def test_weights_of_another_shape_name_both_shapes():
     with pytest.raises(ValueError, match=r"is missing; .* and 3 more; give a checkpoint of this"):
         checkpoint.load_into(module, odd, "a.pt")
     assert all(torch.equal(v, before[k]) for k, v in module.state_dict().items())
+
+
+def test_weights_that_are_not_floating_are_named():
+    module = nn.Linear(2, 2)
+    state = module.state_dict()
+    with pytest.raises(ValueError, match=r"x\.pt: .*weight is of torch\.int8, not floating"):
+        checkpoint.load_into(
+            module, state | {"weight": torch.zeros(2, 2, dtype=torch.int8)}, "x.pt"
+        )
+    checkpoint.load_into(module, {key: value.half() for key, value in state.items()}, "x.pt")

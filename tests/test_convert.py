@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from mt4ssl_core import checkpoint, config, convert
 from mt4ssl_core.config import EncoderConfig
@@ -188,6 +188,21 @@ def test_fairseq_features(tmp_path, name):
         assert name == "P" or worst(exported[i + 1], official) <= 1e-5
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda e: e[0].update(exp_avg=torch.zeros(3)),
+        lambda e: e[0].update(exp_avg_sq=torch.zeros(3)),
+        lambda e: e[0].pop("exp_avg"),
+        lambda e: e.update({"a": e.pop(0)}),
+        lambda e: e.pop(0),
+    ],
+)
+def test_optimizer_of_another_layout_is_left_out(tmp_path, change):
+    path = fairseq_variant(tmp_path, lambda s: change(s["last_optimizer_state"]["state"]))
+    assert convert.load_any(path)["optimizer_by_name"] is None
+
+
 def test_fairseq_without_optimizer_or_teacher_or_zip(tmp_path):
     def strip(state):
         del state["last_optimizer_state"], state["model"]["_ema"]
@@ -223,6 +238,8 @@ def test_other_fairseq_models_give_their_encoder(tmp_path):
     )
     loaded = convert.load_any(tmp_path / "h.pt")
     assert loaded["targets"] == {} and not loaded["config"]["encoder"]["normalize"]
+    with pytest.raises(ValueError, match="nothing to learn"):
+        config.from_dict(loaded["config"])  # an encoder alone cannot be trained as it is
     again = convert.load_encoder(tmp_path / "h.pt")
     x = torch.randn(1, 5000)
     with torch.no_grad():
@@ -377,6 +394,23 @@ def test_export_replaces_an_export_and_nothing_else(tmp_path):
     assert (out / "notes.txt").read_text() == "mine"
 
 
+def test_failed_export_leaves_the_former(tmp_path, monkeypatch):
+    path = ours_file(tmp_path / "ours.pt")
+    out = convert.export_hf(path, tmp_path / "hf")
+    real = os.replace
+
+    def replace(source, target):
+        if str(source).endswith(".tmp"):
+            raise OSError("disk")
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", replace)
+    with pytest.raises(OSError, match="disk"):
+        convert.export_hf(path, out)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["hf", "ours.pt"]
+    assert convert.load_encoder(out).cfg.dim == 32
+
+
 @pytest.mark.parametrize(
     ("changes", "has"),
     [({"extractor_norm": "group_norm"}, "group_norm"), ({"pre_norm": True}, "pre-LN")],
@@ -420,6 +454,44 @@ def test_damaged_hugging_face_folders_are_explained(tmp_path, damage, message):
         convert.load_any(folder)
 
 
+def test_a_file_is_that_file_and_a_folder_its_model(tmp_path):
+    folder = hf_folder(tmp_path)
+    weights = load_file(folder / "model.safetensors")
+    other = {key: value + 1 for key, value in weights.items()}
+    for name in ("other.safetensors", "model.fp32.safetensors"):
+        save_file(other, folder / name)
+    key = "context.norm.bias"
+    first = convert.load_any(folder)["encoder"][key]
+    assert torch.equal(first, weights["encoder.layer_norm.bias"])
+    second = convert.load_any(folder / "other.safetensors")["encoder"][key]
+    assert torch.equal(second, first + 1)
+    with pytest.raises(ValueError, match=r"none\.safetensors: no such checkpoint"):
+        convert.load_any(folder / "none.safetensors")
+
+
+def test_shards_are_those_of_the_index(tmp_path):
+    folder = hf_folder(tmp_path)
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").rename(folder / "model-old.safetensors")
+    with pytest.raises(ValueError, match=r"no model\.safetensors"):
+        convert.load_any(folder)
+    names = {key: f"model-{i % 2}.safetensors" for i, key in enumerate(weights)}
+    for name in set(names.values()):
+        save_file({k: v + 1 for k, v in weights.items() if names[k] == name}, folder / name)
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": names}))
+    bias = convert.load_any(folder)["encoder"]["context.norm.bias"]
+    assert torch.equal(bias, weights["encoder.layer_norm.bias"] + 1)
+    (folder / "model-1.safetensors").rename(tmp_path / "model-1.safetensors")
+    for named in ("model-1.safetensors", "../model-1.safetensors"):
+        index.write_text(json.dumps({"weight_map": names | {"x": named}}))
+        with pytest.raises(ValueError, match=r"index\.json: names '.*model-1\.safetensors'"):
+            convert.load_any(folder)
+    index.write_text("{}")
+    with pytest.raises(ValueError, match="no weight_map"):
+        convert.load_any(folder)
+
+
 def test_pytorch_model_bin_is_read_without_running_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folder = hf_folder(tmp_path)
@@ -447,6 +519,25 @@ def test_untrained_copy_has_the_form_but_not_the_weights(tmp_path):
     assert torch.equal(one.state_dict()[key], same.state_dict()[key])
     assert not torch.equal(one.state_dict()[key], two.state_dict()[key])
     assert one.state_dict()[key].shape == trained.state_dict()[key].shape
+
+
+def test_encoders_are_float32_whatever_was_stored(tmp_path):
+    path = ours_file(tmp_path / "ours.pt")
+    state = convert.load_any(path)
+    state["encoder"] = {key: value.half() for key, value in state["encoder"].items()}
+    checkpoint.save(path, state)
+    encoder = convert.load_encoder(path)
+    assert {p.dtype for p in encoder.state_dict().values()} == {torch.float32}
+    exported = load_file(convert.export_hf(path, tmp_path / "hf") / "model.safetensors")
+    assert {value.dtype for value in exported.values()} == {torch.float32}
+    state["encoder"]["context.norm.bias"] = torch.zeros(32, dtype=torch.int8)
+    with pytest.raises(ValueError, match=r"context\.norm\.bias is of torch\.int8"):
+        convert.encoder_of(state, path)
+    whole = load_file(tmp_path / "hf" / "model.safetensors")
+    whole["encoder.layer_norm.bias"] = torch.zeros(32, dtype=torch.int8)
+    save_file(whole, tmp_path / "hf" / "model.safetensors")
+    with pytest.raises(ValueError, match=r"context\.norm\.bias is of torch\.int8"):
+        convert.load_any(tmp_path / "hf")
 
 
 def test_ours_passes_through_unchanged(tmp_path):

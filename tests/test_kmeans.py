@@ -15,6 +15,7 @@ from mt4ssl_core.config import EncoderConfig
 from mt4ssl_core.encoder import Encoder
 from mt4ssl_core.kmeans import KMeans, fit_corpus, label_corpus, label_stats
 from mt4ssl_core.labels import LabelStore, read_dict, read_tsv
+from mt4ssl_core.manifest import open_manifest
 from mt4ssl_core.mfcc import mfcc, num_frames
 
 
@@ -138,6 +139,49 @@ def test_sample_is_bounded(corpus, tmp_path, monkeypatch):
     assert whole.meta["frames"] == whole.meta["frames_seen"] == str(total)
 
 
+def test_memory_never_holds_more_than_the_sample(corpus, tmp_path, monkeypatch):
+    held = []
+
+    class Watched(kmeans.Reservoir):
+        def add(self, frames):
+            super().add(frames)
+            held.append((len(self.points), self._kept.nbytes))
+
+    monkeypatch.setattr(kmeans, "Reservoir", Watched)
+    made = fit_corpus(corpus, tmp_path / "a", k=4, sample_frames=40, progress=False)
+    assert int(made.meta["frames_seen"]) > 40
+    assert max(held) == (40, 40 * 39 * 4)
+
+
+def test_some_utterances_are_always_drawn_and_no_more_than_needed(corpus):
+    cuts = list(open_manifest(corpus, min_seconds=0.025).cuts)
+    frames = {cut.id: num_frames(round(cut.duration * 16000)) for cut in cuts}
+    firsts = set()
+    for seed in range(50):
+        for wanted in (1, 60, 200):
+            drawn = [cut.id for cut in kmeans._drawn(cuts, wanted, seed)]
+            assert drawn == [id for id in frames if id in drawn]
+            total = sum(frames[id] for id in drawn)
+            assert wanted <= total < wanted + max(frames.values())
+        firsts.add(kmeans._drawn(cuts, 1, seed)[0].id)
+    assert len(firsts) == len(cuts)
+    assert kmeans._drawn(cuts, 10**9, 0) == cuts
+
+
+@pytest.mark.parametrize("device", ["cuda", "foo"])
+def test_a_device_that_is_not_there_is_named_first(tmp_path, monkeypatch, device):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    nowhere = tmp_path / "nowhere"
+    for work in (fit_corpus, lambda *a, **b: label_corpus(nowhere, *a, **b)):
+        with pytest.raises(ValueError, match=f"device '{device}'"):
+            work(nowhere, tmp_path / "out", device=device, progress=False)
+
+
+def test_device_auto(corpus, tmp_path):
+    fit_corpus(corpus, tmp_path / "km", k=3, device="auto", progress=False)
+    assert label(tmp_path / "km", corpus, tmp_path / "out", device="auto")["utterances"] == 12
+
+
 @pytest.mark.parametrize("wrong", [{"k": 0}, {"iterations": 0}, {"k": 50, "sample_frames": 20}])
 def test_impossible_numbers(corpus, tmp_path, wrong):
     with pytest.raises(ValueError, match="expected k and iterations from 1"):
@@ -226,6 +270,11 @@ def test_labels_of_one_folder_share_their_classes(corpus, model, tmp_path):
         ValueError, match=r"dict\.km\.txt: 6 classes for .*, but this k-means has 7"
     ):
         label(tmp_path / "seven", corpus, tmp_path / "out")
+    fit_corpus(corpus, tmp_path / "six", k=6, seed=1, progress=False)
+    with pytest.raises(ValueError, match=r"valid\.km: was labelled by another k-means"):
+        label(tmp_path / "six", corpus, tmp_path / "out")
+    (tmp_path / "out/valid.stats.json").unlink()  # nothing says where those are from
+    label(tmp_path / "six", corpus, tmp_path / "out")
     label(tmp_path / "seven", corpus, tmp_path / "new")
     label(model, corpus, tmp_path / "new")  # the same name alone may be replaced
     assert len(read_dict(tmp_path / "new/dict.km.txt")) == 6

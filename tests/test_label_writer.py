@@ -1,9 +1,11 @@
+import os
 from dataclasses import dataclass
 
 import pytest
 
 from mt4ssl_core.frame_features import AudioBar
 from mt4ssl_core.label_writer import GrowingLabels
+from mt4ssl_core.labels import LabelStore
 
 JOB = {"kmeans_sha256": "1", "hours": 1.0}
 
@@ -47,8 +49,9 @@ def test_files_get_their_names_at_the_end(tmp_path):
     with growing.writing() as write:
         write("a.wav", 720, [3, 1])
         assert not [name for name in names(tmp_path / "new") if not name.startswith(".")]
-    growing.finish()
-    assert names(tmp_path / "new") == ["train.km", "train.tsv"]
+    growing.finish(4)
+    assert names(tmp_path / "new") == ["dict.km.txt", "train.km", "train.tsv"]
+    assert (tmp_path / "new/dict.km.txt").read_text() == "0 1\n1 1\n2 1\n3 1\n"
     assert (tmp_path / "new/train.km").read_text() == "3 1\n"
     assert (tmp_path / "new/train.tsv").read_text() == f"{tmp_path / 'new'}\na.wav\t720\n"
 
@@ -61,7 +64,7 @@ def test_goes_on_after_an_interruption(tmp_path):
     assert remaining(growing)[1] == [["b.wav", "could not be read before the interruption"]]
     with growing.writing() as write:
         write("d.wav", 400, [7])
-    growing.finish()
+    growing.finish(8)
     assert (tmp_path / "train.km").read_text() == "0 0\n1 1\n7\n"
     assert (tmp_path / "train.tsv").read_text().splitlines()[1:] == [
         "a.wav\t400",
@@ -84,9 +87,32 @@ def test_power_cut_anywhere_loses_only_unfinished_rows(tmp_path, km_bytes, tsv_b
     with growing.writing() as write:
         for number, cut in enumerate(CUTS[growing.rows : 2], start=growing.rows):
             write(cut.id, 400 + number, [number, number])
-    growing.finish()
+    growing.finish(2)
     assert (tmp_path / "train.km").read_text() == "0 0\n1 1\n"
     assert (tmp_path / "train.tsv").read_text() == f"{tmp_path}\na.wav\t400\nb.wav\t401\n"
+
+
+@pytest.mark.parametrize("step", [0, 1, 2])
+def test_kill_among_the_renames_leaves_no_old_labels_with_a_new_list(tmp_path, monkeypatch, step):
+    for name in ("train.tsv", "train.km", "train.stats.json"):
+        (tmp_path / name).write_text("old")
+    growing = begin(tmp_path)
+    with growing.writing() as write:
+        write("a.wav", 400, [1])
+    real, calls = os.replace, []
+
+    def replace(source, target):
+        if len(calls) == step:
+            raise Kill
+        calls.append(target)
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", replace)
+    with pytest.raises(Kill):
+        growing.finish(2)
+    assert not {"train.km", "train.stats.json"} & set(names(tmp_path))
+    with pytest.raises(FileNotFoundError, match=r"train\.km: no such file"):
+        LabelStore.open(tmp_path / "train.km")
 
 
 def test_another_job_begins_anew(tmp_path):

@@ -1,0 +1,26 @@
+import pytest
+import torch
+
+from mt4ssl_core import distributed
+
+
+@pytest.mark.parametrize("name", ["tpu", "meta", "cuda:one", ""])
+def test_unknown_devices_are_refused_with_the_choices(name):
+    with pytest.raises(ValueError, match="use auto, cpu, cuda or cuda:N"):
+        distributed.choose_device(name)
+
+
+def test_a_gpu_that_is_not_there_is_refused():
+    many = f"cuda:{torch.cuda.device_count()}"
+    with pytest.raises(ValueError, match=r"no usable GPU|counted from"):
+        distributed.choose_device(many)
+    assert distributed.choose_device("cpu").type == "cpu"
+    expected = "cuda" if torch.cuda.is_available() else "cpu"
+    assert distributed.choose_device("auto").type == expected
+
+
+def test_one_process_is_its_own_world():
+    world = distributed.start("cpu")
+    assert (world.rank, world.size, world.is_main) == (0, 1, True)
+    assert world.sum(torch.tensor([2.0])).item() == 2.0
+    world.barrier()
