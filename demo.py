@@ -9,18 +9,22 @@ Every step is skipped when its result is there, so an interrupted demo goes on w
 import argparse
 import itertools
 import json
+import multiprocessing
 import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
 
 if TYPE_CHECKING:
     import pandas
 
-UPDATES = 450
+UPDATES = 700
 ACCUMULATE = "runner.gradient_accumulate_steps"
 TASKS: dict[str, dict[str, Any]] = {  # the same head, steps and rate for every system
     "ks": {"runner.total_steps": 200, "optimizer.lr": 5e-3},
@@ -88,38 +92,57 @@ def is_done(expdir: Path, upstream: str, checkpoint: Path, overrides: dict[str, 
     return bool(found)
 
 
+def train_heads(
+    folder: Path, task: str, upstream: str, root: str, checkpoint: Path, seeds: int
+) -> None:
+    """Train and test the heads of one upstream on one task; what s3prl prints goes to a file."""
+    import torch
+
+    torch.set_num_threads(1)
+    steps = TASKS[task]["runner.total_steps"]
+    loader = "corpus" if task == "pr" else "datarc"
+    overrides = {
+        **TASKS[task],
+        "runner.eval_step": steps,
+        "runner.save_step": steps,
+        f"downstream_expert.{loader}.num_workers": 0,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / f"{upstream}.log", "a") as log, redirect_stdout(log), redirect_stderr(log):
+        from upstream import runner
+
+        for seed in range(1, seeds + 1):
+            expdir = folder / f"{upstream}_seed{seed}"
+            if not is_done(expdir, upstream, checkpoint, overrides):
+                runner.run(
+                    task,
+                    upstream,
+                    expdir,
+                    ckpt=checkpoint if upstream.startswith("mt4ssl") else None,
+                    root=root,
+                    overrides=overrides,
+                    seed=seed,
+                    device="cpu",
+                    reuse_features=4.0,  # GB; the seeds share an upstream's features
+                )
+
+
 def score(
     out: Path, corpora: dict[str, Any], checkpoint: Path, seeds: int, systems: Sequence[str]
 ) -> None:
-    """Train and test every head of every system; each leaves a results.json."""
-    from upstream import runner
-
-    runs = itertools.product(range(1, seeds + 1), TASKS, systems)
-    for seed, task, system in runs:
-        upstream = SYSTEMS[system]
-        expdir = out / "superb" / task / f"{upstream}_seed{seed}"
-        steps = TASKS[task]["runner.total_steps"]
-        loader = "corpus" if task == "pr" else "datarc"
-        overrides = {
-            **TASKS[task],
-            "runner.eval_step": steps,
-            "runner.save_step": steps,
-            f"downstream_expert.{loader}.num_workers": 0,
-        }
-        if is_done(expdir, upstream, checkpoint, overrides):
-            continue
-        with timed(f"{task} with {system}, head seed {seed}"):
-            runner.run(
-                task,
-                upstream,
-                expdir,
-                ckpt=checkpoint if upstream.startswith("mt4ssl") else None,
-                root=corpora[task]["root"],
-                overrides=overrides,
-                seed=seed,
-                device="cpu",
-                reuse_features=4.0,
-            )
+    """Train and test every head of every system, two at a time; each leaves a results.json."""
+    jobs = [
+        (out / "superb" / task, task, SYSTEMS[system], corpora[task]["root"], checkpoint, seeds)
+        for task, system in itertools.product(TASKS, systems)
+    ]
+    # fresh processes: s3prl's import and torch's threads do not survive a fork
+    with (
+        timed(f"heads of {len(systems)} systems on {len(TASKS)} tasks, {seeds} seed(s) each"),
+        ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool,
+    ):
+        pending = [pool.submit(train_heads, *job) for job in jobs]
+        for done in tqdm(as_completed(pending), desc="SUPERB", total=len(jobs), unit="head"):
+            done.result()
 
 
 def scores(out: Path) -> "pandas.DataFrame":
