@@ -195,6 +195,9 @@ def main(argv: list[str] | None = None) -> int:
     except (ValueError, OSError, ImportError) as error:
         print(f"demo: error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("demo: interrupted; run it again to go on", file=sys.stderr)
+        return 130
     print(f"\n{table}\n{args.out / 'table.md'}, {args.out / 'convergence.png'}")
     print(f"{time.perf_counter() - started:.0f} s in all")
     return 0

@@ -403,7 +403,13 @@ def group_exists(group):
 def test_interruption_ends_all_processes_without_a_traceback(tmp_path):
     command = [sys.executable, "-m", "mini_superb", str(tmp_path / "out")]
     process = subprocess.Popen(
-        command, cwd=PROJECT, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        cwd=PROJECT,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # a shell's background jobs ignore SIGINT, and their children inherit that
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert wait_for(lambda: list((tmp_path / "out").rglob("*.wav")))
     os.killpg(process.pid, signal.SIGINT)
