@@ -74,19 +74,13 @@ def learn(out: Path, audio: Path, updates: int) -> Path:
 
 def is_done(expdir: Path, upstream: str, checkpoint: Path, overrides: dict[str, Any]) -> bool:
     """Whether ``expdir`` holds the results of this checkpoint with these head settings."""
-    from upstream import results
+    from upstream import results, tasks
 
     own = str(checkpoint) if upstream.startswith("mt4ssl") else None
     found = results.read(expdir)
     for record in found:
-        settings = {
-            key: record["config"][section][name]
-            for key in overrides
-            for section, _, name in [key.partition(".")]
-            if "." not in name
-        }
-        wanted = {key: overrides[key] for key in settings}
-        if record["fingerprint"] != results.fingerprint_of(own) or settings != wanted:
+        settings = {key: tasks.get(record["config"], key) for key in overrides}
+        if record["fingerprint"] != results.fingerprint_of(own) or settings != overrides:
             shutil.rmtree(expdir)
             return False
     return bool(found)

@@ -11,9 +11,9 @@ import soundfile
 import soxr
 from lhotse.cut import Cut, MonoCut, MultiCut
 
-SAMPLE_RATE = 16_000
-MIN_SAMPLES = 400  # of which the encoder makes one frame
-HOP = 320  # samples between two frames
+from mt4ssl_core.config import HOP, SAMPLE_RATE, WINDOW
+
+MIN_SAMPLES = WINDOW  # of which the encoder makes one frame
 SUFFIXES = {".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aifc", ".aiff", ".au"}
 SUFFIXES |= {".caf", ".nist", ".rf64", ".sph", ".w64"}
 SPAN = "shar_span"  # custom field of a cut: [offset, size] of its encoded audio in the tar file

@@ -19,6 +19,7 @@ from typing import Any
 from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+SAMPLE_RATE = 16_000  # Hz, of all audio once it is read
 HOP, WINDOW = 320, 400  # samples between two frames, and under one: 20 and 25 ms at 16 kHz
 
 

@@ -37,7 +37,7 @@ def stop_requests() -> Iterator[list[int]]:
 
 def report_nan(
     training: Training,
-    micro: list[tuple[Batch, int, int]],
+    micro: list[tuple[Batch, int]],
     losses: list[TargetLoss],
     loss: float,
     grad_norm: float,
@@ -57,8 +57,8 @@ def report_nan(
         "grad_norm": str(grad_norm),
         "lr": rate,
         "last_micro_batch": {item.name: str(item.total.item()) for item in losses},
-        "utterances": [batch.ids for batch, *_ in micro],
-        "epoch": micro[-1][1],
+        "utterances": [batch.ids for batch, _ in micro],
+        "epoch": micro[-1][0].epoch,
     }
     write_json(report, facts)
     if world.is_main:

@@ -16,8 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-WINDOW, HOP, FFT = 400, 320, 512  # samples
-SAMPLE_RATE = 16000
+from mt4ssl_core.config import HOP, SAMPLE_RATE, WINDOW
+
+FFT = 512  # samples
 MFCC_DIM = 39
 _MEL_LOW = 20.0  # Hz
 _CEPSTRA, _MFCC_MELS, _LIFTER = 13, 23, 22

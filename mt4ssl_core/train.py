@@ -5,6 +5,7 @@ run continues exactly where its checkpoint was written.
 """
 
 import hashlib
+import math
 import time
 from collections.abc import Generator
 from contextlib import nullcontext
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from mt4ssl_core import checkpoint, config, convert, distributed
@@ -88,8 +89,8 @@ def _pretrain(cfg: Config, world: World) -> Path:
                 micro = [next(batches) for _ in range(cfg.optim.accumulate)]
                 stopping = update(training, wrapped, micro, meter, requested)
                 progress.update += 1
-                progress.epoch, progress.batches = micro[-1][1:]
-                skipped += [file for batch, *_ in micro for file in batch.skipped]
+                progress.epoch, progress.batches = micro[-1][0].epoch, micro[-1][1]
+                skipped += [file for batch, _ in micro for file in batch.skipped]
                 progress.wall_hours += (time.perf_counter() - started) / 3600
                 finished = progress.update == cfg.optim.max_updates
                 done = finished or stopping
@@ -159,13 +160,13 @@ def open_data(
     return loader(manifest, labels), valid, amounts
 
 
-def endless(loader: PretrainLoader, progress: Progress) -> Generator[tuple[Batch, int, int]]:
-    """Batches of epoch after epoch from where ``progress`` is, each with the position after it."""
+def endless(loader: PretrainLoader, progress: Progress) -> Generator[tuple[Batch, int]]:
+    """Batches from where ``progress`` is on, each with how many of its epoch are then consumed."""
     epoch, start = progress.epoch, progress.batches
     while True:
         count = start
         for count, batch in enumerate(loader.batches(epoch, start), start + 1):
-            yield batch, epoch, count
+            yield batch, count
         if count == 0:
             raise ValueError("no batch could be made of data.train; is data.min_seconds too high?")
         epoch, start = epoch + 1, 0
@@ -174,7 +175,7 @@ def endless(loader: PretrainLoader, progress: Progress) -> Generator[tuple[Batch
 def update(
     training: Training,
     wrapped: nn.Module,
-    micro: list[tuple[Batch, int, int]],
+    micro: list[tuple[Batch, int]],
     meter: Meter,
     requested: list[int],
 ) -> bool:
@@ -182,22 +183,13 @@ def update(
     cfg, world, model = training.cfg, training.world, training.model
     step = training.progress.update
     seed_dropout(cfg.run.seed, step, world.rank)
-    masks = [
-        span_mask(
-            model.encoder.frame_lengths(batch.lengths).tolist(),
-            batch.ids,
-            cfg.masking,
-            seed=cfg.run.seed,
-            epoch=epoch,
-        )
-        for batch, epoch, _ in micro
-    ]
+    masks = [hide(training, batch) for batch, _ in micro]
     hidden = torch.tensor([float(mask.sum()) for mask in masks]).sum().to(world.device)
     count = world.sum(hidden).clamp(min=1)  # masked frames of all micro-batches of all processes
     rate = training.optimizer.prepare(step)
     training.optimizer.zero_grad()
     summed = torch.zeros((), device=world.device)
-    for i, ((batch, *_), mask) in enumerate(zip(micro, masks, strict=True)):
+    for i, ((batch, _), mask) in enumerate(zip(micro, masks, strict=True)):
         for target in model.each_target():
             target.before_micro_batch(model.encoder, step, first=i == 0)
         with (
@@ -218,14 +210,12 @@ def update(
     parameters = [p for p in model.parameters() if p.requires_grad]
     limit = cfg.optim.clip_norm or float("inf")
     norm = nn.utils.clip_grad_norm_(parameters, limit)
-    own = [sum(batch.seconds for batch, *_ in micro), float(len(requested))]
+    own = [sum(batch.seconds for batch, _ in micro), float(len(requested))]
     facts = torch.cat([torch.stack([summed / count, norm / world.size]), summed.new_tensor(own)])
     loss, grad_norm, seconds, stop = world.sum(facts).tolist()
-    finite = loss == loss and abs(loss) != float("inf")
+    finite = math.isfinite(loss) and math.isfinite(grad_norm)
     if cfg.run.precision == "fp16":  # such gradients lower the loss scale, unless it is at its end
-        finite = finite and (grad_norm < float("inf") or training.scaler.get_scale() > 2**-14)
-    else:
-        finite = finite and grad_norm < float("inf")
+        finite |= math.isfinite(loss) and training.scaler.get_scale() > 2**-14
     if not finite:
         report_nan(training, micro, losses, loss, grad_norm, rate)
     training.scaler.step(training.optimizer)
@@ -236,6 +226,12 @@ def update(
     meter.add("audio_seconds", seconds)
     training.progress.audio_hours += seconds / 3600
     return stop > 0
+
+
+def hide(training: Training, batch: Batch) -> Tensor:
+    """Which frames of a batch are hidden from the encoder: (B, T) bool."""
+    cfg, lengths = training.cfg, training.model.encoder.frame_lengths(batch.lengths).tolist()
+    return span_mask(lengths, batch.ids, cfg.masking, seed=cfg.run.seed, epoch=batch.epoch)
 
 
 def seed_dropout(seed: int, update: int, rank: int) -> None:
@@ -294,8 +290,7 @@ def _validate(training: Training, loader: PretrainLoader, journal: Journal) -> l
     meter, skipped = Meter(world.device), []
     for batch in loader.batches(epoch=0):
         skipped += batch.skipped
-        frame_lengths = model.encoder.frame_lengths(batch.lengths).tolist()
-        mask = span_mask(frame_lengths, batch.ids, cfg.masking, seed=cfg.run.seed, epoch=0)
+        mask = hide(training, batch)
         batch = batch.to(world.device)
         with autocast(cfg, world):
             losses = model(
@@ -315,9 +310,9 @@ def _validate(training: Training, loader: PretrainLoader, journal: Journal) -> l
         | {f"valid/{key}": value for key, value in values.items()}
     )
     first = values.get(f"{next(iter(weights))}/loss", float("nan"))
-    if progress.best is None or first < progress.best:
-        progress.best = first if first == first else progress.best
-        if world.is_main and first == first:
+    if not math.isnan(first) and (progress.best is None or first < progress.best):
+        progress.best = first
+        if world.is_main:
             checkpoint.save(Path(cfg.run.out) / "best.pt", training.state_dict())
     return skipped
 
