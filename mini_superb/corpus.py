@@ -5,19 +5,26 @@ import json
 import os
 import shutil
 from collections import defaultdict
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from mini_superb import ks, pr, pretrain, sid
 from mini_superb.clip import SAMPLE_RATE
 from mini_superb.plan import SIZES, Paths, Task
 from mini_superb.synthesis import synthesise
 
 # A new task is a module with a TASK, and its name here. `pretrain` is always made as well.
-TASKS: dict[str, Task] = {task.name: task for task in (ks.TASK, sid.TASK, pr.TASK, pretrain.TASK)}
+NAMES = (
+    "pr",
+    "ks",
+    "sid",
+    "pretrain",
+)
+TASKS: dict[str, Task] = {name: import_module(f"mini_superb.{name}").TASK for name in NAMES}
 
 VERSION = 1  # raise it when the same seed would give other files
 DONE, UNDERWAY = "mini_superb.json", "mini_superb.partial.json"
+ROOTS = "roots.yaml"  # task -> folder, for `mt4ssl superb run --roots`
 _ALIGNMENTS = "alignments"
 
 
@@ -33,7 +40,8 @@ def make(
 
     The files depend on ``seed`` and ``size`` alone, not on ``jobs`` (processes; default: one per
     core) nor on which other tasks are made. ``out/alignments/TASK.jsonl`` has, per audio file, the
-    speaker, the text and the phones (IPA) with their start in seconds.
+    speaker, the text and the phones (IPA) with their start in seconds. ``out/roots.yaml`` has the
+    folder of every task.
 
     Returns absolute paths for the tasks asked for, by the keys of s3prl's configs: ``{"ks":
     {"root", "speech_commands_root", "speech_commands_test_root"}, "sid": {"root", "file_path",
@@ -59,10 +67,14 @@ def make(
         clips = [clip for name in missing for clip in plans[name].clips]
         lines = synthesise(out, clips, jobs or _cores(), progress)
         for name in missing:
+            if finish := plans[name].finish:
+                finish(out)
             made[name] = _finish(out, name, [line for line in lines if _task_of(line) == name])
         in_order = {name: made[name] for name in TASKS if name in made}
         _write_json(out / DONE, {**settings, "tasks": in_order})
         (out / UNDERWAY).unlink()
+        roots = [f"{name}: {out / name}\n" for name in in_order if name != "pretrain"]
+        (out / ROOTS).write_text("".join(roots), encoding="utf-8")
     paths: dict[str, Path | Paths] = {name: TASKS[name].paths(out) for name in names}
     return {**paths, "pretrain": out / "pretrain"}
 

@@ -14,10 +14,15 @@ Paths = dict[str, Any]  # values: Path or list[Path]
 
 @dataclass(frozen=True)
 class Plan:
-    """All that a task puts on disk; its paths are relative to the root and begin with its name."""
+    """All that a task puts on disk; its paths are relative to the root and begin with its name.
+
+    ``finish(root)`` is called once the clips are there, for what is made of them: mixtures, copies
+    at another sample rate. It may remove clips that are not part of the corpus.
+    """
 
     clips: list[Clip]
     texts: dict[str, str]  # path -> content
+    finish: Callable[[Path], None] | None = None
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import functools
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -10,6 +11,7 @@ import mini_superb
 from mt4ssl_core import checkpoint, config
 from mt4ssl_core.config import EncoderConfig
 from mt4ssl_core.encoder import Encoder
+from upstream import corpora as corpora_of_tasks
 
 CONV = [[8, 10, 5], *[[8, 3, 2]] * 4, *[[8, 2, 2]] * 2]
 TINY = EncoderConfig(
@@ -66,8 +68,36 @@ def tiny_checkpoint() -> Path:
 @functools.cache
 def corpora() -> Path:
     """KS, SID and PR in the layouts of the real corpora."""
-    mini_superb.make(folder() / "mini", ["ks", "sid", "pr"], size="tiny", jobs=1, progress=False)
+    return _made("ks", "sid", "pr")
+
+
+@functools.cache
+def corpus(task: str) -> Path:
+    """The folder of a tiny corpus of any task, with what s3prl needs made from it."""
+    root = _made(task) / task
+    corpora_of_tasks.prepare(task, root)
+    return root
+
+
+def _made(*names: str) -> Path:
+    mini_superb.make(folder() / "mini", list(names), size="tiny", jobs=1, progress=False)
     return folder() / "mini"
+
+
+def smoke(
+    task: str, tmp_path: Path, upstream: str = "mt4ssl", **settings: Any
+) -> list[dict[str, Any]]:
+    """Train a task's head for two steps and test it; return the records.
+
+    ``settings`` go to `upstream.runner.run`; the task's own ``smoke:`` settings come before its
+    ``overrides``.
+    """
+    from upstream import runner, tasks
+
+    changes = {**tasks.header(task).get("smoke", {}), **FEW_STEPS, **settings.pop("overrides", {})}
+    ckpt = tiny_checkpoint() if upstream.startswith("mt4ssl") else None
+    asked: dict[str, Any] = {"ckpt": ckpt, "root": corpus(task), "device": "cpu", **settings}
+    return runner.run(task, upstream, tmp_path / "exp", overrides=changes, **asked)
 
 
 class Bomb:

@@ -18,6 +18,9 @@ our options:
   --task TASK    a SUPERB task ({tasks}): fills -d and -c from downstream_configs/TASK.yaml
   --root DIR     the folder that holds the task's corpus
   --then-test    after training, evaluate the best checkpoint on the test split
+  --stages A,B   with --then-test: which of the task's evaluations (asr: test,lm); default: all but
+                 the optional
+  --stage NAME   with -m evaluate: which evaluation; sets -t and what the config needs for it
   --reuse-features GB   keep up to GB of a frozen upstream's features in memory, so that no
                         utterance is encoded twice; for upstreams whose features do not depend on
                         the batch: our encoder (unless isolate_padding: false), s3prl's fbank and
@@ -39,6 +42,8 @@ class Command:
     expdir: Path | None = None
     then_test: bool = False
     reuse_features: float = 0.0
+    stages: list[str] | None = None  # after training; None: all that are not optional
+    stage: str = tasks.TEST  # of -m evaluate
 
 
 def resolve(argv: list[str]) -> Command:
@@ -64,6 +69,14 @@ def resolve(argv: list[str]) -> Command:
                 "--root: this config has no superb: block that says which keys it sets; use -o"
             )
         changes |= {f"config.{key}": v for key, v in tasks.paths_under(header, args.root).items()}
+    if args.stages is not None:
+        args.stages = [
+            stage["name"] for stage in tasks.stages(header or {}, args.stages.split(","))
+        ]
+    if args.stage is not None:
+        (stage,) = tasks.stages(header or {}, [args.stage])
+        rest += ["--evaluate_split", stage["split"]]
+        changes |= {f"config.{key}": value for key, value in stage.get("override", {}).items()}
     parts = [f"{key}={value!r}" for key, value in changes.items()]
     if args.override and args.override.lower() != "none":
         overrides.parse(args.override)
@@ -77,7 +90,8 @@ def resolve(argv: list[str]) -> Command:
             out += [f"--{name}", str(value)]
     out += ["--auto_resume"] if args.auto_resume else []
     named = expdir if args.expdir or args.expname else None
-    return Command(out + rest, named, args.then_test, args.reuse_features)
+    stage_name = args.stage or tasks.TEST
+    return Command(out + rest, named, args.then_test, args.reuse_features, args.stages, stage_name)
 
 
 def _refuse(args: argparse.Namespace, rest: list[str]) -> None:
@@ -95,6 +109,10 @@ def _refuse(args: argparse.Namespace, rest: list[str]) -> None:
         raise ValueError(
             "--then-test goes with -m train; use -m evaluate -e CKPT for an existing experiment"
         )
+    if args.stages is not None and not args.then_test:
+        raise ValueError("--stages goes with -m train --then-test; with -m evaluate give --stage")
+    if args.stage is not None and args.mode != "evaluate":
+        raise ValueError("--stage goes with -m evaluate; with --then-test give --stages")
     if args.mode == "train" and not (args.expname or args.expdir or args.past_exp):
         raise ValueError("-m train: give a folder for the experiment with -p DIR")
 
@@ -105,6 +123,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--task")
     parser.add_argument("--root")
     parser.add_argument("--then-test", action="store_true")
+    parser.add_argument("--stages")
+    parser.add_argument("--stage")
     parser.add_argument("--reuse-features", type=float, default=0.0)
     parser.add_argument("-m", "--mode")
     parser.add_argument("-o", "--override")

@@ -39,9 +39,14 @@ class Scalars:
 
 
 def records(
-    args: Any, config: dict[str, Any], split: str, step: int | None, values: dict[str, float]
+    args: Any,
+    config: dict[str, Any],
+    split: str,
+    step: int | None,
+    values: dict[str, float],
+    stage: str = tasks.TEST,
 ) -> list[dict[str, Any]]:
-    """Return one record per metric of the task, each with the setting it was measured in.
+    """Return one record per metric of the task's stage, each with its setting.
 
     A config without the ``superb:`` block gives a record for every value that s3prl reported.
 
@@ -50,6 +55,7 @@ def records(
     """
     header = config.get("superb") or {}
     metrics = header.get("metrics") or [{"name": key, "key": key} for key in values]
+    metrics = [metric for metric in metrics if not header or tasks.stage_of(metric) == stage]
     setting = describe(args, config)
     found = []
     for metric in metrics:
@@ -67,6 +73,7 @@ def records(
                 "unit": metric.get("unit"),
                 "direction": metric.get("direction"),
                 "split": split,
+                "stage": stage,
                 "step": step,
                 **{key: value for key, value in setting.items() if key != "task"},
             }
@@ -110,12 +117,16 @@ def device_name(device: str) -> str:
 
 
 def write(expdir: str | Path, new: list[dict[str, Any]]) -> Path:
-    """Put records into results.json, in place of older ones of the same metric and split."""
+    """Put records into results.json, in place of older ones of the same metric, split and stage."""
     path = Path(expdir) / RESULTS
-    replaced = {(record["task"], record["metric"], record["split"]) for record in new}
-    old = [r for r in read(expdir) if (r["task"], r["metric"], r["split"]) not in replaced]
+    replaced = {_key(record) for record in new}
+    old = [record for record in read(expdir) if _key(record) not in replaced]
     write_json(path, old + new)
     return path
+
+
+def _key(record: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(record.get(name) for name in ("task", "metric", "split", "stage"))
 
 
 def read(expdir: str | Path) -> list[dict[str, Any]]:

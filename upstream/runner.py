@@ -8,14 +8,14 @@ import shutil
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 import upstream
-from upstream import command, compat, memory, overrides, results, tasks
+from upstream import command, compat, memory, overrides, results, scores, tasks
 
 upstream.register()
 
@@ -35,8 +35,16 @@ class Runner(s3prl_runner.Runner):
     results.json; what is reported while training goes to evaluations.jsonl.
     """
 
-    def __init__(self, args: Any, config: dict[str, Any], reuse_features: float = 0.0) -> None:
+    def __init__(
+        self,
+        args: Any,
+        config: dict[str, Any],
+        reuse_features: float = 0.0,
+        stage: str = tasks.TEST,
+    ) -> None:
         self.records: list[dict[str, Any]] = []
+        self.stage = stage
+        self._reported: dict[str, float] = {}  # by the evaluation that is under way
         memory.SHARED.limit = int(reuse_features * 2**30)
         self.train_seconds: float | None = None
         super().__init__(args, config)
@@ -68,8 +76,7 @@ class Runner(s3prl_runner.Runner):
                 split, records=records, logger=scalars, global_step=global_step, **kwargs
             )
             if self.args.mode == "evaluate":
-                step = self.init_ckpt.get("Step")
-                self.records += results.records(self.args, self.config, split, step, scalars.values)
+                self._reported |= scalars.values
             else:
                 results.log(self.args.expdir, split, global_step, scalars.values)
             return saved
@@ -89,11 +96,19 @@ class Runner(s3prl_runner.Runner):
         with _without_cuda(str(self.args.device)):
             saved = super().evaluate(split, logger, global_step)
         if self.args.mode == "evaluate":
-            for record in self.records:
-                record["seconds"] = round(time.perf_counter() - started, 3)
-                record.setdefault("train_seconds", None)
-            results.write(self.args.expdir, self.records)
+            self._keep_results(started)
         return saved
+
+    def _keep_results(self, started: float) -> None:
+        args, config, split = self.args, self.config, self.args.evaluate_split
+        code = (config.get("superb") or {}).get("code", args.downstream)
+        values = scores.score(code, args.expdir, config, split, self._reported)
+        step = self.init_ckpt.get("Step")
+        self.records = results.records(args, config, split, step, values, self.stage)
+        for record in self.records:
+            record["seconds"] = round(time.perf_counter() - started, 3)
+            record["train_seconds"] = None
+        results.write(args.expdir, self.records)
 
 
 @contextlib.contextmanager
@@ -120,6 +135,7 @@ def run(
     device: str | None = None,
     resume: bool = False,
     reuse_features: float = 0.0,
+    stages: Iterable[str] | None = None,
 ) -> list[dict[str, Any]]:
     """Train a task's head on an upstream, test the best head, and return the result records.
 
@@ -134,6 +150,7 @@ def run(
         device: "cpu" or "cuda"; the GPU if there is one.
         reuse_features: GB of memory for the features of a frozen upstream (see `memory`).
         resume: go on from the newest checkpoint in ``expdir``, if any.
+        stages: names of the evaluations to do afterwards; all of the task that are not optional.
 
     Raises:
         ValueError: as the command line's errors.
@@ -144,6 +161,7 @@ def run(
         argv += [flag, str(value)] if value is not None else []
     argv += ["--reuse-features", str(reuse_features)]
     argv += ["--override", _render(overrides)] if overrides else []
+    argv += ["--stages", ",".join(stages)] if stages is not None else []
     return launch(command.resolve(argv + (["--auto_resume"] if resume else [])))
 
 
@@ -159,12 +177,17 @@ def launch(asked: command.Command) -> list[dict[str, Any]]:
         return runner.records
     fresh = None if runner.init_ckpt else started
     best = best_checkpoint(runner.args.expdir, newer_than=fresh)
-    argv = ["--mode", "evaluate", "--past_exp", str(best), "--device", str(runner.args.device)]
-    tested = _s3prl(command.Command(argv, reuse_features=asked.reuse_features))
-    for record in tested.records:
+    records: list[dict[str, Any]] = []
+    for stage in tasks.stages(runner.config.get("superb") or {}, asked.stages):
+        argv = ["--mode", "evaluate", "--past_exp", str(best), "--device", str(runner.args.device)]
+        argv += ["--evaluate_split", stage["split"]]
+        argv += ["--override", _render(stage["override"])] if stage.get("override") else []
+        named = command.Command(argv, reuse_features=asked.reuse_features, stage=stage["name"])
+        records += _s3prl(named).records
+    for record in records:
         record["train_seconds"] = round(runner.train_seconds or 0.0, 3)
-    results.write(runner.args.expdir, tested.records)
-    return tested.records
+    results.write(runner.args.expdir, records)
+    return records
 
 
 def best_checkpoint(expdir: str | Path, newer_than: float | None = None) -> Path:
@@ -196,7 +219,7 @@ def _s3prl(asked: command.Command) -> Runner:
     existed = asked.expdir is None or asked.expdir.exists()
 
     def make(args: Any, config: dict[str, Any]) -> Runner:
-        made.append(Runner(args, config, asked.reuse_features))
+        made.append(Runner(args, config, asked.reuse_features, asked.stage))
         return made[0]
 
     ours = {"Runner": make, "override": overrides.override, "get_downstream_args": _checked_args}

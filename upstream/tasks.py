@@ -6,6 +6,8 @@ s3prl's folder for it, its metrics with unit and direction, and which keys hold 
 """
 
 import difflib
+import importlib.util
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import downstream_configs
 from upstream import overrides
 
 UNSET = "???"  # a path that the user has to give
+TEST = "test"  # the evaluation that every task has
 
 
 def folder() -> Path:
@@ -66,6 +69,68 @@ def read(path: str | Path) -> dict[str, Any]:
     return config
 
 
+def header(task: str) -> dict[str, Any]:
+    """Return the ``superb:`` block of a task such as "ks".
+
+    Raises:
+        ValueError: there is no such task.
+    """
+    found: dict[str, Any] = read(path_of(task))["superb"]
+    return found
+
+
+def stage_of(metric: dict[str, Any]) -> str:
+    """Return the name of the evaluation that gives a metric."""
+    return str(metric.get("stage", TEST))
+
+
+def stages(header: dict[str, Any], names: Iterable[str] | None = None) -> list[dict[str, Any]]:
+    """Return the evaluations of a task after training: those named, or all but the optional.
+
+    Each has ``name``, ``split`` and, where the config is changed for it, ``override``.
+
+    Raises:
+        ValueError: the task has no evaluation of that name, or a package it needs is missing.
+    """
+    known = {
+        stage["name"]: stage for stage in header.get("stages", [{"name": TEST, "split": TEST}])
+    }
+    if names is None:
+        names = [name for name, stage in known.items() if not stage.get("optional")]
+    chosen = []
+    for name in names:
+        if name not in known:
+            raise ValueError(f"stage {name}: {header['code']} has {', '.join(known)}; choose these")
+        require(f"{header.get('code')} ({name})", known[name])
+        chosen.append(known[name])
+    return chosen
+
+
+def require(what: str, entry: dict[str, Any]) -> None:
+    """See that the ``packages`` of a task or one of its stages can be imported.
+
+    Raises:
+        ValueError: one is not installed; names the extra that has it.
+    """
+    if lacking := missing_packages(entry):
+        raise ValueError(
+            f"{what} needs {', '.join(lacking)}; "
+            f'install it with: pip install "mt4ssl[{entry["extra"]}]"'
+        )
+
+
+def missing_packages(entry: dict[str, Any]) -> list[str]:
+    """Return those of an entry's ``packages`` that are not installed."""
+    return [name for name in entry.get("packages", []) if _spec(name) is None]
+
+
+def _spec(name: str) -> Any:
+    try:
+        return importlib.util.find_spec(name)
+    except ModuleNotFoundError:  # of a parent package
+        return None
+
+
 def paths_under(header: dict[str, Any], root: str | Path) -> dict[str, Any]:
     """Return the value of every ``root_keys`` entry for the corpus below ``root``.
 
@@ -110,6 +175,7 @@ def check_corpus(config: dict[str, Any]) -> None:
     header = config.get("superb")
     if not header:
         return
+    require(header["code"], header)
     for key, entry in header["root_keys"].items():
         value = get(config, key)
         for path in [value] if isinstance(value, str) else value:

@@ -1,0 +1,49 @@
+"""What is found in a corpus folder, and whether it is the published corpus."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+MINI = "mini_superb.json"  # what mini_superb leaves beside its corpora
+
+
+@dataclass(frozen=True)
+class Survey:
+    """Files per split, and everything that is wrong, each with its remedy."""
+
+    counts: dict[str, int]
+    problems: list[str] = field(default_factory=list)
+    hours: float | None = None
+
+
+def base(root: str | Path, code: str) -> Path:
+    """Return the folder of a task's corpus: ``root/code`` if there is one, else ``root``."""
+    root = Path(root).absolute()
+    return root / code if (root / code).is_dir() else root
+
+
+def is_mini(root: str | Path) -> dict[str, Any] | None:
+    """Return version, seed and size of the mini_superb corpus that ``root`` is in, if it is one."""
+    folder = Path(root).absolute()
+    for place in (folder, *folder.parents):
+        if (place / MINI).is_file():
+            found = json.loads((place / MINI).read_text(encoding="utf-8"))
+            return {key: found[key] for key in ("version", "seed", "size")}
+    return None
+
+
+def kind(root: str | Path, counts: dict[str, int], published: dict[str, int]) -> str:
+    """Return "mini", "real" (the published counts) or "partial"."""
+    if is_mini(root):
+        return "mini"
+    return "partial" if compare(counts, published) else "real"
+
+
+def compare(counts: dict[str, int], published: dict[str, int]) -> list[str]:
+    """Say for which splits the counts are not the published ones."""
+    return [
+        f"{split}: {counts.get(split, 0)} files, published are {number}"
+        for split, number in published.items()
+        if counts.get(split, 0) != number
+    ]
