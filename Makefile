@@ -3,8 +3,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+LATEST := .venv-latest
 
-.PHONY: install demo test test-all lint bench tables clean
+.PHONY: install demo test test-all test-latest lint bench tables clean
 install: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
@@ -31,6 +32,17 @@ test: lint
 test-all: lint
 	$(BIN)/python -m pytest -q
 
+# The door to s3prl with the newest torch on PyPI, in an environment of its own (about 5 GB).
+test-latest:
+	test -x $(LATEST)/bin/python || $(PYTHON) -m venv $(LATEST)
+	$(LATEST)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25"
+	$(LATEST)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade torch torchaudio \
+	    -e ".[superb,corpus]" pytest pytest-timeout
+	$(LATEST)/bin/python -c "import torch, importlib.metadata as m; \
+	    print('torch', torch.__version__, '| torchaudio', m.version('torchaudio'))"
+	$(LATEST)/bin/python -m pytest -q -m "not slow" tests/test_compat.py tests/test_expert.py \
+	    tests/test_upstream.py tests/test_upstream_contract.py tests/test_runner.py tests/test_resume.py
+
 # The speed and score promises that need no other data than what we synthesise.
 bench: install
 	$(BIN)/python benchmarks/kmeans.py
@@ -43,4 +55,4 @@ tables: install
 	$(BIN)/python benchmarks/real_pretraining.py
 
 clean:
-	rm -rf .venv build dist *.egg-info demo_out
+	rm -rf .venv .venv-latest build dist *.egg-info demo_out

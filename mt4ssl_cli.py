@@ -79,6 +79,93 @@ def extract(args: argparse.Namespace) -> None:
     )
 
 
+def superb_prepare(args: argparse.Namespace) -> None:
+    """Check the corpora of SUPERB tasks and make what s3prl needs from them."""
+    from upstream.suite import preparation
+
+    preparation.prepare_some(args.tasks, args.root, args.roots, args.allow_partial)
+
+
+def superb_run(args: argparse.Namespace) -> int:
+    """Train and test an upstream on SUPERB tasks."""
+    from upstream.suite import request, suite
+
+    names = request.Request.__dataclass_fields__
+    settings = {key: value for key, value in vars(args).items() if key in names}
+    return suite.run(request.Request(**settings))
+
+
+def superb_doctor(args: argparse.Namespace) -> int:
+    """Say what is installed, which corpora are complete, and what the tasks will take."""
+    from upstream.suite import doctor
+
+    return doctor.doctor(
+        args.roots, args.ckpt, args.upstream, args.tasks, args.device, args.allow_partial
+    )
+
+
+def superb_submit(args: argparse.Namespace) -> None:
+    """Write the zip that SUPERB's leaderboard takes."""
+    from upstream.suite import submission
+
+    written = submission.submit(args.run_folder, args.tasks, args.out, args.force)
+    print(f"written: {written}")
+
+
+def _superb_parser(commands: argparse._SubParsersAction) -> None:
+    group = commands.add_parser("superb", help="score checkpoints on SUPERB")
+    group = group.add_subparsers(required=True, metavar="COMMAND")
+    roots = "YAML file of lines 'task: folder', or one folder that holds all corpora"
+    some = {"default": "all", "help": "all, or some such as pr,asr (default: all)"}
+
+    command = group.add_parser("prepare", help=superb_prepare.__doc__)
+    command.add_argument("tasks", help="all, or some such as pr,asr")
+    command.add_argument("--root", metavar="DIR", help="the folder that holds the corpus")
+    command.add_argument("--roots", help=roots)
+    command.set_defaults(run=superb_prepare)
+
+    run = group.add_parser("run", help=superb_run.__doc__)
+    run.add_argument("--tasks", **some)
+    run.add_argument("--roots", required=True, help=roots)
+    run.add_argument("--out", required=True, help="folder for results.jsonl and all else")
+    run.add_argument("--smoke", action="store_true", help="a few steps per stage, to try it out")
+    executors = ["inline", "local", "slurm"]
+    run.add_argument("--executor", choices=executors, default="local", help="(default: local)")
+    run.add_argument(
+        "--rates", nargs="+", default=[], help="learning rates: 1e-3,1e-4 for all, ks=1e-3 for one"
+    )
+    run.add_argument(
+        "--stages", nargs="+", default=[], metavar="NAME", help="optional evaluations, too"
+    )
+    run.add_argument("--seed", type=int, default=1337, help="(default: 1337)")
+    run.add_argument("--jobs", type=int, help="at the same time (default: one per GPU)")
+    run.add_argument("--slurm", nargs="+", default=[], metavar="KEY=VALUE", help="for submitit")
+    run.add_argument(
+        "--reuse-features", type=float, default=0.0, metavar="GB", help="see run_downstream.py"
+    )
+    run.set_defaults(run=superb_run)
+
+    doctor = group.add_parser("doctor", help=superb_doctor.__doc__)
+    doctor.add_argument("--tasks", **some)
+    doctor.add_argument("--roots", required=True, help=roots)
+    doctor.set_defaults(run=superb_doctor)
+    for parser in (run, doctor):
+        parser.add_argument("ckpt", nargs="?", help="ours, fairseq's, or a Hugging Face folder")
+        parser.add_argument("-u", "--upstream", help="a name on s3prl's hub (default: mt4ssl)")
+        parser.add_argument("--device", help="cpu or cuda (default: the GPU if there is one)")
+    for parser in (command, run, doctor):
+        parser.add_argument(
+            "--allow-partial", action="store_true", help="accept a part of a corpus"
+        )
+
+    submit = group.add_parser("submit", help=superb_submit.__doc__)
+    submit.add_argument("run_folder", metavar="RUN", help="what --out of `superb run` was")
+    submit.add_argument("--tasks", **some)
+    submit.add_argument("--out", help="zip to write (default: RUN/predict.zip)")
+    submit.add_argument("--force", action="store_true", help="also what is no result of SUPERB")
+    submit.set_defaults(run=superb_submit)
+
+
 def _kmeans_parser(commands: argparse._SubParsersAction) -> None:
     group = commands.add_parser("kmeans", help="make offline labels").add_subparsers(required=True)
     source = "folder of audio, fairseq .tsv, lhotse CutSet or Shar folder"
@@ -123,6 +210,7 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=pretrain)
 
     _kmeans_parser(commands)
+    _superb_parser(commands)
 
     checkpoint = "ours, fairseq's, or a Hugging Face folder"
     command = commands.add_parser("export", help=export.__doc__)
@@ -147,16 +235,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand; a mistake in the input is one line on stderr and exit code 2."""
     args = _parser().parse_args(argv)
     try:
-        args.run(args)
+        code: int | None = args.run(args)
     except (ValueError, OSError) as error:
         if os.environ.get("MT4SSL_DEBUG"):
             raise
         print(f"mt4ssl: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("mt4ssl: interrupted", file=sys.stderr)
+        print("mt4ssl: interrupted; the same command goes on where it stopped", file=sys.stderr)
         return 130
-    return 0
+    return code or 0
 
 
 if __name__ == "__main__":

@@ -16,8 +16,20 @@ from mini_superb.synthesis import synthesise
 # A new task is a module with a TASK, and its name here. `pretrain` is always made as well.
 NAMES = (
     "pr",
+    "asr",
     "ks",
+    "qbe",
     "sid",
+    "asv",
+    "sd",
+    "ic",
+    "sf",
+    "er",
+    "se",
+    "ss",
+    "st",
+    "vc",
+    "ood",
     "pretrain",
 )
 TASKS: dict[str, Task] = {name: import_module(f"mini_superb.{name}").TASK for name in NAMES}

@@ -1,7 +1,7 @@
 """What a task's module hands over: clips to record, text files, and where s3prl finds them."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ class Plan:
 
     clips: list[Clip]
     texts: dict[str, str]  # path -> content
-    finish: Callable[[Path], None] | None = None
+    finish: Callable[[Path], None] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)

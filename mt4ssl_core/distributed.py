@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
@@ -57,8 +58,11 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def start(device: str) -> World:
-    """Join the other processes when launched by torchrun, else be alone."""
+def start(device: str, patience: timedelta | None = None) -> World:
+    """Join the other processes when launched by torchrun, else be alone.
+
+    A process waits for the others at most ``patience`` (torch's default: minutes).
+    """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         return World(0, 1, choose_device(device))
@@ -70,7 +74,7 @@ def start(device: str) -> World:
     if on_gpu:
         torch.cuda.set_device(chosen)
     if not dist.is_initialized():
-        dist.init_process_group("nccl" if on_gpu else "gloo")
+        dist.init_process_group("nccl" if on_gpu else "gloo", timeout=patience)
     return World(dist.get_rank(), size, chosen)
 
 

@@ -60,7 +60,7 @@ def test_a_device_that_is_not_here_is_named(monkeypatch):
         (["-u", "fbnk"], "Did you mean fbank"),
         ([], "no upstream; give one with -u"),
         (["-u", "fbank", "-d", "speech_comands"], "s3prl has no such task"),
-        (["-u", "fbank", "--task", "kss"], "Did you mean ks"),
+        (["-u", "fbank", "--task", "ksx"], "Did you mean ks"),
         (["-u", "fbank", "-c", "gone.yaml"], r"gone\.yaml: no such config"),
         (["-u", "fbank", "-o", "optimizer.lr=1"], r"Did you mean config\.optimizer\.lr"),
         (["-u", "fbank", "--root", "gone"], "gone: no such folder"),

@@ -25,6 +25,18 @@ REAL = {  # where the files of the real corpora come to lie when they are unpack
 }
 
 
+UNITS = {"fraction", "percent", "dB", "Hz", "MOS"}
+PAPER = ["pr", "asr", "ks", "qbe", "sid", "asv", "sd", "ic", "sf", "er"]
+EXTRAS = {"superb", "superb-sg", "lm"}
+
+
+def test_all_fifteen_tasks_are_there():
+    suites = {name: tasks.header(name)["suite"] for name in tasks.names()}
+    assert len(suites) == 15
+    assert sorted(name for name, suite in suites.items() if suite == "superb") == sorted(PAPER)
+    assert set(suites.values()) == {"superb", "superb-sg"}
+
+
 @pytest.mark.parametrize("task", tasks.names())
 def test_every_task_states_what_it_is(task):
     config = tasks.read(tasks.path_of(task))
@@ -32,15 +44,28 @@ def test_every_task_states_what_it_is(task):
     assert header["code"] == task
     assert header["task"] and header["s3prl"] and header["corpus"]["source"]
     assert isinstance(header["pooled"], bool)
+    assert header["extra"] in EXTRAS
     for metric in header["metrics"]:
         assert metric["direction"] in ("min", "max")
-        assert metric["unit"] in ("fraction", "percent")
-        assert {"fbank", "sota", "unit"} == set(metric["reference"])
-        better = metric["reference"]["sota"] > metric["reference"]["fbank"]
-        assert better == (metric["direction"] == "max")
+        assert metric["unit"] in UNITS
+        if reference := metric.get("reference"):
+            assert {"fbank", "sota", "unit"} == set(reference)
+            assert (reference["sota"] > reference["fbank"]) == (metric["direction"] == "max")
+    stages = {stage["name"] for stage in header.get("stages", [{"name": "test"}])}
+    assert {tasks.stage_of(metric) for metric in header["metrics"]} == stages
     assert all(isinstance(rate, float) for rate in header["learning_rates"])
     keys = dict(overrides.flatten(config))
     assert all(key in keys for key in header["root_keys"])
+
+
+@pytest.mark.parametrize("setting", ["smoke", "learn"])
+@pytest.mark.parametrize("task", tasks.names())
+def test_what_shortens_a_task_are_keys_of_its_config(task, setting):
+    config = tasks.read(tasks.path_of(task))
+    changes = config["superb"][setting]
+    assert changes
+    overrides.override(overrides.render(changes), None, config)
+    assert all(tasks.get(config, key) == value for key, value in changes.items())
 
 
 @pytest.mark.parametrize("task", tasks.names())
@@ -98,8 +123,8 @@ def test_a_corpus_that_is_not_there_is_named(tmp_path):
 
 
 def test_task_names_and_configs_that_are_wrong(tmp_path):
-    with pytest.raises(ValueError, match="Did you mean sid"):
-        tasks.path_of("sdi")
+    with pytest.raises(ValueError, match="Did you mean asr"):
+        tasks.path_of("asrr")
     with pytest.raises(ValueError, match="no such config"):
         tasks.read(tmp_path / "gone.yaml")
     path = tmp_path / "a.yaml"

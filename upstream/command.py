@@ -29,8 +29,10 @@ our options:
   -u mt4ssl_untrained -k CKPT   its architecture with random weights, as a control
 
 differences from s3prl: -o refuses unknown keys and never runs code; --device is the GPU if there
-is one, else cpu; with -e or -a, -p wins over the stored folder and -u, -d, -c must agree with what
-is stored; results are written as JSON into the experiment's folder (results.json).
+is one, else cpu; with -e or -a, -p wins over the stored folder, and -u, -d, -c, --seed, -f, -s and
+-l must agree with what is stored; an interrupted training run again with -a ends as if it had not
+been; torchrun trains in several processes; results are written as JSON into the experiment's
+folder (results.json).
 """
 
 
@@ -40,6 +42,7 @@ class Command:
 
     argv: list[str]
     expdir: Path | None = None
+    mode: str = "evaluate"
     then_test: bool = False
     reuse_features: float = 0.0
     stages: list[str] | None = None  # after training; None: all that are not optional
@@ -61,7 +64,7 @@ def resolve(argv: list[str]) -> Command:
         header = _new_experiment(args)
     else:
         header = past["Config"].get("superb")
-        _check_same(args, past)
+        _check_same(args, rest, past)
         _keep_explicit(args, changes)
     if args.root is not None:
         if not header:
@@ -85,13 +88,20 @@ def resolve(argv: list[str]) -> Command:
     out += ["--override", ",,".join(parts)] if parts else []
     if args.expdir or args.expname:
         out += ["--expdir", str(expdir)]
-    for name in ("mode", "past_exp", "config", "downstream", "upstream", "upstream_ckpt"):
+    for name in ("mode", "past_exp", "config", "downstream", "upstream", "upstream_ckpt", "seed"):
         if (value := getattr(args, name)) is not None:
             out += [f"--{name}", str(value)]
     out += ["--auto_resume"] if args.auto_resume else []
     named = expdir if args.expdir or args.expname else None
-    stage_name = args.stage or tasks.TEST
-    return Command(out + rest, named, args.then_test, args.reuse_features, args.stages, stage_name)
+    return Command(
+        out + rest,
+        named,
+        mode=args.mode or "",
+        then_test=args.then_test,
+        reuse_features=args.reuse_features,
+        stages=args.stages,
+        stage=args.stage or tasks.TEST,
+    )
 
 
 def _refuse(args: argparse.Namespace, rest: list[str]) -> None:
@@ -138,7 +148,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("-a", "--auto_resume", action="store_true")
     parser.add_argument("--hub")
     parser.add_argument("--device")
+    parser.add_argument("--seed", type=int)
     return parser
+
+
+def _setting(rest: list[str]) -> argparse.Namespace:
+    """Return those of s3prl's options that, given again, must be those of the stored experiment."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("-f", "--upstream_trainable", action="store_const", const=True)
+    parser.add_argument("-s", "--upstream_feature_selection")
+    parser.add_argument("-l", "--upstream_layer_selection", type=int)
+    parser.add_argument("--upstream_feature_normalize", action="store_const", const=True)
+    return parser.parse_known_args(rest)[0]
 
 
 def _past(args: argparse.Namespace, expdir: Path) -> dict[str, Any] | None:
@@ -215,9 +236,9 @@ def check_upstream(args: Any) -> None:
             args.upstream_ckpt = str(expert.local_path(ckpt).absolute())
 
 
-def _check_same(args: argparse.Namespace, past: dict[str, Any]) -> None:
-    """See that --task, -u, -d and -c, where given, are those of the stored experiment."""
-    stored = past["Args"]
+def _check_same(args: argparse.Namespace, rest: list[str], past: dict[str, Any]) -> None:
+    """See that what is given of --task, -u, -d, -c, --seed, -f, -s and -l is as stored."""
+    stored, setting = past["Args"], _setting(rest)
     header = past["Config"].get("superb") or {"code": stored.downstream}
     config = str(Path(stored.config).absolute()) if stored.config else None
     for flag, given, kept in (
@@ -225,8 +246,10 @@ def _check_same(args: argparse.Namespace, past: dict[str, Any]) -> None:
         ("-u", args.upstream, stored.upstream),
         ("-d", args.downstream, stored.downstream),
         ("-c", args.config and str(Path(args.config).absolute()), config),
+        ("--seed", args.seed, getattr(stored, "seed", args.seed)),
+        *((f"--{key}", value, getattr(stored, key, value)) for key, value in vars(setting).items()),
     ):
-        if given and given != kept:
+        if given is not None and given != kept:
             raise ValueError(
                 f"{flag} {given}: the stored experiment has {kept}; leave {flag} out to go on "
                 "with it (-o changes single keys), or start a new one: no -e, another -p"

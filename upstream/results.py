@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from mt4ssl_core.files import write_json
+from mt4ssl_core.files import write_json, write_text
 from upstream import cache, tasks
 
 RESULTS, EVALUATIONS = "results.json", "evaluations.jsonl"
@@ -153,3 +153,18 @@ def log(expdir: str | Path, split: str, step: int, values: dict[str, float]) -> 
     finite = {key: value if math.isfinite(value) else None for key, value in values.items()}
     with open(Path(expdir) / EVALUATIONS, "a") as file:
         file.write(json.dumps({**line, **finite}) + "\n")
+
+
+def forget_after(expdir: str | Path, step: int) -> None:
+    """Drop what was reported after ``step``, which a run that goes on from there reports again."""
+    path = Path(expdir) / EVALUATIONS
+    if path.is_file():
+        lines = path.read_text().splitlines(keepends=True)
+        write_text(path, "".join(line for line in lines if _step_of(line) <= step))
+
+
+def _step_of(line: str) -> float:
+    try:
+        return float(json.loads(line)["step"])
+    except json.JSONDecodeError:  # the run was killed while it wrote
+        return math.inf

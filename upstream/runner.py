@@ -15,7 +15,20 @@ from typing import Any
 import torch
 
 import upstream
-from upstream import command, compat, memory, overrides, results, scores, tasks
+from upstream import (
+    command,
+    compat,
+    data_order,
+    experiment,
+    memory,
+    overrides,
+    processes,
+    results,
+    scores,
+    states,
+    tasks,
+)
+from upstream.states import best_checkpoint
 
 upstream.register()
 
@@ -29,7 +42,7 @@ s3prl_get_args = s3prl_command.get_downstream_args
 
 
 class Runner(s3prl_runner.Runner):
-    """s3prl's Runner that keeps what its task reports.
+    """s3prl's Runner that keeps what its task reports, and takes up a training exactly.
 
     ``records`` is filled by `evaluate` (``-m evaluate``) and written to the experiment's
     results.json; what is reported while training goes to evaluations.jsonl.
@@ -47,6 +60,8 @@ class Runner(s3prl_runner.Runner):
         self._reported: dict[str, float] = {}  # by the evaluation that is under way
         memory.SHARED.limit = int(reuse_features * 2**30)
         self.train_seconds: float | None = None
+        self._epoch: data_order.Batches | None = None  # of training
+        self._unlogged: dict[str, list[Any]] = {}  # s3prl's records since the last log step
         super().__init__(args, config)
 
     def _get_upstream(self) -> Any:
@@ -66,7 +81,7 @@ class Runner(s3prl_runner.Runner):
 
     def _get_downstream(self) -> Any:
         entry = super()._get_downstream()
-        report = entry.model.log_records
+        report, load = entry.model.log_records, entry.model.get_dataloader
 
         def log_records(
             split: str, records: Any, logger: Any, global_step: int, **kwargs: Any
@@ -79,21 +94,58 @@ class Runner(s3prl_runner.Runner):
                 self._reported |= scalars.values
             else:
                 results.log(self.args.expdir, split, global_step, scalars.values)
+            if records is self._unlogged:
+                self._unlogged = {}
             return saved
 
-        entry.model.log_records = log_records
+        def get_dataloader(split: str, epoch: int | None = None) -> Any:
+            if epoch is None:  # s3prl does not give it when it evaluates
+                return data_order.Batches(load(split), self.args.seed, training=False)
+            return self._batches(load, split, epoch)
+
+        for model in {entry.model, getattr(entry.model, "module", entry.model)}:
+            model.log_records, model.get_dataloader = log_records, get_dataloader
+        entry.model.register_forward_pre_hook(self._watch, with_kwargs=True)
         return entry
+
+    def _batches(self, load: Any, split: str, epoch: int) -> data_order.Batches:
+        """Return the batches of an epoch, of the first one those not yet seen."""
+        start = 0 if self._epoch is not None else self.init_ckpt.get(states.POSITION, 0)
+        self._epoch = data_order.train_loader(load, split, self.args.seed, epoch, start)
+        return self._epoch
+
+    def _watch(self, model: Any, inputs: Any, named: dict[str, Any]) -> None:
+        """Keep hold of s3prl's records, and put back those of the run that is gone on with."""
+        if model.training:
+            self._unlogged = named["records"]
+            for key, values in self.init_ckpt.pop(states.RECORDS, {}).items():
+                self._unlogged[key] += values
+
+    def _place(self) -> dict[str, Any]:
+        """Return what a checkpoint has to hold beside s3prl's own entries."""
+        position = self._epoch.position if self._epoch is not None else 0
+        return {states.POSITION: position, states.RECORDS: states.plain(self._unlogged)}
+
+    def _get_optimizer(self, models: Any) -> Any:
+        optimizer = super()._get_optimizer(models)
+        steps = self.config["runner"]["total_steps"] - self.init_ckpt.get("Step", 0)
+        processes.end_after(optimizer, steps)
+        return optimizer
 
     def train(self) -> None:
         """Train the head (and with -f the upstream), as s3prl does."""
         started = time.perf_counter()
-        super().train()
+        if processes.rank() == 0:
+            states.remove_halves(self.args.expdir)
+            results.forget_after(self.args.expdir, self.init_ckpt.get("Step", 0))
+        with states.whole(self._place), contextlib.suppress(processes.Ended):
+            super().train()
         self.train_seconds = time.perf_counter() - started
 
     def evaluate(self, split: str | None = None, logger: Any = None, global_step: int = 0) -> Any:
         """Evaluate a split; outside training, also write results.json."""
         started = time.perf_counter()
-        with _without_cuda(str(self.args.device)):
+        with _without_cuda(str(self.args.device)), processes.alone(self.all_entries):
             saved = super().evaluate(split, logger, global_step)
         if self.args.mode == "evaluate":
             self._keep_results(started)
@@ -149,19 +201,22 @@ def run(
         seed: of the head's weights and the data order.
         device: "cpu" or "cuda"; the GPU if there is one.
         reuse_features: GB of memory for the features of a frozen upstream (see `memory`).
-        resume: go on from the newest checkpoint in ``expdir``, if any.
-        stages: names of the evaluations to do afterwards; all of the task that are not optional.
+        resume: go on from the newest checkpoint in ``expdir``, if any, exactly where it was.
+        stages: names of the evaluations to do afterwards; None for all of the task that are not
+            optional.
 
     Raises:
         ValueError: as the command line's errors.
     """
-    argv = ["--mode", "train", "--then-test", "--task", task, "--upstream", upstream]
+    argv = ["--mode", "train", "--task", task, "--upstream", upstream]
     argv += ["--expdir", str(expdir), "--seed", str(seed)]
     for flag, value in (("--upstream_ckpt", ckpt), ("--root", root), ("--device", device)):
         argv += [flag, str(value)] if value is not None else []
     argv += ["--reuse-features", str(reuse_features)]
     argv += ["--override", _render(overrides)] if overrides else []
-    argv += ["--stages", ",".join(stages)] if stages is not None else []
+    named = None if stages is None else ",".join(stages)
+    argv += [] if named == "" else ["--then-test"]
+    argv += ["--stages", named] if named else []
     return launch(command.resolve(argv + (["--auto_resume"] if resume else [])))
 
 
@@ -171,9 +226,12 @@ def launch(asked: command.Command) -> list[dict[str, Any]]:
     Raises:
         ValueError: as the command line's errors.
     """
+    if not processes.is_first() and asked.mode != "train":
+        return []
     started = time.time()
     runner = _s3prl(asked)
-    if not asked.then_test:
+    processes.part()
+    if not asked.then_test or not processes.is_first():
         return runner.records
     fresh = None if runner.init_ckpt else started
     best = best_checkpoint(runner.args.expdir, newer_than=fresh)
@@ -190,39 +248,25 @@ def launch(asked: command.Command) -> list[dict[str, Any]]:
     return records
 
 
-def best_checkpoint(expdir: str | Path, newer_than: float | None = None) -> Path:
-    """Return the head that did best on the dev split, else the newest one.
-
-    s3prl writes a best checkpoint only when the first evaluation already beats its starting value.
-    A best checkpoint of the dev split comes before that of any other. Files older than
-    ``newer_than`` (seconds since 1970) belong to an earlier experiment in the same folder and are
-    left out.
-
-    Raises:
-        ValueError: there is none.
-    """
-    folder = Path(expdir)
-    found = [*command.newest_states(folder), *sorted(folder.glob("*best*.ckpt"), key=_dev_last)]
-    found = [path for path in found if newer_than is None or path.stat().st_mtime >= newer_than - 1]
-    if not found:
-        raise ValueError(f"{folder}: no checkpoint was written; train longer than runner.save_step")
-    return found[-1]
-
-
-def _dev_last(path: Path) -> tuple[bool, str]:
-    return "dev" in path.name, path.name
-
-
 def _s3prl(asked: command.Command) -> Runner:
     """Call s3prl's own command with our runner, our -o and our checks; return its runner."""
     made: list[Runner] = []
     existed = asked.expdir is None or asked.expdir.exists()
+    found: dict[str, Any] = {}  # by the check, for what comes after it
+
+    def check() -> tuple[Any, dict[str, Any], list[str]]:
+        args, config, backup_files = _checked_args()
+        found["identity"] = experiment.check(args, config)
+        found["local_rank"] = processes.join(args.device) if args.mode == "train" else None
+        return args, config, backup_files
 
     def make(args: Any, config: dict[str, Any]) -> Runner:
+        args.local_rank = found["local_rank"]
         made.append(Runner(args, config, asked.reuse_features, asked.stage))
+        experiment.record(args, found["identity"])
         return made[0]
 
-    ours = {"Runner": make, "override": overrides.override, "get_downstream_args": _checked_args}
+    ours = {"Runner": make, "override": overrides.override, "get_downstream_args": check}
     before, argv = {name: getattr(s3prl_command, name) for name in ours}, sys.argv
     try:
         vars(s3prl_command).update(ours)

@@ -136,7 +136,8 @@ def paths_under(header: dict[str, Any], root: str | Path) -> dict[str, Any]:
 
     The corpus is in ``root`` itself or in its folder named after the task. An entry with ``try``
     takes the first of these relative paths that exists; one with ``files`` takes all files that
-    match the first pattern with a match, as a list.
+    match the first pattern with a match, as a list. One that is ``optional`` may find nothing, and
+    is left out then.
 
     Raises:
         ValueError: nothing is there; names what was looked for.
@@ -157,6 +158,8 @@ def paths_under(header: dict[str, Any], root: str | Path) -> dict[str, Any]:
         else:
             matches = (sorted(base.glob(p)) for base in bases for p in entry["files"])
             value = next(([str(path) for path in match] for match in matches if match), None)
+        if value is None and entry.get("optional"):
+            continue
         if value is None:
             wanted = " or ".join(entry.get("try") or entry["files"])
             raise ValueError(
@@ -179,6 +182,8 @@ def check_corpus(config: dict[str, Any]) -> None:
     for key, entry in header["root_keys"].items():
         value = get(config, key)
         for path in [value] if isinstance(value, str) else value:
+            if path == UNSET and entry.get("optional"):
+                continue
             if path == UNSET:
                 raise ValueError(
                     f"{header['code']}: the corpus ({_corpus(header)}) is not set; give its folder "

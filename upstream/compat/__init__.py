@@ -5,7 +5,8 @@ and when the file can be deleted, and offers ``install() -> bool``: True when th
 applied. Calling it twice changes nothing. A patch for something that a stack may have or lack
 (torchaudio's functions, huggingface_hub's names, torch's safe list, catalyst, s3prl's corpora)
 looks before it acts and leaves alone what is there; those for faults of s3prl itself
-(isinstance_hack, progress_bar, sid_cache, ctc_phones, ctc_workers) apply on every stack.
+(isinstance_hack, progress_bar, ddp, scheduler_resume, sid_cache, ctc_phones, ctc_workers) apply on
+every stack.
 
 `install` mends what the import of s3prl and its runner need; `install_for` mends what one task
 needs, before its expert is imported. A new task adds its files and one line to ``TASKS``.
@@ -14,15 +15,25 @@ needs, before its expert is imported. A new task adds its files and one line to 
 import importlib
 import importlib.util
 
-# before `import s3prl.hub`; the order does not matter
-BASE = ("torchaudio_io", "sox_effects", "torch_load", "hf_hub")
+# before `import s3prl.hub`, torchaudio's import first
+BASE = ("torchaudio_cuda", "torchaudio_io", "sox_effects", "torch_load", "hf_hub")
 # after s3prl can be imported
-RUNNER = ("isinstance_hack", "progress_bar")
+RUNNER = ("isinstance_hack", "progress_bar", "ddp", "scheduler_resume")
 # s3prl's name of a downstream folder -> what its expert needs
 TASKS: dict[str, tuple[str, ...]] = {
+    "enhancement_stft": ("asteroid", "stft_device"),
+    "separation_stft": ("asteroid", "stft_device"),
+    "a2o-vc-vcc2020": ("vc_stats", "vc_loss", "vc_griffin_lim", "pyworld_version"),
     "speech_commands": ("catalyst",),
+    "speech_translation": ("fairseq_names",),
     "voxceleb1": ("sid_cache",),
-    "ctc": ("ctc_corpus", "ctc_phones", "ctc_workers"),
+    "quesst14_dtw": ("qbe_workers",),
+    "sv_voxceleb1": ("sox_package", "asv_lengths", "asv_expert"),
+    "ctc": (
+        *("ctc_corpus", "ctc_snips", "ctc_common_voice"),
+        *("ctc_phones", "ctc_letters", "ctc_workers"),
+    ),
+    "asr": ("asr_decoder",),
 }
 
 _applied: list[str] = []

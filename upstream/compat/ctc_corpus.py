@@ -1,9 +1,10 @@
-"""``s3prl.downstream.ctc.corpus.libriphone``: LibriSpeech with phone transcripts, for the PR task.
+"""``s3prl.downstream.ctc.corpus``: the corpora of PR, slot filling and out-of-domain ASR.
 
 What: s3prl's CTC tasks import their corpora from a folder that its wheel lacks.
 Why: the folder has no ``__init__.py``, so the build of the wheel leaves it out.
 Since: s3prl 0.4.18.
-Here: the corpus of PR, written from what ``ctc/data.py`` asks of it, put under the name it imports.
+Here: the corpus of PR (LibriSpeech with phone transcripts), written from what ``ctc/data.py`` asks
+    of it, put under the name it imports; ctc_snips and ctc_common_voice do the same for the others.
     A git checkout of s3prl, which has the folder, keeps its own.
 Delete when: s3prl's wheel holds downstream/ctc/corpus.
 
@@ -27,15 +28,21 @@ Utterance = tuple[str, list[int]]  # path of the audio, token ids with the end s
 
 def install() -> bool:
     """Put the package and the module under the names that s3prl imports, unless they exist."""
-    name = f"{PACKAGE}.libriphone"
+    return offer("libriphone", LibriPhoneDataset=LibriPhoneDataset)
+
+
+def offer(corpus: str, **names: Any) -> bool:
+    """Make a module of ``PACKAGE`` with these names in it, unless there is one; return if made."""
+    name = f"{PACKAGE}.{corpus}"
     if name in sys.modules or _exists(name):
         return False
     package: Any = sys.modules.setdefault(PACKAGE, ModuleType(PACKAGE, __doc__))
     if not hasattr(package, "__path__"):
         package.__path__ = []
     module: Any = ModuleType(name, __doc__)
-    module.LibriPhoneDataset = LibriPhoneDataset
-    sys.modules[name] = package.libriphone = module
+    vars(module).update(names)
+    sys.modules[name] = module
+    setattr(package, corpus, module)
     return True
 
 
@@ -46,12 +53,30 @@ def _exists(name: str) -> bool:
         return False
 
 
-class LibriPhoneDataset(Dataset[Any]):
-    """Utterances of some LibriSpeech folders, in order of falling transcript length.
+class Buckets(Dataset[Any]):
+    """Utterances in an order that puts similar lengths beside each other.
 
     With ``bucket_size`` > 1, item ``i`` is the ``bucket_size`` utterances from place ``i`` on (the
     last ones start early enough to be full), so an epoch has as many batches as there are
     utterances, as in SUPERB.
+    """
+
+    def __init__(self, utterances: list[Utterance], bucket_size: int) -> None:
+        self.utterances = utterances
+        self.bucket_size = min(bucket_size, len(utterances))
+
+    def __len__(self) -> int:
+        return len(self.utterances)
+
+    def __getitem__(self, index: int) -> Utterance | list[Utterance]:
+        if self.bucket_size <= 1:
+            return self.utterances[index]
+        start = min(index, len(self) - self.bucket_size)
+        return self.utterances[start : start + self.bucket_size]
+
+
+class LibriPhoneDataset(Buckets):
+    """Utterances of some LibriSpeech folders, in order of falling transcript length.
 
     Raises:
         ValueError: a folder or file is missing, a word is not in the lexicon, a phone is not in the
@@ -70,17 +95,8 @@ class LibriPhoneDataset(Dataset[Any]):
         files = (lexicon,) if isinstance(lexicon, str) else tuple(lexicon)
         vocabulary = tuple(tokenizer.idx_to_vocab(i) for i in range(tokenizer.vocab_size))
         transcripts = _read_corpus(str(path), tuple(split), files, vocabulary)
-        self.utterances = [(audio, tokenizer.encode(phones)) for audio, phones in transcripts]
-        self.bucket_size = min(bucket_size, len(self.utterances))
-
-    def __len__(self) -> int:
-        return len(self.utterances)
-
-    def __getitem__(self, index: int) -> Utterance | list[Utterance]:
-        if self.bucket_size <= 1:
-            return self.utterances[index]
-        start = min(index, len(self) - self.bucket_size)
-        return self.utterances[start : start + self.bucket_size]
+        utterances = [(audio, tokenizer.encode(phones)) for audio, phones in transcripts]
+        super().__init__(utterances, bucket_size)
 
 
 @functools.lru_cache(

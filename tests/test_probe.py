@@ -1,0 +1,45 @@
+import pytest
+import torch
+from superb_data import tiny_checkpoint
+
+from upstream.suite.probe import probe
+
+
+def test_layers_and_speed():
+    found = probe("mt4ssl", str(tiny_checkpoint()), timed=True)
+    assert (found.layers, found.dim) == (3, 16)
+    assert found.seconds is not None and 0 < found.seconds < 1
+    assert probe("fbank").layers == 1
+
+
+def test_what_is_no_encoder(tmp_path):
+    torch.save({"encoder": 3}, tmp_path / "other.pt")
+    with pytest.raises(ValueError, match=r"other\.pt"):
+        probe("mt4ssl", str(tmp_path / "other.pt"))
+    (tmp_path / "notes.txt").write_text("no checkpoint")
+    with pytest.raises(ValueError, match=r"notes\.txt"):
+        probe("mt4ssl", str(tmp_path / "notes.txt"))
+    with pytest.raises(ValueError, match="no such upstream"):
+        probe("fbankk")
+
+
+def test_hidden_states_that_are_not_finite(tmp_path):
+    state = torch.load(tiny_checkpoint())
+    state["encoder"] = {
+        key: value * float("nan") if value.is_floating_point() else value
+        for key, value in state["encoder"].items()
+    }
+    torch.save(state, tmp_path / "nan.pt")
+    with pytest.raises(ValueError, match=r"nan\.pt: its hidden states are not finite"):
+        probe("mt4ssl", str(tmp_path / "nan.pt"))
+
+
+def test_an_expert_that_breaks(monkeypatch):
+    from s3prl import hub
+
+    def broken(**_):
+        raise KeyError("model_weight")
+
+    monkeypatch.setattr(hub, "fbank", broken)
+    with pytest.raises(ValueError, match=r"-u fbank: not usable as an encoder.*model_weight"):
+        probe("fbank")

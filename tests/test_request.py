@@ -1,0 +1,43 @@
+import pytest
+
+from upstream.suite.request import Request, read_rates
+
+
+def test_the_command_that_retries(tmp_path, monkeypatch):
+    (tmp_path / "a b.pt").touch()
+    monkeypatch.chdir(tmp_path)
+    asked = Request("run", "roots.yaml", "a b.pt", tasks="sid,ks", rates=["1e-3", "ks=1e-2"])
+    assert asked.names == ["ks", "sid"] and asked.upstream == "mt4ssl"
+    assert asked.rates_of == {"ks": [1e-2], "sid": [1e-3]}
+    assert asked.command(["ks"]) == (
+        f"mt4ssl superb run '{tmp_path}/a b.pt' --tasks ks --roots roots.yaml "
+        f"--out {tmp_path}/run --rates 1e-3 ks=1e-2"
+    )
+    other = Request("run", "r", upstream="fbank", tasks="ks", smoke=True, executor="slurm",
+                    device="cuda", jobs=4, slurm=["partition=gpu"], seed=2)  # fmt: skip
+    assert other.command(["ks"]).endswith(
+        "--upstream fbank --smoke --executor slurm --seed 2 --device cuda --jobs 4 "
+        "--slurm partition=gpu"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({}, "nothing to score; give a checkpoint, or --upstream"),
+        ({"upstream": "mt4ssl_untrained"}, "needs a checkpoint"),
+        ({"ckpt": "/gone.pt"}, r"/gone\.pt: no such checkpoint"),
+        ({"upstream": "fbank", "tasks": "kws"}, "did you mean ks"),
+        ({"upstream": "fbank", "rates": ["fast"]}, "--rates fast: expected numbers"),
+        ({"upstream": "fbank", "rates": ["0"]}, "--rates 0: expected numbers"),
+        ({"upstream": "fbank", "stages": ["lm"]}, "--stages lm: none of the tasks"),
+    ],
+)
+def test_mistakes(changes, says, tmp_path):
+    with pytest.raises(ValueError, match=says):
+        Request(tmp_path, "roots.yaml", **{"tasks": "ks,sid", **changes})
+
+
+def test_rates_of_a_task_that_is_not_asked_for():
+    with pytest.raises(ValueError, match=r"er is not among --tasks \(ks, sid\)"):
+        read_rates(["er=1"], ["ks", "sid"])

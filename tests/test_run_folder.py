@@ -1,0 +1,103 @@
+import json
+import multiprocessing
+
+import pytest
+
+from upstream.suite.suite import run_folder
+
+OWNER = {"upstream": "mt4ssl", "ckpt": "/a.pt", "fingerprint": "aa", "seed": 1, "smoke": False}
+
+
+def claim(out, **changes):
+    with run_folder.claimed(out, {**OWNER, **changes}, patience=0.2) as token:
+        return token
+
+
+def test_a_folder_belongs_to_one_checkpoint(tmp_path):
+    out = tmp_path / "run"
+    assert claim(out) != claim(out, ckpt="/moved/a.pt")  # the same by its content
+    assert run_folder.read_owner(out)["ckpt"] == "/a.pt"
+    with pytest.raises(ValueError, match=r"/a\.pt \(aa\), seed 1; asked.*/b\.pt \(bb\), seed 1\."):
+        claim(out, ckpt="/b.pt", fingerprint="bb")
+    with pytest.raises(ValueError, match=r"seed 1; asked for is .*, seed 1, smoke"):
+        claim(out, smoke=True)
+    with pytest.raises(ValueError, match="asked for is fbank, seed 1"):
+        claim(out, upstream="fbank", ckpt=None, fingerprint=None)
+
+
+def test_folders_of_others_are_left_alone(tmp_path):
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(ValueError, match=r"holds other files and no suite\.json"):
+        run_folder.check(tmp_path, OWNER)
+    with pytest.raises(ValueError, match="a file; give a folder"):
+        run_folder.check(tmp_path / "thesis.tex", OWNER)
+    with pytest.raises(ValueError, match=r"no suite\.json here"):
+        run_folder.read_owner(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('{"format": "mt4', "not JSON"),
+        ('{"format": "other"}', "not written by"),
+        ('{"format": "mt4ssl superb run", "version": 9}', "version 9"),
+    ],
+)
+def test_damaged_or_foreign_suite_json(text, says, tmp_path):
+    (tmp_path / "suite.json").write_text(text)
+    with pytest.raises(ValueError, match=says):
+        run_folder.check(tmp_path, OWNER)
+    assert (tmp_path / "suite.json").read_text() == text
+
+
+def test_one_suite_at_a_time(tmp_path):
+    with run_folder.claimed(tmp_path / "run", OWNER) as token:
+        assert not run_folder.abandoned(tmp_path / "run", token)
+        assert run_folder.abandoned(tmp_path / "run", "another")
+        with multiprocessing.get_context("spawn").Pool(1) as pool, pytest.raises(ValueError) as no:
+            pool.apply(claim, (tmp_path / "run",))
+        assert "another `mt4ssl superb run` works here" in str(no.value)
+    assert run_folder.abandoned(tmp_path / "run", token)
+    assert run_folder.abandoned(tmp_path / "gone", token)
+
+
+def test_states(tmp_path):
+    assert run_folder.read_state(tmp_path, "er/fold1/lr_0.1") == {}
+    run_folder.write_state(tmp_path, "er/fold1/lr_0.1", {"state": "done"})
+    assert run_folder.read_state(tmp_path, "er/fold1/lr_0.1") == {"state": "done"}
+    path = run_folder.state_path(tmp_path, "er/fold1/lr_0.1")
+    assert path == tmp_path / "jobs" / "er.fold1.lr_0.1.json"
+    for text in ('{"state"', "[]"):
+        path.write_text(text)
+        with pytest.raises(ValueError, match=r"er\.fold1\.lr_0\.1\.json: not .*remove it to do er"):
+            run_folder.read_state(tmp_path, "er/fold1/lr_0.1")
+
+
+def record(task, value):
+    return {"task": task, "metric": "acc", "value": value}
+
+
+def test_results_are_replaced_by_task(tmp_path):
+    assert run_folder.read_results(tmp_path) == []
+    run_folder.write_results(tmp_path, ["ks"], [record("ks", 1)])
+    run_folder.write_results(tmp_path, ["er"], [record("er", 2)])
+    path = run_folder.write_results(tmp_path, ["ks"], [record("ks", 3)])
+    assert [json.loads(line) for line in path.read_text().splitlines()] == [
+        record("er", 2),
+        record("ks", 3),
+    ]
+    assert run_folder.read_results(tmp_path) == [record("er", 2), record("ks", 3)]
+
+
+@pytest.mark.parametrize(
+    ("tail", "says"), [('{"task": "er", "me', "not JSON"), ("[1]", "not a record"), ("3", "not a")]
+)
+def test_half_written_or_foreign_results_are_left_as_they_are(tail, says, tmp_path):
+    path = tmp_path / "results.jsonl"
+    text = json.dumps(record("ks", 1)) + "\n" + tail
+    path.write_text(text)
+    for call in (run_folder.read_results, lambda out: run_folder.write_results(out, ["ks"], [])):
+        with pytest.raises(ValueError, match=rf"results\.jsonl:2: {says}"):
+            call(tmp_path)
+    assert path.read_text() == text

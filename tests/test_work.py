@@ -1,0 +1,158 @@
+"""A process of a suite: states, logs, and what becomes of a job that fails or is interrupted."""
+
+import logging
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import toy_suite
+
+from upstream.suite.jobs import Setting
+from upstream.suite.suite import run_folder, work
+
+OWNER = {"upstream": "fbank", "ckpt": None, "fingerprint": None, "seed": 1, "smoke": False}
+
+
+@pytest.fixture
+def job(tmp_path, monkeypatch):
+    return toy_suite.first("rate", toy_suite.make_tasks(tmp_path, monkeypatch))
+
+
+@pytest.fixture
+def setting(tmp_path):
+    return Setting(tmp_path / "out", "fbank", None, 1)
+
+
+def state(setting, job):
+    return run_folder.read_state(setting.out, job.name)
+
+
+def test_a_job_that_goes_well(setting, job):
+    def do(setting, job):
+        print("to stdout")
+        print("to stderr", file=sys.stderr)
+        assert state(setting, job)["state"] == "running"
+        return {"dev": 0.5}
+
+    assert work.run(setting, job, do=do)
+    found = state(setting, job)
+    assert found["state"] == "done" and found["result"] == {"dev": 0.5}
+    assert found["settings"] == job.settings() and found["seconds"] >= 0
+    log = run_folder.log_path(setting.out, job.name).read_text()
+    assert "to stdout\n" in log and "to stderr\n" in log and "== rate/lr_0.1" in log
+    assert work.done(setting.out, job)
+
+
+def test_a_job_that_fails_says_why_and_can_be_begun_again(setting, job):
+    def do(setting, job):
+        raise RuntimeError("no memory\nmore of it")
+
+    assert not work.run(setting, job, do=do)
+    found = state(setting, job)
+    assert (found["state"], found["error"]) == ("failed", "RuntimeError: no memory")
+    assert "Traceback" in run_folder.log_path(setting.out, job.name).read_text()
+    assert not work.done(setting.out, job)
+    assert work.run(setting, job, do=lambda *_: {}) and work.done(setting.out, job)
+    assert "error" not in state(setting, job)
+
+
+def test_a_jobs_logging_ends_with_it(setting, job):
+    before = logging.root.handlers[:]
+
+    def do(setting, job):
+        logging.basicConfig(force=True)  # what s3prl's command does in a fresh process
+        logging.warning("to the log")
+        return {}
+
+    try:
+        assert work.run(setting, job, do=do)
+        assert logging.root.handlers == before
+    finally:
+        logging.root.handlers[:] = before
+    assert "to the log" in run_folder.log_path(setting.out, job.name).read_text()
+
+
+def test_an_interrupted_job_keeps_its_time(setting, job):
+    def do(setting, job):
+        time.sleep(0.2)
+        raise KeyboardInterrupt
+
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            work.run(setting, job, do=do)
+    assert state(setting, job)["state"] == "running"
+    assert state(setting, job)["seconds"] >= 0.4
+
+
+def test_work_ends_with_the_first_failure_and_repeats_nothing(setting, job, monkeypatch):
+    plan, asked = job.plan, []
+
+    def perform(setting, job):
+        asked.append(job.name)
+        if job.candidate.name == "lr_0.01" and len(asked) < 3:
+            raise ValueError("diverged")
+        return {}
+
+    monkeypatch.setattr(work.jobs, "perform", perform)
+    first, _ = work.jobs.jobs_of(plan)
+    work.Work(setting, first)()
+    assert asked == ["rate/lr_0.1", "rate/lr_0.01"]
+    work.Work(setting, first)()
+    assert asked[2:] == ["rate/lr_0.01", "rate/lr_0.001"]
+
+
+def test_two_processes_never_do_the_same_job(setting, job, monkeypatch):
+    monkeypatch.setattr(work, "PATIENCE", 0.3)
+
+    def outer(setting, job):
+        assert not work.run(setting, job, do=lambda *_: {})
+        return {"dev": 1.0}
+
+    assert work.run(setting, job, do=outer)
+    assert state(setting, job)["result"] == {"dev": 1.0}
+    log = run_folder.log_path(setting.out, job.name).read_text()
+    assert "another process is doing this job" in log
+
+
+SCRIPT = """
+import sys, time
+from pathlib import Path
+import toy_suite
+from upstream.suite import work
+from upstream.suite.jobs import Setting
+
+class Patch:
+    def setattr(self, owner, name, value):
+        setattr(owner, name, value)
+
+out, token = Path(sys.argv[1]), sys.argv[2]
+job = toy_suite.first("rate", toy_suite.make_tasks(out.parent / "toy", Patch()))
+(out / "ready").touch()
+work.run(Setting(out, "fbank", None, 1), job, token, do=lambda *_: time.sleep(60))
+"""
+
+
+@pytest.mark.parametrize("how", ["gone", "another suite"])
+def test_a_process_ends_with_its_suite(how, tmp_path):
+    """Also when the suite was killed and could not stop it."""
+    out, here = tmp_path / "out", Path(__file__).parent
+    path = os.pathsep.join([str(here), str(here.parent)])
+    with run_folder.claimed(out, OWNER) as token:
+        process = subprocess.Popen(
+            [sys.executable, "-c", SCRIPT, out, token], env={**os.environ, "PYTHONPATH": path}
+        )
+        deadline = time.monotonic() + 60
+        while not list(out.glob("jobs/*.json")):
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.1)
+        time.sleep(1.5)
+        assert process.poll() is None
+    if how == "another suite":
+        with run_folder.claimed(out, OWNER):
+            assert process.wait(20) == 1
+    assert process.wait(20) == 1
+    states = [p.read_text() for p in out.glob("jobs/*.json")]
+    assert len(states) == 1 and '"running"' in states[0]

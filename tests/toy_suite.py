@@ -1,0 +1,138 @@
+"""What the tests of the suite share: toy tasks of every kind of protocol, without s3prl."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from upstream import results, tasks
+from upstream.suite import jobs, suite
+from upstream.suite.protocol import Variant
+
+ARCHIVE = "downstream_expert.datarc.root"
+CONFIG = {
+    "runner": {"total_steps": 100, "eval_step": 10, "save_step": 10, "log_step": 1},
+    "optimizer": {"name": "TorchOptim", "torch_optim_name": "Adam", "lr": 1e-3},
+    "downstream_expert": {"datarc": {"root": "???", "fold": 0, "batch_size": 4}},
+}
+ACC = {"name": "acc", "key": "acc", "unit": "fraction", "direction": "max"}
+EER = {"name": "eer", "key": "eer", "unit": "fraction", "direction": "min"}
+HEADERS: dict[str, dict[str, Any]] = {
+    "rate": {"metrics": [ACC], "learning_rates": [1e-1, 1e-2, 1e-3]},
+    "fold": {
+        "metrics": [ACC],
+        "learning_rates": [1e-1, 1e-2],
+        "variants": {"key": "downstream_expert.datarc.fold", "values": ["f1", "f2"]},
+    },
+    "layer": {"metrics": [ACC], "select": "layer"},
+    "every": {
+        "metrics": [EER],
+        "learning_rates": [1e-1, 1e-2],
+        "test_on": "checkpoints",
+        "dev": {"evaluate": True, "split": "test", "override": {ARCHIVE: ARCHIVE}},
+    },
+    "none": {"metrics": [EER], "select": "none", "learning_rates": []},
+    "lm": {
+        "metrics": [ACC, {**ACC, "stage": "lm"}],
+        "learning_rates": [1e-2],
+        "stages": [
+            {"name": "test", "split": "clean"},
+            {"name": "lm", "split": "clean", "override": {"downstream_expert.datarc.fold": 3}},
+        ],
+    },
+}
+
+
+def make_tasks(folder: Path, monkeypatch: Any, corpora: bool = True) -> Path:
+    """Put the toy tasks in place of SUPERB's; returns the folder that has their corpora."""
+    for name, header in HEADERS.items():
+        common = {
+            "task": name.title(),
+            "code": name,
+            "s3prl": "none",
+            "corpus": {"name": "Toy", "source": ["https://example.org"], "counts": {"test": 2}},
+            "root_keys": {ARCHIVE: {"what": "the toy corpus", "try": ["."]}},
+        }
+        text = yaml.safe_dump({"superb": {**common, **header}, **CONFIG}, sort_keys=False)
+        (folder / "tasks").mkdir(parents=True, exist_ok=True)
+        (folder / "tasks" / f"{name}.yaml").write_text(text)
+        (folder / "corpora" / name).mkdir(parents=True, exist_ok=True)
+    monkeypatch.setattr(tasks, "folder", lambda: folder / "tasks")
+    if corpora:
+        monkeypatch.setattr(suite, "_layers", lambda request: 3)
+        monkeypatch.setattr(suite.preparation, "prepare", prepared)
+    return folder / "corpora"
+
+
+def corpus(kind: str = "mini") -> dict[str, Any]:
+    """What a survey would have found."""
+    return {"name": "Toy", "kind": kind, "counts": {"test": 2}, "fingerprint": "0", "hours": 1.0}
+
+
+def prepared(names: Any, folders: Any, allow_partial: bool = False) -> dict[str, Any]:
+    """A stand-in for `preparation.prepare`."""
+    return {name: corpus() for name in names}
+
+
+def plan(name: str, root: Path, request: Any = None, **changes: Any) -> jobs.TaskPlan:
+    """The plan of a toy task."""
+    asked = request or suite.Request(root / "out", str(root), upstream="fbank", tasks=name)
+    made = suite.plan_task(asked, name, root / name, corpus(), layers=3)
+    return made.__class__(**{**vars(made), **changes})
+
+
+class Launcher:
+    """In place of s3prl: leaves the files that it would leave, and remembers what it was asked.
+
+    A head is better on dev and on test the nearer its rate is to 1e-2 (its layer to 1), and the
+    later it was saved.
+    """
+
+    def __init__(self) -> None:
+        self.asked: list[dict[str, Any]] = []
+
+    def __call__(self, setting: jobs.Setting, argv: list[str]) -> None:
+        flags = [word for word in argv if word.startswith("--")]
+        values = {flag: argv[argv.index(flag) + 1 : argv.index(flag) + 2] for flag in flags}
+        asked = {flag[2:]: value[0] for flag, value in values.items() if value}
+        changes = dict(tasks.overrides.parse(asked.get("override", "")))
+        self.asked.append({**asked, "override": changes})
+        expdir = Path(asked["expdir"])
+        expdir.mkdir(parents=True, exist_ok=True)
+        rate = changes.get("config.optimizer.lr", 1e-3)
+        if asked["mode"] == "train":
+            for saved in (10, 20):
+                (expdir / f"states-{saved}.ckpt").write_text(json.dumps({"rate": rate}))
+                good = quality(rate, saved)
+                results.log(expdir, "dev", saved, {"acc": good, "eer": 1 - good})
+            return
+        head, layer = asked.get("past_exp"), asked.get("upstream_layer_selection")
+        step: int | None = None
+        if head:
+            rate = json.loads(Path(head).read_text())["rate"]
+            step = int(Path(head).stem.split("-")[1])
+        value = quality(rate, step or 0) if layer is None else 1 / (1 + abs(int(layer) - 1))
+        code = str(expdir.relative_to(setting.out).parts[0])
+        stage, split = asked.get("stage", "test"), asked.get("evaluate_split")
+        if split is None:
+            (split,) = [s["split"] for s in tasks.stages(tasks.header(code), [stage])]
+        record = {
+            "task": code, "metric": HEADERS[code]["metrics"][0]["name"], "unit": "fraction",
+            "value": 1 - value if HEADERS[code]["metrics"][0] == EER else value,
+            "direction": HEADERS[code]["metrics"][0]["direction"], "split": split, "stage": stage,
+            "step": step, "seconds": 1.0, "device": "cpu", "s3prl": "0", "torch": "0",
+            "head": head,
+        }  # fmt: skip
+        results.write(expdir, [record])
+
+
+def quality(rate: float, step: int) -> float:
+    """Between 0 and 1."""
+    return round({1e-1: 0.3, 1e-2: 0.8, 1e-3: 0.5}[rate] + step / 1000, 3)
+
+
+def first(name: str, root: Path) -> jobs.Job:
+    """The first job of a toy task."""
+    made = plan(name, root)
+    return jobs.Job(made, Variant(), made.candidates[0])

@@ -1,0 +1,89 @@
+"""LibriSpeech, for phone and speech recognition: ``SPLIT/SPEAKER/CHAPTER/S-C-0000.flac``."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from upstream.corpora.audio_checks import look, name_some
+
+SPLITS = ("train-clean-100", "dev-clean", "test-clean")
+SOURCE = "https://www.openslr.org/12"
+RATE = 16000
+_REMEDY = f"unpack LibriSpeech again ({SOURCE})"
+
+
+class Utterance(NamedTuple):
+    """An utterance of a transcript; ``audio`` is None when its file is not there."""
+
+    name: str
+    text: str
+    audio: Path | None
+
+
+def folder(base: Path) -> Path:
+    """Return the folder that holds the splits: ``base/LibriSpeech`` or ``base``."""
+    return base / "LibriSpeech" if (base / "LibriSpeech").is_dir() else base
+
+
+def transcripts(base: Path, split: str) -> list[Path]:
+    """Return the transcript files of a split."""
+    return sorted((folder(base) / split).glob("*/*/*.trans.txt"))
+
+
+def utterances(base: Path, split: str) -> Iterator[Utterance]:
+    """Yield what the transcripts of a split name, in their order."""
+    for file in transcripts(base, split):
+        there = {path.stem: path for path in file.parent.iterdir() if _is_audio(path)}
+        for line in file.read_text(encoding="utf-8").splitlines():
+            name, _, text = line.strip().partition(" ")
+            if name:
+                yield Utterance(name, text, there.get(name))
+
+
+def _is_audio(path: Path) -> bool:
+    return path.suffix in (".flac", ".wav")
+
+
+class Found(NamedTuple):
+    """What is in a LibriSpeech folder: utterances per split, what is wrong, hours, all words."""
+
+    counts: dict[str, int]
+    problems: list[str]
+    hours: float
+    words: set[str]
+
+
+def inspect(base: Path) -> Found:
+    """Count utterances and look for what is missing; hours are estimated from a sample."""
+    counts, problems, hours, words = {}, [], 0.0, set()
+    for split in SPLITS:
+        found = list(utterances(base, split))
+        counts[split] = len(found)
+        if not found:
+            problems.append(_nothing(folder(base) / split))
+            continue
+        words |= {word for utterance in found for word in utterance.text.split()}
+        silent = [utterance.name for utterance in found if not utterance.text]
+        if silent:
+            problems.append(
+                f"{folder(base) / split}: no words for {name_some(silent)} in the transcripts; "
+                f"{_REMEDY}"
+            )
+        if lost := [utterance.name for utterance in found if utterance.audio is None]:
+            problems.append(
+                f"{folder(base) / split}: the transcripts name {len(lost)} utterances whose audio "
+                f"is missing ({name_some(lost)}); {_REMEDY}"
+            )
+        files = [utterance.audio for utterance in found if utterance.audio]
+        wrong, mean = look(files, RATE, _REMEDY)
+        problems += wrong
+        hours += mean * len(files) / 3600
+    return Found(counts, problems, hours, words)
+
+
+def _nothing(split: Path) -> str:
+    if not split.is_dir():
+        return f"{split}: no such folder; download it from {SOURCE} and unpack it there"
+    if any(split.glob("*/*/*.normalized.txt")):
+        return f"{split}: this is LibriTTS, not LibriSpeech; get {SOURCE}"
+    return f"{split}: no SPEAKER/CHAPTER/*.trans.txt in it; {_REMEDY}"

@@ -1,0 +1,76 @@
+"""QUESST 2014. Nothing has to be made from it; s3prl reads its English part only."""
+
+from pathlib import Path
+
+from upstream.corpora.audio_checks import look, name_some
+from upstream.corpora.survey import Survey
+from upstream.scores.qbe import ground_truth, truth_folder
+
+ENGLISH = "nnenglish"
+RATE = 8000
+LISTS = ("utterances", "dev", "eval")
+SOURCE = "https://speech.fit.vutbr.cz/files/quesst14Database.tgz"
+_REMEDY = f"unpack {SOURCE} again"
+
+
+def survey(root: Path) -> Survey:
+    """Count recordings and queries of all languages; see that files and ground truth are there."""
+    base = root / "quesst14Database" if (root / "quesst14Database").is_dir() else root
+    counts: dict[str, int] = {}
+    problems: list[str] = []
+    hours = 0.0
+    english: dict[str, set[str]] = {}
+    for name in LISTS:
+        file = base / "scoring" / f"language_key_{name}.lst"
+        rows, wrong = _read(file)
+        counts[name] = len(rows)
+        problems += wrong
+        paths = [base / path for path, _ in rows]
+        if lost := [path.name for path in paths if not path.is_file()]:
+            problems.append(
+                f"{file} names {len(lost)} missing files ({name_some(lost)}); {_REMEDY}"
+            )
+        there = [path for path in paths if path.is_file()]
+        wrong, mean = look(there, RATE, _REMEDY)
+        problems += wrong
+        hours += mean * len(there) / 3600
+        english[name] = {Path(path).stem for path, language in rows if language == ENGLISH}
+        if rows and not english[name]:
+            problems.append(f"{file}: nothing in {ENGLISH}, the language SUPERB uses; {_REMEDY}")
+    for split in ("dev", "eval"):
+        problems += _truth(base, split, english)
+    return Survey(counts, problems, hours)
+
+
+def _read(file: Path) -> tuple[list[tuple[str, str]], list[str]]:
+    """Return the paths (without their first folder) and languages of a list, and what is wrong."""
+    if not file.is_file():
+        return [], [f"{file}: no such list; unpack {SOURCE} there"]
+    rows: list[tuple[str, str]] = []
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+        fields = line.split()
+        if len(fields) != 2 or "/" not in fields[0]:
+            return rows, [
+                f"{file}, line {number}: expected 'FOLDER/PATH.wav LANGUAGE', found {line!r}; "
+                f"{_REMEDY}"
+            ]
+        rows.append((fields[0].split("/", 1)[1], fields[1]))
+    return rows, [] if rows else [f"{file}: empty; {_REMEDY}"]
+
+
+def _truth(base: Path, split: str, english: dict[str, set[str]]) -> list[str]:
+    """Return what is wrong with the ground truth of a split."""
+    place = truth_folder(base, split)
+    try:
+        truth, documents = ground_truth(place)
+    except (ValueError, OSError) as error:
+        return [str(error)]
+    problems = []
+    if unknown := sorted(english["utterances"] - documents):
+        problems.append(
+            f"{place}: its *.ecf.xml lacks {len(unknown)} recordings of the list "
+            f"({name_some(unknown)}); {_REMEDY}"
+        )
+    if english[split] and not english[split] & truth.keys():
+        problems.append(f"{place}: no English query of {split} occurs in any recording; {_REMEDY}")
+    return problems

@@ -1,0 +1,38 @@
+"""VoxCeleb1 with its identification split. Nothing has to be made from it."""
+
+from pathlib import Path
+
+from upstream import tasks
+from upstream.corpora import voxceleb
+from upstream.corpora.survey import Survey
+
+SPLITS = {"1": "train", "2": "dev", "3": "test"}
+
+
+def survey(root: Path) -> Survey:
+    """Count the utterances of the three splits; see that every one is there."""
+    audio, problems, hours = voxceleb.inspect(root)
+    header = tasks.header("sid")
+    names = header["root_keys"]["downstream_expert.datarc.meta_data"]["try"]
+    file = voxceleb.first_file(root, [name for name in names if "/" not in name])
+    counts = dict.fromkeys(SPLITS.values(), 0)
+    if file is None:
+        source = header["corpus"]["source"][-1]
+        problems.append(f"{root}: no {' or '.join(names)}; download {source} and put it there")
+        return Survey(counts, problems, hours)
+    wanted = set()
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+        fields = line.split()
+        if len(fields) != 2 or fields[0] not in SPLITS:
+            problems.append(
+                f"{file}, line {number}: expected '1|2|3 idXXXXX/VIDEO/UTT.wav', found {line!r}; "
+                "download it again"
+            )
+            break
+        counts[SPLITS[fields[0]]] += 1
+        wanted.add(fields[1])
+    problems += voxceleb.missing(file, wanted, {name for part in audio.values() for name in part})
+    problems += [
+        f"{file}: nothing for {split}; download it again" for split in counts if not counts[split]
+    ]
+    return Survey(counts, problems, hours)

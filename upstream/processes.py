@@ -1,0 +1,92 @@
+"""s3prl's training in several processes, as torchrun starts them.
+
+s3prl knows the launcher of old, which hands over ``--local_rank``, and GPUs only. Here the
+processes meet as for pre-training (nccl on GPUs, gloo on a CPU); they train together, then the
+first one alone tests and writes results.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+
+from mt4ssl_core import distributed
+
+PATIENCE = timedelta(days=1)  # the others wait while the first process evaluates
+
+
+def rank() -> int:
+    """Return this process's number among those that train together, 0 when alone."""
+    return dist.get_rank() if _together() else 0
+
+
+def size() -> int:
+    """Return how many processes train together."""
+    return dist.get_world_size() if _together() else 1
+
+
+def is_first() -> bool:
+    """Whether this process is the one that tests: alone, or torchrun's first."""
+    return os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK", "0") == "0"
+
+
+def join(device: str) -> int | None:
+    """Meet the other processes that torchrun started; return the number on this machine, if any.
+
+    Raises:
+        ValueError: ``device`` names one GPU, while each process takes its own.
+    """
+    if distributed.start(device, PATIENCE).size == 1:
+        return None
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
+def part() -> None:
+    """Leave the other processes once all are here."""
+    if _together():
+        dist.barrier()
+        distributed.stop()
+
+
+class Ended(Exception):
+    """A process other than the first has trained as long as the first."""
+
+
+def end_after(optimizer: Any, steps: int) -> None:
+    """Raise `Ended` after so many updates, on all processes but the first.
+
+    s3prl counts updates on the first process only; the others would wait for a next one for ever.
+    """
+    clear, done = optimizer.zero_grad, 0
+
+    def zero_grad(*args: Any, **kwargs: Any) -> None:  # s3prl's last call of an update
+        nonlocal done
+        clear(*args, **kwargs)
+        done += 1
+        if done == steps:
+            raise Ended
+
+    if rank() > 0:
+        optimizer.zero_grad = zero_grad
+
+
+@contextlib.contextmanager
+def alone(entries: list[Any]) -> Iterator[None]:
+    """Let the first process use the models without the others, which would have to take part."""
+    shared = [entry.model for entry in entries]
+    for entry in entries:
+        if isinstance(entry.model, DistributedDataParallel):
+            entry.model = entry.model.module
+    try:
+        yield
+    finally:
+        for entry, model in zip(entries, shared, strict=True):
+            entry.model = model
+
+
+def _together() -> bool:
+    return dist.is_available() and dist.is_initialized()

@@ -1,0 +1,65 @@
+"""SUPERB's diarization error rate, from the speech probabilities that s3prl writes in testing.
+
+As in SUPERB: no collar, overlap scored, and the best of five thresholds with and without a median
+filter over 11 frames, chosen on the test set itself. s3prl's own ``der`` is another thing, the mean
+over recordings at frame level with threshold 0.5; it is reported as ``frame_der``.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mt4ssl_core.files import write_json
+from upstream.scores import diarization
+
+THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7)
+MEDIANS = (1, 11)
+GRID = "der.json"  # in the experiment's folder `scoring`
+
+
+def score(
+    expdir: Path, config: dict[str, Any], split: str, values: dict[str, float]
+) -> dict[str, float]:
+    """Return ``der`` of the test split, and s3prl's as ``frame_der``; all settings go to der.json.
+
+    Other splits have no probabilities on disk: their ``der`` stays that of s3prl.
+
+    Raises:
+        ValueError: a recording of the test set has no probabilities or no reference.
+    """
+    if split != "test":
+        return {"frame_der": values["der"]}
+    settings = config["downstream_expert"]
+    rate = settings["datarc"]["rate"]
+    shift = int((expdir / "frame_shift").read_text()) * settings["datarc"].get("subsampling", 1)
+    test = Path(settings["loaderrc"]["test_dir"])
+    reference = diarization.read_rttm(test / "rttm")
+    totals = {(t, m): diarization.NONE for m in MEDIANS for t in THRESHOLDS}
+    for recording in _recordings(test):
+        if recording not in reference:
+            raise ValueError(f"{test / 'rttm'}: no turns of {recording}; prepare the corpus again")
+        speech = _probabilities(expdir / "scoring" / "predictions" / f"{recording}.h5")
+        for threshold, median in totals:
+            turns = diarization.turns_of(speech, threshold, median, shift / rate)
+            totals[threshold, median] += diarization.errors(reference[recording], turns)
+    grid = [{"threshold": t, "median": m, "der": e.rate, **vars(e)} for (t, m), e in totals.items()]
+    write_json(expdir / "scoring" / GRID, sorted(grid, key=lambda entry: entry["der"]))
+    return {"der": min(entry["der"] for entry in grid), "frame_der": values["der"]}
+
+
+def _recordings(folder: Path) -> list[str]:
+    lines = (folder / "wav.scp").read_text(encoding="utf-8").splitlines()
+    return [line.split(None, 1)[0] for line in lines if line.strip()]
+
+
+def _probabilities(path: Path) -> np.ndarray:
+    import h5py
+
+    if not path.is_file():
+        raise ValueError(
+            f"{path}: no such file; the test did not reach this recording, test again with "
+            "downstream_expert.scorerc.save_predictions true and no runner.evaluate_ratio"
+        )
+    with h5py.File(path, "r") as file:
+        return np.asarray(file["T_hat"])  # (frames, speakers)

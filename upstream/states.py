@@ -1,0 +1,100 @@
+"""s3prl's checkpoints, written whole and with all that an exact continuation needs.
+
+s3prl's runner writes them in place, after it has removed the older ones: a run killed at that
+moment leaves half a file, or no checkpoint at all. Here a file appears when it is whole, and only
+then do older ones go.
+"""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mt4ssl_core.files import atomic_path
+from upstream.command import newest_states
+
+POSITION, RECORDS = "Position", "Records"  # our keys beside s3prl's
+
+
+@contextlib.contextmanager
+def whole(more: Callable[[], dict[str, Any]]) -> Iterator[None]:
+    """Let s3prl's runner write its checkpoints whole, with the entries of ``more()`` added."""
+    from s3prl.downstream import runner
+
+    outdated: list[str] = []
+
+    def save(states: dict[str, Any], path: str) -> None:
+        with atomic_path(path) as temporary:
+            torch.save({**states, **more()}, temporary)
+        if not Path(path).name.startswith("states-"):  # a best one; the new states come later
+            return
+        for old in outdated:
+            if old != path:
+                os.remove(old)
+        outdated.clear()
+
+    before = {"torch": runner.torch, "os": runner.os}
+    try:
+        runner.torch = _StandIn(torch, save=save)
+        runner.os = _StandIn(os, remove=outdated.append)
+        yield
+    finally:
+        vars(runner).update(before)
+
+
+class _StandIn:
+    """A module with some of its names replaced."""
+
+    def __init__(self, module: Any, **names: Any) -> None:
+        self._module = module
+        vars(self).update(names)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._module, name)
+
+
+def best_checkpoint(expdir: str | Path, newer_than: float | None = None) -> Path:
+    """Return the head that did best on the dev split, else the newest one.
+
+    s3prl writes a best checkpoint only when the first evaluation already beats its starting value.
+    A best checkpoint of the dev split comes before that of any other. Files older than
+    ``newer_than`` (seconds since 1970) belong to an earlier experiment in the same folder and are
+    left out.
+
+    Raises:
+        ValueError: there is none.
+    """
+    folder = Path(expdir)
+    found = [*newest_states(folder), *sorted(folder.glob("*best*.ckpt"), key=_dev_last)]
+    found = [path for path in found if newer_than is None or path.stat().st_mtime >= newer_than - 1]
+    if not found:
+        raise ValueError(f"{folder}: no checkpoint was written; train longer than runner.save_step")
+    return found[-1]
+
+
+def _dev_last(path: Path) -> tuple[bool, str]:
+    return "dev" in path.name, path.name
+
+
+def remove_halves(expdir: str | Path) -> None:
+    """Remove the half-written files of a run that was killed."""
+    for path in Path(expdir).glob(".*.tmp"):
+        path.unlink(missing_ok=True)
+
+
+def plain(records: Any) -> dict[str, list[Any]]:
+    """Return a task's running records, or {} where they are more than numbers and text.
+
+    Only these can be read back without running code.
+    """
+    kept = {key: list(values) for key, values in records.items()}
+    return kept if all(_is_plain(value) for value in kept.values()) else {}
+
+
+def _is_plain(value: Any) -> bool:
+    if type(value) in (list, tuple):
+        return all(map(_is_plain, value))
+    return type(value) in (int, float, str, bool, type(None))

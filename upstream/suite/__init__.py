@@ -1,0 +1,1 @@
+"""All SUPERB tasks of one checkpoint: `mt4ssl superb prepare|run|doctor|submit`."""

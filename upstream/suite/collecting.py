@@ -1,0 +1,60 @@
+"""From the states of a suite's jobs to the records of results.jsonl."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from upstream import tasks
+from upstream.suite import jobs, protocol, run_folder, work
+from upstream.suite.jobs import TaskPlan
+
+
+def collect(out: Path, plan: TaskPlan, owner: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Put the records of a task into results.jsonl, if all its tests are done; returns them."""
+    first, tests = jobs.jobs_of(plan)
+    if not all(work.done(out, job) for job in tests):
+        return []
+    states = {job.variant.name: run_folder.read_state(out, job.name)["result"] for job in tests}
+    result = next(iter(states.values()))
+    chosen = next(c for c in plan.candidates if c.name == result["chosen"])
+    spent = [run_folder.read_state(out, job.name)["seconds"] for job in first]
+    shared = {
+        "rate": chosen.rate if chosen.rate is not None or not plan.trains else _rate(plan),
+        "layer": chosen.layer,
+        "tried": [
+            {"rate": c.rate, "layer": c.layer, "dev": protocol.mean(result["devs"][c.name])}
+            for c in plan.candidates
+        ],
+        "train_seconds": round(sum(spent), 3) if plan.trains else 0.0,
+        **{key: owner[key] for key in ("seed", "smoke", "upstream", "ckpt", "fingerprint")},
+        "corpus": plan.identity["corpus"],
+    }
+    records = []
+    for metric in plan.header["metrics"]:
+        of_variant = {
+            name: [r for r in state["records"] if _is(r, metric)] for name, state in states.items()
+        }
+        if all(of_variant.values()):
+            best = {name: protocol.best_of(found) for name, found in of_variant.items()}
+            records.append({**_plain(protocol.average(best)), **shared, **_notes(metric)})
+    if [r for r in run_folder.read_results(out) if r["task"] == plan.code] != records:
+        run_folder.write_results(out, [plan.code], records)
+    return records
+
+
+def _is(record: Mapping[str, Any], metric: Mapping[str, Any]) -> bool:
+    return (record["metric"], record["stage"]) == (metric["name"], tasks.stage_of(dict(metric)))
+
+
+def _rate(plan: TaskPlan) -> float | None:
+    """The learning rate of the task's config."""
+    optimizer = tasks.read(tasks.path_of(plan.code)).get("optimizer") or {}
+    return optimizer.get("lr")
+
+
+def _plain(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in record.items() if key != "folder"}
+
+
+def _notes(metric: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: metric[key] for key in ("note", "reference") if key in metric}

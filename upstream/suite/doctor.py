@@ -1,0 +1,165 @@
+"""What a suite will need, before a week is spent: packages, corpora, time, disk."""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from upstream import tasks
+from upstream.suite import preparation, protocol, roots
+from upstream.suite.probe import Probe, probe
+from upstream.suite.table import aligned
+
+BACKWARD = 1.3  # a step's time over that of encoding its audio: the head's share, and loading
+FRAME = 0.01  # seconds; batches that are limited in frames count these
+_BATCH = ("train_batch_size", "train_batchsize", "batch_size", "batchsize")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What there is to say about a task."""
+
+    task: str
+    packages: list[str]  # that are missing
+    extra: str
+    corpus: str  # mini, real, partial or missing
+    problems: list[str]
+    hours: float | None  # to train with one learning rate
+    rates: int
+    gigabytes: float | None  # of the corpus
+
+
+def examine(
+    given: str, asked: str = roots.ALL, found: Probe | None = None, allow_partial: bool = False
+) -> list[Finding]:
+    """Look at every task; nothing is made or changed.
+
+    Raises:
+        ValueError: the roots file is not readable, or a task is unknown.
+    """
+    roots.read(given, [])  # is it readable at all
+    return [_task(given, name, found, allow_partial) for name in roots.pick(asked)]
+
+
+def _task(given: str, name: str, found: Probe | None, allow_partial: bool) -> Finding:
+    config = tasks.read(tasks.path_of(name))
+    header = config["superb"]
+    kind, counts, audio = "missing", {}, None
+    problems: list[str] = []
+    try:
+        folder = roots.read(given, [name])[name]
+        corpus, problems = preparation.survey(name, folder, allow_partial)
+        kind, counts, audio = corpus["kind"], corpus["counts"], corpus["hours"]
+        if problems and not any(counts.values()):
+            kind = "missing"
+    except ValueError as error:
+        problems = [" ".join(str(error).split())]
+    layers = found.layers if found else 1
+    rate = (config.get("optimizer") or {}).get("lr")
+    tried = protocol.candidates(header, rate, layers)
+    runs = len(tried) * len(protocol.variants(header))
+    seconds = found.seconds if found else None
+    return Finding(
+        task=name,
+        packages=tasks.missing_packages(header),
+        extra=header.get("extra", "superb"),
+        corpus=kind,
+        problems=problems,
+        hours=_hours(config, counts, audio, seconds),
+        rates=runs,
+        gigabytes=header["corpus"].get("gigabytes"),
+    )
+
+
+def _hours(
+    config: Mapping[str, Any],
+    counts: Mapping[str, int],
+    audio: float | None,
+    seconds: float | None,
+) -> float | None:
+    """Estimate the hours of one training; None when something for it is not known."""
+    header = config["superb"]
+    if not audio or not any(counts.values()):  # not surveyed: as published
+        audio, counts = header["corpus"].get("hours"), header["corpus"].get("counts") or {}
+    if seconds is None or not audio or not any(counts.values()):
+        return None
+    if header.get("select") == protocol.LAYER:
+        return float(audio) * seconds
+    batch = _batch_hours(config["downstream_expert"], audio / sum(counts.values()))
+    if batch is None:
+        return None
+    steps = config["runner"]["total_steps"] * config["runner"].get("gradient_accumulate_steps", 1)
+    return float(steps * batch * seconds * BACKWARD)
+
+
+def _batch_hours(section: Mapping[str, Any], mean: float) -> float | None:
+    """Return the hours of audio in a training batch of utterances of ``mean`` hours."""
+    named = [(key.split(".")[-1], n) for key, n in tasks.overrides.flatten(dict(section))]
+    for name in _BATCH:
+        for key, value in named:
+            if key == name and isinstance(value, int):
+                return value * mean
+    frames = [value for key, value in named if key == "max_tokens"]
+    return frames[0] * FRAME / 3600 if frames else None
+
+
+def report(findings: list[Finding], place: Path) -> str:
+    """Return the table, what is missing, and what all of it takes."""
+    rows = [["task", "packages", "corpus", "runs", "hours/run", "hours", "corpus GB"]]
+    for finding in findings:
+        hours = finding.hours
+        rows.append(
+            [
+                finding.task,
+                ", ".join(finding.packages) + " missing" if finding.packages else "ok",
+                finding.corpus + (f", {len(finding.problems)} problem(s)" * bool(finding.problems)),
+                str(finding.rates),
+                "?" if hours is None else f"{hours:.1f}",
+                "?" if hours is None else f"{hours * finding.rates:.1f}",
+                "?" if finding.gigabytes is None else f"{finding.gigabytes:g}",
+            ]
+        )
+    lines = [aligned(rows), ""]
+    extras = dict.fromkeys(f.extra for f in findings if f.packages)
+    if extras:
+        lines.append(f'to install: pip install "mt4ssl[{",".join(extras)}]"')
+    lines += [f"{f.task}: {problem}" for f in findings for problem in f.problems]
+    known = [f.hours * f.rates for f in findings if f.hours is not None]
+    if known:
+        lines.append(
+            f"hours: estimated from a timing of the upstream on this device, {sum(known):.0f} "
+            f"in all ({len(known)} of {len(findings)} tasks); several GPUs share them"
+        )
+    free = shutil.disk_usage(place).free / 1e9
+    lines.append(f"disk: {free:.0f} GB free at {place}")
+    return "\n".join(lines)
+
+
+def doctor(
+    given: str,
+    ckpt: str | None = None,
+    upstream: str | None = None,
+    asked: str = roots.ALL,
+    device: str | None = None,
+    allow_partial: bool = False,
+) -> int:
+    """Print what is there and what it takes; returns 1 when something is missing.
+
+    Raises:
+        ValueError: the checkpoint is none of an encoder, or the roots file is not readable.
+    """
+    from mt4ssl_core.distributed import choose_device
+
+    found = None
+    if ckpt or upstream:
+        where = str(choose_device(device or "auto"))
+        found = probe(upstream or "mt4ssl", ckpt, where, timed=True)
+        print(
+            f"{upstream or 'mt4ssl'}: {found.layers} hidden states of {found.dim}, "
+            f"{1 / (found.seconds or 1):.0f} times faster than the audio on {where}\n"
+        )
+    findings = examine(given, asked, found, allow_partial)
+    place = Path(given).absolute()
+    print(report(findings, place if place.is_dir() else place.parent))
+    return 1 if any(finding.packages or finding.problems for finding in findings) else 0

@@ -1,0 +1,315 @@
+"""Where the jobs of a suite run: in this process, in processes of this machine, or under SLURM.
+
+An executor starts batches (`jobs.Work`, or any callable that can be pickled) and says when they are
+over. How one went is for the caller to see from what it left behind. `local` and `slurm` go through
+submitit, which pickles the callable into a folder of its own; nothing else is unpickled there.
+"""
+
+import contextlib
+import os
+import shutil
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from upstream import overrides
+
+INLINE, LOCAL, SLURM = "inline", "local", "slurm"
+NAMES = (INLINE, LOCAL, SLURM)
+_YEAR = 366 * 24 * 60  # minutes; submitit stops a local job after two by default
+_SLURM = {"timeout_min": 3 * 24 * 60, "cpus_per_task": 8, "mem_gb": 32}
+_CORES = ("OMP_NUM_THREADS", "MT4SSL_CORES")  # of torch, and of QbE's processes
+_REQUEUES = 100  # a job that was timed out goes on from its checkpoint
+
+
+@dataclass
+class Batch:
+    """Jobs that one process does in order, once those of ``needs`` are done."""
+
+    name: str
+    work: Callable[[str | None], Callable[[], None]]  # from the GPU to use to what is to be done
+    needs: Sequence[str] = ()
+    jobs: Sequence[str] = field(default_factory=list)  # names, for `needs` of others
+
+
+class Handle(Protocol):
+    """A batch that was started."""
+
+    def over(self) -> bool:
+        """Whether it ended, in whatever way."""
+
+    def stop(self) -> None:
+        """End it soon; it can be started again later."""
+
+    def error(self) -> str:
+        """What the process wrote to stderr last, if it did not get as far as a log of its own."""
+
+    def clean(self) -> None:
+        """Remove what starting it left behind."""
+
+
+class Executor(Protocol):
+    """Starts batches."""
+
+    slots: int  # batches at the same time
+
+    def start(self, batch: Batch) -> Handle:
+        """Start a batch."""
+
+
+class _Over:
+    def over(self) -> bool:
+        return True
+
+    def stop(self) -> None:
+        pass
+
+    def error(self) -> str:
+        return ""
+
+    def clean(self) -> None:
+        pass
+
+
+class Inline:
+    """In this process, one after another."""
+
+    slots = 1
+
+    def start(self, batch: Batch) -> Handle:
+        """Do the batch; returns when it is over."""
+        batch.work(None)()
+        return _Over()
+
+
+class _Submitted:
+    """A batch in the hands of submitit."""
+
+    def __init__(self, job: Any, after: Callable[[], None] = lambda: None, keep: bool = False):
+        self.job, self.after, self.keep = job, after, keep
+        self.ended = False
+
+    def over(self) -> bool:
+        if not self.ended and self.job.done():
+            self.ended = True
+            self.after()
+        return self.ended
+
+    def stop(self) -> None:
+        if self.keep or self.ended:
+            return
+        self.job.cancel(check=False)
+        process = getattr(self.job, "_process", None)
+        if process is not None:
+            with contextlib.suppress(Exception):
+                process.wait(10)
+
+    def error(self) -> str:
+        path = self.job.paths.stderr
+        text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+        return (text.strip().splitlines() or [""])[-1]
+
+    def clean(self) -> None:
+        shutil.rmtree(self.job.paths.folder, ignore_errors=True)
+
+
+class Local:
+    """One process per GPU of this machine (or ``slots`` of them, on a CPU by default one)."""
+
+    def __init__(self, folder: Path, gpus: Sequence[str], slots: int | None = None) -> None:
+        self.folder, self.slots = folder, slots or max(1, len(gpus))
+        self.free = [gpus[i % len(gpus)] if gpus else None for i in range(self.slots)]
+
+    def start(self, batch: Batch) -> Handle:
+        """Start a process for the batch."""
+        gpu = self.free.pop(0)
+        submitit = _submitit()
+        executor = submitit.LocalExecutor(_fresh(self.folder, batch))
+        executor.update_parameters(timeout_min=_YEAR)
+        with _environment(self.slots):
+            job = executor.submit(batch.work("" if gpu is None else gpu))
+        return _Submitted(job, lambda: self.free.append(gpu))
+
+
+class Slurm:
+    """One SLURM job per batch; stopping the suite leaves them in the queue."""
+
+    def __init__(
+        self,
+        folder: Path,
+        parameters: Mapping[str, Any],
+        slots: int | None = None,
+        cluster: str = SLURM,
+    ) -> None:
+        self.folder, self.slots, self.cluster = folder, slots or 10_000, cluster
+        self.parameters = {**_SLURM, **parameters}
+        with tempfile.TemporaryDirectory() as place:
+            self._executor(Path(place))  # wrong parameters are found before anything starts
+
+    def _executor(self, folder: Path) -> Any:
+        submitit = _submitit()
+        many = {"slurm_max_num_timeout": _REQUEUES} if self.cluster == SLURM else {}
+        try:
+            executor = submitit.AutoExecutor(folder, cluster=self.cluster, **many)
+            executor.update_parameters(**_renamed(self.parameters))
+        except (RuntimeError, NameError, AssertionError, ValueError, TypeError) as error:
+            first = str(error).strip().splitlines()[0]
+            raise ValueError(
+                f"--executor slurm: {first}; run it where sbatch and srun are, with --slurm "
+                "key=value as submitit names them (timeout_min, mem_gb, cpus_per_task, "
+                "gpus_per_node, partition, account, qos, ...)"
+            ) from error
+        return executor
+
+    def start(self, batch: Batch) -> Handle:
+        """Hand the batch to SLURM, unless an earlier suite did and it is still there."""
+        note = self.folder / f"{batch.name.replace('/', '.')}.txt"
+        if note.is_file() and self.cluster == SLURM:
+            there, number = note.read_text(encoding="utf-8").split("\n")[:2]
+            job = _submitit().SlurmJob(folder=there, job_id=number)
+            if not job.done(force_check=True):
+                return _Submitted(job, keep=True)
+        place = _fresh(self.folder, batch)
+        executor = self._executor(place)
+        executor.update_parameters(name=f"superb-{batch.name.replace('/', '-')}")
+        with _environment(None):
+            job = executor.submit(batch.work(None))
+        note.write_text(f"{place}\n{job.job_id}\n", encoding="utf-8")
+        return _Submitted(job, keep=True)
+
+
+def make(
+    name: str,
+    folder: Path,
+    device: str | None,
+    slots: int | None = None,
+    slurm: Sequence[str] = (),
+) -> Executor:
+    """Return the executor of a name; its files go into ``folder``.
+
+    Raises:
+        ValueError: no such executor, wrong parameters, or no SLURM here.
+    """
+    if slots is not None and slots < 1:
+        raise ValueError(f"--jobs {slots}: give 1 or a larger whole number")
+    if name not in NAMES:
+        raise ValueError(f"--executor {name}: choose one of {', '.join(NAMES)}")
+    if slurm and name != SLURM:
+        raise ValueError(f"--slurm goes with --executor slurm, not with {name}")
+    if name == INLINE:
+        return Inline()
+    on_cpu = device is not None and not device.startswith("cuda")
+    if name == LOCAL:
+        return Local(folder, [] if on_cpu else visible_gpus(), slots)
+    return Slurm(folder, {"gpus_per_node": 0 if on_cpu else 1, **slurm_parameters(slurm)}, slots)
+
+
+def slurm_parameters(pairs: Sequence[str]) -> dict[str, Any]:
+    """Read ``key=value`` words into submitit's parameters.
+
+    Raises:
+        ValueError: a word without ``=``.
+    """
+    found = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise ValueError(f"--slurm {pair}: expected key=value, such as partition=gpu")
+        found[key.removeprefix("slurm_")] = overrides.parse_value(value)
+    return found
+
+
+def _renamed(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Give parameters that only SLURM knows submitit's prefix for these."""
+    common = {"name", "timeout_min", "mem_gb", "nodes", "cpus_per_task", "gpus_per_node"}
+    common |= {"tasks_per_node", "stderr_to_stdout"}
+    return {key if key in common else f"slurm_{key}": v for key, v in parameters.items()}
+
+
+def visible_gpus() -> list[str]:
+    """Return the GPUs that a process may use, as CUDA_VISIBLE_DEVICES names them."""
+    import torch
+
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if not torch.cuda.device_count():
+        return []
+    if chosen is not None:
+        return [name.strip() for name in chosen.split(",") if name.strip()]
+    return [str(number) for number in range(torch.cuda.device_count())]
+
+
+def schedule(
+    batches: Sequence[Batch],
+    executor: Executor,
+    is_done: Callable[[str], bool],
+    begun: Callable[[Batch], None],
+    ended: Callable[[Batch, Handle], None],
+    interval: float = 0.2,
+) -> None:
+    """Start every batch once what it needs is done, and wait for all that were started.
+
+    A batch that needs something that failed is left out. When this is interrupted, what runs is
+    stopped first.
+    """
+    waiting, running = list(batches), dict[str, tuple[Batch, Handle]]()
+    open_jobs = {job for batch in batches for job in batch.jobs}
+    try:
+        while waiting or running:
+            for name in [name for name, (_, handle) in running.items() if handle.over()]:
+                batch, handle = running.pop(name)
+                open_jobs -= set(batch.jobs)
+                ended(batch, handle)
+            for batch in [b for b in waiting if not set(b.needs) & open_jobs]:
+                if len(running) >= executor.slots:
+                    break
+                waiting.remove(batch)
+                if all(is_done(need) for need in batch.needs):
+                    begun(batch)
+                    running[batch.name] = (batch, executor.start(batch))
+                else:
+                    open_jobs -= set(batch.jobs)
+            if running and not any(handle.over() for _, handle in running.values()):
+                time.sleep(interval)
+    except BaseException:
+        for _, handle in running.values():
+            handle.stop()
+        raise
+
+
+@contextlib.contextmanager
+def _environment(slots: int | None) -> Iterator[None]:
+    """What the processes inherit: where this package is, and a fair share of the cores."""
+    here, before = str(Path(__file__).parent.parent), dict(os.environ)
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [here, before.get("PYTHONPATH")]))
+    share = {} if slots is None else dict.fromkeys(_CORES, str(max(1, _cores() // slots)))
+    os.environ.update({name: cores for name, cores in share.items() if name not in before})
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _fresh(folder: Path, batch: Batch) -> Path:
+    """Return a folder that no other batch uses: submitit names files by process ids."""
+    name = f"{batch.name.replace('/', '.')}-{uuid.uuid4().hex[:8]}"
+    (folder / name).mkdir(parents=True, exist_ok=True)
+    return folder / name
+
+
+def _submitit() -> Any:
+    try:
+        import submitit
+    except ImportError as error:
+        raise ValueError(
+            'submitit is not installed; pip install "mt4ssl[superb]", or use --executor inline'
+        ) from error
+    return submitit

@@ -1,0 +1,102 @@
+"""What `mt4ssl superb run` is asked for."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from upstream import cache, tasks
+from upstream.suite import executors, roots
+
+ALL = roots.ALL
+
+
+@dataclass
+class Request:
+    """What `mt4ssl superb run` is asked for; the defaults are the command's."""
+
+    out: Path
+    roots: str
+    ckpt: str | None = None
+    upstream: str | None = None  # None: mt4ssl
+    tasks: str = ALL
+    smoke: bool = False
+    executor: str = executors.LOCAL
+    rates: Sequence[str] = ()  # "1e-3,1e-4" for every task, "ks=1e-3,1e-4" for one
+    seed: int = 1337
+    device: str | None = None
+    allow_partial: bool = False
+    jobs: int | None = None
+    slurm: Sequence[str] = ()
+    reuse_features: float = 0.0
+    stages: Sequence[str] = ()  # optional evaluations to do as well
+    names: list[str] = field(init=False)
+    rates_of: dict[str, list[float]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Check what can be checked without looking at files."""
+        self.out = Path(self.out).absolute()
+        self.upstream = self.upstream or ("mt4ssl" if self.ckpt else None)
+        if self.upstream is None:
+            raise ValueError(
+                "nothing to score; give a checkpoint, or --upstream with a name on s3prl's hub, "
+                "such as fbank"
+            )
+        if self.upstream.startswith("mt4ssl") and not self.ckpt:
+            raise ValueError(f"--upstream {self.upstream} needs a checkpoint; give its path")
+        if self.ckpt and not cache.is_url(self.ckpt):
+            if not Path(self.ckpt).exists():
+                raise ValueError(f"{self.ckpt}: no such checkpoint; check the path")
+            self.ckpt = str(Path(self.ckpt).absolute())
+        self.names = roots.pick(self.tasks)
+        self._check_stages()
+        self.rates_of = read_rates(self.rates, self.names)
+
+    def _check_stages(self) -> None:
+        headers = [tasks.header(name) for name in self.names] if self.stages else []
+        known = {stage["name"]: None for h in headers for stage in h.get("stages", [])}
+        if unknown := [name for name in self.stages if name not in known]:
+            raise ValueError(
+                f"--stages {', '.join(unknown)}: none of the tasks has such an evaluation; they "
+                f"have {', '.join(known)}"
+            )
+
+    def command(self, names: Sequence[str]) -> str:
+        """Return the command line that does the same for some of the tasks."""
+        words = ["mt4ssl", "superb", "run", *([self.ckpt] if self.ckpt else [])]
+        words += ["--tasks", ",".join(names), "--roots", str(self.roots), "--out", str(self.out)]
+        words += ["--upstream", str(self.upstream)] if self.upstream != "mt4ssl" else []
+        for flag in ("smoke", "allow_partial"):
+            words += [f"--{flag.replace('_', '-')}"] if getattr(self, flag) else []
+        for flag in ("executor", "seed", "device", "jobs", "reuse_features"):
+            value, default = getattr(self, flag), type(self).__dataclass_fields__[flag].default
+            words += [f"--{flag.replace('_', '-')}", str(value)] if value != default else []
+        for flag in ("rates", "slurm", "stages"):
+            values = getattr(self, flag)
+            words += [f"--{flag}", *values] if values else []
+        return shlex.join(words)
+
+
+def read_rates(words: Sequence[str], names: Sequence[str]) -> dict[str, list[float]]:
+    """Read ``1e-3,1e-4`` (for every task) and ``ks=1e-3`` (for one) into rates by task.
+
+    Raises:
+        ValueError: not positive numbers, or a task that is not asked for.
+    """
+    found: dict[str, list[float]] = {}
+    for word in words:
+        task, equals, numbers = word.rpartition("=")
+        if equals and task not in names:
+            raise ValueError(f"--rates {word}: {task} is not among --tasks ({', '.join(names)})")
+        if equals and tasks.header(task).get("select", "rate") != "rate":
+            raise ValueError(f"--rates {word}: {task} does not choose among learning rates")
+        try:
+            rates = [float(number) for number in numbers.split(",")]
+        except ValueError:
+            rates = []
+        if not rates or not all(0 < rate < float("inf") for rate in rates):
+            raise ValueError(f"--rates {word}: expected numbers such as 1e-3,1e-4, or ks=1e-3")
+        for name in [task] if equals else names:
+            if equals or name not in found:
+                found[name] = rates
+    return found

@@ -1,0 +1,100 @@
+"""Where the corpora lie: roots.yaml, one line ``task: folder`` per task.
+
+``all: folder`` stands for every task that has no line of its own, and so does a folder given in
+place of the file: each corpus is in it, or in its folder named after the task. Relative folders are
+relative to the file.
+"""
+
+import difflib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import yaml
+
+from upstream import corpora, tasks
+
+FILE, ALL = "roots.yaml", "all"
+PAPERS = (
+    *("pr", "asr", "ks", "qbe", "sid", "asv", "sd", "ic", "sf", "er"),
+    *("se", "ss", "st", "vc", "ood"),
+)
+
+
+def pick(asked: str | Sequence[str]) -> list[str]:
+    """Return the tasks of ``all`` or ``pr,asr,...``, each once, in the paper's order.
+
+    Raises:
+        ValueError: one does not exist; names all of these, with the nearest names.
+    """
+    names = asked.split(",") if isinstance(asked, str) else list(asked)
+    names = [name.strip() for name in names if name.strip()]
+    if names == [ALL]:
+        return in_order(tasks.names())
+    if not names:
+        raise ValueError(f"--tasks: no task given; choose all or some of {_known()}")
+    unknown = [_unknown(name) for name in names if name not in tasks.names()]
+    if unknown:
+        raise ValueError(f"--tasks: {'; '.join(unknown)}; choose all or some of {_known()}")
+    return in_order(set(names))
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Return tasks sorted as in the papers: content, speaker, semantics, then SUPERB-SG."""
+    return sorted(
+        names, key=lambda name: (PAPERS.index(name) if name in PAPERS else len(PAPERS), name)
+    )
+
+
+def read(given: str | Path, names: Sequence[str]) -> dict[str, Path]:
+    """Return the folder of every task in ``names``: of a roots.yaml, or one folder for all.
+
+    Raises:
+        ValueError: no such file or folder, not such a YAML, an unknown task, a task without a
+            folder or a folder that is not there; all of these at once.
+    """
+    path = Path(given).absolute()
+    if path.is_dir() and (path / FILE).is_file():
+        path = path / FILE
+    if path.is_dir():
+        return {name: path for name in names}
+    if not path.is_file():
+        raise ValueError(
+            f"--roots {given}: no such file or folder; give a YAML file of lines 'task: folder', "
+            "or one folder that holds all corpora"
+        )
+    lines = _lines(path)
+    problems = [_unknown(name) for name in lines if name not in (ALL, *tasks.names())]
+    found = {}
+    for name in names:
+        folder = lines.get(name, lines.get(ALL))
+        if folder is None:
+            problems.append(f"{name} has no line; add '{name}: FOLDER' or leave it out of --tasks")
+        elif not isinstance(folder, str):
+            problems.append(f"{name}: {folder!r} is not a folder; write '{name}: FOLDER'")
+        elif not corpora.base(path.parent / folder, name).is_dir():
+            problems.append(f"{name}: {path.parent / folder} is not there; correct the line")
+        else:
+            found[name] = (path.parent / folder).absolute()
+    if problems:
+        raise ValueError("\n  ".join([f"{path}: {len(problems)} problem(s):", *problems]))
+    return found
+
+
+def _lines(path: Path) -> dict[str, object]:
+    try:
+        lines = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path}: not YAML ({reason}); write lines 'task: folder'") from error
+    if not isinstance(lines, dict):
+        raise ValueError(f"{path}: expected lines 'task: folder', found {type(lines).__name__}")
+    return {str(name): folder for name, folder in lines.items()}
+
+
+def _unknown(name: str) -> str:
+    near = difflib.get_close_matches(name, tasks.names(), 1)
+    return f"unknown task {name!r}" + (f" (did you mean {near[0]}?)" if near else "")
+
+
+def _known() -> str:
+    return ", ".join(in_order(tasks.names()))

@@ -1,0 +1,186 @@
+"""The folder of a suite, runs/NAME: whose it is, who works in it, what was done, the results.
+
+::
+
+    suite.json       upstream, checkpoint, seed, smoke: all that is in the folder belongs to these
+    results.jsonl    one record per task and metric
+    jobs/NAME.json   state of every job: running, done or failed
+    logs/NAME.log    what a job printed
+    TASK/[VARIANT/]CANDIDATE/   s3prl's experiments
+"""
+
+import fcntl
+import json
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mt4ssl_core.files import write_json, write_text
+
+SUITE, RESULTS, JOBS, LOGS, LOCK = "suite.json", "results.jsonl", "jobs", "logs", ".lock"
+FORMAT, VERSION = "mt4ssl superb run", 1
+OWNER = ("upstream", "fingerprint", "seed", "smoke")  # what must not be mixed
+_NEEDED = ("task", "metric", "value")
+
+
+def check(out: Path, owner: Mapping[str, Any]) -> None:
+    """See that ``out`` can be the folder of a suite of this upstream, or is it already.
+
+    Raises:
+        ValueError: it holds something else, or results of another checkpoint, seed or length.
+    """
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"--out {out}: a file; give a folder")
+    if (out / SUITE).is_file():
+        _check_owner(out, read_owner(out), owner)
+        return
+    if out.is_dir() and any(path.name != LOCK for path in out.iterdir()):
+        raise ValueError(f"--out {out}: holds other files and no {SUITE}; give another folder")
+
+
+def read_owner(out: Path) -> dict[str, Any]:
+    """Return what ``out`` belongs to.
+
+    Raises:
+        ValueError: it is no folder of a suite.
+    """
+    path = out / SUITE
+    if not path.is_file():
+        raise ValueError(f"{out}: no {SUITE} here; give a folder that `mt4ssl superb run` made")
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not JSON ({error}); give another --out") from error
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
+        raise ValueError(f"{path}: not written by `mt4ssl superb run`; give another --out")
+    if found.get("version") != VERSION:
+        raise ValueError(
+            f"{path}: version {found.get('version')}, this mt4ssl writes {VERSION}; give another "
+            "--out"
+        )
+    return found
+
+
+def _check_owner(out: Path, there: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+    wrong = [key for key in OWNER if there.get(key) != asked.get(key)]
+    if not wrong:
+        return
+
+    def show(owner: Mapping[str, Any]) -> str:
+        fingerprint = f" ({owner['fingerprint']})" if owner.get("fingerprint") else ""
+        checkpoint = f" -k {owner['ckpt']}{fingerprint}" if owner.get("ckpt") else ""
+        smoke = ", smoke" if owner.get("smoke") else ""
+        return f"{owner.get('upstream')}{checkpoint}, seed {owner.get('seed')}{smoke}"
+
+    raise ValueError(
+        f"--out {out} belongs to {show(there)}; asked for is {show(asked)}. Results are not mixed: "
+        "give another --out"
+    )
+
+
+@contextmanager
+def claimed(out: Path, owner: Mapping[str, Any], patience: float = 5.0) -> Iterator[str]:
+    """Be the only suite that works in ``out``; yields a token that tells this one from others.
+
+    Raises:
+        ValueError: another one is at work there, or it is another's folder.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    token, deadline = uuid.uuid4().hex, time.monotonic() + patience
+    with open(out / LOCK, "a+", encoding="utf-8") as file:
+        while not _lock(file):
+            if time.monotonic() > deadline:
+                raise ValueError(
+                    f"--out {out}: another `mt4ssl superb run` works here; wait for it or stop it"
+                )
+            time.sleep(0.1)
+        check(out, owner)
+        if not (out / SUITE).is_file():
+            write_json(out / SUITE, {"format": FORMAT, "version": VERSION, **owner})
+        file.truncate(0)
+        file.write(token)
+        file.flush()
+        yield token
+
+
+def abandoned(out: Path, token: str) -> bool:
+    """Whether the suite that locked ``out`` with ``token`` is gone."""
+    try:
+        with open(out / LOCK, "r+", encoding="utf-8") as file:
+            return file.read() != token or _lock(file)
+    except FileNotFoundError:
+        return True
+
+
+def _lock(file: Any) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def state_path(out: Path, job: str) -> Path:
+    """Return the file that holds the state of the job of this name, such as "ks/lr_0.001"."""
+    return out / JOBS / f"{job.replace('/', '.')}.json"
+
+
+def log_path(out: Path, job: str) -> Path:
+    """Return the file that holds what the job printed."""
+    return out / LOGS / f"{job.replace('/', '.')}.log"
+
+
+def read_state(out: Path, job: str) -> dict[str, Any]:
+    """Return the state of a job; empty when it was never begun.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    path = state_path(out, job)
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not JSON ({error}); remove it to do {job} again") from error
+    if not isinstance(found, dict) or "state" not in found:
+        raise ValueError(f"{path}: not the state of a job; remove it to do {job} again")
+    return found
+
+
+def write_state(out: Path, job: str, state: Mapping[str, Any]) -> None:
+    """Write the state of a job."""
+    write_json(state_path(out, job), dict(state))
+
+
+def read_results(out: Path) -> list[dict[str, Any]]:
+    """Read results.jsonl; nothing when there is none.
+
+    Raises:
+        ValueError: a line is cut off or is no record; the file is left as it is.
+    """
+    path = out / RESULTS
+    if not path.is_file():
+        return []
+    found = []
+    remedy = f"correct it, or move {path.name} away: it is written anew from {JOBS}/"
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path}:{number}: not JSON ({error}); {remedy}") from error
+        if not isinstance(record, dict) or any(key not in record for key in _NEEDED):
+            raise ValueError(f"{path}:{number}: not a record with {', '.join(_NEEDED)}; {remedy}")
+        found.append(record)
+    return found
+
+
+def write_results(out: Path, tasks: Sequence[str], new: Sequence[Mapping[str, Any]]) -> Path:
+    """Put the records of ``tasks`` into results.jsonl in place of their older ones."""
+    kept = [record for record in read_results(out) if record["task"] not in tasks]
+    lines = [json.dumps(record, allow_nan=False) for record in [*kept, *new]]
+    write_text(out / RESULTS, "".join(f"{line}\n" for line in lines))
+    return out / RESULTS

@@ -1,0 +1,274 @@
+"""All SUPERB tasks of one upstream: check everything, train, choose on dev, test, collect.
+
+What was done is never done again; what was interrupted goes on; what failed does not stop the rest.
+"""
+
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from upstream import results, tasks
+from upstream.suite import (
+    collecting,
+    executors,
+    jobs,
+    preparation,
+    protocol,
+    roots,
+    run_folder,
+    work,
+)
+from upstream.suite.executors import Batch
+from upstream.suite.jobs import Job, Setting, TaskPlan
+from upstream.suite.request import Request
+from upstream.suite.table import render
+
+# for a task whose header has no `smoke:`
+FEW_STEPS = {
+    "runner.total_steps": 4,
+    "runner.eval_step": 2,
+    "runner.save_step": 2,
+    "runner.log_step": 1,
+    "runner.gradient_accumulate_steps": 1,
+}
+
+
+def run(request: Request) -> int:
+    """Do what is asked; returns 0, or 1 when a job failed.
+
+    Raises:
+        ValueError: something that is asked for cannot be, found before anything was started.
+    """
+    started = time.perf_counter()
+    folders = roots.read(request.roots, request.names)
+    preparation.require_packages(request.names)
+    owner = owner_of(request)
+    run_folder.check(request.out, owner)
+    run_folder.read_results(request.out)
+    submitted = request.out / run_folder.LOGS / "submitit"
+    executor = executors.make(
+        request.executor, submitted, request.device, request.jobs, request.slurm
+    )
+    layers = _layers(request)
+    found = preparation.prepare(request.names, folders, request.allow_partial)
+    plans = [plan_task(request, name, folders[name], found[name], layers) for name in found]
+    _refuse_other_settings(request.out, plans)
+    with run_folder.claimed(request.out, owner) as token, _terminated():
+        try:
+            failed = _work(request, plans, executor, token, owner)
+        except KeyboardInterrupt:
+            if request.executor == executors.SLURM:
+                print("SLURM goes on with what it has; scancel ends it", file=sys.stderr)
+            raise
+    done = [r for r in run_folder.read_results(request.out) if r["task"] in request.names]
+    print(render(sorted(done, key=lambda record: request.names.index(record["task"]))))
+    print(f"\n{request.out / run_folder.RESULTS}, {time.perf_counter() - started:.0f} s")
+    if failed:
+        _say_failed(request, failed)
+    return 1 if failed else 0
+
+
+def owner_of(request: Request) -> dict[str, Any]:
+    """Return whose results these are."""
+    return {
+        "upstream": request.upstream,
+        "ckpt": request.ckpt,
+        "fingerprint": results.fingerprint_of(request.ckpt),
+        "seed": request.seed,
+        "smoke": request.smoke,
+    }
+
+
+def _layers(request: Request) -> int:
+    """See that the upstream is an encoder; returns the number of its hidden states."""
+    from upstream.suite.probe import probe
+
+    assert request.upstream is not None
+    return probe(request.upstream, request.ckpt).layers
+
+
+def plan_task(
+    request: Request, name: str, root: Path, corpus: Mapping[str, Any], layers: int
+) -> TaskPlan:
+    """Return how a task is to be done."""
+    config = tasks.read(tasks.path_of(name))
+    header = config.pop("superb")
+    rate = (config.get("optimizer") or {}).get("lr")
+    paths = tasks.paths_under(header, root)
+    chosen, left_out = protocol.stages(header, paths, request.stages)
+    for line in left_out:
+        print(f"left out: {line}", file=sys.stderr)
+    stages = [
+        {**stage, "override": _resolved(stage.get("override"), config, paths)} for stage in chosen
+    ]
+    overrides: dict[str, Any] = {}
+    if request.smoke:
+        fallback = {key: n for key, n in FEW_STEPS.items() if _has(config, key)}
+        overrides = dict(header.get("smoke", fallback))
+    return TaskPlan(
+        code=name,
+        header=header,
+        root=root,
+        candidates=tuple(
+            protocol.candidates(header, rate, layers, request.rates_of.get(name), request.smoke)
+        ),
+        variants=tuple(protocol.variants(header)),
+        overrides=overrides,
+        dev_override=_resolved((header.get("dev") or {}).get("override"), config, paths),
+        stages=tuple(stages),
+        identity={"config": preparation.fingerprint(config), "corpus": dict(corpus)},
+    )
+
+
+def _resolved(
+    override: Mapping[str, Any] | None, config: Mapping[str, Any], paths: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Put paths and settings in place of the dotted keys that name them."""
+    found = {}
+    for key, value in (override or {}).items():
+        if isinstance(value, str) and value in paths:
+            value = paths[value]
+        elif isinstance(value, str) and "." in value and _has(config, value):
+            value = tasks.get(dict(config), value)
+        found[key] = value
+    return found
+
+
+def _has(config: Mapping[str, Any], key: str) -> bool:
+    try:
+        tasks.get(dict(config), key)
+    except (KeyError, TypeError):
+        return False
+    return True
+
+
+def _refuse_other_settings(out: Path, plans: Sequence[TaskPlan]) -> None:
+    """Raise ValueError for heads that were trained otherwise or on another corpus."""
+    problems = []
+    for plan in plans:
+        for job in jobs.jobs_of(plan)[0]:
+            there = run_folder.read_state(out, job.name).get("settings")
+            asked = job.settings()
+            if there is not None and there != asked:
+                differ = [key for key in asked if there.get(key) != asked[key]]
+                problems.append(
+                    f"{out / job.name} was made with another {' and '.join(differ)} "
+                    f"({'; '.join(_difference(there.get(key), asked[key]) for key in differ)})"
+                )
+    if problems:
+        raise ValueError(
+            "\n  ".join(["results are not mixed:", *problems])
+            + f"\ngive another --out, or remove these folders and their files in "
+            f"{out / run_folder.JOBS}"
+        )
+
+
+def _difference(there: Any, asked: Any) -> str:
+    if not isinstance(there, dict) or not isinstance(asked, dict):
+        return f"{there}, now {asked}"
+    keys = [key for key in {**there, **asked} if there.get(key) != asked.get(key)]
+    return ", ".join(f"{key} {there.get(key)}, now {asked.get(key)}" for key in keys[:3])
+
+
+def batches_of(
+    request: Request, plan: TaskPlan, begin: Callable[[Sequence[Job], str | None], Any]
+) -> list[Batch]:
+    """Return what of a task is not done: one batch per job, or one for all in a smoke run."""
+
+    def batch(name: str, chosen: list[Job], needs: Sequence[str]) -> Batch:
+        return Batch(name, lambda gpu: begin(chosen, gpu), needs, [job.name for job in chosen])
+
+    first, tests = jobs.jobs_of(plan)
+    left = [job for job in first if not work.done(request.out, job)]
+    tests = [job for job in tests if left or not work.done(request.out, job)]
+    if request.smoke:
+        return [batch(plan.code, left + tests, [])] if left + tests else []
+    needs = [job.name for job in first]
+    found = [batch(job.name, [job], []) for job in left]
+    return found + [batch(job.name, [job], needs) for job in tests]
+
+
+def _work(
+    request: Request,
+    plans: Sequence[TaskPlan],
+    executor: executors.Executor,
+    token: str,
+    owner: Mapping[str, Any],
+) -> dict[str, str]:
+    """Do all jobs that are not done; returns what failed: job -> why."""
+    out, upstream = request.out, str(request.upstream)
+    shared = (request.ckpt, request.seed, request.device, request.reuse_features)
+    setting = Setting(out, upstream, *shared)
+    watched = token if request.executor == executors.LOCAL else None
+
+    def task(chosen: Sequence[Job], gpu: str | None) -> work.Work:
+        return work.Work(setting, chosen, watched, gpu)
+
+    by_job = {job.name: job for plan in plans for part in jobs.jobs_of(plan) for job in part}
+    batches = [batch for plan in plans for batch in batches_of(request, plan, task)]
+    failed: dict[str, str] = {}
+    for plan in plans:  # of an earlier session that did not get to writing them
+        collecting.collect(out, plan, owner)
+    total = sum(len(batch.jobs) for batch in batches)
+    bar = tqdm(total=total, desc="SUPERB", unit="job", disable=not total)
+
+    def begun(batch: Batch) -> None:
+        bar.write(f"begun: {batch.name}, log: {run_folder.log_path(out, batch.jobs[0])}")
+
+    def ended(batch: Batch, handle: executors.Handle) -> None:
+        bar.update(len(batch.jobs))
+        for name in batch.jobs:
+            if not work.done(out, by_job[name]):
+                failed[name] = _why(out, name, handle)
+                bar.write(f"failed: {name}: {failed[name]}")
+                break
+        else:
+            handle.clean()
+        for plan in plans:
+            if plan.code == batch.name.split("/")[0]:
+                collecting.collect(out, plan, owner)
+
+    with bar:
+        done = lambda name: work.done(out, by_job[name])  # noqa: E731
+        executors.schedule(batches, executor, done, begun, ended)
+    return failed
+
+
+def _why(out: Path, name: str, handle: executors.Handle) -> str:
+    state = run_folder.read_state(out, name)
+    if state.get("state") == work.FAILED:
+        return str(state["error"])
+    return f"its process ended too early ({handle.error() or 'killed?'})"
+
+
+@contextmanager
+def _terminated() -> Iterator[None]:
+    """Treat SIGTERM as Ctrl-C: what runs is stopped first."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _say_failed(request: Request, failed: Mapping[str, str]) -> None:
+    print(f"\n{len(failed)} job(s) failed:", file=sys.stderr)
+    for name, why in failed.items():
+        print(f"  {name}: {why}\n    {run_folder.log_path(request.out, name)}", file=sys.stderr)
+    names = roots.in_order({name.split("/")[0] for name in failed})
+    print(f"without all their results: {', '.join(names)}", file=sys.stderr)
+    print(f"to try these again: {request.command(names)}", file=sys.stderr)

@@ -1,0 +1,64 @@
+"""Results and surveys as plain text."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_ARROWS = {"max": "higher", "min": "lower"}
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Return rows (the first is the head) with their columns below each other."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in rows]
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def render(records: Sequence[Mapping[str, Any]]) -> str:
+    """Return the table of results.jsonl: value, unit, which way is better, what was chosen.
+
+    Published figures are shown only beside results on the whole real corpora.
+    """
+    if not records:
+        return "no results yet"
+    head = ["task", "metric", "value", "unit", "better", "chosen", "corpus"]
+    real = any(_comparable(record) for record in records)
+    rows = [head + (["FBANK", "SOTA"] if real else [])]
+    for record in records:
+        corpus = str(record["corpus"]["kind"]) + (", smoke" if record["smoke"] else "")
+        stage = "" if record["stage"] == "test" else f" ({record['stage']})"
+        row = [
+            record["task"],
+            record["metric"] + stage,
+            number(record["value"]),
+            record["unit"] or "",
+        ]
+        row += [_ARROWS.get(record["direction"], ""), _chosen(record), corpus]
+        reference = record.get("reference") if _comparable(record) else None
+        if real:
+            row += [_reference(reference, key) for key in ("fbank", "sota")]
+        rows.append(row)
+    return aligned(rows)
+
+
+def number(value: float | None) -> str:
+    """Return a value as it is shown."""
+    return "nan" if value is None else f"{value:.4g}"
+
+
+def _comparable(record: Mapping[str, Any]) -> bool:
+    return record["corpus"]["kind"] == "real" and not record["smoke"]
+
+
+def _chosen(record: Mapping[str, Any]) -> str:
+    if record["layer"] is not None:
+        return f"layer {record['layer']} of {len(record['tried'])}"
+    rate = "" if record["rate"] is None else f"lr {record['rate']:g}"
+    tried = f" of {len(record['tried'])}" if len(record["tried"]) > 1 else ""
+    return rate + tried
+
+
+def _reference(reference: Mapping[str, Any] | None, key: str) -> str:
+    if not reference or key not in reference:
+        return ""
+    return f"{number(reference[key])} {reference['unit']}"

@@ -1,0 +1,161 @@
+"""A process of a suite at work: jobs one after another, each with its log and its state.
+
+Whoever started the process needs to know only whether it is over: what became of a job is in
+jobs/NAME.json of the suite's folder. A job goes on from its last checkpoint when it is begun again.
+"""
+
+import contextlib
+import fcntl
+import logging
+import os
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from upstream.suite import jobs, run_folder
+from upstream.suite.jobs import Job, Setting
+
+DONE, FAILED, RUNNING = "done", "failed", "running"
+PATIENCE = 60.0  # seconds to wait for a process of an abandoned suite that has the same job
+_WATCH, _HEARTBEAT = 1.0, 20.0  # seconds
+
+
+class Work:
+    """Does jobs one after another; a failed one is the last. Can be pickled, and begun again."""
+
+    def __init__(
+        self,
+        setting: Setting,
+        jobs: Sequence[Job],
+        token: str | None = None,
+        gpu: str | None = None,
+    ) -> None:
+        self.setting, self.jobs, self.token, self.gpu = setting, jobs, token, gpu
+
+    def __call__(self) -> None:
+        """Do the jobs. With a ``token``, end at once when the suite that has it is gone."""
+        if self.gpu is not None:
+            os.environ["CUDA_VISIBLE_DEVICES"] = self.gpu
+        for job in self.jobs:
+            if not done(self.setting.out, job) and not run(self.setting, job, self.token):
+                break
+
+    def checkpoint(self) -> Any:
+        """Be put into SLURM's queue again, after a time-out or a preemption (see submitit)."""
+        from submitit.core.utils import DelayedSubmission
+
+        return DelayedSubmission(self)
+
+
+def done(out: Path, job: Job) -> bool:
+    """Whether a job was done with the same settings."""
+    state = run_folder.read_state(out, job.name)
+    return state.get("state") == DONE and state.get("settings") == job.settings()
+
+
+def run(
+    setting: Setting,
+    job: Job,
+    token: str | None = None,
+    do: Callable[[Setting, Job], dict[str, Any]] | None = None,
+) -> bool:
+    """Do one job with its output in its log, and leave its state; returns whether it went well.
+
+    Errors go into the state and the log; an interrupted job is left as running.
+    """
+    out, log = setting.out, run_folder.log_path(setting.out, job.name)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        open(log, "a", buffering=1, encoding="utf-8", errors="replace") as file,
+        contextlib.redirect_stdout(file),
+        contextlib.redirect_stderr(file),
+        _own_logging(),
+    ):
+        try:
+            with _alone(out, job.name), _Clock(out, job, token) as clock:
+                print(f"== {job.name} {time.strftime('%Y-%m-%d %H:%M:%S')} ==", flush=True)
+                result = (do or jobs.perform)(setting, job)
+        except Exception as error:
+            traceback.print_exc()
+            lines = str(error).strip().splitlines() or [""]
+            said = f"{type(error).__name__}: {lines[0]}".removesuffix(": ")
+            state = run_folder.read_state(out, job.name)
+            run_folder.write_state(out, job.name, {**state, "state": FAILED, "error": said})
+            return False
+        run_folder.write_state(out, job.name, {**clock.state(), "state": DONE, "result": result})
+    return True
+
+
+@contextlib.contextmanager
+def _own_logging() -> Iterator[None]:
+    """Take away handlers that a job made (s3prl does): they write to its log, which is closed."""
+    before = logging.root.handlers[:]
+    try:
+        yield
+    finally:
+        logging.root.handlers[:] = before
+
+
+class _Clock:
+    """Keeps the time spent on a job over all its sessions, and ends it with its suite."""
+
+    def __init__(self, out: Path, job: Job, token: str | None) -> None:
+        before = run_folder.read_state(out, job.name)
+        same = before.get("settings") == job.settings()
+        self.before = float(before.get("seconds", 0.0)) if same else 0.0
+        self.out, self.job, self.token = out, job, token
+        self.started, self.over = time.monotonic(), threading.Event()
+        self.thread = threading.Thread(target=self._tick, daemon=True)
+
+    def state(self) -> dict[str, Any]:
+        """The job's state so far."""
+        seconds = round(self.before + time.monotonic() - self.started, 3)
+        return {
+            "state": RUNNING,
+            "name": self.job.name,
+            "settings": self.job.settings(),
+            "seconds": seconds,
+        }
+
+    def _tick(self) -> None:
+        beats = 0.0
+        while not self.over.wait(_WATCH):
+            if self.token and run_folder.abandoned(self.out, self.token):
+                os._exit(1)  # a thread cannot stop what the process is doing in another way
+            beats += _WATCH
+            if beats >= _HEARTBEAT:
+                run_folder.write_state(self.out, self.job.name, self.state())
+                beats = 0.0
+
+    def __enter__(self) -> "_Clock":
+        run_folder.write_state(self.out, self.job.name, self.state())
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.over.set()
+        self.thread.join()
+        run_folder.write_state(self.out, self.job.name, self.state())
+
+
+@contextlib.contextmanager
+def _alone(out: Path, name: str) -> Iterator[None]:
+    """Hold the job, so that no two processes write one experiment."""
+    path = run_folder.state_path(out, name).with_suffix(".lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + PATIENCE
+    with open(path, "a", encoding="utf-8") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise ValueError(
+                        f"{name}: another process is doing this job; wait for it or stop it"
+                    ) from None
+                time.sleep(0.2)
+        yield
