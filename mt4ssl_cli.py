@@ -137,6 +137,10 @@ def _superb_parser(commands: argparse._SubParsersAction) -> None:
     run.add_argument(
         "--stages", nargs="+", default=[], metavar="NAME", help="optional evaluations, too"
     )
+    run.add_argument(
+        "--set", nargs="+", default=[], metavar="TASK:KEY=VALUE",
+        help="change a task's config, e.g. ks:runner.total_steps=500 (no longer SUPERB's setting)",
+    )  # fmt: skip
     run.add_argument("--seed", type=int, default=1337, help="(default: 1337)")
     run.add_argument("--jobs", type=int, help="at the same time (default: one per GPU)")
     run.add_argument("--slurm", nargs="+", default=[], metavar="KEY=VALUE", help="for submitit")

@@ -30,12 +30,24 @@ def test_the_command_that_retries(tmp_path, monkeypatch):
         ({"upstream": "fbank", "tasks": "kws"}, "did you mean ks"),
         ({"upstream": "fbank", "rates": ["fast"]}, "--rates fast: expected numbers"),
         ({"upstream": "fbank", "rates": ["0"]}, "--rates 0: expected numbers"),
+        ({"upstream": "fbank", "set": ["ks"]}, "--set ks: expected TASK:KEY=VALUE"),
+        ({"upstream": "fbank", "set": ["er:runner.total_steps=1"]}, "er is not among --tasks"),
+        ({"upstream": "fbank", "set": ["ks:runner.totl_steps=1"]}, "mean runner.total_steps"),
+        ({"upstream": "fbank", "set": ["ks:runner.total_steps=few"]}, "expected a number"),
         ({"upstream": "fbank", "stages": ["lm"]}, "--stages lm: none of the tasks"),
     ],
 )
 def test_mistakes(changes, says, tmp_path):
     with pytest.raises(ValueError, match=says):
         Request(tmp_path, "roots.yaml", **{"tasks": "ks,sid", **changes})
+
+
+def test_changed_settings():
+    words = ["ks:runner.total_steps=5", "ks:optimizer.lr=2e-3", "vc:optimizer.lr=1e-3"]
+    asked = Request("run", "r", upstream="fbank", tasks="ks,vc", set=words)
+    assert asked.changes_of == {"ks": {"runner.total_steps": 5}, "vc": {"optimizer.lr": 1e-3}}
+    assert asked.rates_of == {"ks": [2e-3]}  # vc has no choice of rates
+    assert asked.command(["ks"]).endswith("--set ks:runner.total_steps=5 ks:optimizer.lr=2e-3")
 
 
 def test_rates_of_a_task_that_is_not_asked_for():

@@ -56,7 +56,7 @@ def fill(out, name, kind="real"):
         job = "/".join(filter(None, (name, variant, "test")))
         run_folder.write_state(out, job, {"state": "done", "result": {"records": found}})
         records.append({"task": name, "metric": metric["name"], "value": 0.1,
-                        "corpus": {"kind": kind}})  # fmt: skip
+                        "corpus": {"kind": kind}, "overrides": {}})  # fmt: skip
     run_folder.write_results(out, [name], records)
 
 
@@ -112,7 +112,12 @@ def test_everything_that_is_missing_is_listed_at_once(run):
 
 
 def test_what_is_no_result_of_superb_is_refused(run):
-    mini = [r | {"corpus": {"kind": "mini"}} for r in run_folder.read_results(run)]
+    real = run_folder.read_results(run)
+    changed = [r | {"overrides": {"runner.total_steps": 9}} for r in real]
+    run_folder.write_results(run, list(PARTS), changed)
+    with pytest.raises(ValueError, match="ks with changed settings"):
+        submission.submit(run)
+    mini = [r | {"corpus": {"kind": "mini"}} for r in real]
     run_folder.write_results(run, list(PARTS), mini)
     with pytest.raises(ValueError, match=r"ks on a mini corpus.*with --force"):
         submission.submit(run)

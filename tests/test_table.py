@@ -2,7 +2,8 @@ from upstream.suite import table
 
 RECORD = {
     "task": "ks", "metric": "acc", "value": 0.96504, "unit": "fraction", "direction": "max",
-    "stage": "test", "smoke": False, "rate": 1e-4, "layer": None, "corpus": {"kind": "real"},
+    "stage": "test", "smoke": False, "overrides": {}, "rate": 1e-4, "layer": None,
+    "corpus": {"kind": "real"},
     "tried": [{"rate": 1e-4, "layer": None, "dev": 0.9}, {"rate": 1e-3, "layer": None, "dev": 0.1}],
     "reference": {"unit": "percent", "fbank": 41.38, "sota": 96.66},
 }  # fmt: skip
@@ -24,8 +25,10 @@ def test_columns():
 
 def test_published_figures_stand_beside_whole_real_corpora_only():
     mini = {**RECORD, "corpus": {"kind": "mini"}}
-    smoke = {**RECORD, "smoke": True}
-    shown = table.render([mini, smoke])
+    smoke = {**RECORD, "smoke": True, "overrides": {"runner.total_steps": 4}}
+    changed = {**smoke, "smoke": False}
+    shown = table.render([mini, smoke, changed])
+    assert "real, changed" in shown
     assert "FBANK" not in shown and "41.38" not in shown and "real, smoke" in shown
     mixed = table.render([RECORD, mini]).splitlines()
     assert "41.38" in mixed[2] and "41.38" not in mixed[3]

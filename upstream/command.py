@@ -212,7 +212,13 @@ def _new_experiment(args: argparse.Namespace) -> dict[str, Any] | None:
     if importlib.util.find_spec(f"s3prl.downstream.{args.downstream}") is None:
         raise ValueError(f"-d {args.downstream}: s3prl has no such task; use --task")
     check_upstream(args)
-    return tasks.read(args.config).get("superb")
+    found: dict[str, Any] | None = tasks.read(args.config).get("superb")
+    if args.mode == "train" and found and found.get("select") == "layer":
+        raise ValueError(
+            f"{found['code']}: nothing is trained, each layer is evaluated; use mt4ssl superb run "
+            f"--tasks {found['code']}, or -m evaluate with -l LAYER"
+        )
+    return found
 
 
 def check_upstream(args: Any) -> None:

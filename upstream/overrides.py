@@ -75,7 +75,7 @@ def render(pairs: dict[str, Any]) -> str:
     return ",,".join(f"config.{key}={value!r}" for key, value in pairs.items())
 
 
-def override(string: str, args: Any, config: dict[str, Any]) -> None:
+def override(string: str, args: Any, config: dict[str, Any], quiet: bool = False) -> None:
     """Apply ``-o`` to s3prl's arguments and config, in place of s3prl's function of this name.
 
     Raises:
@@ -86,7 +86,8 @@ def override(string: str, args: Any, config: dict[str, Any]) -> None:
     for key, value in pairs:
         _check(key, value, args, config)
     for key, value in pairs:
-        print(f"[Override] - {key} = {value}", file=sys.stderr)
+        if not quiet:
+            print(f"[Override] - {key} = {value}", file=sys.stderr)
         kind, *path = key.split(".")
         if kind == "args":
             setattr(args, path[0], value)

@@ -163,7 +163,7 @@ def paths_under(header: dict[str, Any], root: str | Path) -> dict[str, Any]:
         if value is None:
             wanted = " or ".join(entry.get("try") or entry["files"])
             raise ValueError(
-                f"--root {root}: found no {wanted} ({entry['what']}); {_remedy(header)}"
+                f"--root {root}: found no {wanted} ({entry['what']}); {_remedy(header, entry)}"
             )
         found[key] = value
     return found
@@ -192,10 +192,12 @@ def check_corpus(config: dict[str, Any]) -> None:
                 )
             if not Path(path).exists():
                 raise ValueError(
-                    f"{path}: not there ({entry['what']}, config.{key}); {_remedy(header)}"
+                    f"{path}: not there ({entry['what']}, config.{key}); {_remedy(header, entry)}"
                 )
             if lacking := _lacking(Path(path), entry):
-                raise ValueError(f"{path}: {entry['what']} must hold {lacking}; {_remedy(header)}")
+                raise ValueError(
+                    f"{path}: {entry['what']} must hold {lacking}; {_remedy(header, entry)}"
+                )
 
 
 def corpus_paths(config: dict[str, Any]) -> dict[str, Any]:
@@ -220,6 +222,8 @@ def _corpus(header: dict[str, Any]) -> str:
     return str(header["corpus"]["name"])
 
 
-def _remedy(header: dict[str, Any]) -> str:
+def _remedy(header: dict[str, Any], entry: dict[str, Any]) -> str:
+    if entry.get("made"):
+        return f"make it with: mt4ssl superb prepare {header['code']} --root DIR"
     sources = ", ".join(header["corpus"]["source"])
     return f"get {_corpus(header)} from {sources} and give its folder with --root"

@@ -27,6 +27,7 @@ def collect(out: Path, plan: TaskPlan, owner: Mapping[str, Any]) -> list[dict[st
         ],
         "train_seconds": round(sum(spent), 3) if plan.trains else 0.0,
         **{key: owner[key] for key in ("seed", "smoke", "upstream", "ckpt", "fingerprint")},
+        "overrides": dict(plan.overrides),
         "corpus": plan.identity["corpus"],
     }
     records = []
@@ -47,7 +48,9 @@ def _is(record: Mapping[str, Any], metric: Mapping[str, Any]) -> bool:
 
 
 def _rate(plan: TaskPlan) -> float | None:
-    """The learning rate of the task's config."""
+    """The learning rate of a task that has no choice of them."""
+    if "optimizer.lr" in plan.overrides:
+        return float(plan.overrides["optimizer.lr"])
     optimizer = tasks.read(tasks.path_of(plan.code)).get("optimizer") or {}
     return optimizer.get("lr")
 

@@ -33,7 +33,7 @@ class TaskPlan:
     root: Path
     candidates: tuple[Candidate, ...]
     variants: tuple[Variant, ...]
-    overrides: Mapping[str, Any]  # for all stages: of a smoke run
+    overrides: Mapping[str, Any]  # for all stages: of a smoke run, and of --set
     dev_override: Mapping[str, Any]  # for an evaluation on dev of its own
     stages: tuple[Mapping[str, Any], ...]
     identity: Mapping[str, Any]  # whatever else makes a result another one: config, corpus

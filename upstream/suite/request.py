@@ -4,8 +4,9 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from upstream import cache, tasks
+from upstream import cache, overrides, tasks
 from upstream.suite import executors, roots
 
 ALL = roots.ALL
@@ -23,6 +24,7 @@ class Request:
     smoke: bool = False
     executor: str = executors.LOCAL
     rates: Sequence[str] = ()  # "1e-3,1e-4" for every task, "ks=1e-3,1e-4" for one
+    set: Sequence[str] = ()  # "ks:runner.total_steps=500": not SUPERB's setting any more
     seed: int = 1337
     device: str | None = None
     allow_partial: bool = False
@@ -32,6 +34,7 @@ class Request:
     stages: Sequence[str] = ()  # optional evaluations to do as well
     names: list[str] = field(init=False)
     rates_of: dict[str, list[float]] = field(init=False)
+    changes_of: dict[str, dict[str, Any]] = field(init=False)
 
     def __post_init__(self) -> None:
         """Check what can be checked without looking at files."""
@@ -51,6 +54,10 @@ class Request:
         self.names = roots.pick(self.tasks)
         self._check_stages()
         self.rates_of = read_rates(self.rates, self.names)
+        self.changes_of = read_changes(self.set, self.names)
+        for name, changes in self.changes_of.items():
+            if "optimizer.lr" in changes and tasks.header(name)["learning_rates"]:
+                self.rates_of[name] = [float(changes.pop("optimizer.lr"))]
 
     def _check_stages(self) -> None:
         headers = [tasks.header(name) for name in self.names] if self.stages else []
@@ -71,10 +78,36 @@ class Request:
         for flag in ("executor", "seed", "device", "jobs", "reuse_features"):
             value, default = getattr(self, flag), type(self).__dataclass_fields__[flag].default
             words += [f"--{flag.replace('_', '-')}", str(value)] if value != default else []
-        for flag in ("rates", "slurm", "stages"):
-            values = getattr(self, flag)
+        of_one = {"rates": "=", "set": ":"}  # after the task that a word is for
+        for flag in ("rates", "set", "slurm", "stages"):
+            values = list(getattr(self, flag))
+            if mark := of_one.get(flag):
+                values = [w for w in values if mark not in w or w.split(mark)[0] in names]
             words += [f"--{flag}", *values] if values else []
         return shlex.join(words)
+
+
+def read_changes(words: Sequence[str], names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Read ``ks:runner.total_steps=500`` into changed settings by task.
+
+    Raises:
+        ValueError: not of this form, a task that is not asked for, or a key or kind of value that
+            the task's config does not have.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for word in words:
+        task, colon, setting = word.partition(":")
+        key, equals, value = setting.partition("=")
+        if not colon or not equals:
+            raise ValueError(f"--set {word}: expected TASK:KEY=VALUE, as ks:runner.total_steps=500")
+        if task not in names:
+            raise ValueError(f"--set {word}: {task} is not among --tasks ({', '.join(names)})")
+        change = {key: overrides.parse_value(value)}
+        overrides.override(
+            overrides.render(change), None, tasks.read(tasks.path_of(task)), quiet=True
+        )
+        found.setdefault(task, {}).update(change)
+    return found
 
 
 def read_rates(words: Sequence[str], names: Sequence[str]) -> dict[str, list[float]]:

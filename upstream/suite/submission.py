@@ -52,7 +52,8 @@ def submit(
         run: folder that `mt4ssl superb run` filled.
         asked: tasks to submit, ``pr,ks``; all that the leaderboard takes.
         out: the zip to write.
-        force: also results of a smoke run, of mini_superb or of a part of a corpus.
+        force: also results of a smoke run, of other settings, of mini_superb or of a part of a
+            corpus.
 
     Raises:
         ValueError: no such folder, results that are none of SUPERB, or something missing: all of it
@@ -102,6 +103,8 @@ def _refuse_unofficial(
 ) -> None:
     wrong = ["a smoke run"] if owner["smoke"] else []
     for record in records:
+        if record["overrides"] and not owner["smoke"]:
+            wrong.append(f"{record['task']} with changed settings")
         if record["corpus"]["kind"] != "real":
             wrong.append(f"{record['task']} on a {record['corpus']['kind']} corpus")
     if wrong:

@@ -112,6 +112,7 @@ def plan_task(
     if request.smoke:
         fallback = {key: n for key, n in FEW_STEPS.items() if _has(config, key)}
         overrides = dict(header.get("smoke", fallback))
+    overrides |= request.changes_of.get(name, {})
     return TaskPlan(
         code=name,
         header=header,

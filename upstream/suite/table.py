@@ -25,7 +25,8 @@ def render(records: Sequence[Mapping[str, Any]]) -> str:
     real = any(_comparable(record) for record in records)
     rows = [head + (["FBANK", "SOTA"] if real else [])]
     for record in records:
-        corpus = str(record["corpus"]["kind"]) + (", smoke" if record["smoke"] else "")
+        corpus = str(record["corpus"]["kind"])
+        corpus += ", smoke" if record["smoke"] else ", changed" if record["overrides"] else ""
         stage = "" if record["stage"] == "test" else f" ({record['stage']})"
         row = [
             record["task"],
@@ -47,7 +48,7 @@ def number(value: float | None) -> str:
 
 
 def _comparable(record: Mapping[str, Any]) -> bool:
-    return record["corpus"]["kind"] == "real" and not record["smoke"]
+    return record["corpus"]["kind"] == "real" and not record["overrides"]
 
 
 def _chosen(record: Mapping[str, Any]) -> str:
