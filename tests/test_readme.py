@@ -1,5 +1,6 @@
 """The README's commands run as written; its tables are those that the results give."""
 
+import json
 import os
 import re
 import subprocess
@@ -7,7 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import superb_data
 import toy
+
+from upstream import tasks
 
 README = (toy.ROOT / "README.md").read_text()
 
@@ -58,3 +62,28 @@ def test_the_commands_run_word_for_word(tmp_path):
     assert (tmp_path / "runs/one_command/last.pt").exists()
     assert (tmp_path / "hf_model/model.safetensors").exists()
     assert len(list((tmp_path / "features").rglob("*.npy"))) > 100
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_every_task_gives_a_number_word_for_word(tmp_path):
+    """A checkpoint to all fifteen tasks on synthesised corpora, with a few steps each."""
+    superb_data.save_checkpoint(tmp_path / "runs" / "first" / "last.pt")
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    done = subprocess.run(
+        ["bash", "-c", "set -e\n" + block("score")],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(toy.ROOT), "PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=1700,
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+    lines = (tmp_path / "runs/first/superb/results.jsonl").read_text().splitlines()
+    records = [json.loads(line) for line in lines]
+    assert {record["task"] for record in records} == set(tasks.names())
+    for name in tasks.names():
+        wanted = {m["name"] for m in tasks.header(name)["metrics"] if tasks.stage_of(m) == "test"}
+        found = {record["metric"] for record in records if record["task"] == name}
+        assert wanted <= found
+    assert all(record["smoke"] and record["corpus"]["kind"] == "mini" for record in records)
