@@ -24,6 +24,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks import real_keywords  # noqa: E402
 from mt4ssl_core.audio import SAMPLE_RATE, load_wave  # noqa: E402
 from mt4ssl_core.files import write_text  # noqa: E402
+from upstream.compat import ctc_phones  # noqa: E402
 
 DEV_SPEAKERS, TEST_SPEAKERS = 10, 30
 FIRST_ID, FIRST_TEST_PART_ID = 10001, 10161  # of VoxCeleb1's numbers; dev/ and test/ folder
@@ -64,8 +65,10 @@ def lay_out_utterances(data: Path, out: Path) -> None:
             write_text(folder / f"{speaker}-1.trans.txt", "".join(lines))
     known: dict[str, str] = {}
     for line in (data / "lexicon.txt").read_text(encoding="utf-8").splitlines():
-        word, phones = line.split("\t", 1)
-        known.setdefault(word, phones)
+        word, *phones = line.split()
+        # vowels without a stress mark count as unstressed
+        marked = [f"{phone}0" if phone in ctc_phones.VOWELS.split() else phone for phone in phones]
+        known.setdefault(word, " ".join(marked))
     lines = [f"{word}\t{phones}\n" for word, phones in known.items()]
     write_text(out / LEXICONS[0], "".join(lines))
     write_text(out / LEXICONS[1], lines[0])

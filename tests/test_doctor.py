@@ -65,5 +65,5 @@ def test_half_a_corpus(roots, monkeypatch):
     corpus, problems = preparation.survey("rate", roots)
     assert corpus["kind"] == "partial"
     (problem,) = problems
-    assert "test: 1 files, published are 2" in problem and "--allow-partial" in problem
+    assert "test has 1 of 2" in problem and "--allow-partial" in problem
     assert preparation.survey("rate", roots, allow_partial=True)[1] == []

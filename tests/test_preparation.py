@@ -40,7 +40,7 @@ def test_all_problems_of_all_corpora_at_once(root, monkeypatch):
         "  rate: b.wav has 8000 Hz",
         "  fold: c.csv is cut off",
     ]
-    assert lines[4].startswith(f"  lm: {root / 'lm'}: test: 1 files, published are 2; get the")
+    assert lines[4].startswith(f"  lm: {root / 'lm'}: test has 1 of 2; get the")
     found = preparation.prepare(["lm"], folders, allow_partial=True)
     assert found["lm"]["kind"] == "partial"
 

@@ -20,6 +20,7 @@ def survey(root: Path) -> Survey:
     keys, sources = header["root_keys"], header["corpus"]["source"]
     counts = {"words": 0, "noises": 0, "test": 0}
     problems: list[str] = []
+    lacking: list[str] = []
     hours = 0.0
     places = [_folder(root, entry["try"]) for entry in keys.values()]
     for place, entry, source in zip(places, keys.values(), sources, strict=True):
@@ -32,7 +33,8 @@ def survey(root: Path) -> Survey:
         words = _wavs(train, [path.name for path in train.glob("[!_]*") if path.is_dir()])
         noises = sorted((train / NOISE).glob("*.wav"))
         counts |= {"words": len(words), "noises": len(noises)}
-        problems += _classes(train, KEYWORDS, remedy) + _version(train, remedy)
+        lacking += _classes(train, KEYWORDS, remedy)
+        problems += _version(train, remedy)
         problems += _noises(train, noises, remedy)
         problems += _audio(words, remedy)
         hours += _hours(words, remedy)
@@ -40,10 +42,10 @@ def survey(root: Path) -> Survey:
         remedy = f"unpack {sources[1]} again"
         files = _wavs(test, [*KEYWORDS, UNKNOWN, SILENCE])
         counts["test"] = len(files)
-        problems += _classes(test, (*KEYWORDS, UNKNOWN, SILENCE), remedy)
+        lacking += _classes(test, (*KEYWORDS, UNKNOWN, SILENCE), remedy)
         problems += _audio(files, remedy)
         hours += _hours(files, remedy)
-    return Survey(counts, problems, hours)
+    return Survey(counts, problems, hours, lacking)
 
 
 def _folder(root: Path, names: list[str]) -> Path | None:

@@ -10,11 +10,15 @@ MINI = "mini_superb.json"  # what mini_superb leaves beside its corpora
 
 @dataclass(frozen=True)
 class Survey:
-    """Files per split, and everything that is wrong, each with its remedy."""
+    """Files per split, everything that is wrong, and what a part of the corpus may lack.
+
+    Each of ``problems`` and ``lacking`` ends with its remedy.
+    """
 
     counts: dict[str, int]
     problems: list[str] = field(default_factory=list)
     hours: float | None = None
+    lacking: list[str] = field(default_factory=list)
 
 
 def base(root: str | Path, code: str) -> Path:
@@ -43,7 +47,7 @@ def kind(root: str | Path, counts: dict[str, int], published: dict[str, int]) ->
 def compare(counts: dict[str, int], published: dict[str, int]) -> list[str]:
     """Say for which splits the counts are not the published ones."""
     return [
-        f"{split}: {counts.get(split, 0)} files, published are {number}"
+        f"{split} has {counts.get(split, 0)} of {number}"
         for split, number in published.items()
         if counts.get(split, 0) != number
     ]

@@ -84,12 +84,14 @@ def survey(
     published = header["corpus"].get("counts") or {}
     kind = corpora.kind(base, seen.counts, published)
     problems = list(seen.problems)
+    if not allow_partial:
+        problems += seen.lacking
     if kind == "partial" and not allow_partial and not problems:
         sources = ", ".join(header["corpus"]["source"])
-        problems += [
-            f"{base}: {found}; get the whole corpus ({sources}), or accept it with --allow-partial"
-            for found in corpora.compare(seen.counts, published)
-        ]
+        problems.append(
+            f"{base}: {', '.join(corpora.compare(seen.counts, published))}; get the whole corpus "
+            f"({sources}), or accept it with --allow-partial"
+        )
     corpus = {
         "name": header["corpus"]["name"],
         "kind": kind,
