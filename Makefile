@@ -47,10 +47,12 @@ test-latest:
 bench: install
 	$(BIN)/python benchmarks/kmeans.py
 	$(BIN)/python benchmarks/demo_scores.py
+	$(BIN)/python benchmarks/learnability.py
 
 # The README's tables, from the committed results.
 tables: install
 	$(BIN)/python benchmarks/demo_scores.py --tables-only
+	$(BIN)/python benchmarks/learnability.py --tables-only
 	$(BIN)/python benchmarks/real_keywords.py
 	$(BIN)/python benchmarks/real_pretraining.py
 

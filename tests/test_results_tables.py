@@ -8,6 +8,7 @@ import pytest
 import toy
 
 from analysis import convergence, results
+from upstream import tasks
 
 
 def write(folder, *records):
@@ -91,6 +92,7 @@ def test_convergence_plot_shows_runs_and_reference(tmp_path):
     ("script", "marker"),
     [
         ("demo_scores", "demo-scores"),
+        ("learnability", "learnability"),
         ("real_keywords", "real-ks"),
         ("real_pretraining", "real-pretraining"),
     ],
@@ -117,3 +119,12 @@ def test_the_committed_scores_hold_what_the_readme_claims():
         better_than_fbank += sign * (ours["mean"] - fbank["mean"]) > ours["std"] + fbank["std"]
     assert better_than_fbank >= 1
     assert (frame[frame.task == "pr"].value < 0.95).all()
+
+
+def test_every_synthesised_task_can_be_learned():
+    (path,) = (toy.ROOT / "benchmarks" / "results").glob("learnability_*.json")
+    rows = json.loads(path.read_text())["rows"]
+    assert {row["task"] for row in rows} == set(tasks.names())
+    for row in rows:
+        above = row["value"] > row["baseline"]
+        assert above == (row["direction"] == "max") and row["better"], row
