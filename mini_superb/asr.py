@@ -3,17 +3,15 @@
 The words are few and spelt as they sound, so that a small head learns to write them in minutes.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 
-from mini_superb.clip import Clip, random_of, seed_of
-from mini_superb.grammar import Grammar, phrases, sentence, vocabulary, words
+from mini_superb.clip import Clip
+from mini_superb.grammar import Grammar, phrases, vocabulary, words
+from mini_superb.librispeech import recorded
 from mini_superb.ngram import BackOff
-from mini_superb.plan import Paths, Plan, Task
-from mini_superb.voices import AMERICAN, cast, mood, scene
+from mini_superb.plan import Counts, Paths, Plan, Task
 
 CORPUS = "asr/LibriSpeech"
-SPLITS = {"train": "train-clean-100", "valid": "dev-clean", "test": "test-clean"}
 LANGUAGE_MODEL, LEXICON = "asr/4-gram.arpa", "asr/librispeech_lexicon.lst"
 ORDER = 4
 
@@ -30,15 +28,6 @@ GRAMMAR: Grammar = {
 }
 
 
-@dataclass(frozen=True)
-class Counts:
-    """(speakers, utterances of each) for every split."""
-
-    train: tuple[int, int]
-    valid: tuple[int, int]
-    test: tuple[int, int]
-
-
 COUNTS = {
     "tiny": Counts((3, 3), (2, 2), (2, 2)),
     "default": Counts((30, 17), (8, 5), (10, 6)),
@@ -48,25 +37,7 @@ COUNTS = {
 
 def plan(seed: int, size: str) -> Plan:
     """Utterances of 1-2.5 s with transcripts, and the language model of those to train on."""
-    counts = COUNTS[size]
-    rng = random_of(seed, "asr")
-    numbers = iter(rng.permutation(8000) + 100)
-    groups = {
-        split: [str(next(numbers)) for _ in range(getattr(counts, split)[0])] for split in SPLITS
-    }
-    clips, texts = [], {}
-    for split, speakers in cast(rng, groups, AMERICAN).items():
-        for speaker in speakers:
-            chapter = str(rng.integers(100_000, 300_000))
-            folder = f"{CORPUS}/{SPLITS[split]}/{speaker.name}/{chapter}"
-            lines = []
-            for index in range(getattr(counts, split)[1]):
-                name = f"{speaker.name}-{chapter}-{index:04d}"
-                path, text = f"{folder}/{name}.flac", sentence(GRAMMAR, rng)
-                here, person = scene(rng), mood(rng, speaker)
-                clips.append(Clip(path, split, seed_of(seed, path), text, person, here))
-                lines.append(f"{name} {text.upper()}\n")
-            texts[f"{folder}/{speaker.name}-{chapter}.trans.txt"] = "".join(lines)
+    clips, texts = recorded(seed, "asr", COUNTS[size], GRAMMAR)
     return Plan(clips, texts | _language(clips))
 
 

@@ -14,12 +14,11 @@ import numpy as np
 from mini_superb.clip import Clip, Speaker, random_of, seed_of
 from mini_superb.grammar import EVERYDAY, sentence
 from mini_superb.plan import Paths, Plan, Task
-from mini_superb.sid import FIRST_ID, FIRST_TEST_PART_ID
+from mini_superb.sid import FIRST_ID, FIRST_TEST_PART_ID, video_name
 from mini_superb.voices import cast, mood, scene
 
 CORPUS = "asv/VoxCeleb1"
 TRIALS = "asv/voxceleb1_test_v2.txt"
-_LETTERS = list("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
 _WORDS, _LONG_WORDS = 10, 34  # at least so many: over 2 s, over 8 s
 _LONG_EVERY = 24  # one utterance in so many is a long one
 
@@ -65,7 +64,7 @@ def _utterances(
 ) -> list[Clip]:
     clips = []
     for _ in range(counts.videos):
-        video = "".join(rng.choice(_LETTERS, 11))
+        video = video_name(rng)
         place = scene(rng, snr_db=(12.0, 30.0), channel_db=4.0)
         for index in range(counts.utterances):
             path = f"{CORPUS}/{part}/wav/{speaker.name}/{video}/{index + 1:05d}.wav"

@@ -85,8 +85,7 @@ def make(
         in_order = {name: made[name] for name in TASKS if name in made}
         _write_json(out / DONE, {**settings, "tasks": in_order})
         (out / UNDERWAY).unlink()
-        roots = [f"{name}: {out / name}\n" for name in in_order if name != "pretrain"]
-        (out / ROOTS).write_text("".join(roots), encoding="utf-8")
+    _write_roots(out, made)  # always: the folder may have been moved
     paths: dict[str, Path | Paths] = {name: TASKS[name].paths(out) for name in names}
     return {**paths, "pretrain": out / "pretrain"}
 
@@ -160,11 +159,22 @@ def _finish(out: Path, name: str, lines: list[dict[str, Any]]) -> dict[str, Any]
     }
 
 
+def _write_roots(out: Path, made: dict[str, Any]) -> None:
+    """The folder of every task there is, as YAML (in which a JSON string is a string)."""
+    tasks = [name for name in TASKS if name in made and name != "pretrain"]
+    lines = [f"{name}: {json.dumps(str(out / name), ensure_ascii=False)}\n" for name in tasks]
+    _write(out / ROOTS, "".join(lines))
+
+
 def _write_json(path: Path, value: dict[str, Any]) -> None:
+    _write(path, json.dumps(value, indent=2) + "\n")
+
+
+def _write(path: Path, text: str) -> None:
     """Through a temporary file and a rename: the file is whole or not there."""
     temporary = path.with_name(f".{path.name}.tmp")
     with open(temporary, "w", encoding="utf-8") as file:
-        file.write(json.dumps(value, indent=2) + "\n")
+        file.write(text)
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)

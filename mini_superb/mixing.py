@@ -1,9 +1,12 @@
-"""Mixtures of recorded clips: levels, noise, and the files they are kept in."""
+"""What is made of recorded clips: mixtures with each other and with noise, other sample rates."""
 
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import soundfile
+import soxr
 
 from mini_superb.clip import SAMPLE_RATE
 from mini_superb.sound import NOISES
@@ -11,20 +14,34 @@ from mini_superb.sound import NOISES
 _CEILING = 0.95  # no sample is louder
 
 
-def read(path: Path) -> np.ndarray:
+def read(path: Path, dtype: str = "float64") -> np.ndarray:
     """Return a clip at 16 kHz as (N,) floats."""
-    wave, rate = soundfile.read(path, dtype="float64")
+    wave, rate = soundfile.read(path, dtype=dtype)
     assert rate == SAMPLE_RATE, f"{path}: {rate} Hz"
     return np.asarray(wave)
 
 
-def write(path: Path, wave: np.ndarray) -> None:
-    """Write (N,) floats as 16-bit audio at 16 kHz; ValueError when that fails."""
+def write(path: Path, wave: np.ndarray, rate: int = SAMPLE_RATE) -> None:
+    """Write (N,) floats as 16-bit WAV, or in the format of the suffix; ValueError if it fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        soundfile.write(path, wave, SAMPLE_RATE, subtype="PCM_16")
+        soundfile.write(path, wave, rate)
     except soundfile.SoundFileError as error:
         raise ValueError(f"cannot write {path}: {error}; is there room on the disk?") from error
+
+
+def convert(clips: Iterable[Path], rate: int, suffix: str = ".wav") -> None:
+    """Bring WAV clips from 16 kHz to ``rate`` Hz, and with ``suffix`` ".mp3" to that format."""
+
+    def one(clip: Path) -> None:
+        wave = soxr.resample(read(clip, "float32"), SAMPLE_RATE, rate)
+        target = clip.with_suffix(suffix)
+        write(target, np.clip(wave, -1, 1), rate)
+        if target != clip:
+            clip.unlink()
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(one, clips))
 
 
 def rms(wave: np.ndarray) -> float:

@@ -4,17 +4,14 @@ The clips are mp3 at 48 kHz, the sentences have punctuation, and some speakers a
 preparing the corpus has to deal with all three.
 """
 
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import soundfile
-import soxr
 
+from mini_superb import mixing
 from mini_superb.clip import Clip, random_of, seed_of
 from mini_superb.grammar import Grammar, phrases, sentence, words
-from mini_superb.plan import Paths, Plan, Task
+from mini_superb.plan import Counts, Paths, Plan, Task
 from mini_superb.voices import cast, mood, scene
 
 RELEASE = "ood/cv-corpus-7.0-2021-07-21"
@@ -39,15 +36,6 @@ GRAMMAR: Grammar = {
 MARKS = (("", "."), ("¿", "?"), ("¡", "!"), ("", ""))  # around a sentence
 
 
-@dataclass(frozen=True)
-class Counts:
-    """(speakers, utterances of each) for every split; one speaker in ten is not from Mexico."""
-
-    train: tuple[int, int]
-    valid: tuple[int, int]
-    test: tuple[int, int]
-
-
 COUNTS = {
     "tiny": Counts((4, 3), (3, 2), (3, 2)),
     "default": Counts((26, 12), (6, 6), (9, 6)),
@@ -60,14 +48,14 @@ def plan(seed: int, size: str) -> Plan:
     counts = COUNTS[size]
     rng = random_of(seed, "ood")
     groups = {
-        split: [rng.bytes(16).hex() for _ in range(getattr(counts, split)[0])] for split in SPLITS
+        split: [rng.bytes(16).hex() for _ in range(counts.speakers(split))] for split in SPLITS
     }
     clips, texts, numbers = [], {}, iter(rng.permutation(900_000) + 18_000_000)
     for split, speakers in cast(rng, groups, VOICES).items():
         rows = ["\t".join(COLUMNS)]
         for place, speaker in enumerate(speakers):
-            accent = OTHER if place % 10 == 2 else MEXICAN
-            for _ in range(getattr(counts, split)[1]):
+            accent = OTHER if place % 10 == 2 else MEXICAN  # one in ten
+            for _ in range(counts.utterances(split)):
                 name, text = f"common_voice_es_{next(numbers)}", _written(rng)
                 path = f"{CORPUS}/clips/{name}.wav"
                 here, person = scene(rng), mood(rng, speaker)
@@ -75,26 +63,16 @@ def plan(seed: int, size: str) -> Plan:
                 row = [speaker.name, f"{name}.mp3", text, "2", "0", "", "", accent, "es", ""]
                 rows.append("\t".join(row))
         texts[f"{CORPUS}/{SPLITS[split]}.tsv"] = "\n".join([*rows, ""])
-    return Plan(clips, texts, _encode)
+    files = [clip.path for clip in clips]
+    return Plan(
+        clips, texts, lambda root: mixing.convert((root / file for file in files), RATE, ".mp3")
+    )
 
 
 def _written(rng: np.random.Generator) -> str:
     """A sentence with its capital and its punctuation."""
     text, (before, after) = sentence(GRAMMAR, rng), MARKS[rng.integers(len(MARKS))]
     return f"{before}{text[0].upper()}{text[1:]}{after}"
-
-
-def _encode(root: Path) -> None:
-    """Turn the clips into mp3 at 48 kHz."""
-    with ThreadPoolExecutor() as pool:
-        list(pool.map(_to_mp3, sorted((root / CORPUS / "clips").glob("*.wav"))))
-
-
-def _to_mp3(path: Path) -> None:
-    wave, rate = soundfile.read(path, dtype="float32")  # (N,)
-    wave = np.clip(soxr.resample(wave, rate, RATE), -1, 1)
-    soundfile.write(path.with_suffix(".mp3"), wave, RATE, format="MP3")
-    path.unlink()
 
 
 def paths(root: Path) -> Paths:

@@ -8,8 +8,26 @@ from typing import Any
 from mini_superb.clip import Clip
 
 SIZES = ("tiny", "default", "large")
+SPLITS = ("train", "valid", "test")
 
 Paths = dict[str, Any]  # values: Path or list[Path]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """(speakers, utterances of each) for every split."""
+
+    train: tuple[int, int]
+    valid: tuple[int, int]
+    test: tuple[int, int]
+
+    def speakers(self, split: str) -> int:
+        """How many people speak in a split."""
+        return int(getattr(self, split)[0])
+
+    def utterances(self, split: str) -> int:
+        """How much each of them says."""
+        return int(getattr(self, split)[1])
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,10 @@
 """Phoneme recognition: laid out as LibriSpeech, with its lexicon and phoneme vocabulary."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
-from mini_superb.clip import Clip, random_of, seed_of
-from mini_superb.grammar import Grammar, phrases, sentence, words
-from mini_superb.plan import Paths, Plan, Task
-from mini_superb.voices import AMERICAN, cast, mood, scene
+from mini_superb.grammar import Grammar, phrases, words
+from mini_superb.librispeech import recorded
+from mini_superb.plan import Counts, Paths, Plan, Task
 
 CORPUS = "pr/LibriSpeech"
 LEXICONS = (
@@ -14,7 +12,6 @@ LEXICONS = (
     "pr/lexicon/librispeech-lexicon-allothers-g2p.txt",
 )
 VOCABULARY = "pr/vocab/phoneme.txt"
-SPLITS = {"train": "train-clean-100", "valid": "dev-clean", "test": "test-clean"}
 
 VOWELS = words("AA AE AH AO AW AY EH ER EY IH IY OW OY UH UW")
 CONSONANTS = words("B CH D DH F G HH JH K L M N NG P R S SH T TH V W Y Z ZH")
@@ -113,15 +110,6 @@ GRAMMAR: Grammar = {
 }
 
 
-@dataclass(frozen=True)
-class Counts:
-    """(speakers, utterances of each) for every split."""
-
-    train: tuple[int, int]
-    valid: tuple[int, int]
-    test: tuple[int, int]
-
-
 COUNTS = {
     "tiny": Counts((3, 3), (2, 2), (2, 2)),
     "default": Counts((30, 12), (8, 10), (10, 10)),
@@ -131,26 +119,8 @@ COUNTS = {
 
 def plan(seed: int, size: str) -> Plan:
     """Utterances of 1.5-3.5 s with transcripts, two lexicon files and the vocabulary."""
-    counts = COUNTS[size]
-    rng = random_of(seed, "pr")
-    numbers = iter(rng.permutation(8000) + 100)
-    groups = {
-        split: [str(next(numbers)) for _ in range(getattr(counts, split)[0])] for split in SPLITS
-    }
-    clips, texts = [], dict(_lexicon())
-    for split, speakers in cast(rng, groups, AMERICAN).items():
-        for speaker in speakers:
-            chapter = str(rng.integers(100_000, 300_000))
-            folder = f"{CORPUS}/{SPLITS[split]}/{speaker.name}/{chapter}"
-            lines = []
-            for index in range(getattr(counts, split)[1]):
-                name = f"{speaker.name}-{chapter}-{index:04d}"
-                path, text = f"{folder}/{name}.flac", sentence(GRAMMAR, rng)
-                here, person = scene(rng), mood(rng, speaker)
-                clips.append(Clip(path, split, seed_of(seed, path), text, person, here))
-                lines.append(f"{name} {text.upper()}\n")
-            texts[f"{folder}/{speaker.name}-{chapter}.trans.txt"] = "".join(lines)
-    return Plan(clips, texts)
+    clips, texts = recorded(seed, "pr", COUNTS[size], GRAMMAR)
+    return Plan(clips, texts | _lexicon())
 
 
 def _lexicon() -> dict[str, str]:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-import soxr
 
+from mini_superb import mixing
 from mini_superb.clip import Clip, random_of, seed_of
 from mini_superb.grammar import EVERYDAY, Grammar, phrases, sentence, words
 from mini_superb.plan import Paths, Plan, Task
@@ -142,9 +142,8 @@ def _lines(items: list[Item]) -> str:
 def _finish(root: Path, documents: list[Item], queries: dict[str, list[Item]]) -> None:
     """Bring all audio to 8 kHz, then write the ground truth, which has the durations."""
     corpus = root / CORPUS
-    for item in [*documents, *queries["dev"], *queries["eval"]]:
-        wave, rate = soundfile.read(corpus / item.path)
-        soundfile.write(corpus / item.path, soxr.resample(wave, rate, RATE), RATE, "PCM_16")
+    every = [*documents, *queries["dev"], *queries["eval"]]
+    mixing.convert((corpus / item.path for item in every), RATE)
     seconds = {item.path: soundfile.info(corpus / item.path).duration for item in documents}
     for split, items in queries.items():
         folder = corpus / "scoring" / f"groundtruth_quesst14_{split}"

@@ -15,7 +15,8 @@ import numpy as np
 from mini_superb import mixing
 from mini_superb.clip import SAMPLE_RATE, Clip, Speaker, random_of, seed_of
 from mini_superb.grammar import EVERYDAY, sentence
-from mini_superb.plan import Paths, Plan, Task
+from mini_superb.librispeech import chapter, readers
+from mini_superb.plan import Counts, Paths, Plan, Task
 from mini_superb.sound import NOISES
 from mini_superb.voices import cast, mood, scene
 
@@ -31,19 +32,16 @@ _MARGIN = 0.05  # seconds of silence around a phrase
 
 
 @dataclass(frozen=True)
-class Counts:
+class Mixtures(Counts):
     """(speakers, mixtures) of every split, and phrases per source."""
 
-    train: tuple[int, int]
-    valid: tuple[int, int]
-    test: tuple[int, int]
-    phrases: int
+    phrases: int = 1
 
 
 COUNTS = {
-    "tiny": Counts((3, 4), (2, 1), (2, 2), phrases=1),
-    "default": Counts((20, 100), (6, 15), (8, 20), phrases=2),
-    "large": Counts((80, 600), (20, 60), (20, 100), phrases=3),
+    "tiny": Mixtures((3, 4), (2, 1), (2, 2), phrases=1),
+    "default": Mixtures((20, 100), (6, 15), (8, 20), phrases=2),
+    "large": Mixtures((80, 600), (20, 60), (20, 100), phrases=3),
 }
 
 
@@ -75,13 +73,9 @@ def plan(seed: int, size: str) -> Plan:
     """Phrases of 1-3 s, to be put together to mixtures of 4-12 s."""
     counts = COUNTS[size]
     rng = random_of(seed, "sd")
-    numbers = iter(rng.permutation(8000) + 100)
-    groups = {
-        split: [str(next(numbers)) for _ in range(getattr(counts, split)[0])] for split in SPLITS
-    }
     mixtures = []
-    for split, speakers in cast(rng, groups).items():
-        for index in range(getattr(counts, split)[1]):
+    for split, speakers in cast(rng, readers(rng, counts)).items():
+        for index in range(counts.utterances(split)):
             pair = [speakers[k] for k in rng.permutation(len(speakers))[:2]]
             sources = [
                 _source(rng, seed, split, speaker, index, counts.phrases) for speaker in pair
@@ -95,14 +89,14 @@ def plan(seed: int, size: str) -> Plan:
 def _source(
     rng: np.random.Generator, seed: int, split: str, speaker: Speaker, index: int, count: int
 ) -> Source:
-    utterance = f"{rng.integers(100_000, 300_000)}-{index:04d}"
+    utterance = f"{chapter(rng)}-{index:04d}"
     here, person = scene(rng, snr_db=(30.0, 45.0)), mood(rng, speaker)
     phrases, pauses = [], []
     for number in range(count):
         path = f"{_PHRASES}/{speaker.name}-{utterance}-{number}.wav"
         text = sentence(EVERYDAY, rng)
-        clips = Clip(path, split, seed_of(seed, path), text, person, here, _MARGIN, _MARGIN)
-        phrases.append(clips)
+        clip = Clip(path, split, seed_of(seed, path), text, person, here, _MARGIN, _MARGIN)
+        phrases.append(clip)
         pauses.append(rng.uniform(0.1, 2.5) if number == 0 else rng.uniform(0.5, 3.0))
     return Source(speaker.name, utterance, phrases, pauses)
 

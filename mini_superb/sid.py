@@ -16,7 +16,7 @@ from mini_superb.plan import Paths, Plan, Task
 from mini_superb.voices import cast, mood, scene
 
 FIRST_ID, FIRST_TEST_PART_ID = 10001, 10270  # VoxCeleb1 keeps id10270-id10309 in its test folder
-_VIDEO_LETTERS = list("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
+_LETTERS = list("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def plan(seed: int, size: str) -> Plan:
         part = "dev" if int(speaker.name[2:]) < FIRST_TEST_PART_ID else "test"
         for split, (videos, utterances) in counts.videos.items():
             for _ in range(videos):
-                video, place = _video_name(rng), scene(rng, snr_db=(8.0, 25.0), channel_db=6.0)
+                video, place = video_name(rng), scene(rng, snr_db=(8.0, 25.0), channel_db=6.0)
                 for index in range(utterances):
                     name = f"{speaker.name}/{video}/{index + 1:05d}.wav"
                     path = f"sid/VoxCeleb1/{part}/wav/{name}"
@@ -64,8 +64,9 @@ def _long_sentence(rng: np.random.Generator) -> str:
     return text
 
 
-def _video_name(rng: np.random.Generator) -> str:
-    return "".join(rng.choice(_VIDEO_LETTERS, 11))
+def video_name(rng: np.random.Generator) -> str:
+    """The name of a video, as YouTube has them."""
+    return "".join(rng.choice(_LETTERS, 11))
 
 
 def paths(root: Path) -> Paths:

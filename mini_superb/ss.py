@@ -13,22 +13,14 @@ import numpy as np
 from mini_superb import mixing
 from mini_superb.clip import Clip, Speaker, random_of, seed_of
 from mini_superb.grammar import EVERYDAY, sentence
-from mini_superb.plan import Paths, Plan, Task
+from mini_superb.librispeech import chapter, readers
+from mini_superb.plan import Counts, Paths, Plan, Task
 from mini_superb.sound import NOISES
 from mini_superb.voices import cast, mood, scene
 
 CORPUS = "ss/Libri2Mix/wav16k/min"
 SPLITS = {"train": "train-100", "valid": "dev", "test": "test"}
 _SOURCES = "ss/sources"  # removed when the mixtures are there
-
-
-@dataclass(frozen=True)
-class Counts:
-    """(speakers, utterances of each) for every split."""
-
-    train: tuple[int, int]
-    valid: tuple[int, int]
-    test: tuple[int, int]
 
 
 COUNTS = {
@@ -55,16 +47,11 @@ class Mixture:
 
 def plan(seed: int, size: str) -> Plan:
     """Utterances of 1-6 s, to be mixed by pairs."""
-    rng = random_of(seed, "ss")
-    numbers = iter(rng.permutation(8000) + 100)
-    groups = {
-        split: [str(next(numbers)) for _ in range(getattr(COUNTS[size], split)[0])]
-        for split in SPLITS
-    }
+    rng, counts = random_of(seed, "ss"), COUNTS[size]
     clips, mixtures = [], []
-    for split, speakers in cast(rng, groups).items():
-        utterances = getattr(COUNTS[size], split)[1]
-        said = [_utterances(rng, seed, split, speaker, utterances) for speaker in speakers]
+    for split, speakers in cast(rng, readers(rng, counts)).items():
+        count = counts.utterances(split)
+        said = [_utterances(rng, seed, split, speaker, count) for speaker in speakers]
         clips += [clip for clips_of_one in said for clip in clips_of_one]
         for _ in range(_USES[split]):
             for pair in _pairs(rng, said):
@@ -76,9 +63,9 @@ def plan(seed: int, size: str) -> Plan:
 def _utterances(
     rng: np.random.Generator, seed: int, split: str, speaker: Speaker, count: int
 ) -> list[Clip]:
-    chapter, clips = rng.integers(100_000, 300_000), []
+    book, clips = chapter(rng), []
     for index in range(count):
-        path = f"{_SOURCES}/{speaker.name}-{chapter}-{index:04d}.wav"
+        path = f"{_SOURCES}/{speaker.name}-{book}-{index:04d}.wav"
         here, person = scene(rng, snr_db=(30.0, 45.0)), mood(rng, speaker)
         clips.append(Clip(path, split, seed_of(seed, path), _text(rng), person, here))
     return clips

@@ -4,16 +4,14 @@ Every sentence is made in both languages at once. German puts the verb second, s
 that begins with a time is not translated word by word.
 """
 
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-import soundfile
-import soxr
 
-from mini_superb.clip import SAMPLE_RATE, Clip, random_of, seed_of
-from mini_superb.plan import Paths, Plan, Task
+from mini_superb import mixing
+from mini_superb.clip import Clip, random_of, seed_of
+from mini_superb.plan import Counts, Paths, Plan, Task
 from mini_superb.voices import AMERICAN, cast, mood, scene
 
 TRANSLATIONS = "st/covost_v2.en_de.tsv"
@@ -54,15 +52,6 @@ PLACES = {
 }
 
 
-@dataclass(frozen=True)
-class Counts:
-    """(speakers, sentences of each) for every split."""
-
-    train: tuple[int, int]
-    valid: tuple[int, int]
-    test: tuple[int, int]
-
-
 COUNTS = {
     "tiny": Counts((3, 3), (2, 2), (2, 2)),
     "default": Counts((24, 20), (6, 8), (6, 10)),
@@ -99,7 +88,7 @@ def plan(seed: int, size: str) -> Plan:
     counts = COUNTS[size]
     rng = random_of(seed, "st")
     groups = {
-        split: [f"{rng.integers(2**63):016x}" for _ in range(getattr(counts, split)[0])]
+        split: [f"{rng.integers(2**63):016x}" for _ in range(counts.speakers(split))]
         for split in SPLITS
     }
     clips = []
@@ -108,7 +97,7 @@ def plan(seed: int, size: str) -> Plan:
     numbers = iter(rng.permutation(1_000_000) + 100_000)
     for split, speakers in cast(rng, groups, AMERICAN).items():
         for speaker in speakers:
-            for _ in range(getattr(counts, split)[1]):
+            for _ in range(counts.utterances(split)):
                 name = f"common_voice_en_{next(numbers)}"
                 english, german = translated(rng)
                 path = f"{CLIPS}/{name}.wav"
@@ -118,30 +107,14 @@ def plan(seed: int, size: str) -> Plan:
                 listed.append(f"{speaker.name}\t{file}\t{english}\t2\t0\t\t\t")
                 translations.append(f"{file}\t{german}\t{SPLITS[split]}")
     texts = {VALIDATED: "\n".join(listed) + "\n", TRANSLATIONS: "\n".join(translations) + "\n"}
-    as_mp3 = {clip.path for clip in clips if clip.split in _MP3}
-    return Plan(clips, texts, lambda root: _finish(root, [clip.path for clip in clips], as_mp3))
+    return Plan(clips, texts, partial(_finish, clips))
 
 
-def _finish(root: Path, paths: list[str], as_mp3: set[str]) -> None:
+def _finish(clips: list[Clip], root: Path) -> None:
     """Bring the clips to Common Voice's sample rate, and some to its format."""
-
-    def convert(path: str) -> None:
-        source = root / path
-        wave, rate = soundfile.read(source, dtype="float32")
-        if rate == SAMPLE_RATE:
-            wave = np.clip(soxr.resample(wave, SAMPLE_RATE, RATE), -1.0, 1.0)
-        target = source.with_suffix(".mp3") if path in as_mp3 else source
-        try:
-            soundfile.write(target, wave, RATE)
-        except soundfile.SoundFileError as error:
-            raise ValueError(
-                f"cannot write {target}: {error}; is there room on the disk?"
-            ) from error
-        if target != source:
-            source.unlink()
-
-    with ThreadPoolExecutor(2) as pool:
-        list(pool.map(convert, paths))
+    for suffix in (".wav", ".mp3"):
+        chosen = [clip.path for clip in clips if (clip.split in _MP3) == (suffix == ".mp3")]
+        mixing.convert((root / path for path in chosen), RATE, suffix)
 
 
 def paths(root: Path) -> Paths:

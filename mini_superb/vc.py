@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import soundfile
-import soxr
 
-from mini_superb.clip import SAMPLE_RATE, Clip, Scene, Speaker, random_of, seed_of
+from mini_superb import mixing
+from mini_superb.clip import Clip, Scene, Speaker, random_of, seed_of
 from mini_superb.grammar import EVERYDAY, sentence
 from mini_superb.plan import Paths, Plan, Task
 from mini_superb.sound import CHANNEL_HZ
@@ -66,7 +65,7 @@ def plan(seed: int, size: str) -> Plan:
     return Plan(
         clips,
         texts={f"vc/{CORPUS}/prompts/Eng_transcriptions.txt": prompts},
-        finish=lambda root: _to_studio_rate(root, files),
+        finish=lambda root: mixing.convert((root / file for file in files), RATE),
     )
 
 
@@ -97,13 +96,6 @@ def _studio(rng: np.random.Generator) -> Scene:
         reverb_seconds=0.1,
         reverb_db=-30.0,
     )
-
-
-def _to_studio_rate(root: Path, files: list[str]) -> None:
-    for file in files:
-        wave, _ = soundfile.read(root / file, dtype="float32")
-        wave = soxr.resample(wave, SAMPLE_RATE, RATE)
-        soundfile.write(root / file, np.clip(wave, -1, 1), RATE, subtype="PCM_16")
 
 
 def paths(root: Path) -> Paths:

@@ -8,6 +8,7 @@ submitit, which pickles the callable into a folder of its own; nothing else is u
 import contextlib
 import os
 import shutil
+import subprocess
 import tempfile
 import time
 import uuid
@@ -23,6 +24,7 @@ NAMES = (INLINE, LOCAL, SLURM)
 _YEAR = 366 * 24 * 60  # minutes; submitit stops a local job after two by default
 _SLURM = {"timeout_min": 3 * 24 * 60, "cpus_per_task": 8, "mem_gb": 32}
 _CORES = ("OMP_NUM_THREADS", "MT4SSL_CORES")  # of torch, and of QbE's processes
+_PATIENCE = 5.0  # seconds for a process to end after SIGINT
 _REQUEUES = 100  # a job that was timed out goes on from its checkpoint
 
 
@@ -105,8 +107,10 @@ class _Submitted:
         self.job.cancel(check=False)
         process = getattr(self.job, "_process", None)
         if process is not None:
-            with contextlib.suppress(Exception):
-                process.wait(10)
+            try:
+                process.wait(_PATIENCE)
+            except subprocess.TimeoutExpired:  # begun by a shell whose jobs ignore SIGINT
+                process.kill()
 
     def error(self) -> str:
         path = self.job.paths.stderr
