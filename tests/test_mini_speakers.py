@@ -42,7 +42,6 @@ def test_trials_are_balanced(size):
     lines = asv.plan(0, size).texts[asv.TRIALS].splitlines()
     kinds = Counter(line[0] for line in lines)
     assert 0.7 < kinds["0"] / kinds["1"] < 1.5
-    assert asv.plan(0, size).texts == asv.plan(0, size).texts != asv.plan(1, size).texts
 
 
 # ---------------------------------------------------------------- query by example

@@ -7,7 +7,7 @@ import pytest
 import soundfile
 from superb_data import corpus
 
-from mini_superb import asr, ood, sf
+from mini_superb import asr, librispeech, ood, sf
 
 pytest.importorskip("espeakng_loader")
 
@@ -19,7 +19,7 @@ def test_asr_is_a_librispeech_with_a_language_model():
         word, spelling = line.split("\t")
         spelt[word] = spelling
         assert spelling == f"{' '.join(word)} |"
-    for split in asr.SPLITS.values():
+    for split in librispeech.FOLDERS.values():
         (first, *more) = sorted((root / "LibriSpeech" / split).glob("*/*/*.trans.txt"))
         assert re.fullmatch(r"(\d+)-(\d+)\.trans\.txt", first.name)
         for file in (first, *more):

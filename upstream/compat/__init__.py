@@ -2,11 +2,9 @@
 
 One file per foreign thing. Every file says what breaks, why, since which version, how it is mended
 and when the file can be deleted, and offers ``install() -> bool``: True when the patch was
-applied. Calling it twice changes nothing. A patch for something that a stack may have or lack
-(torchaudio's functions, huggingface_hub's names, torch's safe list, catalyst, s3prl's corpora)
-looks before it acts and leaves alone what is there; those for faults of s3prl itself
-(isinstance_hack, progress_bar, ddp, scheduler_resume, sid_cache, ctc_phones, ctc_workers) apply on
-every stack.
+applied. Calling it twice changes nothing. A patch for something that a stack may have or lack (a
+package, a function that was removed, s3prl's corpora) looks before it acts and leaves alone what is
+there; those for faults of s3prl itself apply on every stack.
 
 `install` mends what the import of s3prl and its runner need; `install_for` mends what one task
 needs, before its expert is imported. A new task adds its files and one line to ``TASKS``.

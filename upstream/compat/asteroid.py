@@ -11,33 +11,23 @@ Here: where asteroid is not installed, modules of these names with our own versi
 Delete when: s3prl no longer imports asteroid.
 """
 
-import importlib.util
 import itertools
-import sys
 from collections.abc import Callable
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import torch
 
+from upstream.compat._modules import is_there, put
 from upstream.scores.separation_metrics import METRICS, best_permutation
 
 
 def install() -> bool:
-    """Put the three modules on the path, unless asteroid is installed."""
-    if "asteroid" in sys.modules or importlib.util.find_spec("asteroid") is not None:
+    """Put the modules on the path, unless asteroid is installed."""
+    if is_there("asteroid"):
         return False
-    names: dict[str, dict[str, Any]] = {
-        "asteroid": {},
-        "asteroid.metrics": {"get_metrics": get_metrics},
-        "asteroid.losses": {"PITLossWrapper": PITLossWrapper},
-    }
-    for name, content in names.items():
-        module: Any = ModuleType(name, __doc__)
-        module.__path__ = []
-        vars(module).update(content)
-        sys.modules[name] = module
+    put("asteroid.metrics", get_metrics=get_metrics)
+    put("asteroid.losses", PITLossWrapper=PITLossWrapper)
     return True
 
 

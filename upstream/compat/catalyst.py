@@ -8,25 +8,20 @@ Here: where catalyst is not installed, a module of that name with our own wrappe
 Delete when: s3prl no longer imports catalyst.
 """
 
-import importlib.util
-import sys
 from collections.abc import Iterator
-from types import ModuleType
 from typing import Any
 
 import torch
 from torch.utils.data import Dataset, DistributedSampler, Sampler
 
+from upstream.compat._modules import is_there, put
+
 
 def install() -> bool:
-    """Put the three modules on the path, unless catalyst is installed."""
-    if "catalyst" in sys.modules or importlib.util.find_spec("catalyst") is not None:
+    """Put the module on the path, unless catalyst is installed."""
+    if is_there("catalyst"):
         return False
-    for name in ("catalyst", "catalyst.data", "catalyst.data.sampler"):
-        module: Any = ModuleType(name, __doc__)
-        module.__path__ = []
-        sys.modules[name] = module
-    module.DistributedSamplerWrapper = DistributedSamplerWrapper
+    put("catalyst.data.sampler", DistributedSamplerWrapper=DistributedSamplerWrapper)
     return True
 
 

@@ -14,15 +14,15 @@ lexicon=..., **rest)`` whose items are ``(path, token ids)``, or, for ``bucket_s
 """
 
 import functools
-import importlib.util
-import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from torch.utils.data import Dataset
 
+from upstream.compat._modules import is_there, put
+
 PACKAGE = "s3prl.downstream.ctc.corpus"
+EXPERT = "s3prl.downstream.ctc.expert"
 Utterance = tuple[str, list[int]]  # path of the audio, token ids with the end symbol
 
 
@@ -33,24 +33,10 @@ def install() -> bool:
 
 def offer(corpus: str, **names: Any) -> bool:
     """Make a module of ``PACKAGE`` with these names in it, unless there is one; return if made."""
-    name = f"{PACKAGE}.{corpus}"
-    if name in sys.modules or _exists(name):
+    if is_there(f"{PACKAGE}.{corpus}"):
         return False
-    package: Any = sys.modules.setdefault(PACKAGE, ModuleType(PACKAGE, __doc__))
-    if not hasattr(package, "__path__"):
-        package.__path__ = []
-    module: Any = ModuleType(name, __doc__)
-    vars(module).update(names)
-    sys.modules[name] = module
-    setattr(package, corpus, module)
+    put(f"{PACKAGE}.{corpus}", **names)
     return True
-
-
-def _exists(name: str) -> bool:
-    try:
-        return importlib.util.find_spec(name) is not None
-    except ModuleNotFoundError:
-        return False
 
 
 class Buckets(Dataset[Any]):
@@ -99,9 +85,7 @@ class LibriPhoneDataset(Buckets):
         super().__init__(utterances, bucket_size)
 
 
-@functools.lru_cache(
-    maxsize=8
-)  # s3prl makes the dataset again for every epoch and every evaluation
+@functools.lru_cache(maxsize=8)  # s3prl makes the dataset again for every epoch and evaluation
 def _read_corpus(
     root: str, splits: tuple[str, ...], lexicon: tuple[str, ...], vocabulary: tuple[str, ...]
 ) -> list[tuple[str, str]]:
@@ -137,8 +121,7 @@ def read_lexicon(files: tuple[str, ...]) -> dict[str, str]:
         if not Path(file).is_file():
             raise ValueError(
                 f"{file}: no such lexicon; give one or more files of 'WORD PHONE PHONE ...' lines "
-                f"with "
-                "-o \"config.downstream_expert.corpus.lexicon=['FILE']\""
+                "with -o \"config.downstream_expert.corpus.lexicon=['FILE']\""
             )
         for number, line in enumerate(Path(file).read_text().splitlines(), 1):
             word, *phones = line.split() or [""]

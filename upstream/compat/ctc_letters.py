@@ -10,10 +10,12 @@ Delete when: s3prl's wheel holds its vocabulary files.
 """
 
 import functools
-import sys
 from pathlib import Path
 from string import ascii_uppercase
 from typing import Any
+
+from upstream.compat._modules import replace
+from upstream.compat.ctc_corpus import EXPERT
 
 LETTERS = "letters"
 
@@ -42,10 +44,7 @@ def install() -> bool:
         )
 
     load_text_encoder.knows_letters = True  # type: ignore[attr-defined]
-    text.load_text_encoder = load_text_encoder
-    expert = sys.modules.get("s3prl.downstream.ctc.expert")
-    if expert is not None:
-        expert.load_text_encoder = load_text_encoder  # type: ignore[attr-defined]
+    replace("load_text_encoder", load_text_encoder, text.__name__, EXPERT)
     return True
 
 

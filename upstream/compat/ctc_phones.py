@@ -10,8 +10,10 @@ Delete when: s3prl's wheel holds its vocabulary files.
 """
 
 import functools
-import sys
 from typing import Any
+
+from upstream.compat._modules import replace
+from upstream.compat.ctc_corpus import EXPERT
 
 ARPABET = "arpabet"
 VOWELS = "AA AE AH AO AW AY EH ER EY IH IY OW OY UH UW"
@@ -44,8 +46,5 @@ def install() -> bool:
         return text.WordTextEncoder(phones())
 
     load_text_encoder.knows_arpabet = True  # type: ignore[attr-defined]
-    text.load_text_encoder = load_text_encoder
-    expert = sys.modules.get("s3prl.downstream.ctc.expert")
-    if expert is not None:
-        expert.load_text_encoder = load_text_encoder  # type: ignore[attr-defined]
+    replace("load_text_encoder", load_text_encoder, text.__name__, EXPERT)
     return True

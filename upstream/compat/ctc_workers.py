@@ -10,8 +10,10 @@ Delete when: s3prl's ctc/data.py no longer pops from its argument.
 """
 
 import functools
-import sys
 from typing import Any
+
+from upstream.compat._modules import replace
+from upstream.compat.ctc_corpus import EXPERT
 
 
 def install() -> bool:
@@ -27,8 +29,5 @@ def install() -> bool:
         return original(split, tokenizer, dict(corpus))
 
     load_dataset.copies = True  # type: ignore[attr-defined]
-    data.load_dataset = load_dataset
-    expert = sys.modules.get("s3prl.downstream.ctc.expert")
-    if expert is not None:
-        expert.load_dataset = load_dataset  # type: ignore[attr-defined]
+    replace("load_dataset", load_dataset, data.__name__, EXPERT)
     return True

@@ -10,14 +10,12 @@ Here: where fairseq is not installed, modules of these names with the parts from
 Delete when: s3prl's speech translation does not need fairseq.
 """
 
-import importlib.util
-import sys
 from collections.abc import Callable
-from importlib.machinery import ModuleSpec
-from types import ModuleType
 from typing import Any, ClassVar, NoReturn
 
 import torch
+
+from upstream.compat._modules import is_there, put
 
 _AUDIO = (
     *("get_fbank", "get_waveform", "parse_path"),
@@ -27,19 +25,10 @@ _AUDIO = (
 
 def install() -> bool:
     """Put the modules on the path, unless fairseq is installed."""
-    if "fairseq" in sys.modules or importlib.util.find_spec("fairseq") is not None:
+    if is_there("fairseq"):
         return False
-    contents = _contents()
-    for name, content in contents.items():
-        module: Any = ModuleType(name, __doc__)
-        module.__path__ = []
-        module.__spec__ = ModuleSpec(name, None, is_package=True)
-        vars(module).update(content)
-        sys.modules[name] = module
-    for name in contents:
-        parent, _, child = name.rpartition(".")
-        if parent:
-            setattr(sys.modules[parent], child, sys.modules[name])
+    for name, content in _contents().items():
+        put(name, **content)
     return True
 
 
@@ -59,7 +48,6 @@ def _contents() -> dict[str, dict[str, Any]]:
         "ResamplingDataset": _unsupplied("ResamplingDataset"),
     }
     return {
-        "fairseq": {},
         "fairseq.utils": {"move_to_cuda": move_to_cuda},
         "fairseq.data": data,
         "fairseq.data.data_utils": {"collate_tokens": batches.collate_tokens},
@@ -67,14 +55,11 @@ def _contents() -> dict[str, dict[str, Any]]:
             "build_bpe": text.build_bpe,
             "build_tokenizer": text.build_tokenizer,
         },
-        "fairseq.data.audio": {},
         "fairseq.data.audio.audio_utils": audio,
         "fairseq.data.audio.feature_transforms": {"CompositeAudioFeatureTransform": _Transforms},
         "fairseq.models": {"ARCH_CONFIG_REGISTRY": s2t_transformer.ARCHITECTURES},
         "fairseq.models.transformer": {"Embedding": s2t_transformer.embedding},
-        "fairseq.models.speech_to_text": {},
         "fairseq.models.speech_to_text.s2t_transformer": transformer,
-        "fairseq.tasks": {},
         "fairseq.tasks.speech_to_text": {"SpeechToTextTask": task.SpeechToTextTask},
     }
 

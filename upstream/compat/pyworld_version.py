@@ -8,19 +8,16 @@ Delete when: pyworld uses importlib.metadata.
 """
 
 import importlib.metadata
-import importlib.util
-import sys
-from types import ModuleType, SimpleNamespace
-from typing import Any
+from types import SimpleNamespace
+
+from upstream.compat._modules import is_there, put
 
 
 def install() -> bool:
     """Put the module on the path, unless setuptools has it."""
-    if "pkg_resources" in sys.modules or importlib.util.find_spec("pkg_resources") is not None:
+    if is_there("pkg_resources"):
         return False
-    module: Any = ModuleType("pkg_resources", __doc__)
-    module.get_distribution = get_distribution
-    sys.modules["pkg_resources"] = module
+    put("pkg_resources", get_distribution=get_distribution)
     return True
 
 

@@ -14,17 +14,16 @@ Delete when: s3prl no longer imports torchaudio.sox_effects.
 """
 
 import functools
-import importlib.util
 import math
-import sys
 from collections.abc import Callable
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import torch
 import torchaudio
 from scipy.signal import upfirdn
+
+from upstream.compat._modules import is_there, put
 
 Audio = tuple[np.ndarray, int]  # (C, T) float64 in steps of 2^-31, as SoX counts; sample rate
 _STEPS = 2.0**31
@@ -36,15 +35,14 @@ _WINDOWS_PER_SECOND = 50  # of which the loudness is taken for `silence`
 
 def install() -> bool:
     """Put a module of this name into torchaudio, unless it has one."""
-    name = "torchaudio.sox_effects"
-    if name in sys.modules or importlib.util.find_spec(name) is not None:
+    if is_there("torchaudio.sox_effects"):
         return False
-    module: Any = ModuleType(name, __doc__)
-    module.apply_effects_file = apply_effects_file
-    module.apply_effects_tensor = apply_effects_tensor
-    module.effect_names = lambda: sorted(EFFECTS)
-    sys.modules[name] = module
-    torchaudio.sox_effects = module
+    put(
+        "torchaudio.sox_effects",
+        apply_effects_file=apply_effects_file,
+        apply_effects_tensor=apply_effects_tensor,
+        effect_names=lambda: sorted(EFFECTS),
+    )
     return True
 
 

@@ -8,17 +8,12 @@ Here: where the package is not installed, a module of that name with a class tha
 Delete when: s3prl no longer imports it.
 """
 
-import importlib.util
-import sys
-from types import ModuleType
-from typing import Any
+from upstream.compat._modules import is_there, put
 
 
 def install() -> bool:
     """Put the module on the path, unless the package is installed."""
-    if "sox" in sys.modules or importlib.util.find_spec("sox") is not None:
+    if is_there("sox"):
         return False
-    module: Any = ModuleType("sox", __doc__)
-    module.Transformer = type("Transformer", (), {"__doc__": "Never used."})
-    sys.modules["sox"] = module
+    put("sox", Transformer=type("Transformer", (), {"__doc__": "Never used."}))
     return True

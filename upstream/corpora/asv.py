@@ -5,7 +5,6 @@ from collections import defaultdict
 from pathlib import Path
 
 from mt4ssl_core.files import write_text
-from upstream import tasks
 from upstream.corpora import voxceleb
 from upstream.corpora.audio_checks import name_some
 from upstream.corpora.prepared import FOLDER, remake, stamp_of
@@ -19,9 +18,7 @@ def survey(root: Path) -> Survey:
     """Count utterances and trials; see that every one of them is there and not trained on."""
     audio, problems, hours = voxceleb.inspect(root)
     counts = {part: len(names) for part, names in audio.items()} | {"trials": 0}
-    header = tasks.header("asv")
-    names = header["root_keys"]["downstream_expert.datarc.test_meta_data"]["try"]
-    file = voxceleb.first_file(root, [name for name in names if "/" not in name])
+    file, absent = voxceleb.list_file(root, "asv", "test_meta_data")
     both = {path.name for path in voxceleb.speakers(root, "dev")}
     both &= {path.name for path in voxceleb.speakers(root, "test")}
     if both:
@@ -30,9 +27,7 @@ def survey(root: Path) -> Survey:
             "head would be trained on people it is tested on; leave each archive in its own folder"
         )
     if file is None:
-        source = header["corpus"]["source"][-1]
-        problems.append(f"{root}: no {' or '.join(names)}; download {source} and put it there")
-        return Survey(counts, problems, hours)
+        return Survey(counts, problems + absent, hours)
     trials, wrong = _read(file)
     counts["trials"] = len(trials)
     problems += wrong

@@ -21,7 +21,7 @@ def look(files: Sequence[Path], rate: int, remedy: str) -> tuple[list[str], floa
     """Read the headers of some of ``files``.
 
     Returns what is wrong with them (unreadable, or not at ``rate`` Hz), each with ``remedy``, and
-    their mean length in seconds (0.0 without files).
+    how long all ``files`` are in hours, as far as those headers tell.
     """
     problems, seconds = [], []
     for path in spread(files):
@@ -33,7 +33,13 @@ def look(files: Sequence[Path], rate: int, remedy: str) -> tuple[list[str], floa
         seconds.append(header.frames / header.samplerate)
         if header.samplerate != rate:
             problems.append(f"{path}: {header.samplerate} Hz, the corpus has {rate} Hz; {remedy}")
-    return problems, sum(seconds) / len(seconds) if seconds else 0.0
+    mean = sum(seconds) / len(seconds) if seconds else 0.0
+    return problems, mean * len(files) / 3600
+
+
+def inner(root: Path, *names: str) -> Path:
+    """Return the first of the folders ``names`` that ``root`` holds; ``root`` if it holds none."""
+    return next((root / name for name in names if (root / name).is_dir()), root)
 
 
 def name_some(items: Sequence[object], count: int = 3) -> str:

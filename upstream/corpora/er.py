@@ -18,7 +18,7 @@ from pathlib import Path
 from mt4ssl_core.files import write_json
 from upstream import tasks
 from upstream.corpora import prepared
-from upstream.corpora.audio_checks import look, name_some
+from upstream.corpora.audio_checks import inner, look, name_some
 from upstream.corpora.survey import Survey
 
 SESSIONS = tuple(f"Session{number}" for number in range(1, 6))
@@ -31,8 +31,7 @@ _TURN = re.compile(r"^\[[^\]]*\]\s+(\S+)\s+(\w+)\s")  # [times], turn, emotion
 
 def folder(root: Path) -> Path:
     """Return the folder that has the sessions."""
-    names = ("IEMOCAP_full_release", "IEMOCAP")
-    return next((root / name for name in names if (root / name).is_dir()), root)
+    return inner(root, "IEMOCAP_full_release", "IEMOCAP")
 
 
 def survey(root: Path) -> Survey:
@@ -55,9 +54,9 @@ def survey(root: Path) -> Survey:
                 f"{base / session}: no recording of {len(lost)} turns that were judged "
                 f"({name_some([file.stem for file in lost])}); {_remedy()}"
             )
-        wrong, mean = look(there, RATE, _remedy())
+        wrong, length = look(there, RATE, _remedy())
         problems += wrong
-        hours += mean * len(there) / 3600
+        hours += length
     return Survey(counts, problems, hours)
 
 

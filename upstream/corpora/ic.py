@@ -8,7 +8,7 @@ import csv
 from pathlib import Path
 
 from upstream import tasks
-from upstream.corpora.audio_checks import look, name_some
+from upstream.corpora.audio_checks import inner, look, name_some
 from upstream.corpora.survey import Survey
 
 SPLITS = ("train", "valid", "test")
@@ -19,8 +19,7 @@ Row = dict[str, str]
 
 def folder(root: Path) -> Path:
     """Return the folder of the corpus: ``root/fluent_speech_commands_dataset`` or ``root``."""
-    below = root / "fluent_speech_commands_dataset"
-    return below if below.is_dir() else root
+    return inner(root, "fluent_speech_commands_dataset")
 
 
 def survey(root: Path) -> Survey:
@@ -39,9 +38,9 @@ def survey(root: Path) -> Survey:
                 f"{table}: names {len(lost)} files that are not there "
                 f"({name_some([file.relative_to(base) for file in lost])}); {remedy}"
             )
-        wrong, mean = look(there, RATE, remedy)
+        wrong, length = look(there, RATE, remedy)
         problems += wrong
-        hours += mean * len(there) / 3600
+        hours += length
     problems += _unknown_labels(base, tables)
     return Survey({split: len(rows) for split, rows in tables.items()}, problems, hours)
 

@@ -31,6 +31,17 @@ def write_utterances(folder: Path, wavs: dict[str, Path]) -> None:
         write_table(folder / table, ((name, name) for name in wavs))
 
 
+def wavs_of(folder: Path) -> dict[str, Path]:
+    """Return the wav files of a folder by their names without suffix."""
+    return {path.stem: path for path in sorted(folder.glob("*.wav"))}
+
+
+def places(root: Path, tree: str) -> list[Path]:
+    """Return where the folder ``tree`` may be if ``root`` is it or any folder on the way to it."""
+    parts = Path(tree).parts
+    return [root / Path(*parts[k:]) for k in range(len(parts) + 1)]
+
+
 def blanks(folder: Path) -> list[str]:
     """Return a sentence when the path has a blank, which s3prl's lists cannot hold."""
     if not any(character.isspace() for character in str(folder)):

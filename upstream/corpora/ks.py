@@ -36,15 +36,17 @@ def survey(root: Path) -> Survey:
         lacking += _classes(train, KEYWORDS, remedy)
         problems += _version(train, remedy)
         problems += _noises(train, noises, remedy)
-        problems += _audio(words, remedy)
-        hours += _hours(words, remedy)
+        wrong, length = look(words, RATE, remedy)
+        problems += wrong
+        hours += length
     if test is not None:
         remedy = f"unpack {sources[1]} again"
         files = _wavs(test, [*KEYWORDS, UNKNOWN, SILENCE])
         counts["test"] = len(files)
         lacking += _classes(test, (*KEYWORDS, UNKNOWN, SILENCE), remedy)
-        problems += _audio(files, remedy)
-        hours += _hours(files, remedy)
+        wrong, length = look(files, RATE, remedy)
+        problems += wrong
+        hours += length
     return Survey(counts, problems, hours, lacking)
 
 
@@ -79,11 +81,3 @@ def _noises(place: Path, noises: list[Path], remedy: str) -> list[str]:
     if not problems and (short := [p for p in noises if soundfile.info(p).duration <= 1]):
         problems.append(f"{name_some(short)}: not longer than a second; {remedy}")
     return problems
-
-
-def _audio(files: list[Path], remedy: str) -> list[str]:
-    return look(files, RATE, remedy)[0]
-
-
-def _hours(files: list[Path], remedy: str) -> float:
-    return look(files, RATE, remedy)[1] * len(files) / 3600

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from upstream.corpora.audio_checks import look, name_some
+from upstream.corpora.audio_checks import inner, look, name_some
 
 SPLITS = ("train-clean-100", "dev-clean", "test-clean")
 SOURCE = "https://www.openslr.org/12"
@@ -22,7 +22,7 @@ class Utterance(NamedTuple):
 
 def folder(base: Path) -> Path:
     """Return the folder that holds the splits: ``base/LibriSpeech`` or ``base``."""
-    return base / "LibriSpeech" if (base / "LibriSpeech").is_dir() else base
+    return inner(base, "LibriSpeech")
 
 
 def transcripts(base: Path, split: str) -> list[Path]:
@@ -75,9 +75,9 @@ def inspect(base: Path) -> Found:
                 f"is missing ({name_some(lost)}); {_REMEDY}"
             )
         files = [utterance.audio for utterance in found if utterance.audio]
-        wrong, mean = look(files, RATE, _REMEDY)
+        wrong, length = look(files, RATE, _REMEDY)
         problems += wrong
-        hours += mean * len(files) / 3600
+        hours += length
     return Found(counts, problems, hours, words)
 
 

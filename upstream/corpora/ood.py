@@ -7,7 +7,6 @@ there. SUPERB takes the Mexican part of es, and sentences without the letters of
 """
 
 import csv
-import os
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
@@ -20,7 +19,7 @@ import soundfile
 from tqdm import tqdm
 
 from mt4ssl_core.audio import SAMPLE_RATE, load_wave
-from mt4ssl_core.files import write_text
+from mt4ssl_core.files import atomic_path, write_text
 from upstream import tasks
 from upstream.corpora import prepared
 from upstream.corpora.audio_checks import name_some, show_bars, spread
@@ -186,8 +185,8 @@ def _convert(folder: Path, audio: Path) -> float:
     """Write a clip at 16 kHz, unless it is there; return its length in seconds."""
     path = folder / f"{audio.stem}.wav"
     if not path.is_file():
-        temporary = path.with_suffix(f".{os.getpid()}.tmp")
-        soundfile.write(temporary, load_wave(audio), SAMPLE_RATE, subtype="PCM_16", format="WAV")
-        os.replace(temporary, path)
+        with atomic_path(path) as temporary:
+            wave = load_wave(audio)
+            soundfile.write(temporary, wave, SAMPLE_RATE, subtype="PCM_16", format="WAV")
     header = soundfile.info(path)
     return header.frames / header.samplerate

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from upstream.corpora.audio_checks import look, name_some
+from upstream.corpora.audio_checks import inner, look, name_some
 from upstream.corpora.survey import Survey
 from upstream.scores.qbe import ground_truth, truth_folder
 
@@ -15,7 +15,7 @@ _REMEDY = f"unpack {SOURCE} again"
 
 def survey(root: Path) -> Survey:
     """Count recordings and queries of all languages; see that files and ground truth are there."""
-    base = root / "quesst14Database" if (root / "quesst14Database").is_dir() else root
+    base = inner(root, "quesst14Database")
     counts: dict[str, int] = {}
     problems: list[str] = []
     hours = 0.0
@@ -31,9 +31,9 @@ def survey(root: Path) -> Survey:
                 f"{file} names {len(lost)} missing files ({name_some(lost)}); {_REMEDY}"
             )
         there = [path for path in paths if path.is_file()]
-        wrong, mean = look(there, RATE, _REMEDY)
+        wrong, length = look(there, RATE, _REMEDY)
         problems += wrong
-        hours += mean * len(there) / 3600
+        hours += length
         english[name] = {Path(path).stem for path, language in rows if language == ENGLISH}
         if rows and not english[name]:
             problems.append(f"{file}: nothing in {ENGLISH}, the language SUPERB uses; {_REMEDY}")

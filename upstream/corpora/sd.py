@@ -166,9 +166,8 @@ def _metadata(root: Path, split: str) -> Path:
 
 
 def _tree(root: Path) -> Path:
-    parts = Path(TREE).parts
-    inner = [root / Path(*parts[k:]) for k in range(len(parts) + 1)]
-    return next((path for path in inner if any(path.glob("metadata/mixture_*.csv"))), inner[0])
+    there = kaldi.places(root, TREE)
+    return next((path for path in there if any(path.glob("metadata/mixture_*.csv"))), there[0])
 
 
 def _turns(root: Path) -> Path:

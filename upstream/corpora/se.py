@@ -7,7 +7,7 @@ The corpus as published has 48 kHz in ``{clean,noisy}_{trainset_28spk,testset}_w
 from pathlib import Path
 
 from upstream.corpora import kaldi
-from upstream.corpora.audio_checks import look, spread
+from upstream.corpora.audio_checks import inner, look, spread
 from upstream.corpora.prepared import FOLDER, remake, stamp_of
 from upstream.corpora.survey import Survey
 
@@ -22,7 +22,7 @@ _SOURCE = "https://datashare.ed.ac.uk/handle/10283/2791"
 def survey(root: Path) -> Survey:
     """Count the noisy files of both parts and check them against the clean ones."""
     base = _base(root)
-    problems, counts, seconds = kaldi.blanks(root), dict.fromkeys(PARTS, 0), 0.0
+    problems, counts, hours = kaldi.blanks(root), dict.fromkeys(PARTS, 0), 0.0
     for part, name in PARTS.items():
         found: dict[str, dict[str, Path]] = {}
         for kind in KINDS:
@@ -30,13 +30,13 @@ def survey(root: Path) -> Survey:
             if not folder.is_dir():
                 problems.append(f"{folder}: no such folder; {_remedy(base, kind, name)}")
                 continue
-            found[kind] = _wavs(folder)
+            found[kind] = kaldi.wavs_of(folder)
             remedy = f"take the files of {_SOURCE}, unchanged or resampled to 16 kHz"
-            wrong, mean = look(list(found[kind].values()), rate, remedy)
+            wrong, length = look(list(found[kind].values()), rate, remedy)
             problems += wrong
         if len(found) == len(KINDS):
             problems += _unpaired(base, name, found)
-            seconds += mean * len(found["noisy"])
+            hours += length
         counts[part] = len(found.get("noisy", ()))
         splits = {_split(part, stem) for stem in found.get("noisy", ())}
         if part == "train" and len(splits) == 1:
@@ -45,7 +45,7 @@ def survey(root: Path) -> Survey:
                 f"unpack the training set of {_SOURCE} completely, with the speakers "
                 f"{' and '.join(DEV_SPEAKERS)}, whom SUPERB keeps for validation"
             )
-    return Survey(counts, problems, seconds / 3600)
+    return Survey(counts, problems, hours)
 
 
 def prepare(root: Path) -> None:
@@ -67,7 +67,9 @@ def _make(base: Path, folder: Path) -> None:
         for split, part in SPLITS.items():
             source, rate = _folder(base, kind, PARTS[part])
             wavs = {
-                stem: path for stem, path in _wavs(source).items() if _split(part, stem) == split
+                stem: path
+                for stem, path in kaldi.wavs_of(source).items()
+                if _split(part, stem) == split
             }
             if rate != RATE:
                 wavs = kaldi.resampled(wavs, folder / "wav16k" / f"{source.name}_16k", RATE)
@@ -76,8 +78,7 @@ def _make(base: Path, folder: Path) -> None:
 
 def _base(root: Path) -> Path:
     """The corpus, or the folder of that name that the usual 16 kHz archive unpacks to."""
-    inner = root / "noisy-vctk-16k"
-    return inner if inner.is_dir() else root
+    return inner(root, "noisy-vctk-16k")
 
 
 def _folder(base: Path, kind: str, name: str) -> tuple[Path, int]:
@@ -87,10 +88,6 @@ def _folder(base: Path, kind: str, name: str) -> tuple[Path, int]:
     if published.is_dir() and not ready.is_dir():
         return published, PUBLISHED_RATE
     return ready, RATE
-
-
-def _wavs(folder: Path) -> dict[str, Path]:
-    return {path.stem: path for path in sorted(folder.glob("*.wav"))}
 
 
 def _split(part: str, stem: str) -> str:

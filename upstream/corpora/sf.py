@@ -8,7 +8,7 @@ one slot per line after a first line ``O``. Nothing has to be made from these.
 from pathlib import Path
 
 from upstream import tasks
-from upstream.corpora.audio_checks import look, name_some
+from upstream.corpora.audio_checks import inner, look, name_some
 from upstream.corpora.survey import Survey
 
 SPLITS = ("train", "valid", "test")
@@ -19,7 +19,7 @@ RATE = 16000
 
 def folder(root: Path) -> Path:
     """Return the folder of the corpus: ``root/SNIPS`` or ``root``."""
-    return root / "SNIPS" if (root / "SNIPS").is_dir() else root
+    return inner(root, "SNIPS")
 
 
 def survey(root: Path) -> Survey:
@@ -46,9 +46,9 @@ def survey(root: Path) -> Survey:
                 f"({name_some(unknown)}); {remedy}"
             )
         problems += _gaps(base / split, {path.stem for path in ours}, spoken, speakers, remedy)
-        wrong, mean = look(ours, RATE, remedy)
+        wrong, length = look(ours, RATE, remedy)
         problems += wrong
-        hours += mean * len(ours) / 3600
+        hours += length
     return Survey(counts, problems, hours)
 
 

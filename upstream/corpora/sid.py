@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from upstream import tasks
 from upstream.corpora import voxceleb
 from upstream.corpora.survey import Survey
 
@@ -12,14 +11,10 @@ SPLITS = {"1": "train", "2": "dev", "3": "test"}
 def survey(root: Path) -> Survey:
     """Count the utterances of the three splits; see that every one is there."""
     audio, problems, hours = voxceleb.inspect(root)
-    header = tasks.header("sid")
-    names = header["root_keys"]["downstream_expert.datarc.meta_data"]["try"]
-    file = voxceleb.first_file(root, [name for name in names if "/" not in name])
+    file, absent = voxceleb.list_file(root, "sid", "meta_data")
     counts = dict.fromkeys(SPLITS.values(), 0)
     if file is None:
-        source = header["corpus"]["source"][-1]
-        problems.append(f"{root}: no {' or '.join(names)}; download {source} and put it there")
-        return Survey(counts, problems, hours)
+        return Survey(counts, problems + absent, hours)
     wanted = set()
     for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
         fields = line.split()

@@ -19,7 +19,7 @@ _SOURCE = "https://github.com/s3prl/LibriMix"
 def survey(root: Path) -> Survey:
     """Count the mixtures of every part and check that all conditions have the same files."""
     base = _base(root)
-    problems, counts, seconds = kaldi.blanks(root), dict.fromkeys(PARTS, 0), 0.0
+    problems, counts, hours = kaldi.blanks(root), dict.fromkeys(PARTS, 0), 0.0
     for part in PARTS:
         found = {}
         for condition in NEEDED:
@@ -27,16 +27,16 @@ def survey(root: Path) -> Survey:
             if not folder.is_dir():
                 problems.append(f"{folder}: no such folder; {_remedy(base)}")
                 continue
-            found[condition] = _wavs(folder)
-            wrong, mean = look(
+            found[condition] = kaldi.wavs_of(folder)
+            wrong, length = look(
                 list(found[condition].values()), RATE, f"make the 16 kHz version with {_SOURCE}"
             )
             problems += wrong
         if len(found) == len(NEEDED):
             problems += _unequal(base / part, found)
-            seconds += mean * len(found["mix_clean"])
+            hours += length
         counts[part] = len(found.get("mix_clean", ()))
-    return Survey(counts, problems, seconds / 3600)
+    return Survey(counts, problems, hours)
 
 
 def prepare(root: Path) -> None:
@@ -53,10 +53,10 @@ def prepare(root: Path) -> None:
 
 
 def _make(base: Path, folder: Path) -> None:
-    chosen = subset(sorted(_wavs(base / "dev" / "s1")))
+    chosen = subset(sorted(kaldi.wavs_of(base / "dev" / "s1")))
     for part in PARTS:
         for condition in NEEDED + OPTIONAL:
-            wavs = _wavs(base / part / condition)
+            wavs = kaldi.wavs_of(base / part / condition)
             if not wavs:
                 continue
             kaldi.write_utterances(folder / part / condition, wavs)
@@ -77,13 +77,8 @@ def subset(names: list[str]) -> set[str]:
 
 def _base(root: Path) -> Path:
     """The folder of the parts, wherever in LibriMix's tree ``root`` is."""
-    whole = Path("Libri2Mix/wav16k/min")
-    inner = [root / Path(*whole.parts[k:]) for k in range(len(whole.parts) + 1)]
-    return next((path for path in inner if any((path / p).is_dir() for p in PARTS)), inner[0])
-
-
-def _wavs(folder: Path) -> dict[str, Path]:
-    return {path.stem: path for path in sorted(folder.glob("*.wav"))}
+    there = kaldi.places(root, "Libri2Mix/wav16k/min")
+    return next((path for path in there if any((path / p).is_dir() for p in PARTS)), there[0])
 
 
 def _unequal(part: Path, found: dict[str, dict[str, Path]]) -> list[str]:

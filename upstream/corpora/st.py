@@ -73,9 +73,9 @@ def survey(root: Path) -> Survey:
                 f"{clips}: {len(lost)} clips of split {split} are missing, such as "
                 f"{audio_checks.name_some(lost)}; {_COMMON_VOICE}"
             )
-        found, mean = audio_checks.look(there, RATE, _COMMON_VOICE)
-        problems += found
-        hours += mean * len(there) / 3600
+        wrong, length = audio_checks.look(there, RATE, _COMMON_VOICE)
+        problems += wrong
+        hours += length
     return Survey(counts, problems, hours)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from mt4ssl_core.files import write_text
 from upstream import tasks
 from upstream.corpora import prepared
-from upstream.corpora.audio_checks import look, name_some
+from upstream.corpora.audio_checks import inner, look, name_some
 from upstream.corpora.survey import Survey
 
 SOURCES = ("SEF1", "SEF2", "SEM1", "SEM2")
@@ -38,7 +38,7 @@ SPLITS = {
 
 def folder(root: Path) -> Path:
     """Return the folder of the corpus: ``root/vcc2020`` or ``root``."""
-    return root / "vcc2020" if (root / "vcc2020").is_dir() else root
+    return inner(root, "vcc2020")
 
 
 def survey(root: Path) -> Survey:
@@ -70,9 +70,9 @@ def survey(root: Path) -> Survey:
     hours = 0.0
     for name, numbers in speakers.items():
         files = [base / name / f"{number}.wav" for number in sorted(numbers)]
-        wrong, mean = look(files, RATE, "use the database's own files")
+        wrong, length = look(files, RATE, "use the database's own files")
         problems += wrong
-        hours += mean * len(files) / 3600
+        hours += length
     return Survey(counts, problems, hours)
 
 

@@ -4,7 +4,8 @@ import os
 import re
 from pathlib import Path
 
-from upstream.corpora.audio_checks import look, name_some
+from upstream import tasks
+from upstream.corpora.audio_checks import inner, look, name_some
 
 SOURCE = "https://www.robots.ox.ac.uk/~vgg/data/voxceleb/vox1.html"
 PARTS = ("dev", "test")
@@ -15,7 +16,7 @@ _REMEDY = f"unpack all parts of VoxCeleb1 again ({SOURCE})"
 
 def folder(base: Path) -> Path:
     """Return the folder that holds dev and test: ``base/VoxCeleb1`` or ``base``."""
-    return base / "VoxCeleb1" if (base / "VoxCeleb1").is_dir() else base
+    return inner(base, "VoxCeleb1")
 
 
 def speakers(base: Path, part: str) -> list[Path]:
@@ -49,9 +50,9 @@ def inspect(base: Path) -> tuple[dict[str, list[str]], list[str], float]:
                 f"{place}: {name_some(odd)} are not people of VoxCeleb1 (id{FIRST_ID} to "
                 f"id{LAST_ID}); this looks like VoxCeleb2: get {SOURCE}"
             )
-        wrong, mean = look([place / name for name in found[part]], RATE, _REMEDY)
+        wrong, length = look([place / name for name in found[part]], RATE, _REMEDY)
         problems += wrong
-        hours += mean * len(found[part]) / 3600
+        hours += length
     return found, problems, hours
 
 
@@ -67,10 +68,19 @@ def _nothing(place: Path) -> str:
     return f"{place}: no SPEAKER/VIDEO/*.wav in it; {_REMEDY}"
 
 
-def first_file(base: Path, names: list[str]) -> Path | None:
-    """Return the first of a list's usual places, beside dev and test or a folder up, if any."""
+def list_file(base: Path, code: str, key: str) -> tuple[Path | None, list[str]]:
+    """Find the list that a config key of a task names, beside dev and test or a folder up.
+
+    Returns it, or None and what is missing.
+    """
+    header = tasks.header(code)
+    tried = header["root_keys"][f"downstream_expert.datarc.{key}"]["try"]
+    names = [name for name in tried if "/" not in name]
     places = [place / name for place in (base, folder(base)) for name in names]
-    return next((path for path in places if path.is_file()), None)
+    if file := next((path for path in places if path.is_file()), None):
+        return file, []
+    source = header["corpus"]["source"][-1]
+    return None, [f"{base}: no {' or '.join(names)}; download {source} and put it there"]
 
 
 def missing(file: Path, wanted: set[str], there: set[str]) -> list[str]:
