@@ -242,6 +242,7 @@ def table() -> str:
     return "\n".join(lines) + (
         f"\n\n`benchmarks/learnability.py` on {record['machine']}, two jobs at a time, one seed; "
         f"making the corpora took {setting['seconds to make them']:.0f} s. "
+        f"{'Minutes are upper bounds: the machine had other work. ' if 'busy' in setting else ''}"
         "er and vc: means over five folds and four "
         "target speakers. Settings were tried out on these corpora: the table says that the labels "
         "can be learned, nothing about filter banks."
