@@ -162,7 +162,12 @@ def test_killed_and_run_again(task, workers, kill, tmp_path):
     train(task, tmp_path / "whole", **settings)
     cut = tmp_path / "cut"
     asked = [sys.executable, run_downstream.__file__, *argv(task, cut, **settings)]
-    process = subprocess.Popen(asked, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    process = subprocess.Popen(
+        asked,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        # a shell's background jobs ignore SIGINT, and their children inherit that
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     while process.poll() is None and not list(cut.glob("states-*")):
         time.sleep(0.01)
     process.send_signal(kill)
