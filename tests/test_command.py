@@ -9,7 +9,7 @@ import upstream
 
 upstream.register()
 
-from upstream import command, tasks  # noqa: E402
+from upstream import command, states, tasks  # noqa: E402
 
 TRAIN = ["-m", "train", "--task", "ks", "-p", "exp"]
 
@@ -95,7 +95,7 @@ def test_another_file_is_not_an_experiment(tmp_path):
 def test_states_in_order_of_steps(tmp_path):
     for step in (9, 100, 20):
         (tmp_path / f"states-{step}.ckpt").touch()
-    assert [path.name for path in command.newest_states(tmp_path)][-1] == "states-100.ckpt"
+    assert [path.name for path in states.newest(tmp_path)][-1] == "states-100.ckpt"
 
 
 @pytest.fixture

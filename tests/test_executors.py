@@ -149,6 +149,14 @@ def test_a_local_batch_can_be_stopped_and_its_error_read(tmp_path):
     assert not list((tmp_path / "submitit").glob("b-*"))
 
 
+def test_what_a_process_can_import(tmp_path, monkeypatch):
+    """This package, wherever the suite is started; not the modules in it by their short names."""
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    with executors._environment(1):
+        folder = Path(os.environ["PYTHONPATH"])
+    assert (folder / "upstream" / "suite").is_dir() and not (folder / "results.py").exists()
+
+
 def test_visible_gpus(monkeypatch):
     import torch
 
@@ -196,6 +204,8 @@ line = [line for line in text.splitlines() if line.startswith("srun")][-1]
 command = shlex.split(line.replace("%j", number).replace("%t", "0"))
 log = open(os.path.join(here, number + ".log"), "w")
 env = {**os.environ, "SUBMITIT_EXECUTOR": "slurm", "SLURM_JOB_ID": number}
+if "--partition=full" in text:
+    sys.exit("sbatch: error: Batch job submission failed: QOSMaxSubmitJobPerUserLimit")
 if not os.environ.get("FAKE_SLURM_PENDING"):
     subprocess.Popen(command[command.index("-u") - 1:], env=env, stdout=log, stderr=log)
 print("Submitted batch job", number)
@@ -249,6 +259,12 @@ def test_slurm(tmp_path, slurm):
         executors.make("slurm", tmp_path, None, None, ["partition"])
     with pytest.raises(ValueError, match="Unknown argument 'partitoin'"):
         executors.make("slurm", tmp_path, None, None, ["partitoin=gpu"])
+
+
+def test_what_sbatch_refuses(tmp_path, slurm):
+    executor = executors.make("slurm", tmp_path / "submitit", None, None, ["partition=full"])
+    with pytest.raises(ValueError, match=r"refused ks: .*QOSMaxSubmit.*; correct --slurm"):
+        executor.start(batch(tmp_path, "ks"))
 
 
 def test_a_job_that_slurm_has_already_is_not_submitted_twice(tmp_path, slurm, monkeypatch):

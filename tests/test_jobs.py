@@ -6,6 +6,7 @@ from toy_suite import Launcher
 
 from upstream.suite import jobs, work
 from upstream.suite.jobs import Setting
+from upstream.suite.request import Request
 
 
 @pytest.fixture
@@ -20,9 +21,10 @@ def root(tmp_path, monkeypatch):
     return toy_suite.make_tasks(tmp_path, monkeypatch)
 
 
-def do(name, root, ckpt=None):
+def do(name, root, ckpt=None, **asked):
     """Do all jobs of a task; returns the results of its tests."""
-    plan = toy_suite.plan(name, root)
+    request = Request(root / "out", str(root), upstream="fbank", tasks=name, **asked)
+    plan = toy_suite.plan(name, root, request)
     setting = Setting(root / "out", "fbank", ckpt, 7, "cpu")
     first, tests = jobs.jobs_of(plan)
     work.Work(setting, [*first, *tests])()
@@ -67,29 +69,38 @@ def test_layers_are_evaluated_on_dev_and_the_best_on_test(root, launcher):
     assert not any("past_exp" in a for a in launcher.asked)
 
 
-def test_every_checkpoint_is_tested_and_dev_takes_an_evaluation_of_its_own(root, launcher):
+def test_every_checkpoint_is_tested(root, launcher):
     (result,) = do("every", root)
     assert result["chosen"] == "lr_0.01"
     assert result["devs"]["lr_0.01"] == [pytest.approx(0.18)]
     steps = [(record["step"], record["value"]) for record in result["records"]]
     assert steps == [(10, pytest.approx(0.19)), (20, pytest.approx(0.18))]
-    dev = [a for a in launcher.asked if "evaluate_split" in a]
-    assert len(dev) == 4  # two rates, two checkpoints each
-    # the dotted key that stands in place of a value was replaced by the path it names
-    assert dev[0]["override"] == {f"config.{toy_suite.ARCHIVE}": str(root / "every")}
+    tested = [a["past_exp"] for a in launcher.asked if a["mode"] == "evaluate"]
+    folder = root / "out" / "every" / "lr_0.01"
+    assert tested == [str(folder / f"states-{step}.ckpt") for step in (10, 20)]
 
 
-def test_without_a_choice_there_is_no_dev(root, launcher):
+def test_without_a_choice_the_rate_is_the_configs(root, launcher):
     (result,) = do("none", root)
-    assert result["chosen"] == "default" and result["devs"] == {"default": [None]}
+    assert result["chosen"] == "default" and result["devs"] == {"default": [pytest.approx(0.48)]}
     assert "override" in launcher.asked[0] and not launcher.asked[0]["override"]
 
 
-def test_every_stage_with_its_override(root, launcher):
-    (result,) = do("lm", root)
-    assert [record["stage"] for record in result["records"]] == ["test", "lm"]
-    assert [record["split"] for record in result["records"]] == ["clean", "clean"]
-    assert launcher.asked[-1]["override"] == {"config.downstream_expert.datarc.fold": 3}
+def test_an_optional_stage_is_added_and_stays(root, launcher):
+    for asked, stages in (((), ["test"]), (("lm",), ["test", "lm"]), ((), ["test", "lm"])):
+        (result,) = do("lm", root, stages=asked)
+        assert [record["stage"] for record in result["records"]] == stages
+    evaluated = [a["stage"] for a in launcher.asked if a["mode"] == "evaluate"]
+    assert evaluated == ["test", "lm"]
+
+
+def test_a_head_trained_anew_is_chosen_and_tested_anew(root, launcher, monkeypatch):
+    do("rate", root)
+    (root / "out" / "jobs" / "rate.lr_0.1.json").unlink()
+    better = {1e-1: 0.9, 1e-2: 0.8, 1e-3: 0.5}
+    monkeypatch.setattr(toy_suite, "quality", lambda rate, step: better[rate])
+    (result,) = do("rate", root)
+    assert result["chosen"] == "lr_0.1" and result["records"][0]["value"] == 0.9
 
 
 def test_a_test_that_was_interrupted_repeats_no_evaluation(root, launcher):

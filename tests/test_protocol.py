@@ -34,11 +34,9 @@ def test_where_dev_is_read():
     metric = {"name": "EER", "key": "eer", "direction": "min"}
     dev = protocol.dev_of({"metrics": [metric]})
     assert (dev.split, dev.key, dev.metric, dev.direction) == ("dev", "eer", "EER", "min")
-    assert not dev.evaluate
-    assert protocol.dev_of({"metrics": [metric], "select": "layer"}).evaluate
-    other = {"split": "dev-clean", "key": "x", "direction": "max", "evaluate": True}
+    other = {"split": "dev-clean", "key": "x", "direction": "max"}
     dev = protocol.dev_of({"metrics": [metric], "dev": other})
-    assert (dev.split, dev.key, dev.direction, dev.evaluate) == ("dev-clean", "x", "max", True)
+    assert (dev.split, dev.key, dev.direction) == ("dev-clean", "x", "max")
 
 
 def test_the_best_dev_value_of_a_training(tmp_path):

@@ -53,3 +53,9 @@ def test_changed_settings():
 def test_rates_of_a_task_that_is_not_asked_for():
     with pytest.raises(ValueError, match=r"er is not among --tasks \(ks, sid\)"):
         read_rates(["er=1"], ["ks", "sid"])
+
+
+def test_a_retry_asks_for_the_evaluations_that_its_tasks_have():
+    asked = Request("out", "r", upstream="fbank", tasks="asr,ks", stages=["lm"])
+    assert asked.command(["asr"]).endswith("--stages lm")
+    assert "--stages" not in asked.command(["ks"])

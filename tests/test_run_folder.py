@@ -25,6 +25,13 @@ def test_a_folder_belongs_to_one_checkpoint(tmp_path):
         claim(out, upstream="fbank", ckpt=None, fingerprint=None)
 
 
+def test_a_suite_that_was_killed_before_it_said_whose_it_is(tmp_path):
+    for name in (run_folder.LOCK, ".suite.json.7.tmp"):
+        (tmp_path / name).touch()
+    claim(tmp_path)
+    assert run_folder.read_owner(tmp_path)["seed"] == 1
+
+
 def test_folders_of_others_are_left_alone(tmp_path):
     (tmp_path / "thesis.tex").touch()
     with pytest.raises(ValueError, match=r"holds other files and no suite\.json"):

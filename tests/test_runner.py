@@ -9,7 +9,7 @@ import pytest
 import torch
 from superb_data import FEW_STEPS, SPEED, Bomb, corpora, tiny_checkpoint
 
-from upstream import cache, command, results, runner
+from upstream import cache, command, results, runner, states
 
 
 @pytest.fixture(autouse=True)
@@ -134,17 +134,17 @@ def test_fine_tuning_trains_the_encoder(tmp_path):
 
 def test_best_checkpoint(tmp_path):
     with pytest.raises(ValueError, match="no checkpoint was written"):
-        runner.best_checkpoint(tmp_path)
+        states.best_checkpoint(tmp_path)
     for name in ("states-9.ckpt", "states-10.ckpt"):
         (tmp_path / name).touch()
-    assert runner.best_checkpoint(tmp_path).name == "states-10.ckpt"
+    assert states.best_checkpoint(tmp_path).name == "states-10.ckpt"
     (tmp_path / "dev-best.ckpt").touch()
-    assert runner.best_checkpoint(tmp_path).name == "dev-best.ckpt"
+    assert states.best_checkpoint(tmp_path).name == "dev-best.ckpt"
     (tmp_path / "test-best.ckpt").touch()
-    assert runner.best_checkpoint(tmp_path).name == "dev-best.ckpt"
+    assert states.best_checkpoint(tmp_path).name == "dev-best.ckpt"
     (tmp_path / "test-best.ckpt").unlink()
     os.utime(tmp_path / "dev-best.ckpt", (1, 1))  # left by an earlier experiment
-    assert runner.best_checkpoint(tmp_path, newer_than=time.time() - 60).name == "states-10.ckpt"
+    assert states.best_checkpoint(tmp_path, newer_than=time.time() - 60).name == "states-10.ckpt"
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,6 @@ HEADERS: dict[str, dict[str, Any]] = {
         "metrics": [EER],
         "learning_rates": [1e-1, 1e-2],
         "test_on": "checkpoints",
-        "dev": {"evaluate": True, "split": "test", "override": {ARCHIVE: ARCHIVE}},
     },
     "none": {"metrics": [EER], "select": "none", "learning_rates": []},
     "lm": {
@@ -38,7 +37,7 @@ HEADERS: dict[str, dict[str, Any]] = {
         "learning_rates": [1e-2],
         "stages": [
             {"name": "test", "split": "clean"},
-            {"name": "lm", "split": "clean", "override": {"downstream_expert.datarc.fold": 3}},
+            {"name": "lm", "split": "clean", "optional": True},
         ],
     },
 }
@@ -51,6 +50,7 @@ def make_tasks(folder: Path, monkeypatch: Any, corpora: bool = True) -> Path:
             "task": name.title(),
             "code": name,
             "s3prl": "none",
+            "smoke": {"runner.total_steps": 4},
             "corpus": {"name": "Toy", "source": ["https://example.org"], "counts": {"test": 2}},
             "root_keys": {ARCHIVE: {"what": "the toy corpus", "try": ["."]}},
         }

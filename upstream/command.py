@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from mt4ssl_core.distributed import choose_device
-from upstream import cache, compat, expert, overrides, tasks
+from upstream import cache, compat, expert, overrides, states, tasks
 
 OURS = """usage: run_downstream.py [our options] [s3prl's options]
 
@@ -165,37 +163,11 @@ def _setting(rest: list[str]) -> argparse.Namespace:
 def _past(args: argparse.Namespace, expdir: Path) -> dict[str, Any] | None:
     """Return the s3prl checkpoint that this command goes on from, with -e or -a, if any."""
     path = Path(args.past_exp) if args.past_exp else None
-    if path is None and args.auto_resume and newest_states(expdir):
+    if path is None and args.auto_resume and states.newest(expdir):
         path = expdir
     if path is None:
         return None
-    if path.is_dir():
-        states = newest_states(path)
-        if not states:
-            raise ValueError(
-                f"-e {path}: the folder holds no states-*.ckpt; give a checkpoint file"
-            )
-        path = states[-1]
-    if not path.is_file():
-        raise ValueError(f"-e {path}: no such checkpoint; check the path")
-    compat.install()
-    try:
-        found = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
-    except Exception as error:  # torch raises many kinds for a broken or unsafe file
-        raise ValueError(
-            f"-e {path}: not a readable s3prl checkpoint ({_first_line(error)})"
-        ) from error
-    if not isinstance(found, dict) or not {"Args", "Config"} <= set(found):
-        raise ValueError(
-            f"-e {path}: not an s3prl checkpoint; an upstream is given with -u mt4ssl -k"
-        )
-    compat.install_for(found["Args"].downstream)
-    return found
-
-
-def newest_states(expdir: str | Path) -> list[Path]:
-    """Return the experiment's states-N.ckpt files, oldest step first."""
-    return sorted(Path(expdir).glob("states-*.ckpt"), key=lambda p: int(p.stem.split("-")[-1]))
+    return states.read(path)
 
 
 def _new_experiment(args: argparse.Namespace) -> dict[str, Any] | None:
@@ -234,8 +206,8 @@ def check_upstream(args: Any) -> None:
         raise ValueError("no upstream; give one with -u, such as -u mt4ssl -k CKPT or -u fbank")
     if args.upstream not in names:
         near = difflib.get_close_matches(args.upstream, names, 1)
-        hint = f" Did you mean {near[0]}?" if near else ""
-        raise ValueError(f"-u {args.upstream}: no such upstream on s3prl's hub.{hint}")
+        remedy = f". Did you mean {near[0]}?" if near else "; give mt4ssl with -k CKPT, or fbank"
+        raise ValueError(f"-u {args.upstream}: no such upstream on s3prl's hub{remedy}")
     if args.upstream.startswith("mt4ssl"):
         ckpt = expert.need_checkpoint(args.upstream, args.upstream_ckpt)
         if not cache.is_url(ckpt):
@@ -272,7 +244,3 @@ def _keep_explicit(args: argparse.Namespace, changes: dict[str, Any]) -> None:
         changes["args.expdir"] = str(
             Path(args.expdir or f"result/downstream/{args.expname}").absolute()
         )
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from mt4ssl_core.files import atomic_path
-from upstream.command import newest_states
+from upstream import compat
 
 POSITION, RECORDS = "Position", "Records"  # our keys beside s3prl's
 
@@ -56,6 +56,42 @@ class _StandIn:
         return getattr(self._module, name)
 
 
+def newest(expdir: str | Path) -> list[Path]:
+    """Return the experiment's states-N.ckpt files, oldest step first."""
+    return sorted(Path(expdir).glob("states-*.ckpt"), key=lambda p: int(p.stem.split("-")[-1]))
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Read the checkpoint that -e names: a file, or a folder for its newest.
+
+    Raises:
+        ValueError: there is none, or it is not s3prl's.
+    """
+    if path.is_dir():
+        if not (found := newest(path)):
+            raise ValueError(
+                f"-e {path}: the folder holds no states-*.ckpt; give a checkpoint file"
+            )
+        path = found[-1]
+    if not path.is_file():
+        raise ValueError(f"-e {path}: no such checkpoint; check the path")
+    compat.install()
+    try:
+        stored = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+    except Exception as error:  # torch raises many kinds for a broken or unsafe file
+        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ValueError(
+            f"-e {path}: not a readable s3prl checkpoint ({said}); give another file, "
+            "such as the one saved before it"
+        ) from error
+    if not isinstance(stored, dict) or not {"Args", "Config"} <= set(stored):
+        raise ValueError(
+            f"-e {path}: not an s3prl checkpoint; an upstream is given with -u mt4ssl -k"
+        )
+    compat.install_for(stored["Args"].downstream)
+    return stored
+
+
 def best_checkpoint(expdir: str | Path, newer_than: float | None = None) -> Path:
     """Return the head that did best on the dev split, else the newest one.
 
@@ -68,7 +104,7 @@ def best_checkpoint(expdir: str | Path, newer_than: float | None = None) -> Path
         ValueError: there is none.
     """
     folder = Path(expdir)
-    found = [*newest_states(folder), *sorted(folder.glob("*best*.ckpt"), key=_dev_last)]
+    found = [*newest(folder), *sorted(folder.glob("*best*.ckpt"), key=_dev_last)]
     found = [path for path in found if newer_than is None or path.stat().st_mtime >= newer_than - 1]
     if not found:
         raise ValueError(f"{folder}: no checkpoint was written; train longer than runner.save_step")

@@ -7,7 +7,7 @@ s3prl's folder for it, its metrics with unit and direction, and which keys hold 
 
 import difflib
 import importlib.util
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -84,17 +84,21 @@ def stage_of(metric: dict[str, Any]) -> str:
     return str(metric.get("stage", TEST))
 
 
-def stages(header: dict[str, Any], names: Iterable[str] | None = None) -> list[dict[str, Any]]:
-    """Return the evaluations of a task after training: those named, or all but the optional.
+def all_stages(header: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the evaluations of a task after training, the optional ones too.
 
     Each has ``name``, ``split`` and, where the config is changed for it, ``override``.
+    """
+    return header.get("stages") or [{"name": TEST, "split": TEST}]
+
+
+def stages(header: dict[str, Any], names: Iterable[str] | None = None) -> list[dict[str, Any]]:
+    """Return those of `all_stages` that are named, or all but the optional.
 
     Raises:
         ValueError: the task has no evaluation of that name, or a package it needs is missing.
     """
-    known = {
-        stage["name"]: stage for stage in header.get("stages", [{"name": TEST, "split": TEST}])
-    }
+    known = {stage["name"]: stage for stage in all_stages(header)}
     if names is None:
         names = [name for name, stage in known.items() if not stage.get("optional")]
     chosen = []

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+import upstream
 from upstream import overrides
 
 INLINE, LOCAL, SLURM = "inline", "local", "slurm"
@@ -175,13 +176,19 @@ class Slurm:
         if note.is_file() and self.cluster == SLURM:
             there, number = note.read_text(encoding="utf-8").split("\n")[:2]
             job = _submitit().SlurmJob(folder=there, job_id=number)
-            if not job.done(force_check=True):
+            if Path(there).is_dir() and not job.done(force_check=True):
                 return _Submitted(job, keep=True)
         place = _fresh(self.folder, batch)
         executor = self._executor(place)
         executor.update_parameters(name=f"superb-{batch.name.replace('/', '-')}")
-        with _environment(None):
-            job = executor.submit(batch.work(None))
+        try:
+            with _environment(None):
+                job = executor.submit(batch.work(None))
+        except _submitit().core.utils.FailedJobError as error:
+            raise ValueError(
+                f"sbatch refused {batch.name}: {' '.join(str(error).split())}; correct --slurm, "
+                "or run the same command again when the queue takes it"
+            ) from error
         note.write_text(f"{place}\n{job.job_id}\n", encoding="utf-8")
         return _Submitted(job, keep=True)
 
@@ -287,7 +294,7 @@ def schedule(
 @contextlib.contextmanager
 def _environment(slots: int | None) -> Iterator[None]:
     """What the processes inherit: where this package is, and a fair share of the cores."""
-    here, before = str(Path(__file__).parent.parent), dict(os.environ)
+    here, before = str(Path(upstream.__file__).parent.parent), dict(os.environ)
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [here, before.get("PYTHONPATH")]))
     share = {} if slots is None else dict.fromkeys(_CORES, str(max(1, _cores() // slots)))
     os.environ.update({name: cores for name, cores in share.items() if name not in before})

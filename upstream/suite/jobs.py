@@ -2,12 +2,12 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from upstream import tasks
+from upstream import command, overrides, results, states, tasks
 from upstream.suite import protocol, run_folder
 from upstream.suite.protocol import Candidate, Variant
 
@@ -34,7 +34,6 @@ class TaskPlan:
     candidates: tuple[Candidate, ...]
     variants: tuple[Variant, ...]
     overrides: Mapping[str, Any]  # for all stages: of a smoke run, and of --set
-    dev_override: Mapping[str, Any]  # for an evaluation on dev of its own
     stages: tuple[Mapping[str, Any], ...]
     identity: Mapping[str, Any]  # whatever else makes a result another one: config, corpus
 
@@ -95,155 +94,109 @@ def perform(setting: Setting, job: Job) -> dict[str, Any]:
 
 def train(setting: Setting, job: Job) -> dict[str, Any]:
     """Train a head, or evaluate a layer; returns the dev value."""
-    from upstream import command
-
     plan, candidate, dev = job.plan, job.candidate, protocol.dev_of(job.plan.header)
     assert candidate is not None
     expdir = setting.out / job.name
     if not plan.trains:
-        _evaluate_layer(setting, job, candidate.layer, dev.split, plan.dev_override, expdir)
-        return {"dev": _dev_recorded([expdir], dev)}
+        _evaluate_layer(setting, job, candidate.layer, ["--evaluate_split", dev.split], expdir)
+        values = [
+            record["value"]
+            for record in results.read(expdir)
+            if (record["split"], record["metric"]) == (dev.split, dev.metric)
+        ]
+        return {"dev": protocol.best(values, dev.direction)}
     changes = {**plan.overrides, **dict(job.variant.override)}
     if candidate.rate is not None:
         changes["optimizer.lr"] = candidate.rate
     argv = ["--mode", "train", "--auto_resume", *_new(setting, plan, expdir, changes)]
     _launch(setting, argv)
-    if not plan.chooses:
-        return {"dev": None}
-    if not dev.evaluate:
-        return {"dev": protocol.dev_while_training(expdir, dev)}
-    heads = {expdir / "dev" / head.stem: head for head in command.newest_states(expdir)}
-    flags = ["--evaluate_split", dev.split]
-    for folder, head in heads.items():
-        if not _evaluated(folder, {"name": tasks.TEST, "split": dev.split}, head):
-            _evaluate(setting, head, folder, flags, plan.dev_override)
-    return {"dev": _dev_recorded(list(heads), dev)}
+    return {"dev": protocol.dev_while_training(expdir, dev)}
 
 
 def test(setting: Setting, job: Job) -> dict[str, Any]:
-    """Choose by dev and do every evaluation of the task once; returns the records."""
-    from upstream import results
+    """Choose by dev and do every evaluation of the task once; returns the records.
 
+    Among these are those of optional evaluations that are not asked for any more.
+    """
     plan = job.plan
     devs = devs_of(setting.out, plan)
     chosen = protocol.choose(devs, protocol.dev_of(plan.header).direction, plan.code)
     candidate = next(c for c in plan.candidates if c.name == chosen)
+    folder = setting.out / job.name
+    heads: dict[Path, Path | None] = {folder: None}  # what is tested, by the folder of its results
     if plan.trains:
-        folders = _test_heads(setting, plan, setting.out / _name(plan, job.variant, chosen))
-    else:
-        folders = [setting.out / job.name]
+        heads = _heads(plan, setting.out / _name(plan, job.variant, chosen))
+    for folder, head in heads.items():
         for stage in plan.stages:
-            override, name = stage.get("override", {}), stage["name"]
-            _evaluate_layer(
-                setting, job, candidate.layer, stage["split"], override, folders[0], name
-            )
-    names = {(stage["name"], stage["split"]) for stage in plan.stages}
+            flags = ["--stage", stage["name"]]
+            if head is None:
+                _evaluate_layer(setting, job, candidate.layer, flags, folder)
+            elif not _evaluated(folder, stage, head):
+                flags += ["--mode", "evaluate", "--past_exp", str(head), "--expdir", str(folder)]
+                _launch(setting, flags + _checkpoint(setting))
     found = [
         {**record, "folder": str(folder.relative_to(setting.out))}
-        for folder in folders
-        for record in results.read(folder)
-        if (record["stage"], record["split"]) in names
+        for folder, head in heads.items()
+        for stage in tasks.all_stages(plan.header)
+        for record in _evaluated(folder, stage, head)
     ]
     return {"chosen": chosen, "devs": devs, "records": [_short(record) for record in found]}
 
 
-def _test_heads(setting: Setting, plan: TaskPlan, expdir: Path) -> list[Path]:
-    """Evaluate the best head of an experiment, or each of them; returns where the results are."""
-    from upstream import command, runner
-
+def _heads(plan: TaskPlan, expdir: Path) -> dict[Path, Path | None]:
+    """Return the heads of an experiment to test, the best or each, by where their results go."""
+    best = states.best_checkpoint(expdir)  # raises ValueError when there is no head at all
     if plan.header.get("test_on") == "checkpoints":
-        found = command.newest_states(expdir)
-        heads = {expdir / "test" / head.stem: head for head in found}
-    else:
-        heads = {expdir: runner.best_checkpoint(expdir)}
-    for folder, head in heads.items():
-        for stage in plan.stages:
-            if not _evaluated(folder, stage, head):
-                flags = ["--stage", stage["name"]]
-                _evaluate(setting, head, folder, flags, stage.get("override", {}))
-    return list(heads)
+        return {expdir / "test" / head.stem: head for head in states.newest(expdir)}
+    return {expdir: best}
 
 
 def devs_of(out: Path, plan: TaskPlan) -> dict[str, list[float | None]]:
     """Return the dev values of every candidate, one per variant, from the states of their jobs."""
-    found: dict[str, list[float | None]] = {}
-    for candidate in plan.candidates:
-        states = [
-            run_folder.read_state(out, _name(plan, variant, candidate.name))
-            for variant in plan.variants
-        ]
-        found[candidate.name] = [state.get("result", {}).get("dev") for state in states]
-    return found
+
+    def dev(candidate: Candidate, variant: Variant) -> float | None:
+        state = run_folder.read_state(out, _name(plan, variant, candidate.name))
+        value: float | None = state.get("result", {}).get("dev")
+        return value
+
+    return {c.name: [dev(c, variant) for variant in plan.variants] for c in plan.candidates}
 
 
 def _new(setting: Setting, plan: TaskPlan, expdir: Path, changes: Mapping[str, Any]) -> list[str]:
     """Options of an experiment that does not begin with a stored head."""
     argv = ["--task", plan.code, "--upstream", setting.upstream, "--root", str(plan.root)]
-    argv += ["--upstream_ckpt", setting.ckpt] if setting.ckpt else []
-    argv += ["--seed", str(setting.seed), "--expdir", str(expdir)]
-    return argv + _override(changes)
+    argv += ["--seed", str(setting.seed), "--expdir", str(expdir), *_checkpoint(setting)]
+    return argv + (["--override", overrides.render(dict(changes))] if changes else [])
+
+
+def _checkpoint(setting: Setting) -> list[str]:
+    return ["--upstream_ckpt", setting.ckpt] if setting.ckpt else []
 
 
 def _evaluate_layer(
-    setting: Setting,
-    job: Job,
-    layer: int | None,
-    split: str,
-    override: Mapping[str, Any],
-    expdir: Path,
-    stage: str | None = None,
+    setting: Setting, job: Job, layer: int | None, flags: list[str], expdir: Path
 ) -> None:
-    changes = {**job.plan.overrides, **dict(job.variant.override), **override}
-    argv = ["--mode", "evaluate", "--upstream_layer_selection", str(layer)]
-    argv += ["--stage", stage] if stage else ["--evaluate_split", split]
+    changes = {**job.plan.overrides, **dict(job.variant.override)}
+    argv = ["--mode", "evaluate", "--upstream_layer_selection", str(layer), *flags]
     _launch(setting, argv + _new(setting, job.plan, expdir, changes))
 
 
-def _evaluate(
-    setting: Setting, head: Any, folder: Path, flags: list[str], override: Mapping[str, Any]
-) -> None:
-    """Evaluate a stored head, with its files in ``folder``."""
-    argv = ["--mode", "evaluate", "--past_exp", str(head), "--expdir", str(folder)]
-    argv += ["--upstream_ckpt", setting.ckpt] if setting.ckpt else []
-    _launch(setting, argv + flags + _override(override))
-
-
 def _launch(setting: Setting, argv: list[str]) -> None:
-    from upstream import command, runner
+    from upstream import runner
 
     argv += ["--device", setting.device] if setting.device else []
     argv += ["--reuse-features", str(setting.reuse_features)]
     runner.launch(command.resolve(argv))
 
 
-def _override(changes: Mapping[str, Any]) -> list[str]:
-    from upstream import overrides
-
-    return ["--override", overrides.render(dict(changes))] if changes else []
-
-
-def _evaluated(folder: Path, stage: Mapping[str, Any], head: Any) -> bool:
-    """Whether this head was evaluated so before, by a session that was interrupted later."""
-    from upstream import results
-
-    return any(
-        (record["stage"], record["split"], record["head"])
-        == (stage["name"], stage["split"], str(head))
+def _evaluated(folder: Path, stage: Mapping[str, Any], head: Path | None) -> list[dict[str, Any]]:
+    """Return what this head's evaluation gave, also in a session that was interrupted later."""
+    asked = (stage["name"], stage["split"], head and str(head))
+    return [
+        record
         for record in results.read(folder)
-    )
-
-
-def _dev_recorded(folders: Sequence[Path], dev: protocol.Dev) -> float | None:
-    """Return the best dev value of evaluations of their own."""
-    from upstream import results
-
-    values = [
-        record["value"]
-        for folder in folders
-        for record in results.read(folder)
-        if (record["split"], record["metric"]) == (dev.split, dev.metric)
+        if (record["stage"], record["split"], record["head"]) == asked
     ]
-    return protocol.best(values, dev.direction)
 
 
 _KEPT = ("task", "metric", "value", "unit", "direction", "split", "stage", "step", "seconds")

@@ -7,8 +7,7 @@ Driven by the ``superb:`` block of downstream_configs/TASK.yaml alone:
   ``select: none``: the default learning rate, without a choice.
 - ``variants``: the whole is done for each value (the folds of emotion recognition), one choice is
   made for all by the mean of their dev values, and the result is the mean.
-- ``dev``: where the choosing value is read: the evaluations while training, or, with
-  ``evaluate: true``, an evaluation of every saved head of its own.
+- ``dev``: the split that chooses; its values are those reported while training.
 - ``test_on: checkpoints``: every saved head is tested and the best result reported.
 """
 
@@ -48,9 +47,8 @@ class Dev:
 
     split: str
     key: str  # name of the value that s3prl reports while training
-    metric: str  # name of the record of an evaluation of its own
+    metric: str  # name of the record when a layer is evaluated
     direction: str
-    evaluate: bool
 
 
 def candidates(
@@ -97,7 +95,6 @@ def dev_of(header: Mapping[str, Any]) -> Dev:
         key=entry.get("key", metric["key"]),
         metric=entry.get("metric", metric["name"]),
         direction=entry.get("direction", metric["direction"]),
-        evaluate=bool(entry.get("evaluate")) or header.get("select") == LAYER,
     )
 
 
@@ -178,7 +175,7 @@ def stages(
     """
     done, left_out = [], []
     optional = [key for key, entry in header["root_keys"].items() if entry.get("optional")]
-    for stage in header.get("stages") or [{"name": tasks.TEST, "split": tasks.TEST}]:
+    for stage in tasks.all_stages(header):
         lacking = [f"package {name}" for name in tasks.missing_packages(stage)]
         lacking += [header["root_keys"][key]["what"] for key in optional if key not in paths]
         by_hand = not stage.get("packages") and not optional

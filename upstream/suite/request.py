@@ -61,7 +61,7 @@ class Request:
 
     def _check_stages(self) -> None:
         headers = [tasks.header(name) for name in self.names] if self.stages else []
-        known = {stage["name"]: None for h in headers for stage in h.get("stages", [])}
+        known = {stage["name"]: None for h in headers for stage in tasks.all_stages(h)}
         if unknown := [name for name in self.stages if name not in known]:
             raise ValueError(
                 f"--stages {', '.join(unknown)}: none of the tasks has such an evaluation; they "
@@ -78,11 +78,14 @@ class Request:
         for flag in ("executor", "seed", "device", "jobs", "reuse_features"):
             value, default = getattr(self, flag), type(self).__dataclass_fields__[flag].default
             words += [f"--{flag.replace('_', '-')}", str(value)] if value != default else []
-        of_one = {"rates": "=", "set": ":"}  # after the task that a word is for
-        for flag in ("rates", "set", "slurm", "stages"):
-            values = list(getattr(self, flag))
-            if mark := of_one.get(flag):
-                values = [w for w in values if mark not in w or w.split(mark)[0] in names]
+        stages = {stage["name"] for name in names for stage in tasks.all_stages(tasks.header(name))}
+        for flag, fits in (
+            ("rates", lambda word: "=" not in word or word.split("=")[0] in names),
+            ("set", lambda word: word.split(":")[0] in names),
+            ("slurm", lambda word: True),
+            ("stages", lambda word: word in stages),
+        ):
+            values = list(filter(fits, getattr(self, flag)))
             words += [f"--{flag}", *values] if values else []
         return shlex.join(words)
 

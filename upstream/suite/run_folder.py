@@ -37,7 +37,7 @@ def check(out: Path, owner: Mapping[str, Any]) -> None:
     if (out / SUITE).is_file():
         _check_owner(out, read_owner(out), owner)
         return
-    if out.is_dir() and any(path.name != LOCK for path in out.iterdir()):
+    if out.is_dir() and any(not path.name.startswith(".") for path in out.iterdir()):
         raise ValueError(f"--out {out}: holds other files and no {SUITE}; give another folder")
 
 

@@ -30,15 +30,6 @@ from upstream.suite.jobs import Job, Setting, TaskPlan
 from upstream.suite.request import Request
 from upstream.suite.table import render
 
-# for a task whose header has no `smoke:`
-FEW_STEPS = {
-    "runner.total_steps": 4,
-    "runner.eval_step": 2,
-    "runner.save_step": 2,
-    "runner.log_step": 1,
-    "runner.gradient_accumulate_steps": 1,
-}
-
 
 def run(request: Request) -> int:
     """Do what is asked; returns 0, or 1 when a job failed.
@@ -105,14 +96,7 @@ def plan_task(
     chosen, left_out = protocol.stages(header, paths, request.stages)
     for line in left_out:
         print(f"left out: {line}", file=sys.stderr)
-    stages = [
-        {**stage, "override": _resolved(stage.get("override"), config, paths)} for stage in chosen
-    ]
-    overrides: dict[str, Any] = {}
-    if request.smoke:
-        fallback = {key: n for key, n in FEW_STEPS.items() if _has(config, key)}
-        overrides = dict(header.get("smoke", fallback))
-    overrides |= request.changes_of.get(name, {})
+    smoke = header["smoke"] if request.smoke else {}
     return TaskPlan(
         code=name,
         header=header,
@@ -121,33 +105,10 @@ def plan_task(
             protocol.candidates(header, rate, layers, request.rates_of.get(name), request.smoke)
         ),
         variants=tuple(protocol.variants(header)),
-        overrides=overrides,
-        dev_override=_resolved((header.get("dev") or {}).get("override"), config, paths),
-        stages=tuple(stages),
+        overrides={**smoke, **request.changes_of.get(name, {})},
+        stages=tuple(chosen),
         identity={"config": preparation.fingerprint(config), "corpus": dict(corpus)},
     )
-
-
-def _resolved(
-    override: Mapping[str, Any] | None, config: Mapping[str, Any], paths: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Put paths and settings in place of the dotted keys that name them."""
-    found = {}
-    for key, value in (override or {}).items():
-        if isinstance(value, str) and value in paths:
-            value = paths[value]
-        elif isinstance(value, str) and "." in value and _has(config, value):
-            value = tasks.get(dict(config), value)
-        found[key] = value
-    return found
-
-
-def _has(config: Mapping[str, Any], key: str) -> bool:
-    try:
-        tasks.get(dict(config), key)
-    except (KeyError, TypeError):
-        return False
-    return True
 
 
 def _refuse_other_settings(out: Path, plans: Sequence[TaskPlan]) -> None:
@@ -188,7 +149,7 @@ def batches_of(
 
     first, tests = jobs.jobs_of(plan)
     left = [job for job in first if not work.done(request.out, job)]
-    tests = [job for job in tests if left or not work.done(request.out, job)]
+    tests = [job for job in tests if not work.done(request.out, job)]
     if request.smoke:
         return [batch(plan.code, left + tests, [])] if left + tests else []
     needs = [job.name for job in first]

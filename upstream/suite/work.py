@@ -51,9 +51,11 @@ class Work:
 
 
 def done(out: Path, job: Job) -> bool:
-    """Whether a job was done with the same settings."""
+    """Whether a job was done with the same settings; a test, by today's dev values."""
     state = run_folder.read_state(out, job.name)
-    return state.get("state") == DONE and state.get("settings") == job.settings()
+    if state.get("state") != DONE or state.get("settings") != job.settings():
+        return False
+    return job.candidate is not None or state["result"]["devs"] == jobs.devs_of(out, job.plan)
 
 
 def run(
