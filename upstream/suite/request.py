@@ -105,11 +105,10 @@ def read_changes(words: Sequence[str], names: Sequence[str]) -> dict[str, dict[s
             raise ValueError(f"--set {word}: expected TASK:KEY=VALUE, as ks:runner.total_steps=500")
         if task not in names:
             raise ValueError(f"--set {word}: {task} is not among --tasks ({', '.join(names)})")
-        change = {key: overrides.parse_value(value)}
-        overrides.override(
-            overrides.render(change), None, tasks.read(tasks.path_of(task)), quiet=True
-        )
-        found.setdefault(task, {}).update(change)
+        found.setdefault(task, {})[key] = overrides.parse_value(value)
+    for task, changes in found.items():
+        config = tasks.read(tasks.path_of(task))
+        overrides.override(overrides.render(changes), None, config, quiet=True)
     return found
 
 
