@@ -9,8 +9,9 @@ import secrets
 import socket
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 _CHECK = struct.Struct("<I")
 
@@ -27,13 +28,17 @@ class AppendLog:
         folder: where the files are; made when the first record is appended.
         suffix: of the files.
         layout: of a record, as the `struct` module has it.
+        say: told, once, of each file that cannot be read.
     """
 
-    def __init__(self, folder: Path, suffix: str, layout: str) -> None:
-        self.folder, self.suffix, self.layout = folder, suffix, layout
+    def __init__(
+        self, folder: Path, suffix: str, layout: str, say: Callable[[str], Any] = print
+    ) -> None:
+        self.folder, self.suffix, self.layout, self._say = folder, suffix, layout, say
         self._body = struct.calcsize(layout)
         self._size = self._body + _CHECK.size
         self._seen: dict[str, int] = {}  # bytes read of each file
+        self._unreadable: set[Path] = set()
         self._file: int | None = None
         self._owner, self._name = 0, ""
 
@@ -50,7 +55,15 @@ class AppendLog:
                 with open(path, "rb") as file:
                     file.seek(start)
                     data = file.read()
-            except OSError:  # removed a moment ago, or not ours to read
+            except FileNotFoundError:  # removed a moment ago
+                continue
+            except OSError as error:
+                if path not in self._unreadable:
+                    self._unreadable.add(path)
+                    self._say(
+                        f"store: {path}: {error.strerror}; what it lists is computed again: let "
+                        "it be read, or remove it"
+                    )
                 continue
             whole = len(data) // self._size * self._size
             self._seen[writer] = start + whole
@@ -93,14 +106,16 @@ class AppendLog:
 def write_all(file: int, data: bytes | memoryview) -> None:
     """Write all of ``data`` at the end of ``file``, or nothing.
 
+    What was written of it is cut off again when the disk is full, or the user interrupts.
+
     Raises:
-        OSError: as of `os.write`; what was written of it is cut off again.
+        OSError: as of `os.write`.
     """
     start = os.lseek(file, 0, os.SEEK_END)
     rest = memoryview(data)
     try:
         while rest:
             rest = rest[os.write(file, rest) :]
-    except OSError:
+    except BaseException:
         os.ftruncate(file, start)
         raise

@@ -10,6 +10,13 @@ PRECISIONS = ("fp32", "fp16", "int8")
 _TYPES = {"fp32": torch.float32, "fp16": torch.float16, "int8": torch.int8}
 
 
+def encoded_size(shape: tuple[int, int, int], precision: str) -> int:
+    """Return the bytes of features (L, T, D); fp16 that would overflow takes twice as many."""
+    layers, frames, dim = shape
+    scales = 4 * layers * dim if precision == "int8" else 0
+    return layers * frames * dim * _TYPES[precision].itemsize + scales
+
+
 def encode(features: Tensor, precision: str) -> tuple[bytes, str]:
     """Return the bytes of finite features and their precision: fp32 where fp16 would overflow."""
     features = features.detach().float().cpu().contiguous()

@@ -47,7 +47,8 @@ def spaces(folder: str | Path) -> list[SpaceInfo]:
     for path in space_folders(_store(folder).folder):
         keys = {record[0] for _, record in AppendLog(path, "index", INDEX).new()}
         with contextlib.suppress(OSError):  # removed a moment ago
-            used = (path / "used").stat().st_mtime
+            marked = path / "used"
+            used = (marked if marked.exists() else path).stat().st_mtime  # killed before the mark
             found.append(SpaceInfo(path, _kind(path), len(keys), bytes_of(path), used))
     return sorted(found, key=lambda info: -info.used)
 
@@ -55,7 +56,7 @@ def spaces(folder: str | Path) -> list[SpaceInfo]:
 def verify(folder: str | Path, say: Callable[[str], Any], progress: Callable[[int], Any]) -> Report:
     """Read every record; those that fail their checksum are not used any more.
 
-    ``say`` is told of each, ``progress`` of the bytes read.
+    ``say`` is told of each file with such, ``progress`` of the bytes read.
 
     Raises:
         ValueError: there is no store of our format.
@@ -66,6 +67,8 @@ def verify(folder: str | Path, say: Callable[[str], Any], progress: Callable[[in
             say(f"{info.folder}: space.json is not readable; remove the folder")
             continue
         space = store.space(info.kind)
+        with contextlib.suppress(OSError):  # to verify is not to use
+            os.utime(info.folder / "used", (info.used, info.used))
         for key, size in space.sizes().items():
             sound = space.get(key) is not None
             good, spoiled = good + sound, spoiled + (not sound)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from mt4ssl_core import append_log, feature_store, feature_upkeep
+from mt4ssl_core import append_log, feature_space, feature_upkeep
 from mt4ssl_core.feature_store import FRAMES, POOLED, FeatureStore, Kind, content_key
 
 SHAPE = (3, 5, 7)  # L, T, D
@@ -201,9 +201,32 @@ def test_disk_full_is_said_once_and_the_run_goes_on(tmp_path, monkeypatch):
     assert not space.put(key_of(1), features_of(1)) and not space.put(key_of(2), features_of(2))
     store.audio.add(key_of(1), key_of(1), 1)
     assert len(said) == 1 and "disk is full" in said[0] and "--store-dir" in said[0]
+    assert store.audio.find(key_of(1)) == (key_of(1), 1)  # known to this process all the same
     monkeypatch.undo()
     assert sound(tmp_path) == {0}
     assert space.lost_bytes() == 0  # what was cut off gave its room back
+
+
+@pytest.mark.parametrize("after", [0, 100, 460, 500])  # a record takes 448 bytes, its entry 49
+def test_an_interrupt_while_writing_spoils_nothing(after, tmp_path, monkeypatch):
+    space = filled(tmp_path, 1)
+    original, left = os.write, [after]
+
+    def write(file, data):
+        if not left[0]:
+            raise KeyboardInterrupt
+        written = original(file, bytes(data[: left[0]]))
+        left[0] -= written
+        return written
+
+    monkeypatch.setattr(append_log.os, "write", write)
+    with pytest.raises(KeyboardInterrupt):
+        for number in range(1, 3):
+            space.put(key_of(number), features_of(number))
+    monkeypatch.undo()
+    assert all(space.put(key_of(number), features_of(number)) for number in range(3, 6))
+    assert sound(tmp_path) - {1} == {0, 3, 4, 5}
+    assert space.get(key_of(3)).data_ptr() % 64 == 0
 
 
 def test_a_file_size_limit(tmp_path):
@@ -233,7 +256,8 @@ def fill_some(folder, numbers) -> None:
     space = FeatureStore(folder).space(kind())
     for number in numbers:
         space.put(key_of(number), features_of(number))
-    assert all(torch.equal(space.get(key_of(i)), features_of(i)) for i in numbers)
+    found = {number: space.get(key_of(number)) for number in numbers}
+    assert all(f is not None and torch.equal(f, features_of(i)) for i, f in found.items())
 
 
 def test_processes_fill_and_read_at_once(tmp_path):
@@ -258,6 +282,28 @@ def test_what_others_write_is_seen(tmp_path):
     assert key_of(1) in reader and torch.equal(reader.get(key_of(1)), features_of(1))
 
 
+def test_an_index_that_cannot_be_read_is_said_once(tmp_path):
+    space = filled(tmp_path, 3)
+    (space.folder / "stranger.index").mkdir()
+    said: list[str] = []
+    again = FeatureStore(tmp_path, say=said.append).space(kind())
+    again.refresh()
+    assert len(again) == 3 and len(said) == 1 and "stranger.index" in said[0]
+
+
+def test_a_store_that_is_removed_while_it_is_used(tmp_path):
+    filled(tmp_path)
+    said: list[str] = []
+    space = FeatureStore(tmp_path, say=said.append).space(kind())
+    other = FeatureStore(tmp_path).space(kind())
+    before = other.get(key_of(1))
+    assert feature_upkeep.remove(tmp_path, "abcd")
+    assert [space.get(key_of(i)) for i in range(10)] == [None] * 10
+    assert len(said) == 1 and "gone" in said[0]
+    assert torch.equal(before, features_of(1)) and torch.equal(other.get(key_of(2)), features_of(2))
+    assert space.put(key_of(1), features_of(1)) and sound(tmp_path) == {1}
+
+
 def test_a_fork_writes_files_of_its_own(tmp_path):
     space = filled(tmp_path, 3)
     if (child := os.fork()) == 0:
@@ -278,7 +324,7 @@ def test_pickling(tmp_path):
 
 
 def test_files_roll_over(tmp_path, monkeypatch):
-    monkeypatch.setattr(feature_store, "SHARD", 1500)
+    monkeypatch.setattr(feature_space, "SHARD", 1500)
     space = filled(tmp_path, 20)
     assert len(list(space.folder.glob("*.features"))) > 4
     assert sound(tmp_path) == set(range(20))
@@ -340,6 +386,17 @@ def test_listing_and_removing(tmp_path):
         feature_upkeep.spaces(tmp_path / "elsewhere")
 
 
+def test_a_space_whose_maker_was_killed_is_listed(tmp_path):
+    space = filled(tmp_path, 3)
+    (space.folder / "used").unlink()
+    (tmp_path / "begun").mkdir()
+    found = {info.folder.name: info for info in feature_upkeep.spaces(tmp_path)}
+    assert found[space.folder.name].kind == kind() and found["begun"].kind is None
+    assert filled(tmp_path, 0).put(key_of(5), features_of(5)) and (space.folder / "used").exists()
+    feature_upkeep.prune(tmp_path, gigabytes=0)
+    assert not space.folder.exists()
+
+
 def test_pruning(tmp_path):
     for number, age in enumerate((1, 10, 100)):
         space = filled(tmp_path, 10, fingerprint=f"{number}")
@@ -361,7 +418,7 @@ def test_pruning(tmp_path):
 
 
 def test_verify_takes_out_what_is_spoiled(tmp_path):
-    space = filled(tmp_path)
+    filled(tmp_path)
     path = the(tmp_path, "features")
     data = bytearray(path.read_bytes())
     data[3] ^= 255
@@ -374,4 +431,9 @@ def test_verify_takes_out_what_is_spoiled(tmp_path):
     said.clear()
     report = feature_upkeep.verify(tmp_path, said.append, read.append)
     assert (report.good, report.spoiled) == (9, 0) and not said
-    assert space.kind == kind()
+
+
+def test_to_verify_is_not_to_use(tmp_path):
+    os.utime(filled(tmp_path).folder / "used", (1000, 1000))
+    feature_upkeep.verify(tmp_path, print, print)
+    assert [info.used for info in feature_upkeep.spaces(tmp_path)] == [1000]
