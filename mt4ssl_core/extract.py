@@ -4,7 +4,6 @@ The folder structure of the audio is kept (``a/b.wav`` -> ``OUT/a/b.npy``), what
 not computed again, and ``OUT/features.json`` says what the files are.
 """
 
-import hashlib
 import json
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -32,6 +31,7 @@ from mt4ssl_core.convert import load_encoder
 from mt4ssl_core.distributed import choose_device
 from mt4ssl_core.encoder import Encoder
 from mt4ssl_core.files import atomic_path, write_json
+from mt4ssl_core.fingerprints import encoder_fingerprint
 from mt4ssl_core.frame_features import AudioBar
 from mt4ssl_core.manifest import open_manifest
 
@@ -79,7 +79,7 @@ def extract(
     out = Path(out)
     sources = [audio] if isinstance(audio, str | Path) else list(audio)
     items, skipped = _items(sources, out, format, strict)
-    kind = {"sha256": _fingerprint(encoder), "layers": chosen, "format": format}
+    kind = {"sha256": encoder_fingerprint(encoder), "layers": chosen, "format": format}
     _describe(out, kind, checkpoint)
     wanted = [item for item in items if not item.target.exists()]
     hours = sum(item.samples for item in wanted) / SAMPLE_RATE / 3600
@@ -159,15 +159,6 @@ def _target(out: Path, name: str, format: str) -> Path:
     if not target.resolve().is_relative_to(out.resolve()):
         raise ValueError(f"{name}: its features would be written outside {out}; rename it")
     return target
-
-
-def _fingerprint(encoder: Encoder) -> str:
-    """SHA-256 of an encoder's config and weights."""
-    digest = hashlib.sha256(repr(encoder.cfg).encode())
-    for name, value in encoder.state_dict().items():
-        digest.update(name.encode())
-        digest.update(value.cpu().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _describe(out: Path, kind: dict[str, Any], checkpoint: str | Path) -> None:

@@ -5,7 +5,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from mt4ssl_core.audio import load_wave, normalize
+from mt4ssl_core.config import HOP
+from mt4ssl_core.encoder import Encoder
+from mt4ssl_core.feature_store import FRAMES, FeatureStore, Kind, content_key
+from mt4ssl_core.fingerprints import encoder_fingerprint
 from mt4ssl_core.mfcc import mfcc, num_frames
 from mt4ssl_core.threads import cores, thread_pool
 
@@ -31,8 +35,16 @@ class FeatureSource:
     sha256: str = ""
 
     @classmethod
-    def of(cls, features: str | Features, device: str | torch.device = "cpu") -> "FeatureSource":
-        """Resolve "mfcc", "ckpt:PATH:LAYER" or a callable. ValueError: any other string."""
+    def of(
+        cls,
+        features: str | Features,
+        device: str | torch.device = "cpu",
+        store: FeatureStore | None = None,
+    ) -> "FeatureSource":
+        """Resolve "mfcc", "ckpt:PATH:LAYER" or a callable. ValueError: any other string.
+
+        ``store`` keeps the hidden states of a checkpoint, and nothing else.
+        """
         if not isinstance(features, str):
             return cls("callable", features)
         if features == "mfcc":
@@ -44,7 +56,7 @@ class FeatureSource:
                 f"features {features!r}: expected 'mfcc' or 'ckpt:PATH:LAYER', such as "
                 "'ckpt:runs/first/best.pt:6'; correct it"
             )
-        function = encoder_features(path, int(layer), device)
+        function = encoder_features(path, int(layer), device, store)
         name = f"ckpt:{Path(path).resolve()}:{layer}"  # found from any folder
         return cls(name, function, False, fingerprint(path))
 
@@ -62,8 +74,17 @@ class FeatureSource:
             )
 
 
-def encoder_features(path: str | Path, layer: int, device: str | torch.device = "cpu") -> Features:
-    """Return a function to the hidden states of a layer (0 = its input .. last) of a checkpoint."""
+def encoder_features(
+    path: str | Path,
+    layer: int,
+    device: str | torch.device = "cpu",
+    store: FeatureStore | None = None,
+    precision: str = "fp32",
+) -> Features:
+    """Return a function to the hidden states of a layer (0 = its input .. last) of a checkpoint.
+
+    With ``store``, what is there in ``precision`` is not computed again, and the rest is added.
+    """
     from mt4ssl_core.convert import load_encoder
 
     encoder = load_encoder(path).to(device).eval()
@@ -74,10 +95,43 @@ def encoder_features(path: str | Path, layer: int, device: str | torch.device = 
 
     def features(wave: np.ndarray) -> Tensor:
         wave = normalize(wave) if encoder.cfg.normalize else wave
-        waves = torch.from_numpy(wave)[None].to(device)  # (1, N)
-        with torch.inference_mode():
-            lengths = torch.tensor([len(wave)], device=device)
-            return encoder(waves, lengths).hidden_states[layer][0]  # (T, D)
+        return _encoded(encoder, torch.from_numpy(wave), layer)
+
+    return features if store is None else _stored(encoder, layer, store, precision)
+
+
+@torch.inference_mode()
+def _encoded(encoder: Encoder, wave: Tensor, layer: int) -> Tensor:
+    """Return the hidden states (T, D) of a layer for samples (N,)."""
+    device = encoder.mask_embedding.device
+    lengths = torch.tensor([len(wave)], device=device)
+    return encoder(wave[None].to(device), lengths).hidden_states[layer][0]
+
+
+def _stored(encoder: Encoder, layer: int, store: FeatureStore, precision: str) -> Features:
+    """Return a function that looks the hidden states of a layer up before it computes them.
+
+    They are those that SUPERB's tasks store, to the last digit: normalised by torch, and with as
+    many frames as s3prl counts, up to one more than the encoder's, the last one again.
+    """
+    name, device = encoder_fingerprint(encoder), encoder.mask_embedding.device
+    alone = Kind("mt4ssl", name, "hidden_states", FRAMES, (layer,), False, precision)
+    own, whole = store.space(alone), store.space(replace(alone, layers=None))
+
+    def features(wave: np.ndarray) -> Tensor:
+        key, frames = content_key(wave), num_frames(len(wave))
+        for space, row in ((own, 0), (whole, layer)):
+            if (found := space.get(key)) is not None:
+                return found[row, :frames].float().to(device)
+        samples = torch.from_numpy(wave).to(device)
+        if encoder.cfg.normalize:
+            var, mean = torch.var_mean(samples, unbiased=False)
+            samples = (samples - mean) / torch.sqrt(var + 1e-5)
+        computed = _encoded(encoder, samples, layer)  # (T, D)
+        counted = max(round(len(wave) / HOP), frames)
+        padded = torch.cat([computed, computed[-1:].expand(counted - frames, -1)])[None]
+        own.put(key, padded)
+        return own.roundtrip(padded)[0, :frames].to(device)
 
     return features
 

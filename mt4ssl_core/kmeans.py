@@ -19,6 +19,7 @@ from torch import Tensor
 
 from mt4ssl_core.audio import num_samples
 from mt4ssl_core.distributed import choose_device
+from mt4ssl_core.feature_store import FeatureStore
 from mt4ssl_core.files import atomic_path, write_json
 from mt4ssl_core.frame_features import AudioBar, Features, FeatureSource, fingerprint, stream
 from mt4ssl_core.label_writer import GrowingLabels
@@ -90,15 +91,19 @@ def fit_corpus(
     device: str = "cpu",
     workers: int | None = None,
     progress: bool = True,
+    store: str | Path | None = None,
+    store_gb: float | None = None,
 ) -> KMeans:
     """Fit k-means on a sample of a corpus and write it to ``out_path``.
 
     A corpus with more than twice the ``sample_frames`` (default: 2 million, at most 1 GiB) gives
     only as many random utterances as hold that; of their frames a uniform sample is kept, so memory
-    does not grow with the corpus. Repeats exactly with the same seed on a CPU.
+    does not grow with the corpus. Repeats exactly with the same seed on a CPU. ``store`` is the
+    folder of a feature store (of at most ``store_gb``) that has hidden states, and gets those that
+    it has not.
 
-    Raises ValueError: a device, source, checkpoint or number that cannot be used, a corpus with
-    fewer frames than ``k``, and with ``strict`` the first file that cannot be read.
+    Raises ValueError: a device, source, store, checkpoint or number that cannot be used, a corpus
+    with fewer frames than ``k``, and with ``strict`` the first file that cannot be read.
     """
     if k < 1 or iterations < 1 or (sample_frames is not None and sample_frames < k):
         raise ValueError(
@@ -106,7 +111,7 @@ def fit_corpus(
             "iterations from 1 and at least k sample frames; correct them"
         )
     chosen = choose_device(device)
-    origin = FeatureSource.of(features, chosen)
+    origin = FeatureSource.of(features, chosen, _opened(store, store_gb, features))
     manifest = open_manifest(source, min_seconds=max(min_seconds, MIN_SECONDS), strict=strict)
     reservoir: Reservoir | None = None
     cuts = _drawn(manifest.cuts, 2 * (sample_frames or SAMPLE_FRAMES), seed)
@@ -153,13 +158,15 @@ def label_corpus(
     device: str = "cpu",
     workers: int | None = None,
     progress: bool = True,
+    store: str | Path | None = None,
+    store_gb: float | None = None,
 ) -> dict[str, Any]:
     """Label every 20 ms frame of a corpus: OUT/{name}.tsv, OUT/{name}.km, OUT/dict.km.txt.
 
     Labels stream to hidden partial files, which get their names when all are done; started again
     after an interruption with the same arguments, it goes on where it stopped. ``features`` is
-    needed only for a k-means fitted on a callable. Returns the statistics that it prints and
-    writes to OUT/{name}.stats.json.
+    needed only for a k-means fitted on a callable; ``store`` and ``store_gb`` are as for
+    `fit_corpus`. Returns the statistics that it prints and writes to OUT/{name}.stats.json.
 
     Raises ValueError: a device, k-means or source that cannot be used, a checkpoint that changed
     since the fit, other labels in OUT by another k-means, a corpus without usable audio, and with
@@ -169,7 +176,8 @@ def label_corpus(
     model, out = KMeans.load(model_path), Path(out_dir)
     sha256 = fingerprint(model_path)
     _check_neighbours(out, name, len(model.centroids), sha256)
-    origin = _origin_of(model, model_path, features, chosen)
+    opened = _opened(store, store_gb, features or model.features)
+    origin = _origin_of(model, model_path, features, chosen, opened)
     manifest = open_manifest(source, min_seconds=max(min_seconds, MIN_SECONDS), strict=strict)
     job = {
         "kmeans_sha256": sha256,
@@ -224,14 +232,31 @@ def label_stats(km_path: str | Path) -> dict[str, Any]:
     }
 
 
+def _opened(
+    folder: str | Path | None, gigabytes: float | None, features: str | Features
+) -> FeatureStore | None:
+    if folder is None:
+        return None
+    if not isinstance(features, str) or not features.startswith("ckpt:"):
+        raise ValueError(
+            f"store {folder}: it keeps the hidden states of ckpt:PATH:LAYER, and these features "
+            "are others; leave it out"
+        )
+    return FeatureStore(folder, gigabytes)
+
+
 def _origin_of(
-    model: KMeans, path: str | Path, features: Features | None, device: torch.device
+    model: KMeans,
+    path: str | Path,
+    features: Features | None,
+    device: torch.device,
+    store: FeatureStore | None,
 ) -> FeatureSource:
     if features is not None:
         return FeatureSource(model.features, features)
     if model.features == "callable":
         raise ValueError(f"{path}: was fitted on a Python function; pass it as `features`")
-    origin = FeatureSource.of(model.features, device)
+    origin = FeatureSource.of(model.features, device, store)
     if origin.sha256 != model.meta.get("features_sha256", ""):
         raise ValueError(
             f"{path}: was fitted on {model.features}, which has changed since then; bring the old "

@@ -1,11 +1,24 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import soundfile
 import torch
+from superb_data import tiny_checkpoint
 
-from mt4ssl_core.frame_features import AudioBar, FeatureSource, fingerprint, stream
+from mt4ssl_core.encoder import Encoder
+from mt4ssl_core.feature_store import FRAMES, FeatureStore, Kind, content_key
+from mt4ssl_core.fingerprints import encoder_fingerprint
+from mt4ssl_core.frame_features import (
+    AudioBar,
+    FeatureSource,
+    encoder_features,
+    fingerprint,
+    stream,
+)
 from mt4ssl_core.manifest import open_manifest
 from mt4ssl_core.mfcc import mfcc, num_frames
+from upstream.expert import UpstreamExpert
 
 
 @pytest.fixture
@@ -97,3 +110,43 @@ def test_bar_names_and_counts_what_is_left_out(capsys):
     assert "skipped a.wav: broken" in printed
     assert "skipped b.wav: empty" in printed
     assert "2 files were skipped" in printed
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_stored_hidden_states_are_those_of_the_encoder(precision, tmp_path, monkeypatch):
+    path = tiny_checkpoint()
+    random = np.random.default_rng(0)
+    waves = [random.standard_normal(size).astype(np.float32) for size in (400, 8000, 8160, 9000)]
+    plain = encoder_features(path, 1)
+    filling = encoder_features(path, 1, "cpu", FeatureStore(tmp_path / "store"), precision)
+    filled = [filling(wave) for wave in waves]
+    expected = [plain(wave) for wave in waves]
+    reading = encoder_features(path, 1, "cpu", FeatureStore(tmp_path / "store"), precision)
+    monkeypatch.setattr(Encoder, "forward", None)  # nothing is computed any more
+    for wave, first, exact in zip(waves, filled, expected, strict=True):
+        read = reading(wave)
+        assert torch.equal(read, first) and read.dtype == torch.float32
+        assert len(read) == num_frames(len(wave))
+        assert torch.allclose(read, exact, atol=1e-5 if precision == "fp32" else 1e-2)
+
+
+def test_hidden_states_are_shared_with_the_upstream_of_superb(tmp_path, monkeypatch):
+    path = tiny_checkpoint()
+    random = np.random.default_rng(0)
+    waves = [random.standard_normal(size).astype(np.float32) for size in (8000, 8160, 12345)]
+    expert = UpstreamExpert(str(path))
+    store = FeatureStore(tmp_path / "store")
+    name = encoder_fingerprint(expert.encoder)
+    kind = Kind("mt4ssl", name, "hidden_states", FRAMES, None, False, "fp32")
+    ours = encoder_features(path, 2, "cpu", store)
+    with torch.no_grad():
+        for wave in waves:
+            answer = expert([torch.from_numpy(wave)])["hidden_states"]
+            assert torch.equal(ours(wave), answer[2][0, : num_frames(len(wave))])
+            own = store.space(replace(kind, layers=(2,))).get(content_key(wave))
+            assert torch.equal(own[0], answer[2][0])  # as many frames as s3prl's
+            store.space(kind).put(content_key(wave), torch.stack([a[0] for a in answer]))
+    other = encoder_features(path, 1, "cpu", store)
+    monkeypatch.setattr(Encoder, "forward", None)
+    for wave in waves:
+        assert other(wave).shape == (num_frames(len(wave)), 16)  # read from what SUPERB stored

@@ -8,6 +8,7 @@ import pytest
 import soundfile
 import torch
 from safetensors.torch import save_file
+from superb_data import tiny_checkpoint
 
 from mt4ssl_core import kmeans
 from mt4ssl_core.audio import load_wave
@@ -260,6 +261,41 @@ def test_layer_of_an_encoder(corpus, tmp_path, monkeypatch):
     checkpoint.write_bytes(b"other weights")
     with pytest.raises(ValueError, match="changed since"):
         label(path, corpus, tmp_path / "later")
+
+
+def test_hidden_states_go_through_a_store(corpus, tmp_path, monkeypatch):
+    name, store = f"ckpt:{tiny_checkpoint()}:1", tmp_path / "store"
+    plain = fit_corpus(corpus, tmp_path / "plain", features=name, k=3, progress=False)
+    first = fit_corpus(corpus, tmp_path / "first", features=name, k=3, progress=False, store=store)
+    assert torch.allclose(first.centroids, plain.centroids, atol=1e-4)
+    monkeypatch.setattr(Encoder, "forward", None)  # nothing is computed any more
+    again = fit_corpus(corpus, tmp_path / "again", features=name, k=3, progress=False, store=store)
+    assert torch.equal(again.centroids, first.centroids)
+    stats = label(tmp_path / "again", corpus, tmp_path / "out", store=store)
+    assert stats["utterances"] == 12
+    monkeypatch.undo()
+    label(tmp_path / "plain", corpus, tmp_path / "plain labels")
+    stored, computed = (
+        LabelStore.open(tmp_path / folder / "train.km") for folder in ("out", "plain labels")
+    )
+    assert all(np.array_equal(stored[id], computed[id]) for id in stored)
+
+
+def test_a_full_store_is_no_hindrance(corpus, tmp_path):
+    name, store = f"ckpt:{tiny_checkpoint()}:1", tmp_path / "store"
+    full = {"store": store, "store_gb": 1e-5}
+    first = fit_corpus(corpus, tmp_path / "a", features=name, k=3, progress=False, **full)
+    again = fit_corpus(corpus, tmp_path / "b", features=name, k=3, progress=False, store=store)
+    assert torch.equal(first.centroids, again.centroids)
+
+
+def test_a_store_has_no_mfcc(corpus, model, tmp_path):
+    for attempt in (
+        lambda: fit_corpus(corpus, tmp_path / "a", k=3, progress=False, store=tmp_path / "store"),
+        lambda: label(model, corpus, tmp_path / "out", store=tmp_path / "store"),
+    ):
+        with pytest.raises(ValueError, match=r"hidden states of ckpt:PATH:LAYER.*leave it out"):
+            attempt()
 
 
 def test_labels_of_one_folder_share_their_classes(corpus, model, tmp_path):
