@@ -1,12 +1,16 @@
+import os
 import random
 from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, WeightedRandomSampler
 
+from mt4ssl_core import feature_store
 from upstream import data_order
+from upstream.lazy_audio import Reading, Utterance
 
 
 class Crops(Dataset[Any]):
@@ -118,3 +122,88 @@ def test_several_processes_share_out_what_the_task_does_not(monkeypatch):
         seen.append([row[0] for batch in made for row in batch])
     assert not set(seen[0]) & set(seen[1])
     assert sorted(map(len, seen)) == [5, 6]  # three batches each
+
+
+class Files(Dataset[Any]):
+    """Audio files, some cut at random."""
+
+    def __init__(self, folder, count):
+        self.paths = [str(folder / f"{number}.wav") for number in range(count)]
+        for number, path in enumerate(self.paths):
+            samples = np.random.default_rng(number).standard_normal(1000 + number)
+            soundfile.write(path, 0.1 * samples, 16000)
+
+    def __len__(self):
+        return len(self.paths)
+
+    def __getitem__(self, index):
+        import torchaudio
+
+        wave = torchaudio.load(self.paths[index])[0].squeeze(0)
+        if len(wave) > 1030:
+            start = random.randint(0, len(wave) - 1030)
+            wave = wave[start : start + 1030]
+        return wave.numpy(), index, os.getpid()
+
+
+def lists(items):
+    return tuple(map(list, zip(*items, strict=True)))
+
+
+@pytest.fixture
+def reading(tmp_path):
+    store = feature_store.FeatureStore(tmp_path / "store")
+    kind = feature_store.Kind("x", "f" * 8, "hidden_states", "pooled", None, False, "fp32")
+    return Reading(store, store.space(kind))
+
+
+def stored(reading, batches):
+    """Fill the store from batches; return their samples, indices and next random numbers."""
+    found, processes = [], []
+    for (waves, indices, made_by), *drawn in batches:
+        samples = []
+        for wave in waves:
+            samples.append(np.asarray(wave.read() if isinstance(wave, Utterance) else wave))
+            if reading is not None and wave.key is not None:
+                if wave.wave is not None:
+                    reading.store.audio.add(wave.identity, wave.key, wave.samples)
+                reading.space.put(wave.key, torch.zeros(1, 1, 1))
+        found.append(([wave.tolist() for wave in samples], indices, drawn))
+        processes += [number == os.getpid() for number in made_by]
+    return found, processes
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_what_is_stored_changes_neither_order_nor_crops(workers, tmp_path, reading):
+    dataset = Files(tmp_path, 40)
+
+    def get_dataloader(split):
+        return DataLoader(dataset, 4, shuffle=True, collate_fn=lists, num_workers=workers)
+
+    def epoch(reading, start=0):
+        return stored(reading, seen(get_dataloader, 7, 3, start, reading=reading))[0]
+
+    whole = epoch(None)
+    for _ in range(3):
+        assert epoch(reading) == whole
+    assert epoch(reading, 6) == whole[6:]
+
+
+def seen(get_dataloader, *place, reading):
+    for batch in data_order.train_loader(get_dataloader, "train", *place, reading=reading):
+        yield batch, random.random(), np.random.rand(), float(torch.rand(()))
+
+
+def test_worker_processes_are_for_what_is_not_stored(tmp_path, reading, monkeypatch):
+    monkeypatch.setattr(data_order, "TRIED", 8)
+    dataset = Files(tmp_path, 30)
+
+    def get_dataloader(split):
+        return DataLoader(dataset, 4, shuffle=True, collate_fn=lists, num_workers=2)
+
+    def here(reading):
+        return stored(reading, seen(get_dataloader, 7, 3, 0, reading=reading))[1]
+
+    assert not any(here(None))
+    assert here(reading) == [True] * 8 + [False] * 22
+    assert all(here(reading))

@@ -7,8 +7,12 @@ position has to be stored, batches already seen are skipped without being loaded
 number of worker processes nor an evaluation in between changes anything. What is random in the data
 of an evaluation is drawn in the same way.
 
+With a `Reading`, audio whose features are stored is not decoded. Worker processes would then take
+longer to hand a batch over than it takes to load it, so they are left to the part of an epoch in
+which many files have to be read.
+
 Loaders that are no plain `DataLoader` over an indexable dataset (s3prl's speech translation) are
-seeded in the same way, but load the batches they skip.
+seeded in the same way, but load the batches they skip, and decode all audio.
 """
 
 import ctypes
@@ -23,10 +27,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, DistributedSampler, IterableDataset
+from torch.utils.data import (
+    DataLoader,
+    Dataset,
+    DistributedSampler,
+    IterableDataset,
+    get_worker_info,
+)
 
-from upstream import processes
+from upstream import processes, remembered_items
+from upstream.lazy_audio import Reading
 
+TRIED = 128  # utterances after which it is decided whether to go on without worker processes
+READ_AT_MOST = 0.1  # files per utterance, for that
 ORDER, LOADING, TRAINING = range(3)  # three uses of randomness, each with its own numbers
 
 
@@ -41,7 +54,12 @@ def reseed(*key: int) -> None:
 
 
 def train_loader(
-    get_dataloader: Callable[..., Any], split: str, seed: int, epoch: int, start: int = 0
+    get_dataloader: Callable[..., Any],
+    split: str,
+    seed: int,
+    epoch: int,
+    start: int = 0,
+    reading: Reading | None = None,
 ) -> "Batches":
     """Return the batches of an epoch from ``start`` on, as an expert's ``get_dataloader`` has them.
 
@@ -51,24 +69,31 @@ def train_loader(
     reseed(seed, epoch, ORDER)
     takes_epoch = "epoch" in inspect.signature(get_dataloader).parameters
     given = {"epoch": epoch} if takes_epoch else {}
-    return Batches(get_dataloader(split, **given), seed, epoch, start)
+    return Batches(get_dataloader(split, **given), seed, epoch, start, reading=reading)
 
 
 class Batches:
     """The batches of a loader, for s3prl's runner to go through once.
 
     ``position`` counts the batches handed out, those before ``start`` included. In training, each
-    process takes its part of them.
+    process takes its part of them. With ``reading``, they hold an `Utterance` in the place of each
+    waveform that is read as s3prl's datasets do.
 
     Raises:
         ValueError: there are none.
     """
 
     def __init__(
-        self, loader: Any, seed: int, epoch: int = 0, start: int = 0, training: bool = True
+        self,
+        loader: Any,
+        seed: int,
+        epoch: int = 0,
+        start: int = 0,
+        training: bool = True,
+        reading: Reading | None = None,
     ) -> None:
-        self.position = start
-        self._loader, self._key = loader, (seed, epoch, processes.rank())
+        self.position, self.loader = start, loader
+        self._key, self._reading = (seed, epoch, processes.rank()), reading
         if isinstance(getattr(loader, "sampler", None), DistributedSampler):
             loader.sampler.seed = seed
             loader.sampler.set_epoch(epoch)
@@ -81,7 +106,7 @@ class Batches:
 
     def __len__(self) -> int:
         """Count the batches of the whole epoch."""
-        return len(self._loader) if self._order is None else len(self._order)
+        return len(self.loader) if self._order is None else len(self._order)
 
     def __iter__(self) -> Iterator[Any]:
         """Yield the batches from ``position`` on, python, numpy and torch seeded for each."""
@@ -92,12 +117,30 @@ class Batches:
             yield batch
 
     def _rest(self, order: list[list[int]]) -> Iterator[Any]:
-        given = self._loader
+        given = self.loader
+        batches = _ByPosition(given.dataset, given.collate_fn, order, self._key, self._reading)
+        if self._reading is None:
+            yield from self._loaded(batches)
+            return
+        while self.position < len(order):
+            seen, decoded = self._reading.seen, self._reading.decoded
+            while self.position < len(order) and self._reading.seen < seen + TRIED:
+                batch = batches[self.position]
+                self._reading.remember(batch)
+                yield batch
+            read = self._reading.decoded - decoded
+            if given.num_workers and read > READ_AT_MOST * (self._reading.seen - seen):
+                for batch in self._loaded(batches):
+                    self._reading.remember(batch)
+                    yield batch
+
+    def _loaded(self, batches: "_ByPosition") -> Iterator[Any]:
+        given = self.loader
         return iter(
             DataLoader(
-                _ByPosition(given.dataset, given.collate_fn, order, self._key),
+                batches,
                 batch_size=None,
-                sampler=range(self.position, len(order)),
+                sampler=range(self.position, len(batches)),
                 num_workers=given.num_workers,
                 collate_fn=_as_is,
                 pin_memory=given.pin_memory,
@@ -111,7 +154,7 @@ class Batches:
     def _all(self) -> Iterator[Any]:
         def loaded() -> Iterator[Any]:
             reseed(*self._key, ORDER)
-            batches, place, end = iter(self._loader), 0, object()
+            batches, place, end = iter(self.loader), 0, object()
             while (batch := next(batches, end)) is not end:
                 yield batch
                 place += 1
@@ -141,15 +184,25 @@ class _ByPosition(Dataset[Any]):
         collate: Callable[[list[Any]], Any],
         order: list[list[int]],
         key: tuple[int, ...],
+        reading: Reading | None,
     ) -> None:
         self._dataset, self._collate, self._order, self._key = dataset, collate, order, key
+        self._reading = reading
 
     def __len__(self) -> int:
         return len(self._order)
 
     def __getitem__(self, position: int) -> Any:
         reseed(*self._key, position, LOADING)
-        return self._collate([self._dataset[index] for index in self._order[position]])
+        indices, reading = self._order[position], self._reading
+        if reading is None:
+            return self._collate([self._dataset[index] for index in indices])
+        with reading.lazily(self._dataset):
+            if get_worker_info() is None:
+                items = [remembered_items.item(self._dataset, i, reading) for i in indices]
+            else:
+                items = [self._dataset[index] for index in indices]
+            return reading.resolve(self._collate(items))
 
 
 def _begin_worker(given: Callable[[int], None] | None, number: int) -> None:

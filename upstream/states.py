@@ -15,6 +15,7 @@ import torch
 
 from mt4ssl_core.files import atomic_path
 from upstream import compat
+from upstream.stand_in import StandIn
 
 POSITION, RECORDS = "Position", "Records"  # our keys beside s3prl's
 
@@ -38,22 +39,11 @@ def whole(more: Callable[[], dict[str, Any]]) -> Iterator[None]:
 
     before = {"torch": runner.torch, "os": runner.os}
     try:
-        runner.torch = _StandIn(torch, save=save)
-        runner.os = _StandIn(os, remove=outdated.append)
+        runner.torch = StandIn(runner.torch, save=save)
+        runner.os = StandIn(os, remove=outdated.append)
         yield
     finally:
         vars(runner).update(before)
-
-
-class _StandIn:
-    """A module with some of its names replaced."""
-
-    def __init__(self, module: Any, **names: Any) -> None:
-        self._module = module
-        vars(self).update(names)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._module, name)
 
 
 def newest(expdir: str | Path) -> list[Path]:
