@@ -87,12 +87,13 @@ def is_done(expdir: Path, upstream: str, checkpoint: Path, overrides: dict[str, 
 
 
 def train_heads(
-    folder: Path, task: str, upstream: str, root: str, checkpoint: Path, seeds: int
+    out: Path, task: str, upstream: str, root: str, checkpoint: Path, seeds: int
 ) -> None:
     """Train and test the heads of one upstream on one task; what s3prl prints goes to a file."""
     import torch
 
     torch.set_num_threads(1)
+    folder = out / "superb" / task
     steps = TASKS[task]["runner.total_steps"]
     loader = "corpus" if task == "pr" else "datarc"
     overrides = {
@@ -104,7 +105,10 @@ def train_heads(
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / f"{upstream}.log", "a") as log, redirect_stdout(log), redirect_stderr(log):
         from upstream import runner
+        from upstream.store_options import StoreOptions
 
+        # features are computed once: the seeds share them
+        store = StoreOptions("frames", str(out / "features"), precision="fp32")
         for seed in range(1, seeds + 1):
             expdir = folder / f"{upstream}_seed{seed}"
             if not is_done(expdir, upstream, checkpoint, overrides):
@@ -117,7 +121,7 @@ def train_heads(
                     overrides=overrides,
                     seed=seed,
                     device="cpu",
-                    reuse_features=4.0,  # GB; the seeds share an upstream's features
+                    store=store,
                 )
 
 
@@ -126,7 +130,7 @@ def score(
 ) -> None:
     """Train and test every head of every system, two at a time; each leaves a results.json."""
     jobs = [
-        (out / "superb" / task, task, SYSTEMS[system], corpora[task]["root"], checkpoint, seeds)
+        (out, task, SYSTEMS[system], corpora[task]["root"], checkpoint, seeds)
         for task, system in itertools.product(TASKS, systems)
     ]
     # fresh processes: s3prl's import and torch's threads do not survive a fork

@@ -38,7 +38,6 @@ from upstream.scores import diarization  # noqa: E402
 from upstream.suite import roots  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results"
-FEATURES_GB = 2.0
 
 Baseline = Callable[[Path, dict[str, Any]], float]  # (experiments of the task, config) -> value
 
@@ -157,7 +156,7 @@ def run(upstream: str, names: Sequence[str], corpora: Path, out: Path) -> None:
     words = [sys.executable, "-m", "mt4ssl_cli", "superb", "run", "--upstream", upstream]
     words += ["--tasks", ",".join(names), "--roots", str(corpora / "roots.yaml")]
     words += ["--out", str(out), "--device", "cpu", "--jobs", "2"]
-    words += ["--reuse-features", str(FEATURES_GB), "--set"]
+    words += ["--store", "frames", "--store-precision", "fp32", "--set"]
     for name in names:
         words += [f"{name}:{key}={value!r}" for key, value in tasks.header(name)["learn"].items()]
     subprocess.run(words, check=True, cwd=ROOT)

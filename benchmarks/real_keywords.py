@@ -100,7 +100,7 @@ def measure(data: Path, ckpt: Path, machine: str, work: Path) -> Path:
             if not demo.is_done(expdir, upstream, ckpt, HEAD):
                 runner.run(
                     "ks", upstream, expdir, ckpt=own, root=work / "corpus", overrides=HEAD,
-                    seed=seed, device="cpu", reuse_features=8.0,
+                    seed=seed, device="cpu",
                 )  # fmt: skip
             value = float(results.load([expdir]).value.iloc[0])
             rows += [{"system": system, "seed": seed, "accuracy": value}]

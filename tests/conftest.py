@@ -1,4 +1,9 @@
-"""Tests of tasks whose extra could not be installed (it needs a compiler) are skipped, aloud."""
+"""No test touches the user's cache; tests of tasks whose extra is missing are skipped, aloud.
+
+(Extras can be missing where there is no compiler.)
+"""
+
+from collections.abc import Iterator
 
 import pytest
 
@@ -19,3 +24,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items if packages else []:
             if item.path.name in files or item.name.split("[")[0] in ALL_TASKS:
                 item.add_marker(pytest.mark.skip(reason=f"{name} needs {', '.join(packages)}"))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def cache_for_all(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Give all tests, and the processes they start, one new cache folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MT4SSL_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield

@@ -2,7 +2,6 @@ import json
 import os
 import shutil
 import time
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,6 +9,7 @@ import torch
 from superb_data import FEW_STEPS, SPEED, Bomb, corpora, tiny_checkpoint
 
 from upstream import cache, command, results, runner, states
+from upstream.store_options import StoreOptions
 
 
 @pytest.fixture(autouse=True)
@@ -40,10 +40,10 @@ def test_train_and_test(task, metric, tmp_path):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@pytest.mark.parametrize("reuse", [0.0, 0.1])
+@pytest.mark.parametrize("mode", ["auto", "off"])
 @pytest.mark.parametrize("device", ["cuda", "cpu"])
-def test_on_a_machine_with_a_gpu(device, reuse, tmp_path):
-    (record,) = run("ks", tmp_path / "exp", device=device, reuse_features=reuse)
+def test_on_a_machine_with_a_gpu(device, mode, tmp_path):
+    (record,) = run("ks", tmp_path / "exp", device=device, store=StoreOptions(mode))
     assert record["step"] == 2 and 0 <= record["value"] <= 1
     assert record["device"].startswith("cpu") == (device == "cpu")
 
@@ -57,9 +57,10 @@ def test_every_task_with_every_kind_of_upstream(task, upstream, tmp_path):
     assert (record["fingerprint"] is None) == (upstream == "fbank")
 
 
-def test_remembered_features_and_the_same_seed_give_the_same_result(tmp_path):
+def test_stored_features_and_the_same_seed_give_the_same_result(tmp_path):
     steps = {"runner.total_steps": 6, "runner.eval_step": 6, "runner.save_step": 6}
-    settings: list[dict[str, Any]] = [{}, {}, {"reuse_features": 0.1}, {"seed": 7}]
+    stored = {"store": StoreOptions(folder=str(tmp_path / "store"))}
+    settings: list[dict[str, Any]] = [stored, stored, {"store": StoreOptions("off")}, {"seed": 7}]
     heads = []
     for number, setting in enumerate(settings):
         run("sid", tmp_path / str(number), overrides=steps, **setting)
@@ -94,17 +95,6 @@ def test_resuming_a_copied_experiment_writes_into_the_copy(tmp_path):
     assert sorted(path.name for path in (tmp_path / "exp").iterdir()) == before
 
 
-def test_remembered_features_belong_to_one_setting_of_the_upstream():
-    one = {"upstream": "fbank", "upstream_ckpt": None, "upstream_model_config": None}
-    one |= {"upstream_feature_selection": "hidden_states"}
-    others = [{**one, key: "other"} for key in one]
-    made = [runner.Runner.__new__(runner.Runner) for _ in [one, *others]]
-    for each, args in zip(made, [one, *others], strict=True):
-        each.args = SimpleNamespace(**args)
-    # a checkpoint counts by its content, and there is none
-    assert len({each._identity() for each in made}) == len(made) - 1
-
-
 def test_evaluating_with_the_checkpoint_elsewhere(tmp_path):
     moved = tmp_path / "moved.pt"
     moved.write_bytes(tiny_checkpoint().read_bytes())
@@ -124,12 +114,11 @@ def test_fine_tuning_trains_the_encoder(tmp_path):
     argv = ["-m", "train", "--task", "sid", "--root", str(corpora()), "-u", "mt4ssl", "-f"]
     argv += ["-k", str(tiny_checkpoint()), "-p", str(tmp_path / "exp"), "--device", "cpu"]
     changes = ",,".join(f"config.{k}={v!r}" for k, v in {**FEW_STEPS, **SPEED["sid"]}.items())
-    runner.launch(command.resolve([*argv, "-o", changes]))
+    runner.launch(command.resolve([*argv, "-o", changes, "--then-test"]))
+    assert [record["store"] for record in results.read(tmp_path / "exp")] == [None]
     state = torch.load(tmp_path / "exp" / "states-2.ckpt")
     before = torch.load(tiny_checkpoint())["encoder"]["projection.weight"]
     assert not torch.equal(state["Upstream"]["encoder.projection.weight"], before)
-    with pytest.raises(ValueError, match="frozen upstream"):
-        runner.launch(command.resolve([*argv, "-o", changes, "--reuse-features", "1"]))
 
 
 def test_best_checkpoint(tmp_path):

@@ -3,12 +3,13 @@
 import argparse
 import difflib
 import importlib.util
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mt4ssl_core.distributed import choose_device
-from upstream import cache, compat, expert, overrides, states, tasks
+from upstream import cache, compat, expert, overrides, states, store_options, tasks
+from upstream.store_options import StoreOptions
 
 OURS = """usage: run_downstream.py [our options] [s3prl's options]
 
@@ -19,10 +20,12 @@ our options:
   --stages A,B   with --then-test: which of the task's evaluations (asr: test,lm); default: all but
                  the optional
   --stage NAME   with -m evaluate: which evaluation; sets -t and what the config needs for it
-  --reuse-features GB   keep up to GB of a frozen upstream's features in memory, so that no
-                        utterance is encoded twice; for upstreams whose features do not depend on
-                        the batch: our encoder (unless isolate_padding: false), s3prl's fbank and
-                        the like
+  --store MODE   keep a frozen upstream's features on disk: auto (default): of ks, ic, sid and er
+                 where that changes nothing; frames: of the other tasks too; off
+  --store-dir DIR, --store-gb GB        where, and at most how much (default: 20)
+  --store-precision fp16|fp32|int8      of frames (fp16 and int8 are near-exact)
+  --store-crops N                       random crops in training come from N kept ones per file
+  --store-alone                         also for an upstream whose features depend on the batch
   -u mt4ssl -k CKPT             our encoder: path or URL of our, a fairseq or an exported checkpoint
   -u mt4ssl_untrained -k CKPT   its architecture with random weights, as a control
 
@@ -42,7 +45,7 @@ class Command:
     expdir: Path | None = None
     mode: str = "evaluate"
     then_test: bool = False
-    reuse_features: float = 0.0
+    store: StoreOptions = field(default_factory=StoreOptions)
     stages: list[str] | None = None  # after training; None: all that are not optional
     stage: str = tasks.TEST  # of -m evaluate
 
@@ -96,7 +99,7 @@ def resolve(argv: list[str]) -> Command:
         named,
         mode=args.mode or "",
         then_test=args.then_test,
-        reuse_features=args.reuse_features,
+        store=StoreOptions.of(args),
         stages=args.stages,
         stage=args.stage or tasks.TEST,
     )
@@ -133,7 +136,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--then-test", action="store_true")
     parser.add_argument("--stages")
     parser.add_argument("--stage")
-    parser.add_argument("--reuse-features", type=float, default=0.0)
+    store_options.add_arguments(parser)
     parser.add_argument("-m", "--mode")
     parser.add_argument("-o", "--override")
     parser.add_argument("-e", "--past_exp")

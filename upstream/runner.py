@@ -12,6 +12,7 @@ from typing import Any
 
 from upstream import command, compat, experiment, overrides, processes, results, states, tasks
 from upstream.s3prl_runner import Runner  # first: it patches s3prl
+from upstream.store_options import StoreOptions
 
 from s3prl import run_downstream as s3prl_command  # isort: skip
 
@@ -29,7 +30,7 @@ def run(
     seed: int = 1337,
     device: str | None = None,
     resume: bool = False,
-    reuse_features: float = 0.0,
+    store: StoreOptions | None = None,
     stages: Iterable[str] | None = None,
 ) -> list[dict[str, Any]]:
     """Train a task's head on an upstream, test the best head, and return the result records.
@@ -43,7 +44,7 @@ def run(
         overrides: dotted config keys and their values, such as ``{"runner.total_steps": 100}``.
         seed: of the head's weights and the data order.
         device: "cpu" or "cuda"; the GPU if there is one.
-        reuse_features: GB of memory for the features of a frozen upstream (see `memory`).
+        store: which features of a frozen upstream are kept, and where; None: as by default.
         resume: go on from the newest checkpoint in ``expdir``, if any, exactly where it was.
         stages: names of the evaluations to do afterwards; None for all of the task that are not
             optional.
@@ -55,7 +56,7 @@ def run(
     argv += ["--expdir", str(expdir), "--seed", str(seed)]
     for flag, value in (("--upstream_ckpt", ckpt), ("--root", root), ("--device", device)):
         argv += [flag, str(value)] if value is not None else []
-    argv += ["--reuse-features", str(reuse_features)]
+    argv += store.argv() if store else []
     argv += ["--override", _render(overrides)] if overrides else []
     named = None if stages is None else ",".join(stages)
     argv += [] if named == "" else ["--then-test"]
@@ -83,7 +84,7 @@ def launch(asked: command.Command) -> list[dict[str, Any]]:
         argv = ["--mode", "evaluate", "--past_exp", str(best), "--device", str(runner.args.device)]
         argv += ["--evaluate_split", stage["split"]]
         argv += ["--override", _render(stage["override"])] if stage.get("override") else []
-        named = command.Command(argv, reuse_features=asked.reuse_features, stage=stage["name"])
+        named = command.Command(argv, store=asked.store, stage=stage["name"])
         records += _s3prl(named).records
     for record in records:
         record["train_seconds"] = round(runner.train_seconds or 0.0, 3)
@@ -91,7 +92,16 @@ def launch(asked: command.Command) -> list[dict[str, Any]]:
     return records
 
 
-def _s3prl(asked: command.Command) -> Runner:
+def build(asked: command.Command) -> Runner:
+    """Return the runner of a resolved ``-m evaluate``, which has not evaluated anything.
+
+    Raises:
+        ValueError: as the command line's errors.
+    """
+    return _s3prl(asked, act=False)
+
+
+def _s3prl(asked: command.Command, act: bool = True) -> Runner:
     """Call s3prl's own command with our runner, our -o and our checks; return its runner."""
     made: list[Runner] = []
     existed = asked.expdir is None or asked.expdir.exists()
@@ -105,7 +115,9 @@ def _s3prl(asked: command.Command) -> Runner:
 
     def make(args: Any, config: dict[str, Any]) -> Runner:
         args.local_rank = found["local_rank"]
-        made.append(Runner(args, config, asked.reuse_features, asked.stage))
+        made.append(Runner(args, config, asked.store, asked.stage))
+        if not act:
+            setattr(made[0], args.mode, lambda: None)
         experiment.record(args, found["identity"])
         return made[0]
 

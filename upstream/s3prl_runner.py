@@ -12,11 +12,24 @@ from typing import Any
 import torch
 
 import upstream
-from upstream import data_order, memory, processes, results, scores, states, tasks
+from upstream import (
+    data_order,
+    lazy_audio,
+    processes,
+    results,
+    scores,
+    states,
+    store_options,
+    storing,
+    tasks,
+)
+from upstream.store_options import StoreOptions
 
 upstream.register()
 
 from s3prl.downstream import runner as s3prl_runner  # noqa: E402
+
+lazy_audio.let_utterances_pass(s3prl_runner)
 
 # s3prl calls it at every step; it still works
 warnings.filterwarnings("ignore", r"`torch\.cuda\.amp\.(autocast|GradScaler)", FutureWarning)
@@ -33,35 +46,24 @@ class Runner(s3prl_runner.Runner):
         self,
         args: Any,
         config: dict[str, Any],
-        reuse_features: float = 0.0,
+        store: StoreOptions | None = None,
         stage: str = tasks.TEST,
     ) -> None:
         self.records: list[dict[str, Any]] = []
         self.stage = stage
         self._reported: dict[str, float] = {}  # by the evaluation that is under way
-        memory.SHARED.limit = int(reuse_features * 2**30)
+        self.storage: storing.Storage | None = None
         self.train_seconds: float | None = None
         self._epoch: data_order.Batches | None = None  # of training
         self._unlogged: dict[str, list[Any]] = {}  # s3prl's records since the last log step
+        self._store = store or StoreOptions()
         super().__init__(args, config)
-
-    def _get_upstream(self) -> Any:
-        entry = super()._get_upstream()
-        if memory.SHARED.limit and entry.trainable:
-            raise ValueError("--reuse-features is for a frozen upstream; leave it or -f out")
-        if memory.SHARED.limit:
-            entry.model = memory.Remembering(entry.model, self._identity())
-        return entry
-
-    def _identity(self) -> str:
-        """Everything that decides an utterance's features, the upstream's name first."""
-        args, fingerprint = self.args, results.fingerprint_of
-        config = args.upstream_model_config  # -g: a file, for some a name
-        parts = [args.upstream, fingerprint(args.upstream_ckpt), config, fingerprint(config)]
-        return " ".join(map(str, [*parts, args.upstream_feature_selection]))
+        self.storage = storing.attach(self, self._store)
 
     def _get_downstream(self) -> Any:
-        entry = super()._get_downstream()
+        stores = self._store.mode != store_options.OFF
+        with lazy_audio.preloading() if stores else contextlib.nullcontext():
+            entry = super()._get_downstream()
         report, load = entry.model.log_records, entry.model.get_dataloader
 
         def log_records(
@@ -81,7 +83,8 @@ class Runner(s3prl_runner.Runner):
 
         def get_dataloader(split: str, epoch: int | None = None) -> Any:
             if epoch is None:  # s3prl does not give it when it evaluates
-                return data_order.Batches(load(split), self.args.seed, training=False)
+                loader, seed = load(split), self.args.seed
+                return data_order.Batches(loader, seed, training=False, reading=self._reading)
             return self._batches(load, split, epoch)
 
         for model in {entry.model, getattr(entry.model, "module", entry.model)}:
@@ -92,8 +95,17 @@ class Runner(s3prl_runner.Runner):
     def _batches(self, load: Any, split: str, epoch: int) -> data_order.Batches:
         """Return the batches of an epoch, of the first one those not yet seen."""
         start = 0 if self._epoch is not None else self.init_ckpt.get(states.POSITION, 0)
-        self._epoch = data_order.train_loader(load, split, self.args.seed, epoch, start)
+        first = self._epoch is None
+        self._epoch = data_order.train_loader(
+            load, split, self.args.seed, epoch, start, self._reading
+        )
+        if first and self.storage is not None:
+            self.storage.announce(self._epoch.loader)
         return self._epoch
+
+    @property
+    def _reading(self) -> lazy_audio.Reading | None:
+        return None if self.storage is None else self.storage.reading
 
     def _watch(self, model: Any, inputs: Any, named: dict[str, Any]) -> None:
         """Keep hold of s3prl's records, and put back those of the run that is gone on with."""
@@ -139,6 +151,7 @@ class Runner(s3prl_runner.Runner):
         step = self.init_ckpt.get("Step")
         self.records = results.records(args, config, split, step, values, self.stage)
         for record in self.records:
+            record["store"] = None if self.storage is None else self.storage.describe()
             record["seconds"] = round(time.perf_counter() - started, 3)
             record["train_seconds"] = None
         results.write(args.expdir, self.records)
