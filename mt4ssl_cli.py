@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from upstream import store_options
+
 
 def pretrain(args: argparse.Namespace) -> None:
     """Pre-train an encoder."""
@@ -35,6 +37,8 @@ def kmeans_fit(args: argparse.Namespace) -> None:
         min_seconds=args.min_seconds,
         strict=args.strict,
         device=args.device,
+        store=args.store_dir,
+        store_gb=args.store_gb,
     )
 
 
@@ -50,6 +54,8 @@ def kmeans_label(args: argparse.Namespace) -> None:
         min_seconds=args.min_seconds,
         strict=args.strict,
         device=args.device,
+        store=args.store_dir,
+        store_gb=args.store_gb,
     )
 
 
@@ -88,11 +94,12 @@ def superb_prepare(args: argparse.Namespace) -> None:
 
 def superb_run(args: argparse.Namespace) -> int:
     """Train and test an upstream on SUPERB tasks."""
+    from upstream.store_options import StoreOptions
     from upstream.suite import request, suite
 
     names = request.Request.__dataclass_fields__
     settings = {key: value for key, value in vars(args).items() if key in names}
-    return suite.run(request.Request(**settings))
+    return suite.run(request.Request(**settings, store=StoreOptions.of(args)))
 
 
 def superb_doctor(args: argparse.Namespace) -> int:
@@ -144,9 +151,7 @@ def _superb_parser(commands: argparse._SubParsersAction) -> None:
     run.add_argument("--seed", type=int, default=1337, help="(default: 1337)")
     run.add_argument("--jobs", type=int, help="at the same time (default: one per GPU)")
     run.add_argument("--slurm", nargs="+", default=[], metavar="KEY=VALUE", help="for submitit")
-    run.add_argument(
-        "--reuse-features", type=float, default=0.0, metavar="GB", help="see run_downstream.py"
-    )
+    store_options.add_arguments(run)
     run.set_defaults(run=superb_run)
 
     doctor = group.add_parser("doctor", help=superb_doctor.__doc__)
@@ -168,6 +173,71 @@ def _superb_parser(commands: argparse._SubParsersAction) -> None:
     submit.add_argument("--out", help="zip to write (default: RUN/predict.zip)")
     submit.add_argument("--force", action="store_true", help="also what is no result of SUPERB")
     submit.set_defaults(run=superb_submit)
+
+
+def store_fill(args: argparse.Namespace) -> None:
+    """Compute the features of SUPERB tasks before training."""
+    from upstream import store_fill as filling
+    from upstream.store_options import StoreOptions
+
+    names = filling.Asked.__dataclass_fields__
+    settings = {key: value for key, value in vars(args).items() if key in names}
+    filling.fill(filling.Asked(**settings, store=StoreOptions.of(args)))
+
+
+def store_ls(args: argparse.Namespace) -> None:
+    """Say what a store holds."""
+    from upstream import store_upkeep
+
+    store_upkeep.ls(args.store_dir)
+
+
+def store_verify(args: argparse.Namespace) -> int:
+    """Read everything in a store, and say what is spoiled."""
+    from upstream import store_upkeep
+
+    return store_upkeep.verify(args.store_dir)
+
+
+def store_prune(args: argparse.Namespace) -> None:
+    """Remove what was not used for longest, and what killed processes left behind."""
+    from upstream import store_upkeep
+
+    store_upkeep.prune(args.store_dir, args.store_gb, args.days)
+
+
+def store_rm(args: argparse.Namespace) -> None:
+    """Remove the features of an upstream."""
+    from upstream import store_upkeep
+
+    store_upkeep.rm(args.store_dir, args.which)
+
+
+def _store_parser(commands: argparse._SubParsersAction) -> None:
+    group = commands.add_parser("store", help="features of frozen upstreams, computed once")
+    group = group.add_subparsers(required=True, metavar="COMMAND")
+
+    command = group.add_parser("fill", help=store_fill.__doc__)
+    command.add_argument("ckpt", nargs="?", help="ours, fairseq's, or a Hugging Face folder")
+    command.add_argument("--task", dest="tasks", required=True, help="such as ks or ks,sid")
+    command.add_argument("--root", metavar="DIR", help="the folder that holds the corpus")
+    command.add_argument("--roots", help="YAML file of lines 'task: folder'")
+    command.add_argument("-u", "--upstream", help="a name on s3prl's hub (default: mt4ssl)")
+    command.add_argument("--device", help="cpu or cuda (default: the GPU if there is one)")
+    store_options.add_arguments(command)
+    command.set_defaults(run=store_fill)
+
+    some = []
+    for name, function in (("ls", store_ls), ("verify", store_verify), ("prune", store_prune),
+                           ("rm", store_rm)):  # fmt: skip
+        command = group.add_parser(name, help=function.__doc__)
+        command.add_argument("--store-dir", metavar="DIR", help=store_options.HELP["folder"])
+        command.set_defaults(run=function)
+        some.append(command)
+    *_, prune, rm = some
+    prune.add_argument("--store-gb", type=float, metavar="GB", help="make it this small")
+    prune.add_argument("--days", type=float, help="remove what was not used for so long")
+    rm.add_argument("which", help="a name or fingerprint as `ls` shows it, or how it begins")
 
 
 def _kmeans_parser(commands: argparse._SubParsersAction) -> None:
@@ -192,6 +262,8 @@ def _kmeans_parser(commands: argparse._SubParsersAction) -> None:
         parser.add_argument("--min-seconds", type=float, default=0.025)
         parser.add_argument("--device", default="cpu")
         parser.add_argument("--strict", action="store_true", help="stop at the first bad file")
+        parser.add_argument("--store-dir", metavar="DIR", help="keep hidden layers in this store")
+        parser.add_argument("--store-gb", type=float, metavar="GB", help="the most it may hold")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -215,6 +287,7 @@ def _parser() -> argparse.ArgumentParser:
 
     _kmeans_parser(commands)
     _superb_parser(commands)
+    _store_parser(commands)
 
     checkpoint = "ours, fairseq's, or a Hugging Face folder"
     command = commands.add_parser("export", help=export.__doc__)

@@ -67,3 +67,15 @@ def test_half_a_corpus(roots, monkeypatch):
     (problem,) = problems
     assert "test has 1 of 2" in problem and "--allow-partial" in problem
     assert preparation.survey("rate", roots, allow_partial=True)[1] == []
+
+
+def test_the_size_of_stored_features(roots, tmp_path, capsys):
+    path = tmp_path / "tasks" / "rate.yaml"
+    config = yaml.safe_load(path.read_text())
+    config["superb"]["pooled"] = True
+    path.write_text(yaml.safe_dump(config))
+    found = Probe(layers=3, dim=8, seconds=0.01, frames=100.0)
+    stored = {f.task: f.stored for f in doctor.examine(roots, "rate,layer", found)}
+    assert stored["rate"] == pytest.approx(2 * 3 * 8 * 4 / 1e9)  # utterances, float32
+    assert stored["layer"] == pytest.approx(10 * 3600 * 100 * 3 * 8 * 2 / 1e9)  # frames, float16
+    assert "store GB" in doctor.report(doctor.examine(roots, "rate", found), tmp_path)

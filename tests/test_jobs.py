@@ -4,6 +4,7 @@ import pytest
 import toy_suite
 from toy_suite import Launcher
 
+from upstream.store_options import StoreOptions
 from upstream.suite import jobs, work
 from upstream.suite.jobs import Setting
 from upstream.suite.request import Request
@@ -110,6 +111,18 @@ def test_a_test_that_was_interrupted_repeats_no_evaluation(root, launcher):
     (root / "out" / "jobs" / "every.lr_0.1.json").unlink()
     do("every", root)
     assert [asked["mode"] for asked in launcher.asked[before:]] == ["train"]
+
+
+def test_the_store_goes_with_every_command(root, monkeypatch):
+    from upstream import runner
+
+    seen = []
+    monkeypatch.setattr(jobs.command, "resolve", lambda argv: argv)
+    monkeypatch.setattr(runner, "launch", seen.append)
+    store = StoreOptions("frames", precision="fp32")
+    setting = Setting(root / "out", "fbank", None, 7, "cpu", store)
+    jobs.train(setting, toy_suite.first("rate", root))
+    assert seen[0][-4:] == ["--store", "frames", "--store-precision", "fp32"]
 
 
 def test_what_must_be_the_same_for_a_job_to_count_as_done(root):

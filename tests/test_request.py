@@ -1,5 +1,6 @@
 import pytest
 
+from upstream.store_options import StoreOptions
 from upstream.suite.request import Request, read_rates
 
 
@@ -48,6 +49,17 @@ def test_changed_settings():
     assert asked.changes_of == {"ks": {"runner.total_steps": 5}, "vc": {"optimizer.lr": 1e-3}}
     assert asked.rates_of == {"ks": [2e-3]}  # vc has no choice of rates
     assert asked.command(["ks"]).endswith("--set ks:runner.total_steps=5 ks:optimizer.lr=2e-3")
+
+
+def test_what_is_asked_of_the_store_is_part_of_the_command(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    store = StoreOptions("frames", "features", 100.0, "fp32", crops=4, alone=True)
+    asked = Request("run", "r", upstream="fbank", tasks="ks", store=store)
+    assert asked.command(["ks"]).endswith(
+        f"--store frames --store-dir {tmp_path}/features --store-gb 100.0 --store-precision fp32 "
+        "--store-crops 4 --store-alone"
+    )
+    assert "--store" not in Request("run", "r", upstream="fbank", tasks="ks").command(["ks"])
 
 
 def test_rates_of_a_task_that_is_not_asked_for():

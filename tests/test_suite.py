@@ -17,7 +17,9 @@ import yaml
 from toy_suite import Launcher
 
 import mt4ssl_cli
+from upstream.store_options import StoreOptions
 from upstream.suite import jobs, preparation, run_folder, suite
+from upstream.suite.probe import Probe
 from upstream.suite.request import Request
 
 ALL = ["every", "fold", "layer", "lm", "none", "rate"]
@@ -116,6 +118,87 @@ def test_a_failed_job_does_not_stop_the_rest(root, launcher, monkeypatch, capsys
     assert set(records(root)) == {("none", "test"), ("rate", "test")}
 
 
+class Counting:
+    """An executor that counts its batches."""
+
+    slots = 1
+
+    def __init__(self, *_):
+        self.batches = []
+
+    def start(self, batch):
+        self.batches.append(batch.jobs)
+        return suite.executors.Inline().start(batch)
+
+
+@pytest.fixture
+def counting(monkeypatch):
+    made = Counting()
+    monkeypatch.setattr(suite.executors, "make", lambda *_: made)
+    return made
+
+
+FRAMES = StoreOptions("frames", precision="fp32")
+
+
+def test_candidates_that_share_features_are_trained_in_one_process(root, launcher, counting):
+    assert suite.run(request(root, "rate,fold,layer", store=FRAMES)) == 0
+    assert [batch[0].split("/")[0] for batch in counting.batches] == ["fold", "layer", "rate"]
+    assert counting.batches[-1] == ["rate/lr_0.1", "rate/lr_0.01", "rate/lr_0.001", "rate/test"]
+    folds = [f"fold/f{fold}/lr_0.{rate}" for rate in ("1", "01") for fold in (1, 2)]
+    assert counting.batches[0] == [*folds, "fold/f1/test", "fold/f2/test"]
+
+
+def test_without_stored_features_each_candidate_is_a_process(root, launcher, counting, monkeypatch):
+    assert suite.run(request(root, "rate")) == 0  # auto: not a pooled task
+    assert len(counting.batches) == 4
+    depends = Probe(layers=3, dim=8, batch_dependent=True)
+    monkeypatch.setattr(suite, "probe", lambda *_: depends)
+    assert suite.run(request(root, "fold", store=FRAMES)) == 0
+    assert len(counting.batches) == 4 + 6
+
+
+def test_a_failed_candidate_beside_others(root, launcher, counting, monkeypatch, capsys):
+    broken = True
+
+    def launch(setting, argv):
+        if broken and "rate/lr_0.1 " in " ".join(argv) + " ":
+            raise RuntimeError("CUDA out of memory")
+        launcher(setting, argv)
+
+    monkeypatch.setattr(jobs, "_launch", launch)
+    assert suite.run(request(root, "rate", store=FRAMES)) == 1
+    assert [a["expdir"].rsplit("/")[-1] for a in launcher.asked] == ["lr_0.01", "lr_0.001"]
+    said = capsys.readouterr().err
+    assert "1 job(s) failed:" in said and "rate/lr_0.1: RuntimeError: CUDA out of memory" in said
+    assert "--store frames --store-precision fp32" in said  # the command that retries
+    broken = False
+    assert suite.run(request(root, "rate", store=FRAMES)) == 0
+    assert counting.batches[-1] == ["rate/lr_0.1", "rate/test"]
+
+
+def test_results_say_what_of_the_store_is_in_them(root, launcher, capsys):
+    launcher.store = {"kind": "frames", "precision": "fp16", "exactness": "near-exact",
+                      "alone": False, "crops": None}  # fmt: skip
+    suite.run(request(root, "rate", store=StoreOptions("frames")))
+    assert records(root)["rate", "test"]["store"] == launcher.store
+    assert "mini, fp16" in capsys.readouterr().out
+    launcher.store = None
+    suite.run(request(root, "none", store=StoreOptions("off")))
+    assert records(root)["none", "test"]["store"] is None
+
+
+def test_heads_of_a_store_that_is_not_exact_are_not_mixed_with_exact_ones(root, launcher):
+    suite.run(request(root, "rate"))
+    suite.run(request(root, "rate", store=FRAMES))  # exact: the same
+    half = StoreOptions("frames")
+    with pytest.raises(ValueError, match=r"made with another store \(precision None, now fp16\)"):
+        suite.run(request(root, "rate", store=half))
+    suite.run(request(root, "none", store=half))
+    with pytest.raises(ValueError, match=r"made with another store \(precision fp16, now None\)"):
+        suite.run(request(root, "none"))
+
+
 def test_an_interruption_anywhere_changes_nothing_in_the_end(root, launcher, monkeypatch):
     """Interrupted before every third call of s3prl, and run again."""
     calls = itertools.count()
@@ -212,9 +295,19 @@ def test_the_command_lines_errors(capsys, tmp_path):
         (["prepare", "ks", "--root", "/gone"], "no such file or folder"),
         (["doctor", "--roots", "/gone"], "no such file or folder"),
         (["submit", str(tmp_path)], "no suite.json here"),
+        (["run", "--roots", "r", "--out", "o", "-u", "fbank", "--store-gb", "-1"], "from 0 up"),
     ):
         assert mt4ssl_cli.main(["superb", *words]) == 2
         assert says in capsys.readouterr().err
+
+
+def test_the_command_lines_store(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(suite, "run", lambda asked: seen.append(asked) or 0)
+    words = ["run", "--roots", "r", "--out", "o", "-u", "fbank", "--store", "frames"]
+    words += ["--store-dir", str(tmp_path), "--store-gb", "5", "--store-crops", "8"]
+    assert mt4ssl_cli.main(["superb", *words]) == 0
+    assert seen[0].store == StoreOptions("frames", str(tmp_path), 5.0, crops=8)
 
 
 @pytest.fixture

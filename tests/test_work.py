@@ -87,21 +87,38 @@ def test_an_interrupted_job_keeps_its_time(setting, job):
     assert state(setting, job)["seconds"] >= 0.4
 
 
-def test_work_ends_with_the_first_failure_and_repeats_nothing(setting, job, monkeypatch):
+def test_a_failed_candidate_stops_the_test_alone_and_nothing_is_repeated(setting, job, monkeypatch):
     plan, asked = job.plan, []
 
     def perform(setting, job):
         asked.append(job.name)
-        if job.candidate.name == "lr_0.01" and len(asked) < 3:
+        if job.name == "rate/lr_0.1" and len(asked) == 1:
             raise ValueError("diverged")
-        return {}
+        return {"devs": work.jobs.devs_of(setting.out, plan)}
 
     monkeypatch.setattr(work.jobs, "perform", perform)
-    first, _ = work.jobs.jobs_of(plan)
-    work.Work(setting, first)()
-    assert asked == ["rate/lr_0.1", "rate/lr_0.01"]
-    work.Work(setting, first)()
-    assert asked[2:] == ["rate/lr_0.01", "rate/lr_0.001"]
+    first, tests = work.jobs.jobs_of(plan)
+    work.Work(setting, [*first, *tests])()
+    assert asked == ["rate/lr_0.1", "rate/lr_0.01", "rate/lr_0.001"]
+    work.Work(setting, [*first, *tests])()
+    assert asked[3:] == ["rate/lr_0.1", "rate/test"]
+    work.Work(setting, [*first, *tests])()
+    assert len(asked) == 5
+
+
+def test_a_failed_test_does_not_stop_that_of_another_fold(setting, tmp_path, job, monkeypatch):
+    plan, asked = toy_suite.plan("fold", tmp_path / "corpora"), []
+
+    def perform(setting, job):
+        asked.append(job.name)
+        if job.name == "fold/f1/test":
+            raise ValueError("no memory")
+        return {"devs": work.jobs.devs_of(setting.out, plan)}
+
+    monkeypatch.setattr(work.jobs, "perform", perform)
+    first, tests = work.jobs.jobs_of(plan)
+    work.Work(setting, [*first, *tests])()
+    assert asked[-2:] == ["fold/f1/test", "fold/f2/test"]
 
 
 def test_two_processes_never_do_the_same_job(setting, job, monkeypatch):

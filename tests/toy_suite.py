@@ -8,6 +8,7 @@ import yaml
 
 from upstream import results, tasks
 from upstream.suite import jobs, suite
+from upstream.suite.probe import Probe
 from upstream.suite.protocol import Variant
 
 ARCHIVE = "downstream_expert.datarc.root"
@@ -17,6 +18,7 @@ CONFIG = {
     "downstream_expert": {"datarc": {"root": "???", "fold": 0, "batch_size": 4}},
 }
 ACC = {"name": "acc", "key": "acc", "unit": "fraction", "direction": "max"}
+ENCODER = Probe(layers=3, dim=8)
 EER = {"name": "eer", "key": "eer", "unit": "fraction", "direction": "min"}
 HEADERS: dict[str, dict[str, Any]] = {
     "rate": {"metrics": [ACC], "learning_rates": [1e-1, 1e-2, 1e-3]},
@@ -60,7 +62,7 @@ def make_tasks(folder: Path, monkeypatch: Any, corpora: bool = True) -> Path:
         (folder / "corpora" / name).mkdir(parents=True, exist_ok=True)
     monkeypatch.setattr(tasks, "folder", lambda: folder / "tasks")
     if corpora:
-        monkeypatch.setattr(suite, "_layers", lambda request: 3)
+        monkeypatch.setattr(suite, "probe", lambda upstream, ckpt: ENCODER)
         monkeypatch.setattr(suite.preparation, "prepare", prepared)
     return folder / "corpora"
 
@@ -78,7 +80,7 @@ def prepared(names: Any, folders: Any, allow_partial: bool = False) -> dict[str,
 def plan(name: str, root: Path, request: Any = None, **changes: Any) -> jobs.TaskPlan:
     """The plan of a toy task."""
     asked = request or suite.Request(root / "out", str(root), upstream="fbank", tasks=name)
-    made = suite.plan_task(asked, name, root / name, corpus(), layers=3)
+    made = suite.plan_task(asked, name, root / name, corpus(), ENCODER)
     return made.__class__(**{**vars(made), **changes})
 
 
@@ -91,6 +93,7 @@ class Launcher:
 
     def __init__(self) -> None:
         self.asked: list[dict[str, Any]] = []
+        self.store: dict[str, Any] | None = None  # what its records say of the feature store
 
     def __call__(self, setting: jobs.Setting, argv: list[str]) -> None:
         flags = [word for word in argv if word.startswith("--")]
@@ -122,7 +125,7 @@ class Launcher:
             "value": 1 - value if HEADERS[code]["metrics"][0] == EER else value,
             "direction": HEADERS[code]["metrics"][0]["direction"], "split": split, "stage": stage,
             "step": step, "seconds": 1.0, "device": "cpu", "s3prl": "0", "torch": "0",
-            "head": head,
+            "head": head, "store": self.store,
         }  # fmt: skip
         results.write(expdir, [record])
 

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from upstream import tasks
-from upstream.suite import preparation, protocol, roots
+from upstream.store_options import StoreOptions
+from upstream.suite import preparation, protocol, roots, stored
 from upstream.suite.probe import Probe, probe
 from upstream.suite.table import aligned
 
 BACKWARD = 1.3  # a step's time over that of encoding its audio: the head's share, and loading
 FRAME = 0.01  # seconds; batches that are limited in frames count these
+_EVERY_FRAME = StoreOptions("frames")
 _BATCH = ("train_batch_size", "train_batchsize", "batch_size", "batchsize")
 
 
@@ -28,6 +30,7 @@ class Finding:
     hours: float | None  # to train with one learning rate
     rates: int
     gigabytes: float | None  # of the corpus
+    stored: float | None = None  # gigabytes of the upstream's features in the store
 
 
 def examine(
@@ -60,6 +63,8 @@ def _task(given: str, name: str, found: Probe | None, allow_partial: bool) -> Fi
     tried = protocol.candidates(header, rate, layers)
     runs = len(tried) * len(protocol.variants(header))
     seconds = found.seconds if found else None
+    if not audio or not any(counts.values()):  # not surveyed: as published
+        audio, counts = header["corpus"].get("hours"), header["corpus"].get("counts") or {}
     return Finding(
         task=name,
         packages=tasks.missing_packages(header),
@@ -69,7 +74,20 @@ def _task(given: str, name: str, found: Probe | None, allow_partial: bool) -> Fi
         hours=_hours(config, counts, audio, seconds),
         rates=runs,
         gigabytes=header["corpus"].get("gigabytes"),
+        stored=_stored(header, counts, audio, found) if found else None,
     )
+
+
+def _stored(
+    header: Mapping[str, Any], counts: Mapping[str, int], audio: float | None, found: Probe
+) -> float | None:
+    """Estimate the gigabytes of a task's features; None when they are never stored, or unknown."""
+    if not stored.is_stored(_EVERY_FRAME, header, batch_dependent=False) or not audio:
+        return None
+    frame = found.layers * found.dim
+    if header.get("pooled"):
+        return sum(counts.values()) * frame * 4 / 1e9  # fp32
+    return audio * 3600 * found.frames * frame * 2 / 1e9  # fp16
 
 
 def _hours(
@@ -80,8 +98,6 @@ def _hours(
 ) -> float | None:
     """Estimate the hours of one training; None when something for it is not known."""
     header = config["superb"]
-    if not audio or not any(counts.values()):  # not surveyed: as published
-        audio, counts = header["corpus"].get("hours"), header["corpus"].get("counts") or {}
     if seconds is None or not audio or not any(counts.values()):
         return None
     if header.get("select") == protocol.LAYER:
@@ -106,7 +122,7 @@ def _batch_hours(section: Mapping[str, Any], mean: float) -> float | None:
 
 def report(findings: list[Finding], place: Path) -> str:
     """Return the table, what is missing, and what all of it takes."""
-    rows = [["task", "packages", "corpus", "runs", "hours/run", "hours", "corpus GB"]]
+    rows = [["task", "packages", "corpus", "runs", "hours/run", "hours", "corpus GB", "store GB"]]
     for finding in findings:
         hours = finding.hours
         rows.append(
@@ -118,6 +134,7 @@ def report(findings: list[Finding], place: Path) -> str:
                 "?" if hours is None else f"{hours:.1f}",
                 "?" if hours is None else f"{hours * finding.rates:.1f}",
                 "?" if finding.gigabytes is None else f"{finding.gigabytes:g}",
+                "" if finding.stored is None else f"{finding.stored:.2g}",
             ]
         )
     lines = [aligned(rows), ""]
@@ -130,6 +147,11 @@ def report(findings: list[Finding], place: Path) -> str:
         lines.append(
             f"hours: estimated from a timing of the upstream on this device, {sum(known):.0f} "
             f"in all ({len(known)} of {len(findings)} tasks); several GPUs share them"
+        )
+    if any(finding.stored is not None for finding in findings):
+        lines.append(
+            "store: the upstream's features, computed once: of ks, ic, sid and er by default, of "
+            "the others with --store frames (fp16); hours are without it"
         )
     free = shutil.disk_usage(place).free / 1e9
     lines.append(f"disk: {free:.0f} GB free at {place}")

@@ -3,11 +3,12 @@
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from upstream import command, overrides, results, states, tasks
+from upstream.store_options import StoreOptions
 from upstream.suite import protocol, run_folder
 from upstream.suite.protocol import Candidate, Variant
 
@@ -21,7 +22,7 @@ class Setting:
     ckpt: str | None
     seed: int
     device: str | None = None
-    reuse_features: float = 0.0
+    store: StoreOptions = field(default_factory=StoreOptions)
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,8 @@ class TaskPlan:
     variants: tuple[Variant, ...]
     overrides: Mapping[str, Any]  # for all stages: of a smoke run, and of --set
     stages: tuple[Mapping[str, Any], ...]
-    identity: Mapping[str, Any]  # whatever else makes a result another one: config, corpus
+    identity: Mapping[str, Any]  # whatever else makes a result another one: config, corpus, store
+    stored: bool = False  # whether all its jobs read the upstream's features from the store
 
     @property
     def chooses(self) -> bool:
@@ -185,8 +187,7 @@ def _launch(setting: Setting, argv: list[str]) -> None:
     from upstream import runner
 
     argv += ["--device", setting.device] if setting.device else []
-    argv += ["--reuse-features", str(setting.reuse_features)]
-    runner.launch(command.resolve(argv))
+    runner.launch(command.resolve(argv + setting.store.argv()))
 
 
 def _evaluated(folder: Path, stage: Mapping[str, Any], head: Path | None) -> list[dict[str, Any]]:
@@ -203,4 +204,5 @@ _KEPT = ("task", "metric", "value", "unit", "direction", "split", "stage", "step
 
 
 def _short(record: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: record[key] for key in (*_KEPT, "device", "s3prl", "torch", "folder")}
+    kept = {key: record[key] for key in (*_KEPT, "device", "s3prl", "torch", "folder")}
+    return {**kept, "store": record.get("store")}

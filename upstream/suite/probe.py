@@ -21,6 +21,8 @@ class Probe:
     layers: int  # hidden states
     dim: int
     seconds: float | None = None  # to encode one second of audio; None: not measured
+    batch_dependent: bool = False  # an utterance has other features beside a longer one
+    frames: float = 50.0  # per second of audio
 
 
 def probe(
@@ -35,7 +37,7 @@ def probe(
     door.register()
     from s3prl import hub
 
-    from upstream import command
+    from upstream import command, stored_features
 
     where = f"-u {upstream}" + (f" {ckpt}" if ckpt else "")
     args = SimpleNamespace(upstream=upstream, upstream_ckpt=ckpt)
@@ -44,6 +46,7 @@ def probe(
         model = getattr(hub, upstream)(ckpt=args.upstream_ckpt, model_config=None, refresh=False)
         model = model.to(device).eval()
         states = _hidden_states(model, device)
+        facts = stored_features.probe(model, "hidden_states", device)
     except (ValueError, OSError, KeyboardInterrupt):
         raise
     except Exception as error:  # what a foreign expert makes of a wrong checkpoint is up to it
@@ -56,7 +59,9 @@ def probe(
         raise ValueError(
             f"{where}: its hidden states are not finite or differ in shape; give another checkpoint"
         )
-    return Probe(len(states), states[0].shape[-1], _seconds(model, device) if timed else None)
+    seconds = _seconds(model, device) if timed else None
+    frames = states[0].shape[1] * RATE / SHAPE[1]
+    return Probe(len(states), states[0].shape[-1], seconds, facts["batch_dependent"], frames)
 
 
 def _hidden_states(model: Any, device: str) -> list[torch.Tensor]:

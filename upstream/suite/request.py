@@ -2,11 +2,12 @@
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from upstream import cache, overrides, tasks
+from upstream.store_options import StoreOptions
 from upstream.suite import executors, roots
 
 ALL = roots.ALL
@@ -30,7 +31,7 @@ class Request:
     allow_partial: bool = False
     jobs: int | None = None
     slurm: Sequence[str] = ()
-    reuse_features: float = 0.0
+    store: StoreOptions = field(default_factory=StoreOptions)
     stages: Sequence[str] = ()  # optional evaluations to do as well
     names: list[str] = field(init=False)
     rates_of: dict[str, list[float]] = field(init=False)
@@ -51,6 +52,8 @@ class Request:
             if not Path(self.ckpt).exists():
                 raise ValueError(f"{self.ckpt}: no such checkpoint; check the path")
             self.ckpt = str(Path(self.ckpt).absolute())
+        if self.store.folder:
+            self.store = replace(self.store, folder=str(self.store.place))
         self.names = roots.pick(self.tasks)
         self._check_stages()
         self.rates_of = read_rates(self.rates, self.names)
@@ -75,9 +78,10 @@ class Request:
         words += ["--upstream", str(self.upstream)] if self.upstream != "mt4ssl" else []
         for flag in ("smoke", "allow_partial"):
             words += [f"--{flag.replace('_', '-')}"] if getattr(self, flag) else []
-        for flag in ("executor", "seed", "device", "jobs", "reuse_features"):
+        for flag in ("executor", "seed", "device", "jobs"):
             value, default = getattr(self, flag), type(self).__dataclass_fields__[flag].default
             words += [f"--{flag.replace('_', '-')}", str(value)] if value != default else []
+        words += self.store.argv()
         stages = {stage["name"] for name in names for stage in tasks.all_stages(tasks.header(name))}
         for flag, fits in (
             ("rates", lambda word: "=" not in word or word.split("=")[0] in names),

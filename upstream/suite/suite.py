@@ -23,10 +23,12 @@ from upstream.suite import (
     protocol,
     roots,
     run_folder,
+    stored,
     work,
 )
 from upstream.suite.executors import Batch
 from upstream.suite.jobs import Job, Setting, TaskPlan
+from upstream.suite.probe import Probe, probe
 from upstream.suite.request import Request
 from upstream.suite.table import render
 
@@ -47,9 +49,9 @@ def run(request: Request) -> int:
     executor = executors.make(
         request.executor, submitted, request.device, request.jobs, request.slurm
     )
-    layers = _layers(request)
+    encoder = probe(str(request.upstream), request.ckpt)
     found = preparation.prepare(request.names, folders, request.allow_partial)
-    plans = [plan_task(request, name, folders[name], found[name], layers) for name in found]
+    plans = [plan_task(request, name, folders[name], found[name], encoder) for name in found]
     _refuse_other_settings(request.out, plans)
     with run_folder.claimed(request.out, owner) as token, _terminated():
         try:
@@ -77,16 +79,8 @@ def owner_of(request: Request) -> dict[str, Any]:
     }
 
 
-def _layers(request: Request) -> int:
-    """See that the upstream is an encoder; returns the number of its hidden states."""
-    from upstream.suite.probe import probe
-
-    assert request.upstream is not None
-    return probe(request.upstream, request.ckpt).layers
-
-
 def plan_task(
-    request: Request, name: str, root: Path, corpus: Mapping[str, Any], layers: int
+    request: Request, name: str, root: Path, corpus: Mapping[str, Any], encoder: Probe
 ) -> TaskPlan:
     """Return how a task is to be done."""
     config = tasks.read(tasks.path_of(name))
@@ -96,18 +90,27 @@ def plan_task(
     chosen, left_out = protocol.stages(header, paths, request.stages)
     for line in left_out:
         print(f"left out: {line}", file=sys.stderr)
-    smoke = header["smoke"] if request.smoke else {}
+    changes = {**(header["smoke"] if request.smoke else {}), **request.changes_of.get(name, {})}
+    store = (request.store, header, encoder.batch_dependent)
+    deviations = stored.deviations(*store, changes)
     return TaskPlan(
         code=name,
         header=header,
         root=root,
         candidates=tuple(
-            protocol.candidates(header, rate, layers, request.rates_of.get(name), request.smoke)
+            protocol.candidates(
+                header, rate, encoder.layers, request.rates_of.get(name), request.smoke
+            )
         ),
         variants=tuple(protocol.variants(header)),
-        overrides={**smoke, **request.changes_of.get(name, {})},
+        overrides=changes,
         stages=tuple(chosen),
-        identity={"config": preparation.fingerprint(config), "corpus": dict(corpus)},
+        identity={
+            "config": preparation.fingerprint(config),
+            "corpus": dict(corpus),
+            **({"store": deviations} if deviations else {}),
+        },
+        stored=stored.is_stored(*store),
     )
 
 
@@ -119,10 +122,10 @@ def _refuse_other_settings(out: Path, plans: Sequence[TaskPlan]) -> None:
             there = run_folder.read_state(out, job.name).get("settings")
             asked = job.settings()
             if there is not None and there != asked:
-                differ = [key for key in asked if there.get(key) != asked[key]]
+                differ = [key for key in {**there, **asked} if there.get(key) != asked.get(key)]
                 problems.append(
                     f"{out / job.name} was made with another {' and '.join(differ)} "
-                    f"({'; '.join(_difference(there.get(key), asked[key]) for key in differ)})"
+                    f"({'; '.join(_difference(there.get(key), asked.get(key)) for key in differ)})"
                 )
     if problems:
         raise ValueError(
@@ -133,8 +136,9 @@ def _refuse_other_settings(out: Path, plans: Sequence[TaskPlan]) -> None:
 
 
 def _difference(there: Any, asked: Any) -> str:
-    if not isinstance(there, dict) or not isinstance(asked, dict):
+    if not isinstance(there, dict | None) or not isinstance(asked, dict | None):
         return f"{there}, now {asked}"
+    there, asked = there or {}, asked or {}
     keys = [key for key in {**there, **asked} if there.get(key) != asked.get(key)]
     return ", ".join(f"{key} {there.get(key)}, now {asked.get(key)}" for key in keys[:3])
 
@@ -142,7 +146,11 @@ def _difference(there: Any, asked: Any) -> str:
 def batches_of(
     request: Request, plan: TaskPlan, begin: Callable[[Sequence[Job], str | None], Any]
 ) -> list[Batch]:
-    """Return what of a task is not done: one batch per job, or one for all in a smoke run."""
+    """Return what of a task is not done.
+
+    One batch per job; one for all in a smoke run, and where they share an upstream's features, so
+    that none of them is computed twice.
+    """
 
     def batch(name: str, chosen: list[Job], needs: Sequence[str]) -> Batch:
         return Batch(name, lambda gpu: begin(chosen, gpu), needs, [job.name for job in chosen])
@@ -150,7 +158,7 @@ def batches_of(
     first, tests = jobs.jobs_of(plan)
     left = [job for job in first if not work.done(request.out, job)]
     tests = [job for job in tests if not work.done(request.out, job)]
-    if request.smoke:
+    if request.smoke or plan.stored:
         return [batch(plan.code, left + tests, [])] if left + tests else []
     needs = [job.name for job in first]
     found = [batch(job.name, [job], []) for job in left]
@@ -166,7 +174,7 @@ def _work(
 ) -> dict[str, str]:
     """Do all jobs that are not done; returns what failed: job -> why."""
     out, upstream = request.out, str(request.upstream)
-    shared = (request.ckpt, request.seed, request.device, request.reuse_features)
+    shared = (request.ckpt, request.seed, request.device, request.store)
     setting = Setting(out, upstream, *shared)
     watched = token if request.executor == executors.LOCAL else None
 
@@ -182,16 +190,16 @@ def _work(
     bar = tqdm(total=total, desc="SUPERB", unit="job", disable=not total)
 
     def begun(batch: Batch) -> None:
-        bar.write(f"begun: {batch.name}, log: {run_folder.log_path(out, batch.jobs[0])}")
+        logs = batch.jobs[0] if len(batch.jobs) == 1 else f"{batch.name}/*"
+        bar.write(f"begun: {batch.name}, log: {run_folder.log_path(out, logs)}")
 
     def ended(batch: Batch, handle: executors.Handle) -> None:
         bar.update(len(batch.jobs))
-        for name in batch.jobs:
-            if not work.done(out, by_job[name]):
-                failed[name] = _why(out, name, handle)
-                bar.write(f"failed: {name}: {failed[name]}")
-                break
-        else:
+        broken = _broken(out, [by_job[name] for name in batch.jobs])
+        for name in broken:
+            failed[name] = _why(out, name, handle)
+            bar.write(f"failed: {name}: {failed[name]}")
+        if not broken:
             handle.clean()
         for plan in plans:
             if plan.code == batch.name.split("/")[0]:
@@ -201,6 +209,15 @@ def _work(
         done = lambda name: work.done(out, by_job[name])  # noqa: E731
         executors.schedule(batches, executor, done, begun, ended)
     return failed
+
+
+def _broken(out: Path, batch: Sequence[Job]) -> list[str]:
+    """Return the jobs of a batch that is over that went wrong, but not those left out for them."""
+    left = [job.name for job in batch if not work.done(out, job)]
+    states = {job.name: run_folder.read_state(out, job.name) for job in batch}
+    begun = [job.name for job in batch if states[job.name].get("settings") == job.settings()]
+    broken = [n for n in left if n in begun and states[n]["state"] != work.DONE]
+    return broken or left[:1]
 
 
 def _why(out: Path, name: str, handle: executors.Handle) -> str:

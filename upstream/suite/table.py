@@ -25,8 +25,7 @@ def render(records: Sequence[Mapping[str, Any]]) -> str:
     real = any(_comparable(record) for record in records)
     rows = [head + (["FBANK", "SOTA"] if real else [])]
     for record in records:
-        corpus = str(record["corpus"]["kind"])
-        corpus += ", smoke" if record["smoke"] else ", changed" if record["overrides"] else ""
+        corpus = ", ".join([str(record["corpus"]["kind"]), *_remarks(record)])
         stage = "" if record["stage"] == "test" else f" ({record['stage']})"
         row = [
             record["task"],
@@ -40,6 +39,15 @@ def render(records: Sequence[Mapping[str, Any]]) -> str:
             row += [_reference(reference, key) for key in ("fbank", "sota")]
         rows.append(row)
     return aligned(rows)
+
+
+def _remarks(record: Mapping[str, Any]) -> list[str]:
+    """Say what is not as published."""
+    found = ["smoke"] if record["smoke"] else ["changed"] if record["overrides"] else []
+    store = record.get("store") or {}
+    found += [store["precision"]] if store.get("exactness") == "near-exact" else []
+    found += [f"{store['crops']} crops per file"] if store.get("crops") else []
+    return found + (["encoded alone"] if store.get("alone") else [])
 
 
 def number(value: float | None) -> str:

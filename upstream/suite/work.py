@@ -24,7 +24,10 @@ _WATCH, _HEARTBEAT = 1.0, 20.0  # seconds
 
 
 class Work:
-    """Does jobs one after another; a failed one is the last. Can be pickled, and begun again."""
+    """Does jobs one after another, tests only once all its candidates are done.
+
+    Can be pickled, and begun again.
+    """
 
     def __init__(
         self,
@@ -39,9 +42,11 @@ class Work:
         """Do the jobs. With a ``token``, end at once when the suite that has it is gone."""
         if self.gpu is not None:
             os.environ["CUDA_VISIBLE_DEVICES"] = self.gpu
+        out, candidates = self.setting.out, [job for job in self.jobs if job.candidate]
         for job in self.jobs:
-            if not done(self.setting.out, job) and not run(self.setting, job, self.token):
-                break
+            ready = job.candidate or all(done(out, candidate) for candidate in candidates)
+            if ready and not done(out, job):
+                run(self.setting, job, self.token)
 
     def checkpoint(self) -> Any:
         """Be put into SLURM's queue again, after a time-out or a preemption (see submitit)."""
