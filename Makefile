@@ -48,11 +48,13 @@ bench: install
 	$(BIN)/python benchmarks/kmeans.py
 	$(BIN)/python benchmarks/demo_scores.py
 	$(BIN)/python benchmarks/learnability.py
+	$(BIN)/python benchmarks/feature_store.py
 
 # The README's tables, from the committed results.
 tables: install
 	$(BIN)/python benchmarks/demo_scores.py --tables-only
 	$(BIN)/python benchmarks/learnability.py --tables-only
+	$(BIN)/python benchmarks/feature_store.py --tables-only
 	$(BIN)/python benchmarks/real_keywords.py
 	$(BIN)/python benchmarks/real_pretraining.py
 
