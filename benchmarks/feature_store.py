@@ -51,6 +51,7 @@ from benchmarks.store_rows import (  # noqa: E402
     PLAIN_BATCHES,
     ROWS,
     SEEDS,
+    SMALLER,
     SWEEP,
     UTTERANCES,
     Row,
@@ -62,7 +63,6 @@ from mt4ssl_core.files import write_json  # noqa: E402
 from mt4ssl_core.threads import cores  # noqa: E402
 from upstream import corpora, tasks  # noqa: E402
 
-RESULTS = ROOT / "benchmarks" / "results"
 RESULTS = ROOT / "benchmarks" / "results"
 WORKERS = 2  # that load data
 SCORED = {  # steps and learning rate of the heads whose scores are compared
@@ -113,7 +113,8 @@ def speed(work: Work, row: Row) -> dict[str, Any]:
     base = base_encoder(work.folder / "base.pt")
     root = speed_corpora.write(row.task, work.folder / "corpora", UTTERANCES[row.task])
     asked: dict[str, Any] = {"what": "timed", "task": row.task, "ckpt": str(base)}
-    asked |= {"root": str(root), "overrides": {workers_key(row.task): WORKERS}}
+    changes = {workers_key(row.task): WORKERS, **SMALLER.get(row.task, {})}
+    asked |= {"root": str(root), "overrides": changes}
     both = [
         work.measure(
             f"{row.task}_{mode}", cores(), **asked, batches=batches, runs=runs, store=store
@@ -201,7 +202,7 @@ def _record(path: Path, args: argparse.Namespace) -> dict[str, Any]:
         "setting": {
             "encoder": "base.yaml, random weights",
             "corpora": "noise in the layouts and with the lengths of the real ones",
-            "heads, batches": "downstream_configs/TASK.yaml",
+            "heads, batches": "downstream_configs/TASK.yaml, but for what a row has changed",
             "loader processes": WORKERS,
             "threads": cores(),
             "frames": "fp16, read from the page cache",

@@ -180,6 +180,16 @@ def test_plain_waveforms_go_through_the_upstream(model, tmp_path):
     assert torch.equal(expected["last_hidden_state"], found["last_hidden_state"])
 
 
+def test_plain_waveforms_are_normalised_where_the_featurizer_is_not_to(model, tmp_path):
+    featurizer, waves = featurizer_of(model, normalize=True), [torch.randn(16000)]
+    features = stored(model, tmp_path, POOLED, normalized=True)
+    with torch.no_grad():
+        expected = featurizer(waves, model(waves))
+        featurizer.normalize = False
+        found = featurizer(waves, features(waves))
+    assert torch.allclose(found[0], expected[0], atol=1e-6)
+
+
 @pytest.mark.parametrize("layer", [0, 2, -1])
 def test_one_layer_alone_is_what_the_featurizer_selects(layer, tmp_path):
     model = Reads16()

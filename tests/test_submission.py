@@ -117,6 +117,10 @@ def test_what_is_no_result_of_superb_is_refused(run):
     run_folder.write_results(run, list(PARTS), changed)
     with pytest.raises(ValueError, match="ks with changed settings"):
         submission.submit(run)
+    banked = [r | {"store": {"crops": 4}} for r in real]
+    run_folder.write_results(run, list(PARTS), banked)
+    with pytest.raises(ValueError, match=r"ks with crops from a bank \(--store-crops\)"):
+        submission.submit(run)
     mini = [r | {"corpus": {"kind": "mini"}} for r in real]
     run_folder.write_results(run, list(PARTS), mini)
     with pytest.raises(ValueError, match=r"ks on a mini corpus.*with --force"):

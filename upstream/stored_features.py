@@ -86,8 +86,7 @@ class StoredFeatures(nn.Module):
         """
         utterances = [wav for wav in wavs if isinstance(wav, Utterance)]
         if len(utterances) < len(wavs):
-            answer: Answer = self.model(wavs)
-            return answer
+            return self._as_ever(wavs)
         self.asked += len(utterances)
         found = self.features(utterances)  # B of (L, T, D)
         frames = max(1, *(features.shape[1] for features in found))
@@ -99,6 +98,15 @@ class StoredFeatures(nn.Module):
         kind = self.space.kind
         chosen = list(states.unbind(0))  # one stored layer stands in the place of any
         return {kind.selection: chosen if kind.layers is None else chosen * self.layers}
+
+    def _as_ever(self, wavs: Sequence[Any]) -> Answer:
+        """Return the upstream's answer, normalised where the featurizer leaves it to the store."""
+        answer: Answer = self.model(wavs)
+        if not self.space.kind.normalized:
+            return answer
+        layers = selected(answer, self.space.kind.selection)
+        normalized = [F.layer_norm(layer, layer.shape[-1:]) for layer in layers]
+        return {**answer, self.space.kind.selection: normalized}
 
     @property
     def _device(self) -> torch.device:

@@ -105,6 +105,8 @@ def _refuse_unofficial(
     for record in records:
         if record["overrides"] and not owner["smoke"]:
             wrong.append(f"{record['task']} with changed settings")
+        if (record.get("store") or {}).get("crops"):
+            wrong.append(f"{record['task']} with crops from a bank (--store-crops)")
         if record["corpus"]["kind"] != "real":
             wrong.append(f"{record['task']} on a {record['corpus']['kind']} corpus")
     if wrong:
