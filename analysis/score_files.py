@@ -1,0 +1,213 @@
+"""Scores from the folders and files that hold them.
+
+A folder is that of a suite (``mt4ssl superb run``: results.jsonl), or one with s3prl experiments in
+it (results.json). What a corpus is, a suite has surveyed; an experiment says only where it lay, so
+all that can be known of it later is whether it is one of mini_superb.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from analysis import records
+from analysis.records import AGAIN, MINI, PARTIAL, REAL, Score, Setting
+from upstream import corpora, tasks
+from upstream.suite import run_folder
+
+EXPERIMENT = "results.json"
+PUBLISHED = Path(__file__).parent / "scores" / "published.json"
+_FINISH = "finish it with `mt4ssl superb run`, or leave it out"
+
+
+@dataclass(frozen=True)
+class Size:
+    """Parameters, and multiply-accumulates of 32 utterances of LibriSpeech test-clean."""
+
+    params: float | None = None
+    macs: float | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """Scores, and how large their models are where that is known."""
+
+    scores: list[Score]
+    sizes: dict[str, Size]
+
+
+def published(path: str | Path = PUBLISHED) -> Found:
+    """Return the published scores."""
+    content = json.loads(Path(path).read_text(encoding="utf-8"))
+    scores, sizes = [], {}
+    for model in content["models"]:
+        sizes[model["name"]] = Size(model["params"], model["macs"])
+        source = content["sources"][model["source"]]
+        for name, value in model["scores"].items():
+            task, _, rest = name.partition("/")
+            metric, _, stage = rest.partition("@")
+            unit, setting = content["units"][name], Setting(stage=stage or tasks.TEST)
+            text = source["text"] + (" (at second hand)" if source["read"] != "primary" else "")
+            direction = records.metric_of(task, metric, setting.stage, str(path))["direction"]
+            one = Score(model["name"], task, metric, value, unit, direction, setting, text)
+            scores.append(one)
+    records.check(scores)
+    return Found(scores, sizes)
+
+
+def read(folders: Iterable[str | Path]) -> Found:
+    """Return the test scores in ``folders``; a model is called after the folder it is first in.
+
+    Folders of one checkpoint become one model. Its scores on real and on other corpora stay apart
+    by their setting.
+
+    Raises:
+        ValueError: a folder without results, a record that is damaged or of an unknown task or
+            metric, no finite number, mini_superb and other corpora in one folder, or a task that
+            was scored twice; each names the file.
+    """
+    found, names = Found([], {}), _Names()
+    for folder in dict.fromkeys(Path(folder).resolve() for folder in folders):
+        entries = list(_entries(folder))
+        several = len({_model(record) for record, _, _ in entries}) > 1
+        new = []
+        for record, setting, source in entries:
+            upstream, checkpoint, label = _model(record)
+            name = f"{folder.name}: {label}" if several else folder.name
+            name = names.give((upstream, checkpoint), setting, name, folder)
+            keys = ("task", "metric", "value", "unit", "direction")
+            task, metric, value, unit, direction = (_need(record, key, source) for key in keys)
+            new.append(Score(name, task, metric, value, unit, direction, setting, source))
+            found.sizes.setdefault(name, Size(record.get("params"), record.get("macs")))
+        kinds = sorted({score.setting.corpus for score in new})
+        if MINI in kinds and len(kinds) > 1:
+            raise ValueError(
+                f"{folder}: results of different corpora ({', '.join(kinds)}) in one folder; score "
+                "them again into one folder for each"
+            )
+        found.scores.extend(new)
+    records.check(found.scores)
+    return found
+
+
+@dataclass
+class _Names:
+    """One name for all of a model's scores that may stand in one table."""
+
+    given: dict[tuple[Any, ...], tuple[str, Path]] = field(default_factory=dict)
+
+    def give(self, model: tuple[Any, ...], setting: Setting, name: str, folder: Path) -> str:
+        for (other, *_), (taken, place) in self.given.items():
+            if taken == name and other != model:
+                raise ValueError(
+                    f"{place} and {folder}: two models would be called {name!r}; rename a folder"
+                )
+        key = (model, setting.corpus, setting.state)
+        return self.given.setdefault(key, (name, folder))[0]
+
+
+def _model(record: Mapping[str, Any]) -> tuple[str, str | None, str]:
+    """Return upstream, checkpoint, and both in short."""
+    upstream = str(record.get("upstream"))
+    upstream += " fine-tuned" if record.get("upstream_trainable") else ""
+    path = record.get("ckpt") or record.get("upstream_ckpt")
+    label = " ".join(filter(None, [upstream, Path(path).stem if path else ""]))
+    return upstream, record.get("fingerprint") or path, label
+
+
+def _entries(folder: Path) -> Iterator[tuple[dict[str, Any], Setting, str]]:
+    """Yield every test record of a folder, its setting, and its file with line or place."""
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: no such folder; give what `mt4ssl superb run` made with --out")
+    path = folder / run_folder.RESULTS
+    if path.is_file() or (folder / run_folder.SUITE).is_file():
+        found = run_folder.read_results(folder)
+        if not found:
+            raise ValueError(f"{folder}: no results in {path.name} yet; {_FINISH}")
+        for number, record in enumerate(found, 1):  # one line each, none is empty
+            yield record, _surveyed(record, f"{path}:{number}"), f"{path}:{number}"
+        return
+    nothing = True
+    for path in sorted(folder.rglob(EXPERIMENT)):
+        for place, record in _tested(path):
+            nothing = False
+            yield record, _unchecked(record, f"{path}[{place}]"), f"{path}[{place}]"
+    if nothing:
+        raise ValueError(
+            f"{folder}: neither {run_folder.RESULTS} nor a {EXPERIMENT} with a test score; score "
+            "a checkpoint with `mt4ssl superb run`, or leave the folder out"
+        )
+
+
+def _tested(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the records of an experiment that are of a task's test split, with their places."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not JSON ({error}); evaluate the experiment again") from error
+    if not isinstance(found, list) or not all(isinstance(record, dict) for record in found):
+        raise ValueError(f"{path}: expected a list of records; evaluate the experiment again")
+    for place, record in enumerate(found):
+        source = f"{path}[{place}]"
+        task, stage, split = (_need(record, key, source) for key in ("task", "stage", "split"))
+        records.metrics_of(task, source)  # is there such a task?
+        splits = {each["name"]: each["split"] for each in tasks.all_stages(tasks.header(task))}
+        if split == splits.get(stage, split):
+            yield place, record
+
+
+def _surveyed(record: Mapping[str, Any], source: str) -> Setting:
+    """Return the setting of a suite's record."""
+    corpus = _need(record, "corpus", source)
+    kind = corpus.get("kind") if isinstance(corpus, dict) else corpus
+    if kind not in (REAL, PARTIAL, MINI):
+        expected = f"expected {REAL}, {PARTIAL} or {MINI}"
+        raise ValueError(f"{source}: corpus.kind is {kind!r}, {expected}; {AGAIN}")
+    changed = records.CHANGED if _need(record, "overrides", source) else ""
+    return Setting(
+        stage=_need(record, "stage", source),
+        corpus=kind,
+        corpus_id=corpus.get("fingerprint"),
+        made=_made(corpus) if kind == MINI else None,
+        state=records.SMOKE if _need(record, "smoke", source) else changed,
+        seed=record.get("seed"),
+        remarks=tuple(_remarks(record.get("store") or {})),
+    )
+
+
+def _unchecked(record: Mapping[str, Any], source: str) -> Setting:
+    """Return what can be known of an experiment's setting."""
+    values = (_need(record, "corpus", source) or {}).values()
+    paths = [path for value in values for path in (value if isinstance(value, list) else [value])]
+    minis = [found for path in paths if path and (found := corpora.is_mini(path))]
+    made = _made(minis[0]) if minis else None
+    return Setting(
+        stage=_need(record, "stage", source),
+        corpus=MINI if minis else records.UNKNOWN,
+        corpus_id=made,
+        made=made,
+        state=records.UNCHECKED,
+        seed=record.get("seed"),
+        remarks=tuple(_remarks(record.get("store") or {})),
+    )
+
+
+def _need(record: Mapping[str, Any], key: str, source: str) -> Any:
+    if key not in record:
+        raise ValueError(f"{source}: the record has no {key!r}; {AGAIN}")
+    return record[key]
+
+
+def _made(corpus: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {corpus.get(key)}" for key in ("version", "seed", "size"))
+
+
+def _remarks(store: Mapping[str, Any]) -> Iterator[str]:
+    """Say how stored features differ from computed ones."""
+    if store.get("exactness") == "near-exact":
+        yield f"features stored in {store['precision']}"
+    if store.get("crops"):
+        yield f"{store['crops']} crops per file"
+    if store.get("alone"):
+        yield "encoded alone"
