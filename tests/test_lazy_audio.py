@@ -116,7 +116,8 @@ def assert_equal(found, expected):
 def test_what_s3prls_datasets_give(task, tmp_path):
     argv = ["--mode", "evaluate", "--task", task, "--root", str(corpus(task)), "-u", "fbank"]
     argv += ["--expdir", str(tmp_path / "exp"), "--device", "cpu"]
-    made = runner.build(command.resolve(argv + StoreOptions("off").argv()))
+    asked = StoreOptions(folder=str(tmp_path / "own"))
+    made = runner.build(command.resolve(argv + asked.argv()))
     expert = made.downstream.model
     reading = reading_of(tmp_path / "store")
 
