@@ -63,8 +63,8 @@ ROWS = (
     Row("sid", "pooled", BANK, 80, sweep=True),
     Row("pr", "frames", EXACT, 24),
     Row("sd", "frames", EXACT, 8),
-    Row("asr", "frames", EXACT, 3),
-    Row("sf", "frames", EXACT, 3),
+    Row("asr", "frames", EXACT, 5),
+    Row("sf", "frames", EXACT, 14),
     Row("asv", "frames", EXACT, 10),
 )
 

@@ -37,7 +37,8 @@ def test_two_processes_under_torchrun(tmp_path):
     shown = torchrun(tmp_path, tmp_path / "whole", **steps)
     (record,) = results.read(tmp_path / "whole")
     assert shown.count("ks test acc = ") == 1
-    assert len(list((tmp_path / "whole").glob("args_*"))) == 2  # of training and of the test
+    # of training and of the test, perhaps in one second; the other process writes none
+    assert len(list((tmp_path / "whole").glob("args_*"))) in (1, 2)
     lines = (tmp_path / "whole" / results.EVALUATIONS).read_text().splitlines()
     assert [json.loads(x)["step"] for x in lines if json.loads(x)["split"] == "train"] == [
         1,
