@@ -200,7 +200,7 @@ def stream(
             raise ValueError(f"{cut.id}: {len(wave)} samples are less than one frame; leave it out")
         return wave, source.function(wave) if source.threaded else None
 
-    for cut, future in _ahead(cuts, work, workers or cores(), source.threaded):
+    for cut, future in ahead(cuts, work, workers or cores(), source.threaded):
         try:
             wave, frames = future.result()
         except ValueError as error:
@@ -214,7 +214,7 @@ def stream(
         yield cut, wave, frames
 
 
-def _ahead(
+def ahead(
     items: Iterable, work: Callable, workers: int, whole_operations: bool
 ) -> Generator[tuple[Any, Future], None, None]:
     """Yield (item, future of its work) in order, working a few items ahead."""

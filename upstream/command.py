@@ -1,14 +1,13 @@
 """run_downstream's command line: s3prl's flags and ours, checked before s3prl sees them."""
 
 import argparse
-import difflib
 import importlib.util
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mt4ssl_core.distributed import choose_device
-from upstream import cache, compat, expert, overrides, states, store_options, tasks
+from upstream import cache, compat, expert, hub, overrides, states, store_options, tasks
 from upstream.store_options import StoreOptions
 
 OURS = """usage: run_downstream.py [our options] [s3prl's options]
@@ -202,15 +201,9 @@ def check_upstream(args: Any) -> None:
     Raises:
         ValueError: it is not.
     """
-    from s3prl import hub
-
-    names = hub.options()
     if not args.upstream:
         raise ValueError("no upstream; give one with -u, such as -u mt4ssl -k CKPT or -u fbank")
-    if args.upstream not in names:
-        near = difflib.get_close_matches(args.upstream, names, 1)
-        remedy = f". Did you mean {near[0]}?" if near else "; give mt4ssl with -k CKPT, or fbank"
-        raise ValueError(f"-u {args.upstream}: no such upstream on s3prl's hub{remedy}")
+    hub.check(args.upstream)
     if args.upstream.startswith("mt4ssl"):
         ckpt = expert.need_checkpoint(args.upstream, args.upstream_ckpt)
         if not cache.is_url(ckpt):

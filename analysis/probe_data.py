@@ -1,0 +1,371 @@
+"""Labelled speech for probes: who says what, which part is to learn from and which to test on.
+
+A source is one of
+
+- a table ``index.csv`` (or .tsv, or a folder that holds it): column ``path`` (relative to the
+  table), and any of ``split`` (train and test; dev and valid count as train), ``speaker``,
+  ``gender``, ``keyword`` (or ``label``), ``phones`` (in order; ``|`` may stand between words) and
+  ``num_samples`` (at 16 kHz; else the files' headers are read),
+- a folder of mini_superb,
+- TIMIT, LibriSpeech or Speech Commands as they are distributed.
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from analysis import alignments
+from analysis.alignments import Alignment
+from mt4ssl_core.audio import SAMPLE_RATE, SUFFIXES, probe
+from mt4ssl_core.manifest import stable_hash
+
+TRAIN, TEST = "train", "test"
+_SPLITS = {
+    **{name: TRAIN for name in ("train", "training", "dev", "valid", "validation", "val")},
+    **{name: TEST for name in ("test", "testing", "eval", "evaluation")},
+}
+_MINI = ("pr", "ks", "sid")  # corpora of mini_superb that have what probes ask for
+_THREADS = 8  # that read headers
+SPEAKER_SECONDS = 2.0  # shortest utterance that is asked for its speaker: single words are not
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """A file of speech and what is known of it; None is not known.
+
+    ``samples`` at 16 kHz. ``speaker`` is unique among all sources, ``phones`` are in order.
+    ``split``: train or test; None where the source leaves it open.
+    """
+
+    id: str
+    path: Path
+    samples: int
+    split: str | None = None
+    speaker: str | None = None
+    gender: str | None = None
+    keyword: str | None = None
+    phones: tuple[str, ...] | None = None
+    alignment: Alignment | None = None
+
+
+def read(sources: Iterable[str | Path], aligned: str | Path | None = None) -> list[Utterance]:
+    """Return the utterances of some sources, with ids and speakers that begin with the source.
+
+    ``aligned``: a file or folder of alignments (`analysis.alignments.read`) of all of them.
+
+    Raises:
+        ValueError: nothing there, a broken table, a file twice, an utterance without alignment.
+    """
+    found: dict[str, Utterance] = {}
+    for source in map(Path, sources):
+        for utterance in _source(source):
+            if utterance.id in found:
+                raise ValueError(f"{source}: {utterance.id} twice; give each source and file once")
+            found[utterance.id] = utterance
+    if not found:
+        raise ValueError("no data to probe with; give --data SOURCE, such as a table index.csv")
+    utterances = list(found.values())
+    if aligned is not None:
+        read = alignments.match(alignments.read(aligned), found)
+        utterances = [replace(item, alignment=read[item.id]) for item in utterances]
+    return utterances
+
+
+def _source(source: Path) -> list[Utterance]:
+    for fits, reader in _READERS:
+        if fits(source):
+            return _named(source, reader(source))
+    what = "no such file or folder" if not source.exists() else "not a source of labelled speech"
+    raise ValueError(
+        f"{source}: {what}; give a table index.csv with a column path, a folder of mini_superb, or "
+        "TIMIT, LibriSpeech or Speech Commands"
+    )
+
+
+def _named(source: Path, utterances: list[Utterance]) -> list[Utterance]:
+    """Ids and speakers of different sources stay apart."""
+    if not utterances:
+        raise ValueError(f"{source}: no audio in it; give another source")
+    name = source.parent.name if source.is_file() else source.resolve().name
+    return [
+        replace(
+            item,
+            id=f"{name}/{item.id}",
+            speaker=None if item.speaker is None else f"{name}/{item.speaker}",
+        )
+        for item in utterances
+    ]
+
+
+# --- Tables -------------------------------------------------------------------------------------
+
+_COLUMNS = ("path", "split", "speaker", "gender", "keyword", "phones")
+
+
+def _table(source: Path) -> list[Utterance]:
+    path = source / "index.csv" if source.is_dir() else source
+    try:
+        table = pd.read_csv(
+            path, sep="\t" if path.suffix == ".tsv" else ",", dtype=str, keep_default_na=False
+        )
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{path}: not a table ({error}); write it as CSV") from error
+    if "keyword" not in table and "label" in table:
+        table = table.rename(columns={"label": "keyword"})
+    if "path" not in table:
+        raise ValueError(
+            f"{path}: no column path among {', '.join(table.columns)}; add it, with the audio files"
+        )
+    for name in _COLUMNS:
+        if name not in table:
+            table[name] = ""
+    rows: list[dict[Any, str]] = table[list(_COLUMNS)].to_dict("records")
+    files = [path.parent / row["path"] for row in rows]
+    sizes = _counts(table["num_samples"], path) if "num_samples" in table else _sizes(files)
+    return [
+        Utterance(
+            id=row["path"],
+            path=file,
+            samples=size,
+            split=_split(row["split"], f"{path}, line {line}"),
+            speaker=row["speaker"] or None,
+            gender=row["gender"] or None,
+            keyword=row["keyword"] or None,
+            phones=_phones(row["phones"]),
+        )
+        for line, (row, file, size) in enumerate(zip(rows, files, sizes, strict=True), 2)
+    ]
+
+
+def _counts(column: pd.Series, path: Path) -> list[int]:
+    wrong = [line for line, text in enumerate(column, 2) if not text.isdecimal()]
+    if wrong:
+        raise ValueError(
+            f"{path}, line {wrong[0]}: num_samples {column.iloc[wrong[0] - 2]!r}, expected samples "
+            "at 16 kHz; correct it, or leave the column out"
+        )
+    return [int(text) for text in column]
+
+
+def _split(name: str, where: str) -> str | None:
+    """train or test; LibriSpeech's train-clean-100 and test-other, too."""
+    if not name:
+        return None
+    known = _SPLITS.get(re.split("[-_ ]", name.lower())[0])
+    if known is None:
+        raise ValueError(f"{where}: split {name!r}, expected train or test; correct it")
+    return known
+
+
+def _phones(text: str) -> tuple[str, ...] | None:
+    """Phones without stress; None where there are none."""
+    return tuple(alignments.unstressed(p) for p in text.split() if p != "|") or None
+
+
+def _sizes(files: Sequence[Path]) -> list[int]:
+    """Samples at 16 kHz of each file, from its header."""
+
+    def samples(file: Path) -> int:
+        rate, _, frames = probe(file)
+        return round(frames * SAMPLE_RATE / rate)
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return list(pool.map(samples, files))
+
+
+# --- Corpora ------------------------------------------------------------------------------------
+
+
+def _mini_superb(source: Path) -> list[Utterance]:
+    found = []
+    files = [source / "alignments" / f"{task}.jsonl" for task in _MINI]
+    there = [file for file in files if file.is_file()]
+    if not there:
+        raise ValueError(
+            f"{source}: holds none of {', '.join(_MINI)}; make them with `python -m mini_superb "
+            f"{source} --tasks pr,ks,sid`"
+        )
+    for file in there:
+        aligned = alignments.read_mini_superb(file)  # also sees that the lines are whole
+        lines = file.read_text(encoding="utf-8").splitlines()
+        for facts in map(json.loads, filter(None, lines)):
+            path = Path(facts["path"])
+            if facts["speaker"] is None:
+                continue  # noise
+            words = path.parent.name if file.stem == "ks" else None
+            alignment = aligned[path.with_suffix("").as_posix()]
+            labels = (item.label for item in alignment.tier(alignments.PHONES))
+            phones = tuple(alignments.unstressed(label) for label in labels if label != "_")
+            found.append(
+                Utterance(
+                    id=path.with_suffix("").as_posix(),
+                    path=source / path,
+                    samples=facts["samples"],
+                    split=_split(facts["split"], str(file)),
+                    speaker=facts["speaker"],
+                    keyword=words,
+                    phones=phones if file.stem == "pr" else None,
+                    alignment=alignment if file.stem == "pr" else None,
+                )
+            )
+    return found
+
+
+def _audio(folder: Path) -> Iterator[Path]:
+    return (path for path in sorted(folder.rglob("*")) if path.suffix.lower() in SUFFIXES)
+
+
+def _files(source: Path, make: Callable[[Path], Utterance | None]) -> list[Utterance]:
+    """What ``make`` knows of every audio file of a folder, with its length."""
+    made = [item for item in map(make, _audio(source)) if item is not None]
+    sizes = _sizes([item.path for item in made])
+    return [replace(item, samples=size) for item, size in zip(made, sizes, strict=True)]
+
+
+def _timit(source: Path) -> list[Utterance]:
+    def make(path: Path) -> Utterance | None:
+        split, _, speaker = path.relative_to(source).parts[-4:-1]
+        if path.stem.upper().startswith("SA"):
+            return None  # the two sentences that everybody reads
+        aligned = alignments.read_timit(
+            next(f for f in (path.with_suffix(".PHN"), path.with_suffix(".phn")) if f.exists()),
+            path.stem,
+        )
+        phones = tuple(
+            item.label for item in aligned.tiers[alignments.PHONES] if item.label != "h#"
+        )
+        return Utterance(
+            id=path.relative_to(source).with_suffix("").as_posix(),
+            path=path,
+            samples=0,
+            split=_split(split, str(path)),
+            speaker=speaker,
+            gender=speaker[0].lower(),
+            phones=phones,
+            alignment=aligned,
+        )
+
+    return _files(source, make)
+
+
+def _librispeech(source: Path) -> list[Utterance]:
+    table = next(
+        p for p in (source / "SPEAKERS.TXT", source.parent / "SPEAKERS.TXT") if p.is_file()
+    )
+    lines = table.read_text(encoding="utf-8").splitlines()
+    rows = [re.split(r"\s*\|\s*", line.strip()) for line in lines if not line.startswith(";")]
+    gender = {row[0]: row[1].lower() for row in rows if len(row) > 1}
+
+    def make(path: Path) -> Utterance:
+        speaker = path.parts[-3]
+        id = path.relative_to(source).with_suffix("").as_posix()
+        split = _split(path.parts[-4], str(path))
+        return Utterance(id, path, 0, split, speaker, gender.get(speaker))
+
+    return _files(source, make)
+
+
+def _speech_commands(source: Path) -> list[Utterance]:
+    tests = set((source / "testing_list.txt").read_text(encoding="utf-8").split())
+
+    def make(path: Path) -> Utterance | None:
+        id = path.relative_to(source).as_posix()
+        if path.parent.name.startswith("_"):
+            return None
+        split = TEST if id in tests else TRAIN
+        return Utterance(id, path, 0, split, path.name.partition("_")[0], keyword=path.parent.name)
+
+    return _files(source, make)
+
+
+_READERS: tuple[tuple[Callable[[Path], bool], Callable[[Path], list[Utterance]]], ...] = (
+    (lambda p: p.is_file() or (p / "index.csv").is_file(), _table),
+    (lambda p: (p / "mini_superb.json").is_file(), _mini_superb),
+    (lambda p: (p / "testing_list.txt").is_file(), _speech_commands),
+    (lambda p: any((f / "SPEAKERS.TXT").is_file() for f in (p, p.parent)), _librispeech),
+    (lambda p: any(p.glob("[Tt][Rr][Aa][Ii][Nn]/[Dd][Rr]?")), _timit),
+)
+
+
+# --- Splits -------------------------------------------------------------------------------------
+
+
+def by_speaker(
+    utterances: Sequence[Utterance], share: float = 0.25
+) -> tuple[list[Utterance], list[Utterance]]:
+    """Return what to learn from and what to test on, of other speakers.
+
+    The source's split where it has one, without the training utterances of speakers who are also
+    in the test; else a share of the speakers, by a hash of their names, are tested on.
+    """
+    test = [item for item in utterances if _tested(item, share)]
+    tested = {item.speaker for item in test} - {None}
+    train = [item for item in utterances if not _tested(item, share) and item.speaker not in tested]
+    return train, test
+
+
+def _tested(item: Utterance, share: float) -> bool:
+    if item.split is not None:
+        return item.split == TEST
+    return drawn(item.speaker or item.id, share)
+
+
+def drawn(name: str, share: float) -> bool:
+    """Tell whether a name is among a share of all names: always the same ones."""
+    return stable_hash("probe", name) / 2**64 < share
+
+
+def same_speakers(
+    utterances: Sequence[Utterance], least: int = 4, share: float = 0.25
+) -> tuple[list[Utterance], list[Utterance]]:
+    """Return what to learn speakers from, and other utterances of the same speakers to test on.
+
+    Where the source's test speakers are also in its training split (as in VoxCeleb1's
+    identification), its split; else a share of the utterances of its test speakers, by a hash, or
+    of all speakers where it has no split. Left out are utterances below `SPEAKER_SECONDS` and
+    speakers of fewer than ``least``.
+    """
+    shortest = SPEAKER_SECONDS * SAMPLE_RATE
+    named = [item for item in utterances if item.speaker is not None and item.samples >= shortest]
+    tested = {item.speaker for item in named if item.split == TEST}
+    trained = {item.speaker for item in named if item.split == TRAIN}
+    if len(tested & trained) * 2 > len(tested):
+        return [i for i in named if i.split == TRAIN], [
+            i for i in named if i.split == TEST and i.speaker in trained
+        ]
+    pool = [item for item in named if item.speaker in tested] if tested else named
+    counts = Counter(item.speaker for item in pool)
+    pool = [item for item in pool if counts[item.speaker] >= least]
+    test = [item for item in pool if drawn(item.id, share)]
+    known = {item.speaker for item in pool} - {None}
+    train = [item for item in pool if not drawn(item.id, share)]
+    learnt = {item.speaker for item in train} & known
+    return train, [item for item in test if item.speaker in learnt]
+
+
+def some(
+    utterances: Sequence[Utterance], minutes: float, whole_speakers: bool = False
+) -> list[Utterance]:
+    """Return up to so many minutes, drawn by a hash of the ids, in the order of that hash.
+
+    ``whole_speakers``: draw speakers, with all that they say.
+    """
+
+    def place(item: Utterance) -> tuple[int, str]:
+        name = item.speaker if whole_speakers and item.speaker else item.id
+        return stable_hash("some", name), item.id
+
+    kept, left = [], minutes * 60 * SAMPLE_RATE
+    for item in sorted(utterances, key=place):
+        if item.samples > left:
+            break
+        kept.append(item)
+        left -= item.samples
+    return kept

@@ -1,0 +1,116 @@
+"""One pass over the speech that probes ask for: means of utterances, and all frames of some."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from analysis import alignments
+from analysis.alignments import PHONES, WORDS, unstressed
+from analysis.layer_features import LayerFeatures
+from analysis.layer_measures import FrameData, Segments, segment_means
+from analysis.probe_data import Utterance
+from mt4ssl_core.audio import SAMPLE_RATE, load_wave
+from mt4ssl_core.frame_features import AudioBar, ahead
+from mt4ssl_core.mfcc import log_mel, num_frames
+from mt4ssl_core.threads import cores
+
+
+@dataclass
+class Kept:
+    """Features by the id of the utterance."""
+
+    means: dict[str, np.ndarray] = field(default_factory=dict)  # (L, D) float32, over time
+    frames: dict[str, np.ndarray] = field(default_factory=dict)  # (L, T, D) float16
+
+    mel: dict[str, np.ndarray] = field(default_factory=dict)  # (T, 80) log energies
+
+    def rows(self, utterances: Iterable[Utterance]) -> np.ndarray:
+        """Return the means of utterances, (U, L, D)."""
+        return np.stack([self.means[item.id] for item in utterances])
+
+    def all_frames(self, utterances: Iterable[Utterance]) -> np.ndarray:
+        """Return all frames of utterances in order, (N, L, D); the mean where only it is kept."""
+        parts = [
+            self.frames[item.id] if item.id in self.frames else self.means[item.id][:, None]
+            for item in utterances
+        ]
+        return np.concatenate(parts, axis=1).transpose(1, 0, 2)
+
+
+def gather(
+    features: LayerFeatures,
+    means: Iterable[Utterance],
+    frames: Iterable[Utterance] = (),
+    show: bool = True,
+) -> Kept:
+    """Encode utterances, each once; frames are kept in float16, clipped to its range.
+
+    Raises:
+        ValueError: a file that cannot be read, or shorter than a frame.
+    """
+    kept, whole = Kept(), {item.id for item in frames}
+    pooled = {item.id for item in means}
+    wanted = {item.id: item for item in [*means, *frames]}
+    limit = np.finfo(np.float16).max
+    hours = sum(item.samples for item in wanted.values()) / SAMPLE_RATE / 3600
+    bar = AudioBar(f"encoding with {features.name}", hours, (), show)
+    try:
+        for item, future in ahead(
+            wanted.values(), lambda item: load_wave(item.path), cores(), False
+        ):
+            wave = future.result()
+            if not num_frames(len(wave)):
+                raise ValueError(f"{item.path}: shorter than a frame of 25 ms; leave it out")
+            layers = features.frames(wave)
+            if item.id in pooled:
+                kept.means[item.id] = layers.mean(1)
+            if item.id in whole:
+                kept.frames[item.id] = layers.clip(-limit, limit).astype(np.float16)
+                kept.mel[item.id] = log_mel(torch.from_numpy(wave)).numpy()
+            bar.advance(len(wave) / SAMPLE_RATE)
+    finally:
+        bar.close()
+    return kept
+
+
+SILENCE = ("", "_", "sil", "SIL", "sp", "spn", "h#", "pau", "epi", "#h")  # no phones
+
+
+def phone_labels(item: Utterance) -> np.ndarray:
+    """The phone of each frame of an aligned utterance, (T,) of str: no stress, "" in silence.
+
+    Raises:
+        ValueError: an alignment of another length than the audio.
+    """
+    assert item.alignment is not None
+    found = alignments.frame_labels(item.alignment, PHONES, item.samples, SILENCE)
+    return np.array([unstressed(label) if label else "" for label in found.tolist()])
+
+
+def frame_data(train: Sequence[Utterance], test: Sequence[Utterance], kept: Kept) -> FrameData:
+    """All frames of aligned utterances whose frames were kept, with phones, mel and segments."""
+    items = [*train, *test]
+    sizes = [kept.frames[item.id].shape[1] for item in items]
+    segments = {"phone": _segments(items, kept, PHONES)}
+    if all(item.alignment and WORDS in item.alignment.tiers for item in items):
+        segments["word"] = _segments(items, kept, WORDS)
+    return FrameData(
+        features=kept.all_frames(items),
+        utterance=np.repeat(np.arange(len(items)), sizes),
+        phones=np.concatenate([phone_labels(item) for item in items]),
+        mel=np.concatenate([kept.mel[item.id] for item in items]),
+        trained=np.arange(len(items)) < len(train),
+        segments=segments,
+    )
+
+
+def _segments(items: Sequence[Utterance], kept: Kept, tier: str) -> Segments:
+    spans = []
+    for item in items:
+        assert item.alignment is not None
+        found = alignments.segments(item.alignment, tier, item.samples)
+        said = [(unstressed(label), a, b) for label, a, b in found if label not in SILENCE]
+        spans.append([span for span in said if span[1] < span[2]])
+    return segment_means([kept.frames[item.id] for item in items], spans)

@@ -1,0 +1,317 @@
+"""What can be read off each layer of a frozen encoder by a linear map: `mt4ssl probe`.
+
+phone: the phone of a frame (needs alignments); phone_ctc: the phones of an utterance in order, by
+one linear layer and CTC, as a phone error rate (needs no times); keyword, speaker, gender: of an
+utterance, from the mean over its frames. All but ``speaker`` are tested on speakers that the probe
+was not trained on.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from analysis import alignments, ctc_probe, linear_probe, measures, probe_data
+from analysis.probe_data import Utterance
+from analysis.probe_features import Kept, phone_labels
+
+PHONE, PHONE_CTC, KEYWORD, SPEAKER, GENDER = "phone", "phone_ctc", "keyword", "speaker", "gender"
+PROBES = (PHONE, PHONE_CTC, KEYWORD, SPEAKER, GENDER)
+LEAST = 20  # utterances, on either side
+HELD_OUT = 0.2  # share of the speakers (of ``speaker``: utterances) that choose penalty and layer
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A probe with the utterances it learns from and is tested on."""
+
+    name: str
+    train: list[Utterance]
+    test: list[Utterance]
+
+    def label(self, item: Utterance) -> str:
+        """Return what an utterance is classified as."""
+        return str(getattr(item, self.name))
+
+    def held_out(self) -> np.ndarray:
+        """Which of the training utterances choose the penalty and the best layer: (U,) bool."""
+        names = [
+            item.id if self.name == SPEAKER or not item.speaker else item.speaker
+            for item in self.train
+        ]
+        drawn = np.array([probe_data.drawn(f"held out {name}", HELD_OUT) for name in names])
+        if drawn.any() and not drawn.all():
+            return drawn
+        return np.arange(len(self.train)) % round(1 / HELD_OUT) == 0  # a handful of speakers
+
+
+def tasks(
+    utterances: Sequence[Utterance], probes: Sequence[str] | None = None, minutes: float = 20.0
+) -> tuple[list[Task], list[str]]:
+    """Return the probes that the labels allow, and why others are left out.
+
+    ``probes``: those wanted, None for all; ``minutes``: the most of either side of each.
+
+    Raises:
+        ValueError: an unknown probe, or one asked for that the labels do not allow.
+    """
+    unknown = [name for name in probes or () if name not in PROBES]
+    if unknown:
+        raise ValueError(f"--probes {unknown[0]}: unknown; choose from {', '.join(PROBES)}")
+    found, reasons = [], []
+    for name in probes or PROBES:
+        usable = [item for item in utterances if _has(item, name)]
+        if name == SPEAKER:
+            train, test = probe_data.same_speakers(usable)
+            drawn = probe_data.some([*train, *test], 2 * minutes, whole_speakers=True)
+            ids = {item.id for item in drawn}
+            train, test = ([item for item in side if item.id in ids] for side in (train, test))
+        else:
+            train, test = (probe_data.some(side, minutes) for side in probe_data.by_speaker(usable))
+        if name in (KEYWORD, SPEAKER, GENDER):
+            seen = {getattr(item, name) for item in train}
+            test = [item for item in test if getattr(item, name) in seen]
+        classes = (
+            {getattr(item, name) for item in train}
+            if name in (KEYWORD, SPEAKER, GENDER)
+            else {1, 2}
+        )
+        if min(len(train), len(test)) < LEAST or len(classes) < 2:
+            reasons.append(
+                f"{name}: {len(usable)} utterances have its labels, {len(train)} to train on and "
+                f"{len(test)} to test on; {LEAST} of each and two classes are needed"
+            )
+        else:
+            found.append(Task(name, train, test))
+    if probes and reasons:
+        raise ValueError(f"{reasons[0]}; give more --data, or leave it out of --probes")
+    if not found:
+        raise ValueError("no probe is possible:\n  " + "\n  ".join(reasons))
+    return found, reasons
+
+
+def _has(item: Utterance, probe: str) -> bool:
+    if probe == PHONE:
+        return item.alignment is not None and alignments.PHONES in item.alignment.tiers
+    if probe == PHONE_CTC:
+        return item.phones is not None
+    return getattr(item, probe) is not None
+
+
+def frames_of(chosen: Sequence[Task]) -> list[Utterance]:
+    """Utterances of which every frame is needed."""
+    return [
+        i for task in chosen if task.name in (PHONE, PHONE_CTC) for i in [*task.train, *task.test]
+    ]
+
+
+def means_of(chosen: Sequence[Task]) -> list[Utterance]:
+    """Utterances of which the mean is needed."""
+    return [
+        i
+        for task in chosen
+        if task.name not in (PHONE, PHONE_CTC)
+        for i in [*task.train, *task.test]
+    ]
+
+
+def run(
+    chosen: Sequence[Task], kept: Kept, layers: int, seed: int = 0, show: bool = True
+) -> list[Row]:
+    """Train and test every probe on every layer; return a row of each.
+
+    A row has layer, measure, value with its 95 % interval (low, high; speakers drawn again where
+    they are known, else utterances), baseline (the commonest label; of phone_ctc: saying nothing),
+    control (accuracy on the control task), unit, direction, count (``of`` frames or utterances),
+    and chosen: whether the layer is the best on training data that was held out.
+    """
+    rows: list[Row] = []
+    with tqdm(total=len(chosen) * layers, desc="probing", unit="layer", disable=not show) as bar:
+        for task in chosen:
+            if task.name == PHONE_CTC:
+                found = _ctc(task, kept, seed)
+                bar.update(layers)
+            elif task.name == PHONE:
+                found = _frame_probe(task, kept, layers, seed, bar.update)
+            else:
+                found = _utterance_probe(task, kept, layers, seed, bar.update)
+            best = max if found[0]["direction"] == "max" else min
+            chosen_layer = best(found, key=lambda row: row["held_out"])["layer"]
+            rows += [{**row, "chosen": row["layer"] == chosen_layer} for row in found]
+    return rows
+
+
+def _row(layer: int, name: str, estimate: measures.Estimate, **more: Any) -> Row:
+    row = {"layer": layer, "measure": name, "value": estimate.value}
+    row |= {"low": estimate.low, "high": estimate.high}
+    return row | {"unit": "fraction", "direction": "max", **more}
+
+
+def _rate(
+    sums: np.ndarray, totals: np.ndarray, units: Sequence[str], seed: int
+) -> measures.Estimate:
+    """sum(sums) / sum(totals) with its interval, drawing ``units`` again: (U,), (U,), (U,)."""
+    names, ids = np.unique(np.asarray(units), return_inverse=True)
+    if len(names) < 2:
+        value = float(sums.sum() / totals.sum())
+        return measures.Estimate(value, math.nan, math.nan, 0.0)
+    top, bottom = (np.bincount(ids, weights, len(names)) for weights in (sums, totals))
+    return measures.bootstrap(
+        lambda drawn: float((drawn @ top) / (drawn @ bottom)), len(names), seed=seed
+    )
+
+
+def _units(items: Sequence[Utterance]) -> list[str]:
+    return [item.speaker or item.id for item in items]
+
+
+def _utterance_probe(
+    task: Task, kept: Kept, layers: int, seed: int, advance: Callable[[int], Any]
+) -> list[Row]:
+    train, test = kept.rows(task.train), kept.rows(task.test)  # (U, L, D)
+    labels, truth = (np.array([task.label(i) for i in side]) for side in (task.train, task.test))
+    held_out = task.held_out()
+    control = None if task.name == SPEAKER else _control_by_speaker(task, labels, seed)
+    rows = []
+    for layer in range(layers):
+        probe, penalty, chosen_on = linear_probe.fit_best(train[:, layer], labels, held_out)
+        right = (probe.predict(test[:, layer]) == truth).astype(float)
+        units = [i.id for i in task.test] if task.name == SPEAKER else _units(task.test)
+        rows.append(
+            _row(
+                layer,
+                task.name,
+                _rate(right, np.ones_like(right), units, seed),
+                baseline=measures.majority(labels, truth),
+                control=control and control(train[:, layer], penalty),
+                held_out=chosen_on,
+                count=len(truth),
+                of="utterances",
+            )
+        )
+        advance(1)
+    return rows
+
+
+def _control_by_speaker(
+    task: Task, labels: np.ndarray, seed: int
+) -> Callable[[np.ndarray, float], float] | None:
+    """The control task of a label of utterances: every training speaker has one at random.
+
+    It is learnt from three quarters of the training utterances and tested on the rest. Returns
+    None where speakers are not known.
+    """
+    if any(item.speaker is None for item in task.train):
+        return None
+    random = measures.control_labels([item.speaker for item in task.train], labels, seed)
+    test = np.array([probe_data.drawn(f"control {item.id}", 0.25) for item in task.train])
+    if len(set(random[~test])) < 2 or not test.any():
+        return None
+
+    def accuracy(features: np.ndarray, penalty: float) -> float:
+        probe = linear_probe.fit(features[~test], random[~test], penalty)
+        return float(np.mean(probe.predict(features[test]) == random[test]))
+
+    return accuracy
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Frames that have a phone, of some utterances: F of them."""
+
+    places: list[tuple[Utterance, np.ndarray]]  # which frames of each
+    phones: np.ndarray  # (F,) of str
+    pairs: np.ndarray  # (F,) of str: the phone with the one before it
+    utterance: np.ndarray  # (F,) int
+
+    def layer(self, kept: Kept, layer: int) -> np.ndarray:
+        """Features of a layer, (F, D) float32."""
+        parts = [kept.frames[item.id][layer, place] for item, place in self.places]
+        return np.concatenate(parts).astype(np.float32)
+
+
+def labelled(items: Sequence[Utterance]) -> Labelled:
+    """Find the phones of frames: without stress, silence left out.
+
+    Raises:
+        ValueError: an alignment of another length than its audio.
+    """
+    places, phones, pairs, numbers = [], [], [], []
+    for number, item in enumerate(items):
+        labels = phone_labels(item)
+        before, last = [], ""
+        for previous, this in zip(["", *labels], labels, strict=False):
+            last = previous if previous != this else last
+            before.append(f"{last} {this}")
+        place = np.flatnonzero(labels != alignments.UNLABELLED)
+        places.append((item, place))
+        phones.append(labels[place])
+        pairs.append(np.array(before)[place])
+        numbers.append(np.full(len(place), number))
+    return Labelled(places, *(np.concatenate(parts) for parts in (phones, pairs, numbers)))
+
+
+def _frame_probe(
+    task: Task, kept: Kept, layers: int, seed: int, advance: Callable[[int], Any]
+) -> list[Row]:
+    train, test = labelled(task.train), labelled(task.test)
+    held_out = task.held_out()[train.utterance]
+    random, wanted = (
+        measures.control_labels(side.pairs.tolist(), train.phones, seed) for side in (train, test)
+    )
+    # the same draw for both sides: it depends on the pair and the training phones alone
+    units = np.array(_units(task.test))[test.utterance]
+    rows = []
+    for layer in range(layers):
+        x, z = train.layer(kept, layer), test.layer(kept, layer)
+        probe, penalty, chosen_on = linear_probe.fit_best(x, train.phones, held_out)
+        right = (probe.predict(z) == test.phones).astype(float)
+        control = linear_probe.fit(x, random, penalty)
+        rows.append(
+            _row(
+                layer,
+                PHONE,
+                _rate(right, np.ones_like(right), units, seed),
+                baseline=measures.majority(train.phones, test.phones),
+                control=float(np.mean(control.predict(z) == wanted)),
+                held_out=chosen_on,
+                count=len(right),
+                of="frames",
+            )
+        )
+        advance(1)
+    return rows
+
+
+def _ctc(task: Task, kept: Kept, seed: int) -> list[Row]:
+    held_out = task.held_out()
+    learnt = [item for item, out in zip(task.train, held_out, strict=True) if not out]
+    choosing = [item for item, out in zip(task.train, held_out, strict=True) if out]
+    tested = [*choosing, *task.test]
+    found = ctc_probe.phone_errors(
+        [kept.frames[item.id] for item in learnt],
+        [item.phones or () for item in learnt],
+        [kept.frames[item.id] for item in tested],
+        [item.phones or () for item in tested],
+        seed,
+    )
+    first = len(choosing)
+    return [
+        _row(
+            layer,
+            PHONE_CTC,
+            _rate(result.errors[first:], result.lengths[first:], _units(task.test), seed),
+            direction="min",
+            baseline=1.0,
+            control=None,
+            held_out=float(result.errors[:first].sum() / max(1, result.lengths[:first].sum())),
+            count=int(result.lengths[first:].sum()),
+            of="phones",
+        )
+        for layer, result in enumerate(found)
+    ]

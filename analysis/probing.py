@@ -1,0 +1,201 @@
+"""`mt4ssl probe`: what every layer of a frozen encoder holds, as rows, figures and a table."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from analysis import layer_features, layer_measures, probe_data, probe_figures, probe_tasks
+from analysis.layer_features import LayerFeatures
+from analysis.probe_data import Utterance
+from analysis.probe_features import Kept, frame_data, gather
+from analysis.probe_tasks import PHONE, PROBES, Row, Task
+from analysis.results import ARROWS
+from mt4ssl_core.feature_store import FeatureStore
+from mt4ssl_core.files import atomic_path, write_json, write_text
+
+__all__ = ["MINUTES", "PROBES", "VERSION", "Asked", "probe", "score"]
+MINUTES = 20.0  # of speech to train a probe on, and to test it on
+VERSION = 1  # of what a row says: goes up when the same speech is scored otherwise
+JSON, TABLE, MARKDOWN = "probe.json", "probe.csv", "table.md"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The options of `mt4ssl probe`.
+
+    ``data``: sources of labelled speech (`analysis.probe_data`); ``probes``: names with commas,
+    None for all that the labels allow; ``compare``: a checkpoint or upstream whose layers are
+    compared with these (CKA); ``store_dir``: keep and read features in this store.
+    """
+
+    data: Sequence[str]
+    out: str
+    ckpt: str | None = None
+    upstream: str = "mt4ssl"
+    alignments: str | None = None
+    probes: str | None = None
+    minutes: float = MINUTES
+    clusters: int = 100
+    compare: str | None = None
+    seed: int = 0
+    device: str | None = None
+    store_dir: str | None = None
+    store_gb: float | None = None
+
+
+def score(
+    checkpoint: str | Path | None,
+    utterances: Sequence[Utterance],
+    probes: Sequence[str],
+    seed: int = 0,
+    minutes: float = MINUTES,
+    upstream: str = "mt4ssl",
+    store: FeatureStore | None = None,
+) -> list[Row]:
+    """Return the rows of some probes of every layer of a checkpoint (`analysis.probe_tasks.run`).
+
+    Raises:
+        ValueError: no such checkpoint or probe, or too little speech with its labels.
+    """
+    chosen, _ = probe_tasks.tasks(utterances, probes, minutes)
+    features = layer_features.open_upstream(checkpoint, upstream, store=store)
+    kept = gather(features, probe_tasks.means_of(chosen), probe_tasks.frames_of(chosen), show=False)
+    return probe_tasks.run(chosen, kept, features.layers, seed, show=False)
+
+
+def probe(asked: Asked) -> str:
+    """Probe and measure every layer; write probe.json, probe.csv, table.md and figures to ``out``.
+
+    Returns:
+        The table, as Markdown.
+
+    Raises:
+        ValueError: no such checkpoint, upstream or probe, data without labels that are needed,
+            alignments of another length than their audio.
+    """
+    if asked.minutes <= 0 or asked.clusters < 2:
+        raise ValueError(
+            f"--minutes {asked.minutes}, --clusters {asked.clusters}: expected more than 0 and at "
+            "least 2; correct them"
+        )
+    names = None if asked.probes is None else [name.strip() for name in asked.probes.split(",")]
+    utterances = probe_data.read(asked.data, asked.alignments)
+    chosen, notes = probe_tasks.tasks(utterances, names, asked.minutes)
+    store = FeatureStore(asked.store_dir, asked.store_gb) if asked.store_dir else None
+    features = layer_features.open_upstream(asked.ckpt, asked.upstream, asked.device, store)
+    other = None if asked.compare is None else _other(asked, store)
+    kept = gather(features, probe_tasks.means_of(chosen), probe_tasks.frames_of(chosen))
+    rows = probe_tasks.run(chosen, kept, features.layers, asked.seed)
+    matrices: list[dict[str, Any]] = []
+    aligned = next((task for task in chosen if task.name == PHONE), None)
+    if aligned is not None:
+        more, matrices, left_out = layer_measures.measure(
+            frame_data(aligned.train, aligned.test, kept), asked.clusters, asked.seed
+        )
+        rows += more
+        notes += left_out
+    if other is not None:
+        matrices.append(_cka(features.name, other, chosen, kept))
+    found = _record(asked, features, chosen, rows, matrices, notes)
+    out = Path(asked.out)
+    write_json(out / JSON, found)
+    with atomic_path(out / TABLE) as temporary:
+        pd.DataFrame(found["rows"]).to_csv(temporary, index=False)
+    probe_figures.write({features.name: found}, out)
+    text = table(found)
+    write_text(out / MARKDOWN, text)
+    return text + f"\n{out / JSON}, {out / TABLE} and figures beside them"
+
+
+def _other(asked: Asked, store: FeatureStore | None) -> LayerFeatures:
+    """What ``compare`` names: a checkpoint, or an upstream, perhaps of the same checkpoint."""
+    name = asked.compare or ""
+    if Path(name).exists():
+        return layer_features.open_upstream(name, "mt4ssl", asked.device, store)
+    ckpt = asked.ckpt if name.startswith("mt4ssl") else None
+    return layer_features.open_upstream(ckpt, name, asked.device, store)
+
+
+def _cka(name: str, other: LayerFeatures, chosen: Sequence[Task], kept: Kept) -> dict[str, Any]:
+    """Layers of this model against those of another, on frames of the same utterances.
+
+    Without utterances of which frames are kept, on means of utterances.
+    """
+    whole = probe_tasks.frames_of(chosen)
+    pooled = [] if whole else probe_tasks.means_of(chosen)
+    theirs = gather(other, pooled, whole)
+    items = list({item.id: item for item in [*whole, *pooled]}.values())
+    values = layer_measures.compare(kept.all_frames(items), theirs.all_frames(items))
+    return {"measure": "cka", "first": name, "second": other.name, "values": values.tolist()}
+
+
+def _record(
+    asked: Asked,
+    features: LayerFeatures,
+    chosen: Sequence[Task],
+    rows: Sequence[Row],
+    matrices: list[dict[str, Any]],
+    notes: list[str],
+) -> dict[str, Any]:
+    sizes = {
+        task.name: {
+            side: {"utterances": len(items), "minutes": round(_minutes(items), 1)}
+            for side, items in (("train", task.train), ("test", task.test))
+        }
+        for task in chosen
+    }
+    setting = {
+        "data": [Path(source).name for source in asked.data],
+        "minutes": asked.minutes,
+        "clusters": asked.clusters,
+        "seed": asked.seed,
+        "probes": sizes,
+    }
+    packages = ("torch", "numpy", "mt4ssl")
+    return {
+        "model": features.name,
+        "checkpoint": asked.ckpt,
+        "fingerprint": features.fingerprint,
+        "layers": features.layers,
+        "dim": features.dim,
+        "versions": {name: version(name) for name in packages},
+        "setting": setting,
+        "rows": [{key: _finite(value) for key, value in row.items()} for row in rows],
+        "matrices": matrices,
+        "notes": notes,
+    }
+
+
+def _minutes(items: Sequence[Utterance]) -> float:
+    return sum(item.samples for item in items) / 960_000
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def table(found: dict[str, Any]) -> str:
+    """The rows of probe.json as Markdown: a line per measure, a column per layer, best in bold.
+
+    Probes have their baseline (the commonest label; for phone_ctc, saying nothing) and the control
+    task's accuracy at the best layer beside them.
+    """
+    rows = found["rows"]
+    names = list(dict.fromkeys(row["measure"] for row in rows))
+    head = ["measure", *(str(layer) for layer in range(found["layers"])), "baseline", "control"]
+    lines = ["| " + " | ".join(head) + " |", "| --- |" + " ---: |" * (len(head) - 1)]
+    for name in names:
+        part = sorted((row for row in rows if row["measure"] == name), key=lambda r: r["layer"])
+        best = (max if part[0]["direction"] == "max" else min)(part, key=lambda r: r["value"])
+        cells = {row["layer"]: f"{row['value']:.3f}" for row in part}
+        cells[best["layer"]] = f"**{cells[best['layer']]}**"
+        shown = [cells.get(layer, "-") for layer in range(found["layers"])]
+        beside = [best.get("baseline"), best.get("control")]
+        shown += ["-" if value is None else f"{value:.3f}" for value in beside]
+        lines.append(f"| {name} {ARROWS[part[0]['direction']]} | " + " | ".join(shown) + " |")
+    return "\n".join([f"{found['model']}, layer by layer:", "", *lines, "", *found["notes"]]) + "\n"

@@ -1,0 +1,183 @@
+import json
+
+import numpy as np
+import pytest
+import soundfile
+
+from analysis import probe_data
+
+
+def audio(path, seconds=1.0, rate=16_000):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(len(str(path))).normal(0, 0.1, round(seconds * rate))
+    soundfile.write(path, noise, rate)
+
+
+def table(folder, *lines, name="index.csv"):
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def test_a_table(tmp_path):
+    audio(tmp_path / "an4" / "a.wav", 0.5, 8_000)
+    audio(tmp_path / "an4" / "b.wav")
+    folder = table(
+        tmp_path / "an4",
+        "path,speaker,gender,label,phones,split,extra",
+        "a.wav,s1,f,bed,B EH1 D | Y EH0 S,train-clean-100,",
+        "b.wav,,,,,test,x",
+    )
+    first, second = probe_data.read([folder])
+    assert (first.id, first.samples, first.split) == ("an4/a.wav", 8_000, "train")
+    assert (first.speaker, first.gender, first.keyword) == ("an4/s1", "f", "bed")
+    assert first.phones == ("B", "EH", "D", "Y", "EH", "S")
+    assert second.split == "test" and second.samples == 16_000
+    assert (second.speaker, second.gender, second.keyword, second.phones) == (None,) * 4
+    assert probe_data.read([folder / "index.csv"]) == [first, second]
+
+
+def test_lengths_in_a_table_are_believed(tmp_path):
+    folder = table(tmp_path / "x", "path\tnum_samples", "none.wav\t777", name="all.tsv")
+    (item,) = probe_data.read([folder / "all.tsv"])
+    assert item.samples == 777 and item.split is None
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        (["file,split", "a,test"], "no column path among file, split"),
+        (["path,num_samples,split", "a,5,holdout"], "line 2: split 'holdout', expected train"),
+        (["path,num_samples", "a,5", "b,x"], "line 3: num_samples 'x'"),
+        (["path,num_samples", "a,5", "a,5"], "x/a twice"),
+        (["path"], "no audio in it"),
+        (['"'], "not a table"),
+    ],
+)
+def test_broken_tables_are_refused(tmp_path, lines, told):
+    with pytest.raises(ValueError, match=told):
+        probe_data.read([table(tmp_path / "x", *lines)])
+
+
+def test_what_is_no_source_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"none: no such file or folder; give a table"):
+        probe_data.read([tmp_path / "none"])
+    with pytest.raises(ValueError, match="not a source of labelled speech"):
+        probe_data.read([tmp_path])
+    with pytest.raises(ValueError, match="give --data SOURCE"):
+        probe_data.read([])
+
+
+def test_alignments_are_matched_by_name(tmp_path):
+    audio(tmp_path / "x" / "a.wav")
+    folder = table(tmp_path / "x", "path", "a.wav")
+    (tmp_path / "a.ctm").write_text("a 1 0.1 0.2 AH\n")
+    (item,) = probe_data.read([folder], tmp_path / "a.ctm")
+    assert item.alignment.tiers["words"][0].label == "AH"
+    (tmp_path / "a.ctm").write_text("b 1 0.1 0.2 AH\n")
+    with pytest.raises(ValueError, match=r"x/a\.wav: no alignment"):
+        probe_data.read([folder], tmp_path / "a.ctm")
+
+
+def mini(folder):
+    def line(path, **more):
+        phones = [[0.1, "_"], [0.2, "ˈæ"], [0.5, "t"]]
+        facts = {"samples": 16_000, "phones": phones, "end": 0.8, "split": "train", "text": "at"}
+        return json.dumps({"path": path, "speaker": "7", **facts, **more}) + "\n"
+
+    (folder / "alignments").mkdir(parents=True)
+    (folder / "mini_superb.json").write_text("{}")
+    (folder / "alignments" / "pr.jsonl").write_text(line("pr/a.flac"), encoding="utf-8")
+    noise = line("ks/_background_noise_/n.wav", speaker=None, phones=[], end=0.0)
+    (folder / "alignments" / "ks.jsonl").write_text(
+        line("ks/go/b.wav", split="test") + noise, encoding="utf-8"
+    )
+    return folder
+
+
+def test_mini_superb(tmp_path):
+    read, word = probe_data.read([mini(tmp_path / "mini")])
+    assert read.phones == ("æ", "t") and read.alignment.duration == 1.0
+    assert read.path == tmp_path / "mini" / "pr" / "a.flac"
+    assert (word.keyword, word.split, word.phones, word.speaker) == ("go", "test", None, "mini/7")
+    for file in (tmp_path / "mini" / "alignments").iterdir():
+        file.unlink()
+    with pytest.raises(ValueError, match="--tasks pr,ks,sid"):
+        probe_data.read([tmp_path / "mini"])
+
+
+def test_timit(tmp_path):
+    base = tmp_path / "TIMIT" / "TRAIN" / "DR1" / "FCJF0"
+    for name in ("SX37", "SA1"):
+        audio(base / f"{name}.WAV")
+        (base / f"{name}.PHN").write_text("0 1000 h#\n1000 2000 ix\n2000 16000 h#\n")
+    (item,) = probe_data.read([tmp_path / "TIMIT"])
+    assert (item.gender, item.speaker, item.split) == ("f", "TIMIT/FCJF0", "train")
+    assert item.phones == ("ix",) and item.samples == 16_000
+    assert item.id == "TIMIT/TRAIN/DR1/FCJF0/SX37"
+
+
+def test_librispeech(tmp_path):
+    audio(tmp_path / "LibriSpeech" / "test-clean" / "84" / "1" / "84-1-0000.flac")
+    (tmp_path / "LibriSpeech" / "SPEAKERS.TXT").write_text(
+        ";ID  |SEX| SUBSET\n84   | F | test-clean | 25.1 | Somebody\n"
+    )
+    for folder in ("LibriSpeech", "LibriSpeech/test-clean"):
+        (item,) = probe_data.read([tmp_path / folder])
+        assert (item.gender, item.split) == ("f", "test") and item.speaker.endswith("/84")
+
+
+def test_speech_commands(tmp_path):
+    root = tmp_path / "sc"
+    for name in ("go/1a_nohash_0.wav", "up/2b_nohash_1.wav", "_background_noise_/x.wav"):
+        audio(root / name)
+    (root / "testing_list.txt").write_text("up/2b_nohash_1.wav\n")
+    go, up = probe_data.read([root])
+    assert (go.keyword, go.split, go.speaker) == ("go", "train", "sc/1a")
+    assert (up.keyword, up.split) == ("up", "test")
+
+
+def people(count, each, split=None, samples=48_000):
+    return [
+        probe_data.Utterance(f"{s}-{i}", None, samples, split, speaker=f"s{s}")
+        for s in range(count)
+        for i in range(each)
+    ]
+
+
+def test_speakers_of_the_test_are_not_trained_on():
+    train, test = probe_data.by_speaker(people(100, 5))
+    assert not {i.speaker for i in train} & {i.speaker for i in test}
+    assert 15 < len(test) / 5 < 35 and len(train) + len(test) == 500
+    given = [*people(2, 5, "test"), *people(4, 5, "train")]
+    train, test = probe_data.by_speaker(given)
+    assert len(test) == 10 and {i.speaker for i in train} == {"s2", "s3"}
+
+
+def test_speakers_are_learnt_from_other_utterances_of_theirs():
+    train, test = probe_data.same_speakers(people(30, 12))
+    assert {i.speaker for i in test} <= {i.speaker for i in train} and len(train) > 2 * len(test)
+    assert not {i.id for i in train} & {i.id for i in test}
+    others = [probe_data.Utterance("o", None, 48_000, "train", speaker="o")]
+    train, test = probe_data.same_speakers([*people(5, 8, "test"), *others])
+    assert {i.speaker for i in train} == {f"s{s}" for s in range(5)}
+
+
+def test_a_split_with_the_same_speakers_is_kept():
+    train = people(5, 8, "train")
+    test = [probe_data.Utterance("t", None, 48_000, "test", speaker="s1")]
+    assert probe_data.same_speakers([*train, *test]) == (train, test)
+
+
+def test_single_words_and_rare_speakers_are_not_asked_for_their_speaker():
+    assert probe_data.same_speakers(people(5, 8, samples=16_000)) == ([], [])
+    assert probe_data.same_speakers(people(5, 3)) == ([], [])
+
+
+def test_minutes_are_drawn_the_same_way_each_time():
+    all_of_them = people(20, 10)
+    drawn = probe_data.some(all_of_them, 2.0)
+    assert len(drawn) == 40 and drawn == probe_data.some(all_of_them[::-1], 2.0)
+    assert set(probe_data.some(all_of_them, 1.0)) < set(drawn)
+    whole = probe_data.some(all_of_them, 2.0, whole_speakers=True)
+    assert len(whole) == 40 and len({i.speaker for i in whole}) == 4
