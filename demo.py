@@ -145,9 +145,9 @@ def score(
 
 def scores(out: Path) -> "pandas.DataFrame":
     """The test results under ``out``, with a column `system`, in the order of the tasks."""
-    from analysis import results
+    from analysis import readme_tables
 
-    frame = results.load([out / "superb"])
+    frame = readme_tables.load([out / "superb"])
     names = {upstream: system for system, upstream in SYSTEMS.items()}
     frame["system"] = frame.upstream.map(names)
     return frame.sort_values("task", key=lambda column: column.map(list(TASKS).index))
@@ -155,10 +155,10 @@ def scores(out: Path) -> "pandas.DataFrame":
 
 def report(out: Path) -> str:
     """Write table.md and convergence.png; returns the table."""
-    from analysis import convergence, results
+    from analysis import convergence, readme_tables
     from mt4ssl_core.files import write_text
 
-    table = results.markdown(scores(out), SHOWN)
+    table = readme_tables.markdown(scores(out), SHOWN)
     write_text(out / "table.md", table)
     stats = json.loads((out / "labels" / "train.stats.json").read_text())
     references = {

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis import records, score_files, table_formats
-from analysis.records import MINI, PARTIAL, REAL, UNKNOWN, Score
+from analysis import results, score_files, table_formats
+from analysis.results import MINI, PARTIAL, REAL, UNKNOWN, Score
 from analysis.score_files import Found, Size
 from analysis.superb_score import SETS, Column, columns_of, name_of, points, superb_s, tasks_of
 from analysis.table_formats import Cell, Grid
@@ -22,6 +22,7 @@ from upstream.suite import roots
 FORMATS = ("md", "latex", "csv", "html")
 SCORE, DONE, PARAMS, MACS = "superb_s", "tasks", "params", "macs"
 _DIFFERENT = "Settings differ from SUPERB's and may differ between runs: see results.jsonl of each."
+_MACS = "MACs: sum over 32 utterances of LibriSpeech test-clean, 225 s."
 DIGITS = 2  # shown, and compared when the best is sought
 _SIZES = {PARAMS: ("Params", "M", 1e6), MACS: ("MACs", "G", 1e9)}
 _TITLES = {
@@ -32,9 +33,9 @@ _TITLES = {
 }
 _STATES = {
     "": "",
-    records.SMOKE: " (smoke runs)",
-    records.CHANGED: " (changed settings)",
-    records.UNCHECKED: " (settings not checked)",
+    results.SMOKE: " (smoke runs)",
+    results.CHANGED: " (changed settings)",
+    results.UNCHECKED: " (settings not checked)",
 }
 
 
@@ -112,9 +113,9 @@ def _table(
         _check_columns(new)
     values: dict[str, dict[str, float]] = {}
     for score in (*published, *new):
-        metric = records.metric_of(score.task, score.metric, score.setting.stage)
+        metric = results.metric_of(score.task, score.metric, score.setting.stage)
         row = values.setdefault(score.model, {})
-        row[_key(score)] = score.value_in(records.shown_unit(metric))
+        row[_key(score)] = score.value_in(results.shown_unit(metric))
     measured, scored = {key for row in values.values() for key in row}, kind == (REAL, "")
     names = tasks_of(score_set)
     names += [name for name in roots.in_order({s.task for s in new}) if name not in names]
@@ -130,6 +131,7 @@ def _table(
     frame = pd.DataFrame(rows, index=list(values), columns=[PARAMS, MACS, *keys, SCORE, DONE])
     frame = frame.astype({key: float for key in (PARAMS, MACS, *keys, SCORE)})
     notes = [_explained(columns, score_set if scored else None), *_sources(published)]
+    notes += [_MACS] if frame[MACS].notna().any() else []
     notes += [_DIFFERENT] if kind[1] else []
     if left_out := sorted({_key(score) for score in new} - set(keys)):
         notes.append(f"Not shown, not of SUPERB: {', '.join(left_out)}")
@@ -138,7 +140,7 @@ def _table(
 
 
 def _key(score: Score) -> str:
-    return f"{score.task}/{records.spoken(score.metric, score.setting.stage)}"
+    return f"{score.task}/{results.spoken(score.metric, score.setting.stage)}"
 
 
 def _check_columns(scores: Sequence[Score]) -> None:
@@ -187,7 +189,7 @@ def _remarks(scores: Sequence[Score]) -> list[str]:
 def marks(frame: pd.DataFrame, directions: Mapping[str, str]) -> pd.DataFrame:
     """Return for every cell whether it is the best or the second of its column.
 
-    Values that are shown alike are marked alike; a column with one value has no marks.
+    Values that are shown alike are marked alike; a column of one value has no marks.
 
     Args:
         frame: the values.
@@ -197,7 +199,7 @@ def marks(frame: pd.DataFrame, directions: Mapping[str, str]) -> pd.DataFrame:
     for key, direction in directions.items():
         digits = 0 if key == SCORE else DIGITS
         ranks = frame[key].round(digits).rank(method="dense", ascending=direction == "min")
-        if frame[key].count() > 1:
+        if ranks.nunique() > 1:
             found.loc[ranks == 1, key] = table_formats.BEST
             found.loc[ranks == 2, key] = table_formats.SECOND
     return found

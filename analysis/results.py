@@ -1,86 +1,175 @@
-"""Results of experiments: JSON records in, tables out."""
+"""One score as a typed record, checked when it is made, and what must hold among several."""
 
-import json
-from collections.abc import Iterable, Sequence
+import difflib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from mt4ssl_core.files import write_text
+from upstream import tasks
 
 ARROWS = {"max": "↑", "min": "↓"}
-COLUMNS = {"task", "metric", "value", "direction"}
+REAL, PARTIAL, MINI, UNKNOWN = "real", "partial", "mini", "unknown"  # kinds of corpora
+SMOKE, CHANGED, UNCHECKED = "smoke", "changed", "unchecked"  # what is not as SUPERB has it
+AGAIN = "score the task again with `mt4ssl superb run`"
+_SCALES = {("fraction", "percent"): 100.0, ("percent", "fraction"): 0.01}
 
 
-def load(folders: Iterable[str | Path], split: str = "test") -> pd.DataFrame:
-    """The records of every results.json under ``folders``, one row each, with column ``folder``.
+@dataclass(frozen=True)
+class Setting:
+    """What a value was measured under.
+
+    ``corpus``: real (the whole published one), partial, mini (synthesised) or unknown;
+    ``corpus_id`` tells one corpus of a task from another, ``made`` says how a mini one was made.
+    ``state``: "" (as SUPERB has it), smoke, changed, or unchecked.
+    """
+
+    stage: str = tasks.TEST
+    corpus: str = REAL
+    corpus_id: str | None = None
+    made: str | None = None
+    state: str = ""
+    seed: int | None = None
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def comparable(self) -> bool:
+        """Whether published scores may stand beside it."""
+        return self.corpus == REAL and not self.state
+
+
+@dataclass(frozen=True)
+class Score:
+    """One number: a model's on a metric of a task, with what it was measured under.
 
     Raises:
-        ValueError: nothing was found, or a file is not a list of records.
+        ValueError: no such task or metric, another unit or direction than the metric's, or no
+            number; names ``source``, the file and line it is from.
     """
-    rows: list[dict[str, Any]] = []
-    paths = [Path(folder) for folder in folders]
-    for root in paths:
-        for path in sorted(root.rglob("results.json")):
-            try:
-                records = json.loads(path.read_text(encoding="utf-8"))
-                wrong = [r for r in records if not r.keys() >= COLUMNS]
-            except (json.JSONDecodeError, AttributeError, TypeError):
-                wrong = [{}]
-            if wrong:
-                raise ValueError(
-                    f"{path}: expected a list of records with {', '.join(sorted(COLUMNS))}; "
-                    "evaluate the experiment again"
-                )
-            rows += [{**r, "folder": str(path.parent)} for r in records if r.get("split") == split]
-    if not rows:
-        listing = ", ".join(map(str, paths)) or "no folder"
-        raise ValueError(f"{listing}: no results.json with split {split!r}; run a task first")
-    return pd.DataFrame(rows)
+
+    model: str
+    task: str
+    metric: str
+    value: float
+    unit: str
+    direction: str
+    setting: Setting
+    source: str
+
+    def __post_init__(self) -> None:
+        """Check all of it."""
+        metric = metric_of(self.task, self.metric, self.setting.stage, self.source)
+        name = f"{self.source}: {self.task} {self.metric}"
+        if isinstance(self.value, bool) or not isinstance(self.value, int | float | None):
+            raise ValueError(f"{name}: value {self.value!r} is no number; {AGAIN}")
+        if self.value is None or not math.isfinite(self.value):
+            raise ValueError(
+                f"{name}: value {self.value} is no finite number; score the task again (with a "
+                "lower learning rate where training diverged), or leave the model out"
+            )
+        if self.direction != metric["direction"]:
+            raise ValueError(
+                f"{name}: direction {self.direction!r}, downstream_configs/{self.task}.yaml says "
+                f"{metric['direction']!r}; {AGAIN}"
+            )
+        self.value_in(shown_unit(metric))
+
+    def value_in(self, unit: str) -> float:
+        """Return the value in another unit.
+
+        Raises:
+            ValueError: it cannot be converted.
+        """
+        scale = 1.0 if unit == self.unit else _SCALES.get((self.unit, unit))
+        if scale is None:
+            raise ValueError(
+                f"{self.source}: {self.task} {self.metric}: unit {self.unit!r}, expected {unit!r}; "
+                f"{AGAIN}"
+            )
+        return self.value * scale
 
 
-def markdown(frame: pd.DataFrame, systems: Sequence[str], digits: int = 1) -> str:
-    """A table: one row per system, one column per task and metric, in per cent, best in bold.
-
-    ``frame`` has the columns system, task, metric, value (fraction), direction. Several values of
-    one cell (seeds) become their mean ± sample standard deviation. A cell without a value is "-".
-    """
-    columns = list(dict.fromkeys(zip(frame.task, frame.metric, frame.direction, strict=True)))
-    header = ["system"] + [f"{t.upper()} {m} % {ARROWS[d]}" for t, m, d in columns]
-    cells = {}
-    for task, metric, direction in columns:
-        part = frame[(frame.task == task) & (frame.metric == metric)]
-        means = part.groupby("system").value.mean()
-        best = means.max() if direction == "max" else means.min()
-        for system, values in part.groupby("system").value:
-            text = f"{100 * means[system]:.{digits}f}"
-            if len(values) > 1:
-                text += f" ± {100 * values.std():.{digits}f}"
-            bold = means[system] == best
-            cells[system, task, metric] = f"**{text}**" if bold else text
-    lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
-    for system in systems:
-        row = [cells.get((system, task, metric), "-") for task, metric, _ in columns]
-        lines.append("| " + " | ".join([system, *row]) + " |")
-    return "\n".join(lines) + "\n"
-
-
-def between_markers(path: str | Path, name: str, text: str) -> bool:
-    """Put ``text`` between ``<!-- name -->`` and ``<!-- /name -->``; True when the file changed.
+def metrics_of(task: str, source: str = "") -> list[dict[str, Any]]:
+    """Return the metrics of a task, as its YAML lists them.
 
     Raises:
-        ValueError: the markers are not in the file.
+        ValueError: there is no such task; names the nearest, and ``source``.
     """
-    path = Path(path)
-    old = path.read_text(encoding="utf-8")
-    start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-    if start not in old or end not in old:
-        raise ValueError(
-            f"{path}: {start} ... {end} not found; put both lines where the table goes"
-        )
-    head, rest = old.split(start, 1)
-    new = f"{head}{start}\n{text.strip()}\n{end}{rest.split(end, 1)[1]}"
-    if new != old:
-        write_text(path, new)
-    return new != old
+    if task not in _names(tasks.folder()):
+        near = difflib.get_close_matches(str(task), tasks.names(), 1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise ValueError(f"{source}: task {task!r}: {hint}choose among {', '.join(tasks.names())}")
+    return _metrics(tasks.folder(), task)
+
+
+def metric_of(task: str, name: str, stage: str = tasks.TEST, source: str = "") -> dict[str, Any]:
+    """Return one metric of a task and an evaluation.
+
+    Raises:
+        ValueError: there is no such metric.
+    """
+    found = metrics_of(task, source)
+    for metric in found:
+        if (metric["name"], tasks.stage_of(metric)) == (name, stage):
+            return metric
+    known = list(dict.fromkeys(spoken(m["name"], tasks.stage_of(m)) for m in found))
+    near = difflib.get_close_matches(spoken(name, stage), known, 1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    raise ValueError(
+        f"{source}: {task}: unknown metric {spoken(name, stage)!r}; {hint}{task} has "
+        f"{', '.join(known)}: correct it, or add it to downstream_configs/{task}.yaml"
+    )
+
+
+def shown_unit(metric: Mapping[str, Any]) -> str:
+    """Return the unit that a metric is shown in: the published one, and percent for fractions."""
+    unit = (metric.get("reference") or metric)["unit"]
+    return "percent" if unit == "fraction" else str(unit)
+
+
+def spoken(name: str, stage: str) -> str:
+    """Return a metric's name with its evaluation: wer, wer@lm."""
+    return name if stage == tasks.TEST else f"{name}@{stage}"
+
+
+@cache
+def _names(folder: Path) -> frozenset[str]:
+    return frozenset(path.stem for path in folder.glob("*.yaml"))
+
+
+@cache
+def _metrics(folder: Path, task: str) -> list[dict[str, Any]]:
+    return list(tasks.read(folder / f"{task}.yaml")["superb"]["metrics"])
+
+
+def check(scores: Sequence[Score]) -> None:
+    """See that every model has one value of a metric, and that mini corpora were made alike.
+
+    Raises:
+        ValueError: they do not; names both files.
+    """
+    seen: dict[tuple[Any, ...], Score] = {}
+    made: dict[tuple[Any, ...], Score] = {}
+    for score in scores:
+        setting = score.setting
+        row = (score.model, setting.corpus, setting.state)
+        first = seen.setdefault((*row, score.task, score.metric, setting.stage), score)
+        if first is not score:
+            raise ValueError(
+                f"{score.model}: {score.task} {spoken(score.metric, setting.stage)} twice: "
+                f"{_told(first)} and {_told(score)}; give only one of the two"
+            )
+        other = made.setdefault(row, score)
+        if other.setting.made != setting.made:
+            raise ValueError(
+                f"{score.model}: different corpora in one row: {other.task} of mini_superb "
+                f"{other.setting.made} ({other.source}), {score.task} of {setting.made} "
+                f"({score.source}); score both on one, or give only one"
+            )
+
+
+def _told(score: Score) -> str:
+    seed = "" if score.setting.seed is None else f", seed {score.setting.seed}"
+    return f"{score.value:g} ({score.source}{seed})"

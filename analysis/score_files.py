@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from analysis import records
-from analysis.records import AGAIN, MINI, PARTIAL, REAL, Score, Setting
+from analysis import results
+from analysis.results import AGAIN, MINI, PARTIAL, REAL, Score, Setting
 from upstream import corpora, tasks
 from upstream.suite import run_folder
 
@@ -49,10 +49,10 @@ def published(path: str | Path = PUBLISHED) -> Found:
             metric, _, stage = rest.partition("@")
             unit, setting = content["units"][name], Setting(stage=stage or tasks.TEST)
             text = source["text"] + (" (at second hand)" if source["read"] != "primary" else "")
-            direction = records.metric_of(task, metric, setting.stage, str(path))["direction"]
+            direction = results.metric_of(task, metric, setting.stage, str(path))["direction"]
             one = Score(model["name"], task, metric, value, unit, direction, setting, text)
             scores.append(one)
-    records.check(scores)
+    results.check(scores)
     return Found(scores, sizes)
 
 
@@ -79,7 +79,8 @@ def read(folders: Iterable[str | Path]) -> Found:
             keys = ("task", "metric", "value", "unit", "direction")
             task, metric, value, unit, direction = (_need(record, key, source) for key in keys)
             new.append(Score(name, task, metric, value, unit, direction, setting, source))
-            found.sizes.setdefault(name, Size(record.get("params"), record.get("macs")))
+            size = Size(record.get("params"), record.get("macs"))
+            found.sizes[name] = size if size != Size() else found.sizes.get(name, size)
         kinds = sorted({score.setting.corpus for score in new})
         if MINI in kinds and len(kinds) > 1:
             raise ValueError(
@@ -87,7 +88,7 @@ def read(folders: Iterable[str | Path]) -> Found:
                 "them again into one folder for each"
             )
         found.scores.extend(new)
-    records.check(found.scores)
+    results.check(found.scores)
     return found
 
 
@@ -151,7 +152,7 @@ def _tested(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     for place, record in enumerate(found):
         source = f"{path}[{place}]"
         task, stage, split = (_need(record, key, source) for key in ("task", "stage", "split"))
-        records.metrics_of(task, source)  # is there such a task?
+        results.metrics_of(task, source)  # is there such a task?
         splits = {each["name"]: each["split"] for each in tasks.all_stages(tasks.header(task))}
         if split == splits.get(stage, split):
             yield place, record
@@ -164,15 +165,17 @@ def _surveyed(record: Mapping[str, Any], source: str) -> Setting:
     if kind not in (REAL, PARTIAL, MINI):
         expected = f"expected {REAL}, {PARTIAL} or {MINI}"
         raise ValueError(f"{source}: corpus.kind is {kind!r}, {expected}; {AGAIN}")
-    changed = records.CHANGED if _need(record, "overrides", source) else ""
+    store = record.get("store") or {}
+    changed = bool(_need(record, "overrides", source)) or bool(store.get("crops"))
+    smoke = _need(record, "smoke", source)
     return Setting(
         stage=_need(record, "stage", source),
         corpus=kind,
         corpus_id=corpus.get("fingerprint"),
         made=_made(corpus) if kind == MINI else None,
-        state=records.SMOKE if _need(record, "smoke", source) else changed,
+        state=results.SMOKE if smoke else results.CHANGED if changed else "",
         seed=record.get("seed"),
-        remarks=tuple(_remarks(record.get("store") or {})),
+        remarks=tuple(_remarks(store)),
     )
 
 
@@ -184,10 +187,10 @@ def _unchecked(record: Mapping[str, Any], source: str) -> Setting:
     made = _made(minis[0]) if minis else None
     return Setting(
         stage=_need(record, "stage", source),
-        corpus=MINI if minis else records.UNKNOWN,
+        corpus=MINI if minis else results.UNKNOWN,
         corpus_id=made,
         made=made,
-        state=records.UNCHECKED,
+        state=results.UNCHECKED,
         seed=record.get("seed"),
         remarks=tuple(_remarks(record.get("store") or {})),
     )
@@ -208,6 +211,6 @@ def _remarks(store: Mapping[str, Any]) -> Iterator[str]:
     if store.get("exactness") == "near-exact":
         yield f"features stored in {store['precision']}"
     if store.get("crops"):
-        yield f"{store['crops']} crops per file"
+        yield f"trained on {store['crops']} crops per file"
     if store.get("alone"):
         yield "encoded alone"

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from analysis import records
+from analysis import results
 from analysis.results import ARROWS
 from upstream import tasks
 from upstream.suite import roots
@@ -37,7 +37,7 @@ class Column:
     @property
     def key(self) -> str:
         """Its name in the CSV: pr/per, asr/wer@lm."""
-        return f"{self.task}/{records.spoken(self.metric, self.stage)}"
+        return f"{self.task}/{results.spoken(self.metric, self.stage)}"
 
     @property
     def head(self) -> str:
@@ -59,7 +59,7 @@ def name_of(task: str) -> str:
 
 def columns_of(task: str) -> list[Column]:
     """Return the metrics of a task that are published; all of them where none is."""
-    found = records.metrics_of(task)
+    found = results.metrics_of(task)
     scored = any("reference" in metric for metric in found)
     kept = [m for m in found if not scored or "reference" in m or tasks.stage_of(m) != tasks.TEST]
     return [
@@ -67,7 +67,7 @@ def columns_of(task: str) -> list[Column]:
             task,
             metric["name"],
             tasks.stage_of(metric),
-            records.shown_unit(metric),
+            results.shown_unit(metric),
             metric["direction"],
             metric.get("reference", {}).get("fbank"),
             metric.get("reference", {}).get("sota"),

@@ -16,7 +16,7 @@ import pandas as pd
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 import demo  # noqa: E402
-from analysis import results  # noqa: E402
+from analysis import readme_tables  # noqa: E402
 from mt4ssl_core.files import write_json  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results"
@@ -52,7 +52,7 @@ def table() -> str:
     """The README's table, from the committed JSON."""
     (path,) = sorted(RESULTS.glob("demo_scores_*.json"))[:1]
     record = json.loads(path.read_text())
-    rows = results.markdown(pd.DataFrame(record["rows"]), list(demo.SYSTEMS))
+    rows = readme_tables.markdown(pd.DataFrame(record["rows"]), list(demo.SYSTEMS))
     setting = record["setting"]
     return (
         f"{rows}\n{setting['updates']} updates in {60 * setting['hours']:.1f} minutes "
@@ -72,7 +72,7 @@ def main() -> None:
     args = parser.parse_args()
     if not args.tables_only:
         print(measure(args.out, args.machine))
-    results.between_markers(ROOT / "README.md", "demo-scores", table())
+    readme_tables.between_markers(ROOT / "README.md", "demo-scores", table())
 
 
 if __name__ == "__main__":

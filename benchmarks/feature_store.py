@@ -39,7 +39,7 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 import demo  # noqa: E402
 import mini_superb  # noqa: E402
-from analysis import results  # noqa: E402
+from analysis import readme_tables  # noqa: E402
 from benchmarks import speed_corpora  # noqa: E402
 from benchmarks.kmeans import cpu_name  # noqa: E402
 from benchmarks.store_rows import (  # noqa: E402
@@ -277,7 +277,7 @@ def main() -> None:
     args = parser.parse_args()
     if not args.tables_only:
         print(measure(args))
-    results.between_markers(ROOT / "README.md", "feature-store", table())
+    readme_tables.between_markers(ROOT / "README.md", "feature-store", table())
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ import soundfile
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 import mini_superb  # noqa: E402
-from analysis import results  # noqa: E402
+from analysis import readme_tables, results  # noqa: E402
 from mt4ssl_core.files import write_json  # noqa: E402
 from upstream import tasks  # noqa: E402
 from upstream.scores import diarization  # noqa: E402
@@ -257,7 +257,7 @@ def main() -> None:
     args = parser.parse_args()
     if not args.tables_only:
         print(measure(args.work, args.machine))
-    results.between_markers(ROOT / "README.md", "learnability", table())
+    readme_tables.between_markers(ROOT / "README.md", "learnability", table())
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ import soundfile
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 import demo  # noqa: E402
-from analysis import results  # noqa: E402
+from analysis import readme_tables  # noqa: E402
 from mt4ssl_core.audio import SAMPLE_RATE, load_wave  # noqa: E402
 from mt4ssl_core.files import write_json  # noqa: E402
 
@@ -102,7 +102,7 @@ def measure(data: Path, ckpt: Path, machine: str, work: Path) -> Path:
                     "ks", upstream, expdir, ckpt=own, root=work / "corpus", overrides=HEAD,
                     seed=seed, device="cpu",
                 )  # fmt: skip
-            value = float(results.load([expdir]).value.iloc[0])
+            value = float(readme_tables.load([expdir]).value.iloc[0])
             rows += [{"system": system, "seed": seed, "accuracy": value}]
             print(rows[-1], flush=True)
     record = {
@@ -110,7 +110,7 @@ def measure(data: Path, ckpt: Path, machine: str, work: Path) -> Path:
         "versions": {name: version(name) for name in ("torch", "s3prl")},
         "setting": {
             "test clips per class": counts,
-            "checkpoint": results.load([work / "runs"]).fingerprint.dropna().iloc[0],
+            "checkpoint": readme_tables.load([work / "runs"]).fingerprint.dropna().iloc[0],
             "head": HEAD,
         },
         "majority class": max(counts.values()) / sum(counts.values()),
@@ -150,7 +150,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.data and args.checkpoint:
         print(measure(args.data, args.checkpoint, args.machine, args.work))
-    results.between_markers(ROOT / "README.md", "real-ks", table())
+    readme_tables.between_markers(ROOT / "README.md", "real-ks", table())
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
-from analysis import convergence, results  # noqa: E402
+from analysis import convergence, readme_tables  # noqa: E402
 from mt4ssl_core import config, configs, kmeans, train  # noqa: E402
 from mt4ssl_core.files import write_json  # noqa: E402
 from mt4ssl_core.log import read_jsonl  # noqa: E402
@@ -119,7 +119,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.audio:
         print(measure(args.audio, args.work, args.machine))
-    results.between_markers(ROOT / "README.md", "real-pretraining", table())
+    readme_tables.between_markers(ROOT / "README.md", "real-pretraining", table())
 
 
 if __name__ == "__main__":

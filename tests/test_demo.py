@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import toy
 
-from analysis import results
+from analysis import readme_tables
 
 
 @pytest.mark.slow
@@ -19,7 +19,7 @@ def test_the_demo_ends_with_a_table_and_a_plot_and_does_nothing_twice(tmp_path):
     table = (tmp_path / "out" / "table.md").read_text()
     assert table in done.stdout and table.startswith("| system | KS acc % ↑ | SID acc % ↑ | PR")
     assert (tmp_path / "out" / "convergence.png").stat().st_size > 20_000
-    frame = results.load([tmp_path / "out"])
+    frame = readme_tables.load([tmp_path / "out"])
     assert len(frame) == 9 and frame.value.notna().all()
     assert (frame[(frame.task == "pr") & (frame.upstream != "mt4ssl_untrained")].value < 0.95).all()
     ours, control = (

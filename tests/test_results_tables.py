@@ -1,4 +1,4 @@
-"""analysis/results.py and convergence.py, and the tables that the README shows."""
+"""analysis/readme_tables.py and convergence.py, and the tables that the README shows."""
 
 import json
 
@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import toy
 
-from analysis import convergence, results
+from analysis import convergence, readme_tables
 from upstream import tasks
 
 
@@ -24,19 +24,19 @@ def record(**changes):
 def test_results_are_collected_from_any_depth(tmp_path):
     write(tmp_path / "a" / "b", record(), record(split="dev", value=0.9))
     write(tmp_path / "c", record(task="pr", metric="per", direction="min", value=0.25))
-    frame = results.load([tmp_path])
+    frame = readme_tables.load([tmp_path])
     assert list(frame.value) == [0.5, 0.25] and frame.folder[0].endswith("a/b")
 
 
 def test_missing_and_broken_results_are_named(tmp_path):
     with pytest.raises(ValueError, match=r"no results\.json"):
-        results.load([tmp_path])
+        readme_tables.load([tmp_path])
     write(tmp_path / "bad", {"task": "ks"})
     with pytest.raises(ValueError, match=r"bad/results\.json: expected a list of records"):
-        results.load([tmp_path])
+        readme_tables.load([tmp_path])
     (tmp_path / "bad" / "results.json").write_text("[{")
     with pytest.raises(ValueError, match="expected a list of records"):
-        results.load([tmp_path])
+        readme_tables.load([tmp_path])
 
 
 def test_table_has_arrows_means_and_the_best_in_bold():
@@ -48,7 +48,7 @@ def test_table_has_arrows_means_and_the_best_in_bold():
         ("theirs", "pr", "per", 0.1, "min"),
     ]
     frame = pd.DataFrame(rows, columns=["system", "task", "metric", "value", "direction"])
-    lines = results.markdown(frame, ["ours", "theirs", "absent"]).splitlines()
+    lines = readme_tables.markdown(frame, ["ours", "theirs", "absent"]).splitlines()
     assert lines[0] == "| system | KS acc % ↑ | PR per % ↓ |"
     assert lines[2] == "| ours | **60.0 ± 14.1** | 20.0 |"
     assert lines[3] == "| theirs | 55.0 | **10.0** |"
@@ -58,11 +58,11 @@ def test_table_has_arrows_means_and_the_best_in_bold():
 def test_text_between_markers(tmp_path):
     path = tmp_path / "page.md"
     path.write_text("a\n<!-- x -->\nold\n<!-- /x -->\nb\n")
-    assert results.between_markers(path, "x", "new\n")
+    assert readme_tables.between_markers(path, "x", "new\n")
     assert path.read_text() == "a\n<!-- x -->\nnew\n<!-- /x -->\nb\n"
-    assert not results.between_markers(path, "x", "new")
+    assert not readme_tables.between_markers(path, "x", "new")
     with pytest.raises(ValueError, match=r"<!-- y --> \.\.\. <!-- /y --> not found"):
-        results.between_markers(path, "y", "")
+        readme_tables.between_markers(path, "y", "")
 
 
 def test_convergence_plot_shows_runs_and_reference(tmp_path):

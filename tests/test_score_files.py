@@ -61,6 +61,23 @@ def test_settings_are_told_apart(tmp_path):
     assert found[0].setting.made == "version 1, seed 0, size default"
 
 
+def test_crops_from_a_bank_are_another_setting_and_near_exact_features_a_remark(tmp_path):
+    exact = {"kind": "pooled", "precision": "fp32", "exactness": "exact", "crops": None}
+    near = {**exact, "precision": "fp16", "exactness": "near-exact"}
+    run = score_runs.suite(
+        tmp_path / "run",
+        record("ks", 0.5, store={**exact, "crops": 10}),
+        record("pr", 0.5, store=near),
+        record("ic", 0.5, store=exact),
+        record("er", 0.5, store=None),
+    )
+    ks, pr, ic, er = (score.setting for score in score_files.read([run]).scores)
+    assert ks.state == "changed" and not ks.comparable
+    assert ks.remarks == ("trained on 10 crops per file",)
+    assert pr.comparable and pr.remarks == ("features stored in fp16",)
+    assert ic.comparable and er.comparable and not ic.remarks + er.remarks
+
+
 def test_folders_of_one_checkpoint_are_one_model(tmp_path):
     one = score_runs.suite(tmp_path / "one", record("ks", 0.5))
     two = score_runs.suite(tmp_path / "two", record("pr", 0.5))

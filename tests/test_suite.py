@@ -63,6 +63,7 @@ def test_every_task_gives_its_records_and_nothing_is_done_twice(root, launcher, 
     ]
     assert (rate["seed"], rate["smoke"], rate["upstream"]) == (1337, False, "fbank")
     assert rate["corpus"] == toy_suite.corpus() and rate["variants"] is None
+    assert all((r["params"], r["macs"]) == (1000, 2000) for r in found.values())
     assert found["fold", "test"]["variants"] == {
         "f1": {"value": 0.82, "step": 20},
         "f2": {"value": 0.82, "step": 20},

@@ -2,7 +2,7 @@
 
 import pytest
 
-from analysis import score_files, superb_score
+from analysis import results, score_files, superb_score
 
 PAPER = {
     "FBANK": 0, "wav2vec 2.0 Base": 818, "HuBERT Base": 941, "WavLM Base": 1019,
@@ -17,7 +17,7 @@ PUBLIC = {
 
 def values(model):
     found = [s for s in score_files.published().scores if s.model == model]
-    return {f"{s.task}/{superb_score.records.spoken(s.metric, s.setting.stage)}": s.value
+    return {f"{s.task}/{results.spoken(s.metric, s.setting.stage)}": s.value
             for s in found}  # fmt: skip
 
 

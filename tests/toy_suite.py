@@ -18,7 +18,7 @@ CONFIG = {
     "downstream_expert": {"datarc": {"root": "???", "fold": 0, "batch_size": 4}},
 }
 ACC = {"name": "acc", "key": "acc", "unit": "fraction", "direction": "max"}
-ENCODER = Probe(layers=3, dim=8)
+ENCODER = Probe(layers=3, dim=8, params=1000, macs=2000)
 EER = {"name": "eer", "key": "eer", "unit": "fraction", "direction": "min"}
 HEADERS: dict[str, dict[str, Any]] = {
     "rate": {"metrics": [ACC], "learning_rates": [1e-1, 1e-2, 1e-3]},

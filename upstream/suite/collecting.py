@@ -27,6 +27,7 @@ def collect(out: Path, plan: TaskPlan, owner: Mapping[str, Any]) -> list[dict[st
         ],
         "train_seconds": round(sum(spent), 3) if plan.trains else 0.0,
         **{key: owner[key] for key in ("seed", "smoke", "upstream", "ckpt", "fingerprint")},
+        **{key: owner.get(key) for key in ("params", "macs")},  # see model_size; None: not known
         "overrides": dict(plan.overrides),
         "corpus": plan.identity["corpus"],
     }

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 import upstream as door
+from upstream.suite import model_size
 
 RATE = 16000
 SHAPE = (2, 4 * RATE)  # clips, samples each
@@ -23,6 +24,8 @@ class Probe:
     seconds: float | None = None  # to encode one second of audio; None: not measured
     batch_dependent: bool = False  # an utterance has other features beside a longer one
     frames: float = 50.0  # per second of audio
+    params: int | None = None
+    macs: int | None = None  # as SUPERB counts them, see model_size
 
 
 def probe(
@@ -61,7 +64,15 @@ def probe(
         )
     seconds = _seconds(model, device) if timed else None
     frames = states[0].shape[1] * RATE / SHAPE[1]
-    return Probe(len(states), states[0].shape[-1], seconds, facts["batch_dependent"], frames)
+    return Probe(
+        layers=len(states),
+        dim=states[0].shape[-1],
+        seconds=seconds,
+        batch_dependent=facts["batch_dependent"],
+        frames=frames,
+        params=model_size.params(model),
+        macs=model_size.macs(model),
+    )
 
 
 def _hidden_states(model: Any, device: str) -> list[torch.Tensor]:

@@ -50,6 +50,7 @@ def run(request: Request) -> int:
         request.executor, submitted, request.device, request.jobs, request.slurm
     )
     encoder = probe(str(request.upstream), request.ckpt)
+    owner |= {"params": encoder.params, "macs": encoder.macs}
     found = preparation.prepare(request.names, folders, request.allow_partial)
     plans = [plan_task(request, name, folders[name], found[name], encoder) for name in found]
     _refuse_other_settings(request.out, plans)

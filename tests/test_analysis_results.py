@@ -1,22 +1,22 @@
-"""analysis/records.py."""
+"""analysis/results.py."""
 
 import math
 from dataclasses import replace
 
 import pytest
 
-from analysis import records
-from analysis.records import Score, Setting
+from analysis import results
+from analysis.results import Score, Setting
 
 SCORE = Score("ours", "ks", "acc", 0.9, "fraction", "max", Setting(), "runs/a/results.jsonl:1")
 
 
 def test_a_score_is_told_in_the_published_unit():
     assert SCORE.value_in("percent") == pytest.approx(90)
-    assert records.shown_unit(records.metric_of("ks", "acc")) == "percent"
-    assert records.shown_unit(records.metric_of("se", "pesq")) == "MOS"
-    assert records.shown_unit(records.metric_of("ood", "wer")) == "percent"
-    assert records.shown_unit(records.metric_of("asr", "wer", "lm")) == "percent"
+    assert results.shown_unit(results.metric_of("ks", "acc")) == "percent"
+    assert results.shown_unit(results.metric_of("se", "pesq")) == "MOS"
+    assert results.shown_unit(results.metric_of("ood", "wer")) == "percent"
+    assert results.shown_unit(results.metric_of("asr", "wer", "lm")) == "percent"
 
 
 @pytest.mark.parametrize(
@@ -47,11 +47,11 @@ def test_a_task_has_one_score():
         match=r"ours: ks acc twice: 0\.9 \(runs/a/results\.jsonl:1\) and 0\.8 \(runs/b/results\."
         r"jsonl:3, seed 2\); give only one of the two",
     ):
-        records.check([SCORE, again])
-    records.check([SCORE, replace(again, setting=Setting(corpus="mini", seed=2))])
+        results.check([SCORE, again])
+    results.check([SCORE, replace(again, setting=Setting(corpus="mini", seed=2))])
     lm = [replace(SCORE, task="asr", metric="wer", unit="percent", direction="min", setting=s)
           for s in (Setting(), Setting(stage="lm"))]  # fmt: skip
-    records.check(lm)
+    results.check(lm)
 
 
 def test_mini_corpora_of_a_row_were_made_alike():
@@ -59,7 +59,7 @@ def test_mini_corpora_of_a_row_were_made_alike():
     other = replace(SCORE, task="ic", setting=replace(mini, made="version 1, seed 7, size default"))
     with pytest.raises(ValueError, match=r"different corpora in one row: ks of mini_superb .*seed "
                        r"0.*ic of .*seed 7.*; score both on one"):  # fmt: skip
-        records.check([replace(SCORE, setting=mini), other])
+        results.check([replace(SCORE, setting=mini), other])
 
 
 def test_what_may_stand_beside_published_scores():

@@ -1,0 +1,141 @@
+"""The heads that a run tested: where they are, and what they made of the upstream's layers.
+
+A run is a folder of ``mt4ssl superb run``, or one with s3prl experiments in it. A suite trains many
+heads of a task; which of them was tested is in the states of its test jobs.
+"""
+
+import argparse
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from upstream import results, tasks
+from upstream.suite import protocol, roots, run_folder
+
+TRAIN = "train its heads with `mt4ssl superb run`"
+
+
+@dataclass(frozen=True)
+class Head:
+    """A tested head, and the upstream that it listened to.
+
+    ``weights`` (L,) sum to 1; None where it does not listen to several layers, as ``why`` says.
+    """
+
+    task: str
+    upstream: str
+    ckpt: str | None
+    fingerprint: str | None
+    finetuned: bool  # the upstream too: not what its checkpoint holds any more
+    path: Path | None = None  # None: nothing was trained
+    weights: np.ndarray | None = None
+    normalized: bool = False  # each frame of each layer, before the sum
+    why: str = ""
+
+    @property
+    def model(self) -> tuple[str, str | None]:
+        """What tells its upstream from others."""
+        return self.upstream, self.fingerprint or self.ckpt
+
+
+def read(run: str | Path) -> list[Head]:
+    """Return the heads of a run that were tested, of every fold and seed.
+
+    Raises:
+        ValueError: no results, a head that is gone or broken, or weights that are not finite.
+    """
+    run = Path(run)
+    if not run.is_dir():
+        raise ValueError(f"{run}: no such folder; give what `mt4ssl superb run` made with --out")
+    records = list(_of_suite(run) if (run / run_folder.SUITE).is_file() else _of_experiments(run))
+    if not records:
+        raise ValueError(f"{run}: no results of any task; {TRAIN}")
+    return [_head(folder, record) for folder, record in records]
+
+
+def _of_suite(run: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Yield what was tested of each task and variant, with its folder."""
+    for task in roots.in_order({record["task"] for record in run_folder.read_results(run)}):
+        header = tasks.header(task)
+        first, states = header["metrics"][0], run / run_folder.JOBS
+        for variant in protocol.variants(header):
+            job = ".".join(part for part in (task, variant.name, "test") if part)
+            state = run_folder.read_state(run, job)
+            if "result" not in state:
+                raise ValueError(
+                    f"{states / job}.json: not there, so that it is not known which head of {task} "
+                    "was tested; give the folder as `mt4ssl superb run` left it"
+                )
+            same = [record for record in state["result"]["records"] if _is(record, first)]
+            folder = run / protocol.best_of(same)["folder"]
+            record = _tested(folder, first)
+            if record is None:
+                raise ValueError(
+                    f"{folder / results.RESULTS}: gone, or without {first['name']} of the test; "
+                    "give the folder as `mt4ssl superb run` left it"
+                )
+            yield folder, record
+
+
+def _of_experiments(run: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Yield one record of each s3prl experiment that was tested, with its folder."""
+    for path in sorted(run.rglob(results.RESULTS)):
+        task = next((record.get("task") for record in results.read(path.parent)), None)
+        if task in tasks.names():
+            record = _tested(path.parent, tasks.header(task)["metrics"][0])
+            if record is not None:
+                yield path.parent, record
+
+
+def _tested(folder: Path, metric: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the record of a metric of the task's test, which names the head."""
+    return next((r for r in results.read(folder) if _is(r, metric)), None)
+
+
+def _is(record: Mapping[str, Any], metric: Mapping[str, Any]) -> bool:
+    stage = tasks.stage_of(dict(metric))
+    return (record.get("metric"), record.get("stage", tasks.TEST)) == (metric["name"], stage)
+
+
+def _head(folder: Path, record: dict[str, Any]) -> Head:
+    keys = ("task", "upstream", "upstream_ckpt", "fingerprint", "upstream_trainable")
+    head = Head(*(record[key] for key in keys))
+    if record["head"] is None:
+        return replace(head, why=f"layer {record['layer']} alone, chosen on dev")
+    name = Path(record["head"]).name  # the run may have been moved
+    places = (folder / name, folder.parent.parent / name, Path(record["head"]))
+    path = next((place for place in places if place.is_file()), None)
+    if path is None:
+        raise ValueError(f"{places[0]}: the head that was tested is gone; {TRAIN}")
+    weights, args = _read(path)
+    if weights is not None:
+        normalized = bool(args.upstream_feature_normalize)
+        return replace(head, path=path, weights=weights, normalized=normalized)
+    layer = args.upstream_layer_selection
+    one = f"{record['upstream']} has a single layer"
+    return replace(head, path=path, why=one if layer is None else f"layer {layer} alone")
+
+
+def _read(path: Path) -> tuple[np.ndarray | None, argparse.Namespace]:
+    """Return a head's weights (L,), which sum to 1, and s3prl's arguments."""
+    try:
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            stored = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+        args, weights = stored["Args"], stored["Featurizer"].get("weights")
+    except Exception as error:  # torch raises many kinds for a broken or unsafe file
+        said = (str(error).strip().splitlines() or [""])[0]
+        raise ValueError(
+            f"{path}: not a readable s3prl checkpoint ({type(error).__name__}: {said}); {TRAIN}"
+        ) from error
+    if weights is None:
+        return None, args
+    if not torch.isfinite(weights).all():
+        raise ValueError(
+            f"{path}: Featurizer.weights are not finite ({weights.tolist()}); train the head again "
+            "with a lower learning rate"
+        )
+    return weights.double().softmax(-1).numpy(), args

@@ -1,0 +1,246 @@
+"""How much each layer counts in each task: the weights of s3prl's weighted sum, as a heat map.
+
+SUPERB hands a head the sum of all layers h_l with weights softmax(w)_l, and learns w with the head.
+Weights alone mislead where layers differ in scale: a layer of small values needs a large weight to
+say anything at all. The scaled weights are the weights times the mean norm of each layer's frames,
+made to sum to 1.
+"""
+
+import math
+import textwrap
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis import head_files, plots, superb_score
+from analysis.head_files import Head
+from analysis.layer_features import LayerFeatures, open_upstream
+from mt4ssl_core.audio import load_wave
+from mt4ssl_core.manifest import open_manifest
+from upstream import results
+from upstream.suite import roots
+
+NAME = "layer_weights"  # of the files that are written
+UTTERANCES = 200  # of the audio, evenly spaced, that norms are the mean over
+_CELL, _ROW = 0.33, 0.25  # inches
+_BESIDE = 13  # layers, up to which two heat maps have room beside each other
+_TITLES = {"weight": "Weights", "scaled": "Weights times layer norms"}
+
+
+def draw(
+    run: str | Path,
+    out: str | Path | None = None,
+    audio: str | Path | None = None,
+    ckpt: str | Path | None = None,
+    device: str = "cpu",
+) -> pd.DataFrame:
+    """Write layer_weights.svg, .png and .csv of a run and return what is in the CSV.
+
+    Args:
+        run: what ``mt4ssl superb run`` made, or a folder with s3prl experiments in it.
+        out: where to write; the run's folder by default.
+        audio: adds norms and scaled weights, from this folder of audio (or .tsv, or CutSet).
+        ckpt: where the upstream's checkpoint is, if not where the results say.
+        device: that encodes the audio.
+
+    Raises:
+        ValueError: what `head_files.read`, `table` and `scaled` refuse.
+    """
+    found = head_files.read(run)
+    frame = table(found)
+    if audio is not None:
+        frame = scaled(frame, found, audio, ckpt, device)
+    plots.save(figure(frame), Path(out or run) / NAME, frame)
+    return frame
+
+
+# --- Table ----------------------------------------------------------------------------------------
+
+
+def table(found: Sequence[Head]) -> pd.DataFrame:
+    """Return the weights: columns model, task, layer, weight, spread, heads.
+
+    ``weight`` is the mean over the task's heads (folds, seeds) and ``spread`` their sample standard
+    deviation. What has no weights is told in ``attrs["notes"]``.
+
+    Raises:
+        ValueError: no head has weights, or two have different numbers of layers.
+    """
+    groups: dict[tuple[Any, ...], list[Head]] = {}
+    for head in found:
+        if head.weights is not None:
+            groups.setdefault((*head.model, head.task), []).append(head)
+    told = without(found)
+    if not groups:
+        raise ValueError(
+            f"no head has weights of layers ({'; '.join(told)}); score an upstream with several "
+            "layers, and leave --upstream_layer_selection out"
+        )
+    _check_layers([head for group in groups.values() for head in group])
+    names = names_of(group[0] for group in groups.values())
+    rows = []
+    for (*model, task), group in groups.items():
+        weights = np.stack([head.weights for head in group if head.weights is not None])  # (K, L)
+        spread = weights.std(0, ddof=1) if len(group) > 1 else np.full(weights.shape[1], math.nan)
+        for layer, weight in enumerate(weights.mean(0)):
+            rows.append((names[tuple(model)], task, layer, weight, spread[layer], len(group)))
+    order = roots.in_order({task for *_, task in groups})
+    rows.sort(key=lambda row: (order.index(row[1]), row[0]))
+    frame = pd.DataFrame(rows, columns=["model", "task", "layer", "weight", "spread", "heads"])
+    frame.attrs["notes"] = told
+    return frame
+
+
+def without(found: Iterable[Head]) -> list[str]:
+    """Say which tasks have no weights, and why: "KS, SID: fbank has a single layer"."""
+    why: dict[str, dict[str, None]] = {}
+    for head in found:
+        if head.weights is None:
+            why.setdefault(head.why, {})[superb_score.name_of(head.task)] = None
+    return [f"{', '.join(names)}: {reason}" for reason, names in why.items()]
+
+
+def _check_layers(found: list[Head]) -> None:
+    first = found[0]
+    for head in found:
+        assert head.weights is not None and first.weights is not None
+        if len(head.weights) != len(first.weights):
+            raise ValueError(
+                f"{first.path} has {len(first.weights)} layers, {head.path} {len(head.weights)}: "
+                "upstreams of different size in one run; give a folder of one upstream"
+            )
+
+
+def names_of(found: Iterable[Head]) -> dict[tuple[str, str | None], str]:
+    """Return short names of the upstreams: with the checkpoint's where one name is not enough."""
+    models = {head.model: head for head in found}
+    short = [upstream for upstream, _ in models]
+    return {
+        model: (
+            model[0]
+            if short.count(model[0]) == 1
+            else f"{model[0]} ({Path(head.ckpt or '').stem} {str(model[1])[:6]})"
+        )
+        for model, head in models.items()
+    }
+
+
+# --- Scale ----------------------------------------------------------------------------------------
+
+
+def mean_norms(features: LayerFeatures, waves: Iterable[np.ndarray]) -> np.ndarray:
+    """Return the mean Euclidean norm of each layer's frames over some utterances, (L,) float64."""
+    total, frames = np.zeros(features.layers), 0
+    for wave in waves:
+        layers = features.frames(wave).astype(np.float64)  # (L, T, D)
+        total += np.linalg.norm(layers, axis=2).sum(1)
+        frames += layers.shape[1]
+    if not frames:
+        raise ValueError("no audio to take norms over; give some with --audio")
+    return total / frames
+
+
+def scaled(
+    frame: pd.DataFrame,
+    found: Sequence[Head],
+    audio: str | Path,
+    ckpt: str | Path | None = None,
+    device: str = "cpu",
+) -> pd.DataFrame:
+    """Return a table with columns ``norm`` and ``scaled``: weight * norm, made to sum to 1.
+
+    Up to 200 utterances of ``audio``, evenly spaced, are encoded by the upstream of each model.
+
+    Raises:
+        ValueError: no audio there, or no checkpoint, or another one than the heads listened to.
+    """
+    cuts = list(open_manifest(audio, min_seconds=0.1).cuts)
+    cuts = cuts[:: math.ceil(len(cuts) / UTTERANCES)]
+    weighted = [head for head in found if head.weights is not None]
+    names = names_of(weighted)
+    norms = {}
+    for head in {head.model: head for head in weighted}.values():
+        features = open_upstream(_checkpoint(head, ckpt), head.upstream, device)
+        norms[names[head.model]] = mean_norms(features, map(load_wave, cuts))
+        if head.normalized:  # of values with mean 0 and variance 1, whatever they were before
+            norms[names[head.model]] = np.full(features.layers, math.sqrt(features.dim))
+    frame = frame.copy()
+    places = zip(frame.model, frame.layer, strict=True)
+    frame["norm"] = [norms[model][layer] for model, layer in places]
+    product = frame.weight * frame.norm
+    frame["scaled"] = product / product.groupby([frame.model, frame.task]).transform("sum")
+    frame.attrs["notes"] = [*frame.attrs["notes"], f"norms: mean over {len(cuts)} utterances"]
+    return frame
+
+
+def _checkpoint(head: Head, ckpt: str | Path | None) -> str | None:
+    """Return where the checkpoint of a head's upstream is."""
+    if head.finetuned:
+        raise ValueError(
+            f"{head.path}: the upstream was trained with this head, so that the checkpoint has "
+            "other norms; leave --audio out"
+        )
+    if head.ckpt is None:
+        return None
+    path = str(ckpt or head.ckpt)
+    there = results.fingerprint_of(path)
+    if there is None:
+        raise ValueError(f"{path}: no such checkpoint; say with --ckpt where it is now")
+    if there != head.fingerprint:
+        raise ValueError(
+            f"{path}: fingerprint {there}, but {head.path} listened to {head.fingerprint}; give "
+            "that checkpoint with --ckpt"
+        )
+    return path
+
+
+# --- Figure ---------------------------------------------------------------------------------------
+
+
+def figure(frame: pd.DataFrame) -> Any:
+    """Return the heat map of a table: tasks by layers, scaled weights beside the raw ones."""
+    several = frame.model.nunique() > 1
+    labels = frame.task.map(superb_score.name_of) + (", " + frame.model if several else "")
+    rows, layers = labels.drop_duplicates().tolist(), int(frame.layer.max()) + 1
+    columns = [column for column in _TITLES if column in frame]
+    top = float(frame[columns].to_numpy().max())
+    width = max(_CELL * layers, 2.3) + (0.08 * max(map(len, rows)) + 1.0) / len(columns)
+    stacked = layers > _BESIDE
+    shape = (len(columns), 1) if stacked else (1, len(columns))
+    drawn, axes = plots.new(*shape, width, _ROW * max(len(rows), 5) + 1.2)
+    for axis, column in zip(axes.flat, columns, strict=True):
+        values = frame[column].to_numpy().reshape(len(rows), layers)
+        image = axis.imshow(values, cmap="viridis", vmin=0, vmax=top, aspect="auto")
+        plots.tidy(axis, _TITLES[column], "layer", "")
+        axis.grid(False)
+        axis.set_xticks(range(layers))
+        named = stacked or column == columns[0]
+        axis.set_yticks(range(len(rows)) if named else [], rows if named else [])
+        _write_values(axis, values, top)
+    bar = drawn.colorbar(image, ax=axes, label="share of a row")
+    bar.ax.axhline(1 / layers, color="white", lw=1.2)
+    notes = ["layer 0: input of the first transformer layer; white line: all layers alike"]
+    notes += frame.attrs.get("notes", [])
+    lines = [line for note in notes for line in textwrap.wrap(note, int(15 * width * shape[1]))]
+    drawn.supxlabel("\n".join(lines), fontsize=7)
+    return drawn
+
+
+def _write_values(axis: Any, values: np.ndarray, top: float) -> None:
+    """Write values (rows, L) into their cells, the largest of a row in bold."""
+    shown = values.round(2)
+    for row, layer in np.ndindex(values.shape):
+        best = (shown[row] < shown[row, layer]).sum() == values.shape[1] - 1
+        axis.text(
+            layer,
+            row,
+            f"{shown[row, layer]:.2f}".lstrip("0"),
+            ha="center",
+            va="center",
+            fontsize=7,
+            color="black" if values[row, layer] > 0.6 * top else "white",
+            fontweight="bold" if best else "normal",
+        )
