@@ -266,6 +266,163 @@ def _kmeans_parser(commands: argparse._SubParsersAction) -> None:
         parser.add_argument("--store-gb", type=float, metavar="GB", help="the most it may hold")
 
 
+def leaderboard(args: argparse.Namespace) -> None:
+    """Print SUPERB's table: published scores and those of your runs, with superb_s."""
+    from analysis import leaderboard as table
+
+    _give(table.leaderboard(args.runs, args.format, args.score_set), args.out)
+
+
+def layer_weights(args: argparse.Namespace) -> None:
+    """Draw which layers the heads of a run weigh most."""
+    from analysis import layer_weights as weights
+
+    frame = weights.draw(args.run_folder, args.out, args.audio, args.ckpt, args.device)
+    print(frame.to_string(index=False))
+    for note in frame.attrs["notes"]:
+        print(note)
+
+
+def probe(args: argparse.Namespace) -> None:
+    """Measure what each layer of an encoder holds: phones, words, speakers."""
+    from analysis import probing
+
+    names = probing.Asked.__dataclass_fields__
+    asked = {key: value for key, value in vars(args).items() if key in names}
+    print(probing.probe(probing.Asked(**asked)))
+
+
+def convergence(args: argparse.Namespace) -> int:
+    """Compare how fast pre-training runs converge."""
+    from analysis import convergence as comparison
+    from analysis import convergence_study
+
+    names = comparison.Scoring.__dataclass_fields__
+    asked = {key: value for key, value in vars(args).items() if key in names}
+    scoring = comparison.Scoring(**asked)
+    if args.runs[0] != "study":
+        print(comparison.compare(args.runs, args.out or "convergence", args.labels, scoring))
+        return 0
+    overrides = [word for word in args.runs[1:] if "=" in word]
+    configs = [word for word in args.runs[1:] if "=" not in word]
+    if args.out is None:
+        raise ValueError("convergence study: give --out DIR, where the runs go")
+    return convergence_study.study(configs, args.seeds, args.out, overrides, scoring, args.jobs)
+
+
+def report(args: argparse.Namespace) -> None:
+    """Write one HTML page about a run: scores, layers, probes, convergence."""
+    from analysis import report as page
+
+    print(f"written: {page.report(args.run_folder, args.others, args.out, args.score_set)}")
+
+
+def _give(text: str, out: str | None) -> None:
+    """Print a text, or write it to a file."""
+    if out is None:
+        print(text)
+        return
+    from mt4ssl_core.files import write_text
+
+    write_text(out, text)
+    print(f"written: {out}")
+
+
+def _analysis_parsers(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser("leaderboard", help=leaderboard.__doc__)
+    command.add_argument("runs", nargs="*", metavar="RUN", help="what --out of `superb run` was")
+    formats = ("md", "latex", "csv", "html")
+    command.add_argument("--format", choices=formats, default="md", help="(default: md)")
+    command.add_argument("--out", metavar="FILE", help="write it there (default: print it)")
+    command.set_defaults(run=leaderboard)
+    boards = [command]
+
+    command = commands.add_parser("layer-weights", help=layer_weights.__doc__)
+    command.add_argument("run_folder", metavar="RUN", help="what --out of `superb run` was")
+    command.add_argument("--out", metavar="DIR", help="(default: RUN)")
+    command.add_argument("--audio", metavar="DIR", help="scale weights by the layers' norms on it")
+    command.add_argument("--ckpt", help="the checkpoint, if it is no longer where it was")
+    command.add_argument("--device", default="cpu")
+    command.set_defaults(run=layer_weights)
+
+    command = commands.add_parser("probe", help=probe.__doc__)
+    command.add_argument("ckpt", nargs="?", help="ours, fairseq's, or a Hugging Face folder")
+    command.add_argument("-u", "--upstream", default="mt4ssl", help="a name on s3prl's hub")
+    data = (
+        "labelled speech: a table index.csv (columns path, split, speaker, gender, keyword, "
+        "phones), a mini_superb folder, TIMIT, LibriSpeech or Speech Commands"
+    )
+    command.add_argument("--data", nargs="+", required=True, metavar="SOURCE", help=data)
+    command.add_argument("--alignments", metavar="PATH", help="TextGrid, CTM or TIMIT files")
+    command.add_argument(
+        "--probes", help="such as phone,keyword (default: all there are labels for)"
+    )
+    command.add_argument("--out", required=True, metavar="DIR", help="for tables and figures")
+    command.add_argument("--minutes", type=float, default=20.0, help="to train and to test on (20)")
+    command.add_argument("--clusters", type=int, default=100, help="k-means of each layer (100)")
+    command.add_argument(
+        "--compare", metavar="CKPT", help="another one: CKA of its layers with these"
+    )
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--device", help="cpu or cuda (default: the GPU if there is one)")
+    command.add_argument("--store-dir", metavar="DIR", help="keep and read features in this store")
+    command.add_argument("--store-gb", type=float, metavar="GB", help="the most it may hold")
+    command.set_defaults(run=probe)
+
+    _convergence_parser(commands)
+
+    command = commands.add_parser("report", help=report.__doc__)
+    command.add_argument("run_folder", metavar="RUN", help="folder of a run, or of a superb run")
+    command.add_argument(
+        "--with", dest="others", nargs="+", default=[], metavar="RUN", help="beside it"
+    )
+    command.add_argument("--out", metavar="FILE", help="(default: RUN/report.html)")
+    command.set_defaults(run=report)
+    for parser in (*boards, command):
+        parser.add_argument(
+            "--set", dest="score_set", choices=["paper", "public"], default="paper",
+            help="tasks of superb_s (default: paper)",
+        )  # fmt: skip
+
+
+def _convergence_parser(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser("convergence", help=convergence.__doc__)
+    command.add_argument(
+        "runs", nargs="+", metavar="RUN",
+        help="run.out folders; or: study CONFIG ... [KEY=VALUE ...], to pre-train them first",
+    )  # fmt: skip
+    command.add_argument(
+        "--out", metavar="DIR", help="for tables and figures (default: convergence)"
+    )
+    command.add_argument(
+        "--labels", nargs="+", help="names of the RUNs; those of one are its seeds"
+    )
+    command.add_argument("--seeds", type=int, default=3, help="study: of each config (default: 3)")
+    command.add_argument("--jobs", type=int, default=1, help="study: runs at a time (default: 1)")
+    command.add_argument(
+        "--probe-data", nargs="+", default=[], metavar="SOURCE",
+        help="probe every checkpoint on this speech, as --data of `mt4ssl probe`",
+    )  # fmt: skip
+    command.add_argument("--alignments", metavar="PATH", help="of it, for --probes phone")
+    command.add_argument(
+        "--probes", default="phone_ctc,keyword,speaker", help="(default: %(default)s)"
+    )
+    command.add_argument(
+        "--minutes", dest="probe_minutes", type=float, default=20.0, help="as `probe`"
+    )
+    command.add_argument("--layer", default="auto", help="auto (best on held-out data) or a number")
+    command.add_argument(
+        "--superb", metavar="TASKS", help="train and test these on every checkpoint"
+    )
+    command.add_argument("--roots", help="of their corpora, as for `superb run`")
+    command.add_argument("--set", nargs="+", default=[], metavar="TASK:KEY=VALUE", help="likewise")
+    command.add_argument("--scores", metavar="FILE", help="CSV of run,update,metric,value")
+    command.add_argument(
+        "--target", nargs="+", default=[], metavar="METRIC=VALUE", help="updates to reach this"
+    )
+    command.set_defaults(run=convergence)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="mt4ssl", description=__doc__.split(":")[0])
     try:
@@ -288,6 +445,7 @@ def _parser() -> argparse.ArgumentParser:
     _kmeans_parser(commands)
     _superb_parser(commands)
     _store_parser(commands)
+    _analysis_parsers(commands)
 
     checkpoint = "ours, fairseq's, or a Hugging Face folder"
     command = commands.add_parser("export", help=export.__doc__)

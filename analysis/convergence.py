@@ -1,45 +1,96 @@
-"""Loss and accuracy of pre-training runs against updates."""
+"""How fast pre-training runs converge: curves, scores of checkpoints, updates to reach a score."""
 
-from collections.abc import Mapping
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import matplotlib
+import pandas as pd
+import torch
 
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
+from analysis import (
+    checkpoint_scores,
+    convergence_figures,
+    plots,
+    probe_data,
+    probing,
+    training_runs,
+    updates_to_reach,
+)
+from analysis.convergence_figures import COSTS, PANELS
+from analysis.results import ARROWS
+from analysis.training_runs import Run, curves
+from analysis.updates_to_reach import Target
+from mt4ssl_core.files import write_json, write_text
+from mt4ssl_core.threads import cores
 
-from mt4ssl_core.files import atomic_path
-from mt4ssl_core.log import read_jsonl
-
-# Okabe and Ito's palette: told apart by colour-blind readers
-COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
-
-PANELS = {  # key in the log: (title, unit)
-    "offline/loss": ("Offline target: loss", "nats per masked frame"),
-    "offline/accuracy": ("Offline target: accuracy", "share of masked frames"),
-    "online/loss": ("Online target: loss", "squared error / sqrt(D)"),
-    "online/target_var": ("Teacher: standard deviation", "of targets, mean over channels"),
-    "random_projection/loss": ("Random projection: loss", "nats per masked frame"),
-    "random_projection/accuracy": ("Random projection: accuracy", "share of masked frames"),
-}
+__all__ = ["Scoring", "compare", "curves", "plot"]
+JSON, TABLE = "convergence.json", "table.md"
 
 
-def curves(run: str | Path) -> dict[str, list[tuple[int, float]]]:
-    """The curves in a run's log.jsonl: key -> [(update, value), ...]; "valid/..." is held out.
+@dataclass(frozen=True)
+class Scoring:
+    """How checkpoints are scored: the options of `mt4ssl convergence`.
+
+    probe_data, alignments, probes, layer, probe_minutes, probe_seed: labelled speech and what is
+    probed in it (`analysis.probing`). superb, roots, set: SUPERB tasks to run on every checkpoint,
+    as for `mt4ssl superb run`; what is in RUN/superb/update_N is read in any case. scores: a CSV of
+    other numbers. target: METRIC=VALUE words.
+    """
+
+    probe_data: Sequence[str] = ()
+    alignments: str | None = None
+    probes: str = "phone_ctc,keyword,speaker"
+    layer: str = "auto"
+    probe_minutes: float = probing.MINUTES
+    probe_seed: int = 0
+    superb: str | None = None
+    roots: str | None = None
+    set: Sequence[str] = ()
+    scores: str | None = None
+    target: Sequence[str] = ()
+
+
+def compare(
+    runs: Sequence[str | Path],
+    out: str | Path = "convergence",
+    labels: Sequence[str] | None = None,
+    scoring: Scoring | None = None,
+) -> str:
+    """Compare pre-training runs; write figures, tables and convergence.json to ``out``.
+
+    Args:
+        runs: folders of runs, of groups (GROUP/seed1, ...) or of groups of runs.
+        out: folder to write.
+        labels: names of groups, one for each of ``runs``; runs of one label are its seeds.
+        scoring: how checkpoints are scored; by default held-out losses and what is there.
+
+    Returns:
+        The tables, as Markdown.
 
     Raises:
-        ValueError: there is no log.
+        ValueError: runs that cannot be compared, nothing to compare, or what the scores refuse.
     """
-    path = Path(run) / "log.jsonl"
-    if not path.is_file():
-        raise ValueError(f"{path}: no such log; give the run.out folder of `mt4ssl pretrain`")
-    found: dict[str, list[tuple[int, float]]] = {}
-    for record in read_jsonl(path):
-        for key, value in record.items():
-            if isinstance(value, int | float) and key != "update":
-                found.setdefault(key, []).append((record["update"], value))
-    return found
+    if not runs:
+        raise ValueError("no runs to compare; give run.out folders of `mt4ssl pretrain`")
+    scoring, out = scoring or Scoring(), Path(out)
+    found, notes = training_runs.find(runs, labels)
+    notes += training_runs.check(found)
+    curves_table = training_runs.frame(found, PANELS)
+    if curves_table.empty:
+        raise ValueError(f"{', '.join(map(str, runs))}: the logs are empty; train longer")
+    points, more = _scored(found, scoring)
+    notes += more
+    targets, more = _targets(points, scoring.target)
+    notes += more
+    reach = updates_to_reach.table(points, targets)
+    _draw(curves_table, points, targets, out)
+    text = _markdown(found, points, targets, reach, notes)
+    write_text(out / TABLE, text)
+    write_json(out / JSON, _record(found, points, reach, notes, scoring))
+    return text
 
 
 def plot(
@@ -47,61 +98,148 @@ def plot(
     out: str | Path,
     references: Mapping[str, tuple[float, str]] | None = None,
 ) -> Path:
-    """Draw the runs (label -> folder) and write ``out`` (.png or .svg) atomically.
+    """Draw the curves of runs (label -> folder) against updates; return ``out`` (.png or .svg).
 
-    Training is a thin line, held-out audio a line with dots. ``references`` draws horizontal lines:
-    key -> (value, label), e.g. the entropy of the labels under "offline/loss".
+    The other of the two formats and the CSV are written beside it. ``references`` draws horizontal
+    lines: key -> (value, label), e.g. the entropy of the labels under "offline/loss".
 
     Raises:
-        ValueError: a run without a log, or none with anything to draw.
+        ValueError: a run without a log, none with anything to draw, or another format.
     """
-    data = {label: curves(folder) for label, folder in runs.items()}
-    keys = [key for key in PANELS if any(key in found for found in data.values())]
-    if not keys:
-        raise ValueError(f"{', '.join(map(str, runs.values()))}: the logs are empty; train longer")
-    columns = min(2, len(keys))
-    rows = -(-len(keys) // columns)
-    figure, axes = plt.subplots(
-        rows, columns, figsize=(5.2 * columns, 3.3 * rows), squeeze=False, layout="constrained"
-    )
-    for axis in axes.flat[len(keys) :]:
-        axis.set_visible(False)
-    for axis, key in zip(axes.flat, keys, strict=False):
-        _panel(axis, key, data, (references or {}).get(key))
-    lines = {line.get_label(): line for axis in axes.flat for line in axis.get_lines()}
-    shown = {label: line for label, line in lines.items() if not str(label).startswith("_")}
-    figure.legend(
-        shown.values(), shown.keys(), loc="outside upper center", ncols=3, frameon=False, fontsize=8
-    )
     out = Path(out)
-    with atomic_path(out) as temporary:
-        figure.savefig(temporary, format=out.suffix.lstrip("."), dpi=150)
-    plt.close(figure)
+    if out.suffix not in (".png", ".svg"):
+        raise ValueError(f"{out}: cannot draw {out.suffix or 'this'}; end it in .png or .svg")
+    found = [training_runs.open_run(Path(folder), label) for label, folder in runs.items()]
+    table = training_runs.frame(found, PANELS)
+    if table.empty:
+        raise ValueError(f"{', '.join(map(str, runs.values()))}: the logs are empty; train longer")
+    figure, drawn = convergence_figures.training(table, "update", references)
+    plots.save(figure, out.with_suffix(""), drawn)
     return out
 
 
-def _panel(
-    axis: Any,
-    key: str,
-    data: Mapping[str, dict[str, list[tuple[int, float]]]],
-    reference: tuple[float, str] | None,
-) -> None:
-    title, unit = PANELS[key]
-    for colour, (label, found) in zip(COLOURS, data.items(), strict=False):
-        for name, style, suffix in ((key, "-", ""), (f"valid/{key}", "o-", " (held out)")):
-            if name in found:
-                x, y = zip(*found[name], strict=True)
-                wide = 0.9 if not suffix else 1.8
-                axis.plot(x, y, style, color=colour, lw=wide, ms=3.5, label=label + suffix)
-    if reference is not None:
-        value, text = reference
-        axis.axhline(value, color="0.35", lw=1, ls="--")
-        place = {"xy": (0.99, value), "xycoords": ("axes fraction", "data")}
-        axis.annotate(
-            text, **place, xytext=(0, 3), textcoords="offset points", ha="right", fontsize=8
-        )
-    axis.set_title(title, fontsize=10)
-    axis.set_xlabel("updates")
-    axis.set_ylabel(unit)
-    axis.grid(alpha=0.25)
-    axis.spines[["top", "right"]].set_visible(False)
+def _scored(runs: Sequence[Run], scoring: Scoring) -> tuple[pd.DataFrame, list[str]]:
+    """Points of all sources, with their costs."""
+    held_out, notes = checkpoint_scores.held_out(runs)
+    parts = []
+    if scoring.probe_data:
+        speech = probe_data.read(scoring.probe_data, scoring.alignments)
+        probes = [name.strip() for name in scoring.probes.split(",")]
+        setting = (scoring.layer, scoring.probe_seed, scoring.probe_minutes)
+        scores = checkpoint_scores.probed(runs, speech, probes, *setting)
+        parts.append(scores)
+    if scoring.superb:
+        asked = (scoring.superb, scoring.roots, scoring.set)
+        notes += checkpoint_scores.run_superb(runs, *asked)
+    parts.append(checkpoint_scores.superb(runs))
+    if scoring.scores:
+        parts.append(checkpoint_scores.from_csv(scoring.scores, runs))
+    parts.append(held_out)
+    points = checkpoint_scores.joined([part for part in parts if len(part)])
+    return training_runs.with_costs(points, runs), notes
+
+
+def _targets(points: pd.DataFrame, asked: Sequence[str]) -> tuple[list[Target], list[str]]:
+    """What is asked for, and of each other metric a target of its own."""
+    metrics = list(dict.fromkeys(points["metric"]))
+    targets, notes = updates_to_reach.read_targets(asked, metrics), []
+    for metric in metrics:
+        if metric not in {target.metric for target in targets}:
+            target, still = updates_to_reach.default_target(points, metric)
+            targets += [target] if target else []
+            notes += still
+    return sorted(targets, key=lambda target: metrics.index(target.metric)), notes
+
+
+def _draw(table: pd.DataFrame, points: pd.DataFrame, targets: Sequence[Target], out: Path) -> None:
+    for cost, (name, _) in COSTS.items():
+        if table[cost].notna().any():
+            figure, drawn = convergence_figures.training(table, cost)
+            plots.save(figure, out / f"curves_{name}", drawn)
+        if len(points) and points[cost].notna().any():
+            figure, drawn = convergence_figures.scores(points, cost, targets)
+            plots.save(figure, out / f"scores_{name}", drawn)
+
+
+def _markdown(
+    runs: Sequence[Run],
+    points: pd.DataFrame,
+    targets: Sequence[Target],
+    reach: Sequence[Mapping[str, Any]],
+    notes: Sequence[str],
+) -> str:
+    if points.empty:
+        text = "Nothing was scored: give --probe-data, --superb or --scores.\n"
+    else:
+        text = _last_scores(points)
+    if reach:
+        directions = dict(zip(points["metric"], points["direction"], strict=True))
+        text += "\n" + updates_to_reach.markdown(reach, directions)
+    lines = [f"{target.metric} {target.value:.4g}: {target.origin}" for target in targets]
+    lines += [_EXPLAINED, *notes] if reach else notes
+    return text + ("\n" + "".join(f"- {line}\n" for line in lines) if lines else "")
+
+
+_EXPLAINED = (
+    "Updates to reach a score: mean over seeds, linear between checkpoints; ≤: reached by the "
+    "first checkpoint. Ratios are to the fastest, where all seeds reach the score. Training hours "
+    "are spent in updates, without validation and saving, and depend on what else the machine did."
+)
+
+
+def _last_scores(points: pd.DataFrame) -> str:
+    """A row per group with its scores at the last checkpoints: mean (range of seeds)."""
+    metrics = list(dict.fromkeys(points["metric"]))
+    facts = points.drop_duplicates("metric").set_index("metric")
+    heads = [f"{m} ({facts.unit[m] or '-'}) {ARROWS[facts.direction[m]]}" for m in metrics]
+    ordered = points.sort_values("update", kind="stable")
+    last = ordered.drop_duplicates(["metric", "run"], keep="last")
+    lines = [f"| last checkpoint | {' | '.join(heads)} |", "| --- |" + " ---: |" * len(heads)]
+    for group in dict.fromkeys(points["group"]):
+        cells = [group]
+        for metric in metrics:
+            values = last[(last["metric"] == metric) & (last["group"] == group)]["value"]
+            text = f"{values.mean():.4g}" if len(values) else "-"
+            text += f" ({values.min():.4g}-{values.max():.4g})" if len(values) > 1 else ""
+            cells.append(text)
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _record(
+    runs: Sequence[Run],
+    points: pd.DataFrame,
+    reach: Sequence[Mapping[str, Any]],
+    notes: Sequence[str],
+    scoring: Scoring,
+) -> dict[str, Any]:
+    """What convergence.json holds; numbers that are not known are null."""
+    asked = {k: v for k, v in asdict(scoring).items() if v not in (None, (), [])}
+    asked |= {k: Path(asked[k]).name for k in ("alignments", "roots", "scores") if k in asked}
+    if "probe_data" in asked:
+        asked["probe_data"] = [Path(source).name for source in asked["probe_data"]]
+    plain = points.astype(object).where(points.notna(), None)
+    plain["layer"] = plain["layer"].replace(checkpoint_scores.NO_LAYER, None)
+    return {
+        "machine": _machine(),
+        "versions": {"python": platform.python_version()}
+        | {name: version(name) for name in ("torch", "numpy", "pandas")},
+        "setting": {**training_runs.settings(runs), "scoring": asked},
+        "runs": [
+            {"run": r.name, "group": r.group, "seed": r.seed, "folder": str(r.folder)} for r in runs
+        ],
+        "points": plain.to_dict("records"),
+        "reach": list(reach),
+        "notes": list(notes),
+    }
+
+
+def _machine() -> str:
+    """The processor, its cores, and the GPU if there is one."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    parts = [names[0] if names else platform.machine(), f"{cores()} cores"]
+    if torch.cuda.is_available():
+        parts.append(f"{torch.cuda.device_count()} x {torch.cuda.get_device_name()}")
+    return ", ".join(parts)

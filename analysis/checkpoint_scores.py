@@ -1,0 +1,303 @@
+"""What the checkpoints of pre-training runs score: probes, SUPERB, held-out loss, other numbers.
+
+A table of points has the columns run, group, seed, update, metric, value, unit, direction, layer
+(-1: none was chosen).
+"""
+
+import difflib
+import hashlib
+import json
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from tqdm import tqdm
+
+from analysis import probing, results, score_files
+from analysis.probe_data import Utterance
+from analysis.training_runs import VALID, Run
+from mt4ssl_core.files import write_json
+from upstream import cache
+from upstream.suite import request, suite
+
+COLUMNS = ["run", "group", "seed", "update", "metric", "value", "unit", "direction", "layer"]
+PROBES, SUPERB = "probes", "superb"  # folders of a run
+NO_LAYER = -1
+HELD_OUT = {  # in the log: (metric, unit, direction)
+    "offline/loss": ("offline_loss", "nats", "min"),
+    "offline/accuracy": ("offline_accuracy", "fraction", "max"),
+}
+_LOWER = {"wer", "per", "cer", "eer", "der", "ter", "mcd", "loss", "error", "perplexity"}
+
+
+def held_out(runs: Sequence[Run]) -> tuple[pd.DataFrame, list[str]]:
+    """Return the loss and accuracy of the offline target on held-out audio, and notes.
+
+    Other targets are left out: a teacher's answers and random codes differ from run to run.
+    """
+    keys = ("data.labels", "offline.num_classes")
+    having = [
+        run for run in runs if any(f"{VALID}{key}" in r for key in HELD_OUT for r in run.records)
+    ]
+    if len({tuple(_name_of(run.settings.get(key)) for key in keys) for run in having}) > 1:
+        return _frame([]), ["held-out losses are not compared: the labels differ"]
+    rows = []
+    for run in having:
+        for record in run.records:
+            for key, (metric, unit, direction) in HELD_OUT.items():
+                if isinstance(value := record.get(f"{VALID}{key}"), int | float):
+                    rows.append(_point(run, record["update"], metric, value, unit, direction))
+    return _frame(rows), []
+
+
+def probed(
+    runs: Sequence[Run],
+    utterances: Sequence[Utterance],
+    probes: Sequence[str],
+    layer: str = "auto",
+    seed: int = 0,
+    minutes: float = probing.MINUTES,
+) -> pd.DataFrame:
+    """Return the score of every probe at every checkpoint.
+
+    What was probed is in RUN/probes/CHECKPOINT.json and not probed again, as long as checkpoint,
+    data, seed and minutes are the same.
+
+    Args:
+        runs: with checkpoints.
+        utterances: the labelled speech, and ``probes``: names that `analysis.probing` has.
+        layer: auto, the best layer on training data held out for that, or a number.
+        seed: of the probes; ``minutes``: of speech to train one on, and to test it on.
+
+    Raises:
+        ValueError: an unknown probe, a layer that is not there, or a run without checkpoints.
+    """
+    if layer != "auto" and not layer.isdecimal():
+        raise ValueError(f"--layer {layer}: expected auto or a number from 0 on")
+    if unknown := [name for name in probes if name not in probing.PROBES]:
+        raise ValueError(f"--probes {unknown[0]}: unknown; choose from {', '.join(probing.PROBES)}")
+    todo = [(run, update, path) for run in runs for update, path in _checkpoints(run)]
+    setting = {"data": fingerprint(utterances), "seed": seed, "minutes": minutes}
+    rows = []
+    with tqdm(todo, desc="probing", unit="checkpoint", smoothing=0) as bar:
+        for run, update, path in bar:
+            bar.set_postfix_str(f"{run.name} {path.stem}", refresh=True)
+            key = {"checkpoint": cache.fingerprint(path), "version": probing.VERSION, **setting}
+            kept = run.folder / PROBES / f"{path.stem}.json"
+            for row in _chosen(_probe(path, kept, utterances, probes, key), layer, path):
+                name = f"{path}: {row['measure']}"
+                if not _is_number(row["value"]):
+                    raise ValueError(f"{name} is {row['value']}; remove {kept} to probe again")
+                facts = (row["measure"], row["value"], row["unit"], row["direction"])
+                rows.append(_point(run, update, *facts, row["layer"]))
+    return _frame(rows)
+
+
+def fingerprint(utterances: Sequence[Utterance]) -> str:
+    """Return 16 hex digits that change when an utterance or its labels do."""
+    digest = hashlib.sha256()
+    for item in sorted(utterances, key=lambda item: item.id):
+        facts = {key: value for key, value in vars(item).items() if key != "path"}
+        digest.update(repr(sorted(facts.items())).encode())
+    return digest.hexdigest()[:16]
+
+
+def _probe(
+    ckpt: Path,
+    kept: Path,
+    utterances: Sequence[Utterance],
+    probes: Sequence[str],
+    key: dict[str, Any],
+) -> list[dict[str, Any]]:
+    """Rows of some probes of a checkpoint: from ``kept`` where it has them under ``key``."""
+    known: dict[str, list[dict[str, Any]]] = {}
+    if kept.is_file():
+        try:
+            found = json.loads(kept.read_text(encoding="utf-8"))
+            known = found["probes"] if found["key"] == key else {}
+        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
+            known = {}  # damaged: probed again
+    missing = [name for name in probes if name not in known]
+    if missing:
+        for row in probing.score(
+            ckpt, utterances, missing, seed=key["seed"], minutes=key["minutes"]
+        ):
+            finite = {k: None if _is_nan(v) else v for k, v in row.items()}
+            known.setdefault(row["measure"], []).append(finite)
+        write_json(kept, {"key": key, "probes": known})
+    return [row for name in probes for row in known.get(name, [])]
+
+
+def _chosen(rows: Sequence[dict[str, Any]], layer: str, ckpt: Path) -> list[dict[str, Any]]:
+    """The rows of the layer asked for, one per probe."""
+    if layer == "auto":
+        return [row for row in rows if row.get("chosen")]
+    found = [row for row in rows if row["layer"] == int(layer)]
+    if not found:
+        last = max(row["layer"] for row in rows)
+        raise ValueError(f"--layer {layer}: {ckpt} has the layers 0 to {last}; choose one of them")
+    return found
+
+
+def run_superb(
+    runs: Sequence[Run], tasks: str, roots: str | None, settings: Sequence[str], **more: Any
+) -> list[str]:
+    """Score every checkpoint on SUPERB tasks; return notes on those that failed.
+
+    What `mt4ssl superb run` has done in RUN/superb/CHECKPOINT is not done again.
+
+    Raises:
+        ValueError: no ``roots``, a run without checkpoints, or what `superb run` refuses.
+    """
+    if roots is None:
+        raise ValueError("--superb: where are the corpora? give --roots as for `mt4ssl superb run`")
+    failed = []
+    for run in runs:
+        for update, path in _checkpoints(run):
+            print(f"{run.name}, update {update}: {tasks}", flush=True)
+            out = run.folder / SUPERB / path.stem
+            asked = request.Request(
+                out=out, roots=roots, ckpt=str(path), tasks=tasks, set=settings, **more
+            )
+            if suite.run(asked):
+                failed.append(f"{run.name}: SUPERB failed at update {update}: see {out / 'logs'}")
+    return failed
+
+
+def superb(runs: Sequence[Run]) -> pd.DataFrame:
+    """Return the test scores in RUN/superb/CHECKPOINT, as TASK/METRIC.
+
+    Raises:
+        ValueError: what `analysis.score_files` refuses, another checkpoint's results, or one task
+            on different corpora or under different settings.
+    """
+    rows = []
+    first: dict[str, tuple[tuple[Any, ...], str]] = {}
+    for run in runs:
+        for update, path in run.checkpoints.items():
+            folder = run.folder / SUPERB / path.stem
+            if not (folder / "results.jsonl").is_file():
+                continue
+            for score in score_files.read([folder]).scores:
+                setting = score.setting
+                here = (setting.corpus, setting.corpus_id, setting.state)
+                there, place = first.setdefault(score.task, (here, score.source))
+                if here != there:
+                    raise ValueError(
+                        f"{score.task}: scored on different corpora or under different settings: "
+                        f"{there} in {place}, {here} in {score.source}; score them alike"
+                    )
+                metric = f"{score.task}/{results.spoken(score.metric, setting.stage)}"
+                facts = (metric, score.value, score.unit, score.direction)
+                rows.append(_point(run, update, *facts))
+    return _frame(rows)
+
+
+def from_csv(path: str | Path, runs: Sequence[Run]) -> pd.DataFrame:
+    """Return the numbers of a CSV: columns run, update, metric, value and maybe unit, direction.
+
+    ``run`` is the name of a run, as GROUP/seed1. Without a direction, metrics called after an
+    error or a loss (wer, per, loss, ...) are better when low, all others when high.
+
+    Raises:
+        ValueError: no such table, column, run or update, no finite number, or a point twice.
+    """
+    path = Path(path)
+    try:
+        found = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{path}: not a table ({error}); write it as CSV") from error
+    if lacking := [c for c in ("run", "update", "metric", "value") if c not in found]:
+        raise ValueError(f"{path}: no column {', '.join(lacking)}; add it")
+    names = {run.name: run for run in runs}
+    rows, seen = [], set()
+    for line, row in enumerate(found.to_dict("records"), 2):
+        where = f"{path}, line {line}"
+        run = names.get(row["run"])
+        if run is None:
+            near = difflib.get_close_matches(row["run"], names, 1) or list(names)
+            raise ValueError(f"{where}: no run {row['run']!r}; is it {', '.join(near)}?")
+        update, value = (_number(row[key], f"{where}: {key}") for key in ("update", "value"))
+        if not 0 <= update <= max(run.last_update, *run.checkpoints, 0):
+            raise ValueError(f"{where}: {run.name} has no update {row['update']}; correct it")
+        if (key := (run.name, update, row["metric"])) in seen:
+            raise ValueError(f"{where}: {' '.join(map(str, key))} a second time; remove one")
+        seen.add(key)
+        words = set(re.split("[^a-z]+", row["metric"].lower()))
+        direction = row.get("direction") or ("min" if words & _LOWER else "max")
+        if direction not in ("min", "max"):
+            raise ValueError(f"{where}: direction {direction!r}; write min or max")
+        facts = (row["metric"], value, row.get("unit", ""), direction)
+        rows.append(_point(run, int(update), *facts))
+    return _frame(rows)
+
+
+def joined(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Return all points in one table.
+
+    Raises:
+        ValueError: a point twice, or a metric in two units or directions.
+    """
+    points = pd.concat(parts, ignore_index=True) if parts else _frame([])
+    twice = points[points.duplicated(["run", "update", "metric"])]
+    if len(twice):
+        one = twice.iloc[0]
+        raise ValueError(
+            f"{one['run']}: {one['metric']} at update {one['update']} from two sources; rename the "
+            "metric in one of them"
+        )
+    for metric, part in points.groupby("metric"):
+        for column in ("unit", "direction"):
+            if len(values := sorted(set(part[column]))) > 1:
+                raise ValueError(f"{metric}: {column} is {' and '.join(values)}; make them alike")
+    return points
+
+
+def _checkpoints(run: Run) -> list[tuple[int, Path]]:
+    if not run.checkpoints:
+        raise ValueError(
+            f"{run.folder}: no checkpoints to score; pre-train with run.keep_every=N, or leave the "
+            "run out"
+        )
+    return list(run.checkpoints.items())
+
+
+def _point(
+    run: Run,
+    update: int,
+    metric: str,
+    value: float,
+    unit: str,
+    direction: str,
+    layer: int = NO_LAYER,
+) -> tuple[Any, ...]:
+    return (run.name, run.group, run.seed, update, metric, value, unit, direction, layer)
+
+
+def _frame(rows: Sequence[tuple[Any, ...]]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _number(text: str, where: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise ValueError(f"{where} {text!r} is no finite number; correct it, or remove the line")
+    return value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)
+
+
+def _name_of(path: Any) -> Any:
+    return Path(path).name if isinstance(path, str) else path

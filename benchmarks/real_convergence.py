@@ -1,0 +1,148 @@
+#!/usr/bin/env python
+"""Do both targets converge faster than either? Three models, three seeds, real speech, one command.
+
+    python benchmarks/real_convergence.py AUDIO [--work runs/real_convergence] [--jobs 2]
+
+AUDIO holds folders with an index.csv each (columns path, num_samples, speaker, split, label,
+phones). Pre-trained on is what is not of a test or validation split, so speakers of the probes'
+test sets were never heard. Labels are k-means on MFCC. Interrupted, it goes on where it stopped.
+Without AUDIO only the README's table is written, from the committed results.
+"""
+
+import argparse
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))
+from analysis import convergence, convergence_study, probe_data, probing, readme_tables  # noqa: E402
+from analysis.results import ARROWS  # noqa: E402
+from mt4ssl_core import kmeans, labels  # noqa: E402
+from mt4ssl_core.files import write_json  # noqa: E402
+
+SCORES = ROOT / "analysis" / "scores" / "convergence"
+CONFIGS = ("both_targets", "offline_only", "online_only")  # .yaml there
+PLOTS = ("scores_updates", "curves_updates")
+SEEDS, CLUSTERS, MINUTES = 3, 100, 10.0
+PROBES = ("phone_ctc", "keyword", "speaker")
+PROBED = ("speechocean762", "an4", "speech_commands_12")  # those with phones, speakers or keywords
+REFERENCES = {"untrained": "mt4ssl_untrained", "filter banks": "fbank"}
+
+
+def heard(audio: Path, work: Path) -> Path:
+    """Write the list of what is pre-trained on."""
+    path, rows = work / "pretrain.tsv", []
+    for index in sorted(audio.glob("*/index.csv")):
+        table = pd.read_csv(index, dtype=str, keep_default_na=False)
+        table = table[table["split"].str.contains("train") | (index.parent.name not in PROBED)]
+        for row in table.to_dict("records"):
+            name = f"{index.parent.name}/{row['path']}"
+            rows.append(labels.TsvRow(name, audio / name, int(row["num_samples"])))
+    if not rows:
+        raise ValueError(f"{audio}: no folder with an index.csv in it; give another")
+    labels.write_tsv(path, audio.resolve(), rows)
+    return path
+
+
+def measure(audio: Path, work: Path, jobs: int) -> None:
+    """Cluster, label, pre-train, probe, draw; keep what the README shows."""
+    km, made = work / "km.safetensors", work / "labels" / "train.km"
+    if not made.exists():
+        speech = heard(audio, work)
+        kmeans.fit_corpus(speech, km, k=CLUSTERS, min_seconds=0.5)
+        kmeans.label_corpus(km, speech, made.parent, min_seconds=0.5)
+    data = [str(audio / name) for name in PROBED]
+    scoring = convergence.Scoring(probe_data=data, probes=",".join(PROBES), probe_minutes=MINUTES)
+    train = [f"data.train={made.with_suffix('.tsv')}", f"data.labels={made}", "data.workers=1"]
+    configs = [str(SCORES / f"{name}.yaml") for name in CONFIGS]
+    if convergence_study.study(configs, SEEDS, work / "runs", train, scoring, jobs):
+        raise SystemExit(1)
+    record = json.loads((work / "runs" / convergence.JSON).read_text())
+    record["references"] = references(work, data)
+    write_json(SCORES / "results.json", record)
+    for name in PLOTS:
+        for suffix in (".svg", ".png", ".csv"):
+            shutil.copy(work / "runs" / f"{name}{suffix}", SCORES / f"{name}{suffix}")
+
+
+def references(work: Path, data: Sequence[str]) -> dict[str, dict[str, float]]:
+    """What an untrained copy and filter banks score in the same probes, at their best layer."""
+    speech = probe_data.read(data)
+    ckpt = work / "runs" / CONFIGS[0] / "seed1" / "last.pt"
+    found = {}
+    for name, upstream in REFERENCES.items():
+        own = ckpt if upstream.startswith("mt4ssl") else None
+        rows = probing.score(own, speech, PROBES, minutes=MINUTES, upstream=upstream)
+        found[name] = {row["measure"]: row["value"] for row in rows if row["chosen"]}
+    return found
+
+
+def table() -> str:
+    """The README's tables, from the committed results."""
+    record = json.loads((SCORES / "results.json").read_text())
+    points = pd.DataFrame(record["points"])
+    metrics = {
+        m: points[points.metric == m].direction.iloc[0] for m in dict.fromkeys(points.metric)
+    }
+    last = points.sort_values("update").drop_duplicates(["run", "metric"], keep="last")
+    lines = [_line(["model", *(f"{m} {ARROWS[d]}" for m, d in metrics.items())])]
+    lines.append("| --- |" + " ---: |" * len(metrics))
+    for group in dict.fromkeys(points.group):
+        cells = [group.replace("_", " ")]
+        for metric in metrics:
+            values = last[(last.group == group) & (last.metric == metric)].value
+            spread = f" ({values.min():.3f}-{values.max():.3f})"
+            cells.append(f"{values.mean():.3f}{spread}" if len(values) else "-")
+        lines.append(_line(cells))
+    for name, scores in record["references"].items():
+        lines.append(_line([name, *(f"{scores[m]:.3f}" if m in scores else "-" for m in metrics)]))
+    lines += ["", *_reached(record, metrics)]
+    return "\n".join(lines)
+
+
+def _reached(record: dict[str, Any], metrics: dict[str, str]) -> list[str]:
+    """Updates to reach a score, a line per metric, a column per model."""
+    groups = list(dict.fromkeys(row["group"] for row in record["reach"]))
+    lines = [_line(["updates to reach", *(group.replace("_", " ") for group in groups)])]
+    lines.append("| --- |" + " ---: |" * len(groups))
+    for metric in metrics:
+        rows = {row["group"]: row for row in record["reach"] if row["metric"] == metric}
+        if not rows:
+            continue
+        cells = [f"{metric} {next(iter(rows.values()))['target']:.3f}"]
+        for group in groups:
+            row = rows.get(group)
+            if row is None or row["updates"] is None:
+                cells.append("-" if row is None else f"{row['seeds_reached']} of {row['seeds']}")
+                continue
+            ratio = "" if row["ratio"] is None else f" ({row['ratio']:.2f}x)"
+            some = "" if row["seeds_reached"] == row["seeds"] else f", {row['seeds_reached']} seeds"
+            cells.append(f"{row['updates']:.0f}{ratio}{some}")
+        lines.append(_line(cells))
+    return lines
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def main() -> None:
+    """Measure, then put the table into the README."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("audio", type=Path, nargs="?")
+    parser.add_argument("--work", type=Path, default=Path("runs/real_convergence"))
+    parser.add_argument("--jobs", type=int, default=2, help="runs at the same time (%(default)s)")
+    args = parser.parse_args()
+    if args.audio:
+        measure(args.audio, args.work, args.jobs)
+    readme_tables.between_markers(ROOT / "README.md", "convergence", table())
+
+
+if __name__ == "__main__":
+    main()
