@@ -49,6 +49,7 @@ bench: install
 	$(BIN)/python benchmarks/demo_scores.py
 	$(BIN)/python benchmarks/learnability.py
 	$(BIN)/python benchmarks/feature_store.py
+	$(BIN)/python benchmarks/measure_checks.py
 
 # The README's tables, from the committed results.
 tables: install

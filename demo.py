@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import pandas
 
 UPDATES = 700
+PROBE_MINUTES = 1.5
 ACCUMULATE = "runner.gradient_accumulate_steps"
 TASKS: dict[str, dict[str, Any]] = {  # the same head, steps and rate for every system
     "ks": {"runner.total_steps": 200, "optimizer.lr": 5e-3},
@@ -125,21 +126,45 @@ def train_heads(
                 )
 
 
+def probe(out: Path, checkpoint: Path) -> None:
+    """Measure what each layer holds; what is printed goes to a file."""
+    import torch
+
+    torch.set_num_threads(1)
+    folder = out / "probe"
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "log", "a") as log, redirect_stdout(log), redirect_stderr(log):
+        from analysis import probing
+
+        asked = probing.Asked(
+            data=[str(out / "mini_superb")],
+            out=str(folder),
+            ckpt=str(checkpoint),
+            probes="phone,keyword",
+            minutes=PROBE_MINUTES,
+            clusters=50,
+            device="cpu",
+        )
+        if not probing.is_done(asked):
+            probing.probe(asked)
+
+
 def score(
     out: Path, corpora: dict[str, Any], checkpoint: Path, seeds: int, systems: Sequence[str]
 ) -> None:
-    """Train and test every head of every system, two at a time; each leaves a results.json."""
+    """Train and test every head of every system, and probe ours, two at a time."""
     jobs = [
         (out, task, SYSTEMS[system], corpora[task]["root"], checkpoint, seeds)
         for task, system in itertools.product(TASKS, systems)
     ]
     # fresh processes: s3prl's import and torch's threads do not survive a fork
     with (
-        timed(f"heads of {len(systems)} systems on {len(TASKS)} tasks, {seeds} seed(s) each"),
+        timed(f"heads of {len(systems)} systems on {len(TASKS)} tasks, {seeds} seed(s); probes"),
         ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool,
     ):
-        pending = [pool.submit(train_heads, *job) for job in jobs]
-        for done in tqdm(as_completed(pending), desc="SUPERB", total=len(jobs), unit="head"):
+        pending = [pool.submit(probe, out, checkpoint)]
+        pending += [pool.submit(train_heads, *job) for job in jobs]
+        for done in tqdm(as_completed(pending), desc="SUPERB", total=len(pending), unit="job"):
             done.result()
 
 
@@ -153,9 +178,10 @@ def scores(out: Path) -> "pandas.DataFrame":
     return frame.sort_values("task", key=lambda column: column.map(list(TASKS).index))
 
 
-def report(out: Path) -> str:
-    """Write table.md and convergence.png; returns the table."""
+def report(out: Path, seeds: int = 1) -> str:
+    """Write table.md, convergence.png and, of one seed, report.html; returns the table."""
     from analysis import convergence, readme_tables
+    from analysis import report as page
     from mt4ssl_core.files import write_text
 
     table = readme_tables.markdown(scores(out), SHOWN)
@@ -166,6 +192,8 @@ def report(out: Path) -> str:
         "offline/accuracy": (stats["top_share"], "most frequent label"),
     }
     convergence.plot({"MT4SSL": out / "pretrain"}, out / "convergence.png", references)
+    if seeds == 1:  # a report shows one score per system and task
+        page.report(out)
     return table
 
 
@@ -189,14 +217,15 @@ def main(argv: list[str] | None = None) -> int:
     started = time.perf_counter()
     try:
         run(args.out, args.seeds, args.updates)
-        table = report(args.out)
+        table = report(args.out, args.seeds)
     except (ValueError, OSError, ImportError) as error:
         print(f"demo: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("demo: interrupted; run it again to go on", file=sys.stderr)
         return 130
-    print(f"\n{table}\n{args.out / 'table.md'}, {args.out / 'convergence.png'}")
+    made = ["table.md", "convergence.png", *(["report.html"] if args.seeds == 1 else [])]
+    print(f"\n{table}\n{', '.join(str(args.out / name) for name in made)}")
     print(f"{time.perf_counter() - started:.0f} s in all")
     return 0
 

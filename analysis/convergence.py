@@ -153,10 +153,10 @@ def _targets(points: pd.DataFrame, asked: Sequence[str]) -> tuple[list[Target], 
 
 def _draw(table: pd.DataFrame, points: pd.DataFrame, targets: Sequence[Target], out: Path) -> None:
     for cost, (name, _) in COSTS.items():
-        if table[cost].notna().any():
+        if len(convergence_figures.summary(table, cost)):
             figure, drawn = convergence_figures.training(table, cost)
             plots.save(figure, out / f"curves_{name}", drawn)
-        if len(points) and points[cost].notna().any():
+        if len(points) and len(convergence_figures.summary(points, cost)):
             figure, drawn = convergence_figures.scores(points, cost, targets)
             plots.save(figure, out / f"scores_{name}", drawn)
 

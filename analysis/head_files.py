@@ -103,6 +103,8 @@ def _is(record: Mapping[str, Any], metric: Mapping[str, Any]) -> bool:
 
 def _head(folder: Path, record: dict[str, Any]) -> Head:
     keys = ("task", "upstream", "upstream_ckpt", "fingerprint", "upstream_trainable")
+    if lacking := [key for key in (*keys, "head") if key not in record]:
+        raise ValueError(f"{folder}: its results do not say {', '.join(lacking)}; {TRAIN}")
     head = Head(*(record[key] for key in keys))
     if record["head"] is None:
         return replace(head, why=f"layer {record['layer']} alone, chosen on dev")

@@ -21,6 +21,11 @@ _SAME_TWICE: dict[Any, Any] = {
 _SIZES: dict[Any, Any] = {"font.size": 9, "axes.titlesize": 10, "legend.fontsize": 8}
 
 
+def look(number: int) -> tuple[str, str]:
+    """Return colour and marker of the n-th line; they repeat after six."""
+    return COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
+
+
 def new(
     rows: int = 1, columns: int = 1, width: float = 5.2, height: float = 3.3
 ) -> tuple[Any, np.ndarray]:

@@ -58,11 +58,10 @@ def curves(probes: Mapping[str, Mapping[str, Any]]) -> tuple[Any, pd.DataFrame]:
         plots.tidy(axis, title, LAYER, unit)
         axis.xaxis.get_major_locator().set_params(integer=True)
     if len(probes) > 1:
+        looks = [plots.look(number) for number in range(len(probes))]
         handles = [
-            axes.flat[0].plot([], [], color=plots.COLOURS[i], marker=plots.MARKERS[i], label=label)[
-                0
-            ]
-            for i, label in enumerate(probes)
+            axes.flat[0].plot([], [], color=colour, marker=marker, label=label)[0]
+            for label, (colour, marker) in zip(probes, looks, strict=True)
         ]
         figure.legend(handles=handles, loc="outside upper center", ncols=3, frameon=False)
     return figure, table[table["measure"].isin({name for panel in panels for name in panel[2]})]
@@ -81,7 +80,7 @@ def _panel(axis: Any, table: pd.DataFrame, names: Sequence[str], models: Sequenc
                 continue
             # several measures of one model differ in colour, several models too: then by line
             index = number if len(models) > 1 else style
-            colour, marker = plots.COLOURS[index], plots.MARKERS[index]
+            colour, marker = plots.look(index)
             line = _STYLES[style] if len(models) > 1 else "-"
             label = name if len(names) > 1 and number == 0 else None
             axis.plot(

@@ -1,5 +1,6 @@
 """`mt4ssl probe`: what every layer of a frozen encoder holds, as rows, figures and a table."""
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from analysis.probe_tasks import PHONE, PROBES, Row, Task
 from analysis.results import ARROWS
 from mt4ssl_core.feature_store import FeatureStore
 from mt4ssl_core.files import atomic_path, write_json, write_text
+from upstream.results import fingerprint_of
 
 __all__ = ["MINUTES", "PROBES", "VERSION", "Asked", "probe", "score"]
 MINUTES = 20.0  # of speech to train a probe on, and to test it on
@@ -112,6 +114,28 @@ def probe(asked: Asked) -> str:
     return text + f"\n{out / JSON}, {out / TABLE} and figures beside them"
 
 
+def is_done(asked: Asked) -> bool:
+    """Whether ``out`` holds the answer to what is asked, of the same file."""
+    path = Path(asked.out) / JSON
+    if not path.is_file() or not asked.ckpt:
+        return False
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError:
+        return False
+    setting = {key: found.get("setting", {}).get(key) for key in _told(asked)}
+    return setting == _told(asked) and found["fingerprint"] == fingerprint_of(asked.ckpt)
+
+
+def _told(asked: Asked) -> dict[str, Any]:
+    """What decides the answer, but the checkpoint."""
+    kept = ("upstream", "probes", "minutes", "clusters", "compare", "seed")
+    return {
+        "data": [Path(source).name for source in asked.data],
+        **{key: getattr(asked, key) for key in kept},
+    }
+
+
 def _other(asked: Asked, store: FeatureStore | None) -> LayerFeatures:
     """What ``compare`` names: a checkpoint, or an upstream, perhaps of the same checkpoint."""
     name = asked.compare or ""
@@ -149,22 +173,15 @@ def _record(
         }
         for task in chosen
     }
-    setting = {
-        "data": [Path(source).name for source in asked.data],
-        "minutes": asked.minutes,
-        "clusters": asked.clusters,
-        "seed": asked.seed,
-        "probes": sizes,
-    }
     packages = ("torch", "numpy", "mt4ssl")
     return {
         "model": features.name,
         "checkpoint": asked.ckpt,
-        "fingerprint": features.fingerprint,
+        "fingerprint": fingerprint_of(asked.ckpt) or features.fingerprint,
         "layers": features.layers,
         "dim": features.dim,
         "versions": {name: version(name) for name in packages},
-        "setting": setting,
+        "setting": {**_told(asked), "speech": sizes},
         "rows": [{key: _finite(value) for key, value in row.items()} for row in rows],
         "matrices": matrices,
         "notes": notes,

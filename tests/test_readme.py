@@ -71,7 +71,7 @@ def test_every_task_gives_a_number_word_for_word(tmp_path):
     superb_data.save_checkpoint(tmp_path / "runs" / "first" / "last.pt")
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     done = subprocess.run(
-        ["bash", "-c", "set -e\n" + block("score")],
+        ["bash", "-c", "set -e\n" + block("score") + block("understand")],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(toy.ROOT), "PATH": path},
         capture_output=True,
@@ -79,6 +79,8 @@ def test_every_task_gives_a_number_word_for_word(tmp_path):
         timeout=1700,
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+    assert "| HuBERT Base |" in done.stdout and "cca_phone ↑" in done.stdout
+    assert (tmp_path / "runs/first/report.html").stat().st_size > 50_000
     lines = (tmp_path / "runs/first/superb/results.jsonl").read_text().splitlines()
     records = [json.loads(line) for line in lines]
     assert {record["task"] for record in records} == set(tasks.names())

@@ -93,6 +93,8 @@ def test_convergence_plot_shows_runs_and_reference(tmp_path):
     [
         ("demo_scores", "demo-scores"),
         ("learnability", "learnability"),
+        ("feature_store", "feature-store"),
+        ("measure_checks", "measure-checks"),
         ("real_keywords", "real-ks"),
         ("real_pretraining", "real-pretraining"),
     ],

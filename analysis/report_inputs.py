@@ -1,0 +1,196 @@
+"""What a report is made of: the files of a run, wherever below its folder they lie."""
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from analysis import results, score_files, training_runs
+from analysis.score_files import EXPERIMENT, Found
+from analysis.training_runs import LOG, Run
+from upstream import results as experiments
+from upstream.suite import run_folder
+
+PROBE, CONVERGENCE, SUPERB = "probe.json", "convergence.json", "superb"
+DEPTH = 3  # folders below the run's
+_NEEDED = {
+    PROBE: ("model", "fingerprint", "layers", "rows", "matrices"),
+    CONVERGENCE: ("runs", "points", "reach"),
+}
+_MADE_BY = {PROBE: "mt4ssl probe", CONVERGENCE: "mt4ssl convergence"}
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """The files of one run; ``name`` is what it is called in tables and plots."""
+
+    name: str
+    folder: Path
+    suites: list[Path] = field(default_factory=list)  # folders with a results.jsonl
+    experiments: list[Path] = field(default_factory=list)  # folders of s3prl, with a results.json
+    logs: list[Path] = field(default_factory=list)  # folders with a log.jsonl
+    probes: list[Path] = field(default_factory=list)
+    convergences: list[Path] = field(default_factory=list)
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was found."""
+        found = (self.suites, self.experiments, self.logs, self.probes, self.convergences)
+        return not any(found)
+
+    @property
+    def scored(self) -> list[tuple[str, list[Path]]]:
+        """Names of what was scored, each with the folders to be read together."""
+        groups = [(self.label(folder), [folder]) for folder in self.suites]
+        if self.experiments:
+            above = Path(os.path.commonpath(self.experiments))
+            apart = any(folder.is_relative_to(above) for folder in self.suites)
+            groups.append((self.name, self.experiments if apart else [above]))
+        return groups if len(groups) != 1 else [(self.name, groups[0][1])]
+
+    @cached_property
+    def records(self) -> list[dict[str, Any]]:
+        """The lines of every results.jsonl, and the records of s3prl's experiments."""
+        found = [record for folder in self.suites for record in run_folder.read_results(folder)]
+        return found + [r for folder in self.experiments for r in experiments.read(folder)]
+
+    @property
+    def files(self) -> list[Path]:
+        """Everything that is read, in order."""
+        return [
+            *(folder / run_folder.RESULTS for folder in self.suites),
+            *(folder / EXPERIMENT for folder in self.experiments),
+            *self.probes,
+            *(folder / LOG for folder in self.logs),
+            *self.convergences,
+        ]
+
+    def name_of(self, path: Path, among: Sequence[Path]) -> str:
+        """Return what a file is called in plots: NAME, or where there are several NAME/PART."""
+        return self.name if len(among) == 1 else self.label(path.parent)
+
+    def label(self, folder: Path) -> str:
+        """Return what a folder below the run's is called: NAME, NAME/PART."""
+        parts = [part for part in folder.relative_to(self.folder).parts if part != SUPERB]
+        return "/".join([self.name, *parts])
+
+
+def find(run: str | Path) -> RunFiles:
+    """Return what there is in a run's folder and up to three folders below.
+
+    Raises:
+        ValueError: no such folder.
+    """
+    folder = Path(run)
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: no such folder; give the folder of a run")
+    place = folder.resolve()
+    found = RunFiles(place.parent.name if place.name == SUPERB else place.name, folder)
+    for here, names in _walk(folder, DEPTH):
+        if run_folder.RESULTS in names:
+            found.suites.append(here)
+        elif EXPERIMENT in names and not any(here.is_relative_to(s) for s in found.suites):
+            found.experiments.append(here)
+        if LOG in names:
+            found.logs.append(here)
+        found.probes.extend([here / PROBE] if PROBE in names else [])
+        found.convergences.extend([here / CONVERGENCE] if CONVERGENCE in names else [])
+    return found
+
+
+def _walk(folder: Path, depth: int) -> Iterator[tuple[Path, set[str]]]:
+    """Yield folders, from the top, with the names of their files; scores of single checkpoints
+    (superb/update_N), which `mt4ssl convergence` reads, are left out.
+    """
+    entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    yield folder, {entry.name for entry in entries if entry.is_file()}
+    for entry in entries if depth else ():
+        hidden = entry.name.startswith((".", "update_"))
+        if entry.is_dir(follow_symlinks=False) and not hidden:
+            yield from _walk(folder / entry.name, depth - 1)
+
+
+def scores(runs: Iterable[RunFiles]) -> dict[str, Found]:
+    """Return the scores of every run by its name; models are called after their run.
+
+    Raises:
+        ValueError: what `score_files.read` refuses, or two models of one name.
+    """
+    found: dict[str, Found] = {}
+    taken: dict[str, Path] = {}
+    for run in runs:
+        merged = Found([], {})
+        for name, folders in run.scored:
+            part = score_files.read(folders)
+            models = list(dict.fromkeys(score.model for score in part.scores))
+            names = {model: _called(name, model, len(models)) for model in models}
+            for model in names.values():
+                if taken.setdefault(model, folders[0]) != folders[0]:
+                    raise ValueError(
+                        f"{taken[model]} and {folders[0]}: both would be called {model!r}; rename "
+                        "a folder"
+                    )
+            merged.scores.extend(replace(s, model=names[s.model]) for s in part.scores)
+            merged.sizes.update({names[m]: size for m, size in part.sizes.items() if m in names})
+        found[run.name] = merged
+    results.check([score for part in found.values() for score in part.scores])
+    return found
+
+
+def _called(name: str, model: str, models: int) -> str:
+    return name if models == 1 else f"{name}: {model.partition(': ')[2] or model}"
+
+
+def training(run: RunFiles, named: bool = False) -> list[Run]:
+    """Return the pre-training runs in a run's folder, several called after their folders.
+
+    ``named``: with the run's name before the folders'.
+
+    Raises:
+        ValueError: what `training_runs.find` refuses.
+    """
+    if not run.logs:
+        return []
+    labels = [run.label(log.parent if _is_seed(log) else log) for log in run.logs]
+    if len(set(labels)) == 1:
+        labels = [run.name] * len(labels)
+    elif not named:
+        labels = [label.removeprefix(f"{run.name}/") for label in labels]
+    return training_runs.find(run.logs, labels)[0]
+
+
+def _is_seed(folder: Path) -> bool:
+    return bool(training_runs.SEED.fullmatch(folder.name))
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Return the contents of a probe.json or convergence.json.
+
+    Raises:
+        ValueError: it is damaged, or lacks a part.
+    """
+    again = f"write it again with `{_MADE_BY[path.name]}`"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not JSON ({error}); {again}") from error
+    lacking = [key for key in _NEEDED[path.name] if key not in found]
+    if lacking:
+        raise ValueError(f"{path}: has no {', '.join(lacking)}; {again}")
+    return found
+
+
+def inventory(runs: Sequence[RunFiles]) -> list[tuple[str, str, str]]:
+    """Return every file that is read: its path from the run's folder, date (UTC), bytes."""
+    rows = []
+    for run in runs:
+        for path in run.files:
+            facts = path.stat()
+            date = datetime.fromtimestamp(facts.st_mtime, UTC)
+            name = f"{run.name}/{path.relative_to(run.folder)}"
+            rows.append((name, f"{date:%Y-%m-%d %H:%M}", f"{facts.st_size:,}"))
+    return rows
