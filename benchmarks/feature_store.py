@@ -256,7 +256,9 @@ def table_of(record: Mapping[str, Any]) -> str:
         f"threads of {record['machine']['name']} ({record['machine']['device']}); 5 rates: five "
         f"trainings of {EPOCHS} epochs, first one cold, over one plain training. Scores: "
         "mini_superb with a small encoder, mean of three seeds; their spread is largest minus "
-        "smallest. `python benchmarks/feature_store.py` repeats it."
+        "smallest. asr and sf in smaller batches than SUPERB's: their BLSTM heads take most of the "
+        "time of a batch on a CPU, asr's nine tenths, and the store saves the rest. `python "
+        "benchmarks/feature_store.py` repeats it."
     )
 
 
