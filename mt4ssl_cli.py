@@ -278,9 +278,8 @@ def layer_weights(args: argparse.Namespace) -> None:
     from analysis import layer_weights as weights
 
     frame = weights.draw(args.run_folder, args.out, args.audio, args.ckpt, args.device)
-    print(frame.to_string(index=False))
-    for note in frame.attrs["notes"]:
-        print(note)
+    print(weights.markdown(frame))
+    print(f"{Path(args.out or args.run_folder) / weights.NAME}.svg, .png and .csv")
 
 
 def probe(args: argparse.Namespace) -> None:

@@ -18,13 +18,14 @@ from tqdm import tqdm
 
 from analysis import probing, results, score_files
 from analysis.probe_data import Utterance
+from analysis.score_files import SUPERB
 from analysis.training_runs import VALID, Run
 from mt4ssl_core.files import write_json
 from upstream import cache
 from upstream.suite import request, suite
 
 COLUMNS = ["run", "group", "seed", "update", "metric", "value", "unit", "direction", "layer"]
-PROBES, SUPERB = "probes", "superb"  # folders of a run
+PROBES = "probes"  # folder of a run
 NO_LAYER = -1
 HELD_OUT = {  # in the log: (metric, unit, direction)
     "offline/loss": ("offline_loss", "nats", "min"),

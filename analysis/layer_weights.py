@@ -94,6 +94,22 @@ def table(found: Sequence[Head]) -> pd.DataFrame:
     return frame
 
 
+def markdown(frame: pd.DataFrame) -> str:
+    """Return a row per task and model, a column per layer; scaled weights where there are any."""
+    column = "scaled" if "scaled" in frame else "weight"
+    layers = sorted(frame["layer"].unique())
+    title = "weight times the layer's norm" if column == "scaled" else "weight"
+    lines = [f"| {title} of layer | {' | '.join(map(str, layers))} |"]
+    lines.append("| --- |" + " ---: |" * len(layers))
+    several = frame["model"].nunique() > 1
+    for (task, model), part in frame.groupby(["task", "model"], sort=False):
+        name = superb_score.name_of(str(task)) + (f" ({model})" if several else "")
+        values = part.sort_values("layer")[column]
+        cells = [f"{v:.3f}" if v < values.max() else f"**{v:.3f}**" for v in values]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join([*lines, "", *frame.attrs["notes"]]) + "\n"
+
+
 def without(found: Iterable[Head]) -> list[str]:
     """Say which tasks have no weights, and why: "KS, SID: fbank has a single layer"."""
     why: dict[str, dict[str, None]] = {}

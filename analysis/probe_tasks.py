@@ -83,13 +83,16 @@ def tasks(
         )
         if min(len(train), len(test)) < LEAST or len(classes) < 2:
             reasons.append(
-                f"{name}: {len(usable)} utterances have its labels, {len(train)} to train on and "
-                f"{len(test)} to test on; {LEAST} of each and two classes are needed"
+                f"{name}: {len(usable)} utterances have its labels; of --minutes {minutes:g}, "
+                f"{len(train)} are to train on and {len(test)} to test on, {LEAST} of each and two "
+                "classes are needed"
             )
         else:
             found.append(Task(name, train, test))
     if probes and reasons:
-        raise ValueError(f"{reasons[0]}; give more --data, or leave it out of --probes")
+        raise ValueError(
+            f"{reasons[0]}; give more --data or --minutes, or leave it out of --probes"
+        )
     if not found:
         raise ValueError("no probe is possible:\n  " + "\n  ".join(reasons))
     return found, reasons

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from analysis import results, score_files, training_runs
-from analysis.score_files import EXPERIMENT, Found
+from analysis.score_files import EXPERIMENT, SUPERB, Found
 from analysis.training_runs import LOG, Run
 from upstream import results as experiments
 from upstream.suite import run_folder
 
-PROBE, CONVERGENCE, SUPERB = "probe.json", "convergence.json", "superb"
+PROBE, CONVERGENCE = "probe.json", "convergence.json"
 DEPTH = 3  # folders below the run's
 _NEEDED = {
     PROBE: ("model", "fingerprint", "layers", "rows", "matrices"),
@@ -88,8 +88,7 @@ def find(run: str | Path) -> RunFiles:
     folder = Path(run)
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder; give the folder of a run")
-    place = folder.resolve()
-    found = RunFiles(place.parent.name if place.name == SUPERB else place.name, folder)
+    found = RunFiles(score_files.run_name(folder), folder)
     for here, names in _walk(folder, DEPTH):
         if run_folder.RESULTS in names:
             found.suites.append(here)

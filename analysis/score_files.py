@@ -16,7 +16,7 @@ from analysis.results import AGAIN, MINI, PARTIAL, REAL, Score, Setting
 from upstream import corpora, tasks
 from upstream.suite import run_folder
 
-EXPERIMENT = "results.json"
+EXPERIMENT, SUPERB = "results.json", "superb"  # a file, and a folder of a run
 PUBLISHED = Path(__file__).parent / "scores" / "published.json"
 _FINISH = "finish it with `mt4ssl superb run`, or leave it out"
 
@@ -56,6 +56,12 @@ def published(path: str | Path = PUBLISHED) -> Found:
     return Found(scores, sizes)
 
 
+def run_name(folder: Path) -> str:
+    """Return what a run is called: its folder's name, of RUN/superb that of RUN."""
+    folder = folder.resolve()
+    return folder.parent.name if folder.name == SUPERB else folder.name
+
+
 def read(folders: Iterable[str | Path]) -> Found:
     """Return the test scores in ``folders``; a model is called after the folder it is first in.
 
@@ -74,7 +80,8 @@ def read(folders: Iterable[str | Path]) -> Found:
         new = []
         for record, setting, source in entries:
             upstream, checkpoint, label = _model(record)
-            name = f"{folder.name}: {label}" if several else folder.name
+            called = run_name(folder)
+            name = f"{called}: {label}" if several else called
             name = names.give((upstream, checkpoint), setting, name, folder)
             keys = ("task", "metric", "value", "unit", "direction")
             task, metric, value, unit, direction = (_need(record, key, source) for key in keys)

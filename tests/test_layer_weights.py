@@ -149,3 +149,22 @@ def test_many_layers_are_drawn_below_each_other():
     first, second, _ = layer_weights.figure(frame).axes
     assert first.get_position().y0 > second.get_position().y1
     assert len(first.texts) == 25
+
+
+def test_a_row_per_task_with_the_largest_in_bold():
+    rows = [("m", "ks", layer, weight) for layer, weight in enumerate((0.2, 0.5, 0.3))]
+    frame = pd.DataFrame(rows, columns=["model", "task", "layer", "weight"])
+    frame.attrs["notes"] = ["SID: fbank has a single layer"]
+    assert layer_weights.markdown(frame).splitlines() == [
+        "| weight of layer | 0 | 1 | 2 |",
+        "| --- | ---: | ---: | ---: |",
+        "| KS | 0.200 | **0.500** | 0.300 |",
+        "",
+        "SID: fbank has a single layer",
+    ]
+    several = pd.concat(
+        [frame.assign(scaled=1 - frame["weight"]), frame.assign(model="n", scaled=0.1)]
+    )
+    several.attrs["notes"] = []
+    text = layer_weights.markdown(several)
+    assert "weight times the layer's norm" in text and "| KS (m) | **0.800** | 0.500 |" in text
