@@ -4,6 +4,7 @@ One linear map of `STACK` neighbouring frames (25 Hz: most phones last longer) t
 """
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-STEPS, BATCH, RATE = 400, 16, 1e-2
+STEPS, BATCH, RATE = 400, 16, 1e-1
 STACK = 2  # frames
 
 
@@ -35,9 +36,10 @@ def phone_errors(
 ) -> list[PhoneErrors]:
     """Train a probe per layer and decode the test utterances greedily; return errors per layer.
 
-    ``train`` and ``test`` are utterances (L, T, D); their phones stand in order. All L probes begin
-    at 0 and see the same batches: Adam, rate `RATE` falling to 0, `BATCH` utterances. Phones that
-    only the test has count as errors.
+    ``train`` and ``test`` are utterances (L, T, D); their phones stand in order. All L probes see
+    the same batches: Adam, rate `RATE` falling to 0, `BATCH` utterances. They begin with blanks and
+    phones as likely as they are on average; else most steps would go into learning that. Phones
+    that only the test has count as errors.
 
     Raises:
         ValueError: no training utterance is long enough for its phones.
@@ -59,7 +61,10 @@ def phone_errors(
         )
     layers, _, dim = inputs[0].shape
     weight = torch.zeros(layers, dim, len(names) + 1, requires_grad=True)
-    bias = torch.zeros(layers, 1, len(names) + 1, requires_grad=True)
+    bias = torch.zeros(layers, 1, len(names) + 1)
+    spoken = min(0.9, sum(map(len, targets)) / sum(x.shape[1] for x in inputs))  # phones per frame
+    bias[..., 0] = math.log((1 - spoken) / spoken * len(names))
+    bias.requires_grad_()
     optimizer = torch.optim.Adam([weight, bias], lr=RATE)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / steps)
     random, order = torch.Generator().manual_seed(seed), list[int]()
