@@ -64,7 +64,7 @@ def probed(
 ) -> pd.DataFrame:
     """Return the score of every probe at every checkpoint.
 
-    What was probed is in RUN/probes/CHECKPOINT.json and not probed again, as long as checkpoint,
+    What was probed is in RUN/probes/DATA/CHECKPOINT.json, and not probed again while checkpoint,
     data, seed and minutes are the same.
 
     Args:
@@ -81,13 +81,14 @@ def probed(
     if unknown := [name for name in probes if name not in probing.PROBES]:
         raise ValueError(f"--probes {unknown[0]}: unknown; choose from {', '.join(probing.PROBES)}")
     todo = [(run, update, path) for run in runs for update, path in _checkpoints(run)]
-    setting = {"data": fingerprint(utterances), "seed": seed, "minutes": minutes}
+    data = fingerprint(utterances)
+    setting = {"data": data, "seed": seed, "minutes": minutes, "version": probing.VERSION}
     rows = []
     with tqdm(todo, desc="probing", unit="checkpoint", smoothing=0) as bar:
         for run, update, path in bar:
             bar.set_postfix_str(f"{run.name} {path.stem}", refresh=True)
-            key = {"checkpoint": cache.fingerprint(path), "version": probing.VERSION, **setting}
-            kept = run.folder / PROBES / f"{path.stem}.json"
+            key = {"checkpoint": cache.fingerprint(path), **setting}
+            kept = run.folder / PROBES / data / f"{path.stem}.json"
             for row in _chosen(_probe(path, kept, utterances, probes, key), layer, path):
                 name = f"{path}: {row['measure']}"
                 if not _is_number(row["value"]):
