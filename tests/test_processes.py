@@ -8,7 +8,7 @@ import torch
 from superb_data import FEW_STEPS, SPEED, corpora, tiny_checkpoint
 
 import run_downstream
-from upstream import overrides, processes, results
+from upstream import overrides, processes, results, states
 from upstream.compat import ddp
 
 
@@ -48,7 +48,7 @@ def test_two_processes_under_torchrun(tmp_path):
     ]
     torchrun(tmp_path, tmp_path / "cut", **steps | {"runner.total_steps": 2})
     torchrun(tmp_path, tmp_path / "cut", **steps)
-    whole, cut = (torch.load(tmp_path / name / "states-4.ckpt") for name in ("whole", "cut"))
+    whole, cut = (states.read(tmp_path / name / "states-4.ckpt") for name in ("whole", "cut"))
     assert whole["WorldSize"] == 2
     assert all(torch.equal(cut["Downstream"][k], v) for k, v in whole["Downstream"].items())
     assert results.read(tmp_path / "cut")[0]["value"] == record["value"]
