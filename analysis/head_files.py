@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
+from mt4ssl_core import checkpoint
 from upstream import results, tasks
 from upstream.suite import protocol, roots, run_folder
 
@@ -124,18 +124,14 @@ def _head(folder: Path, record: dict[str, Any]) -> Head:
 
 def _read(path: Path) -> tuple[np.ndarray | None, argparse.Namespace]:
     """Return a head's weights (L,), which sum to 1, and s3prl's arguments."""
+    stored = checkpoint.read(path, [(argparse.Namespace, "argparse.Namespace")])
     try:
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            stored = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
         args, weights = stored["Args"], stored["Featurizer"].get("weights")
-    except Exception as error:  # torch raises many kinds for a broken or unsafe file
-        said = (str(error).strip().splitlines() or [""])[0]
-        raise ValueError(
-            f"{path}: not a readable s3prl checkpoint ({type(error).__name__}: {said}); {TRAIN}"
-        ) from error
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path}: not a checkpoint of s3prl's runner; {TRAIN}") from error
     if weights is None:
         return None, args
-    if not torch.isfinite(weights).all():
+    if not weights.isfinite().all():
         raise ValueError(
             f"{path}: Featurizer.weights are not finite ({weights.tolist()}); train the head again "
             "with a lower learning rate"

@@ -1,13 +1,16 @@
 """analysis/head_files.py."""
 
+import argparse
 import shutil
 
 import head_runs
 import numpy as np
 import pytest
+import torch
 from head_runs import head, leave_results, suite
 
 from analysis import head_files
+from upstream import compat
 
 
 def test_weights_are_those_of_the_head_that_was_tested(tmp_path):
@@ -82,8 +85,7 @@ def test_folders_without_heads_are_refused(tmp_path):
     ckpt = run / "ks" / "lr_1" / "dev-best.ckpt"
     whole = ckpt.read_bytes()
     ckpt.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match=r"dev-best\.ckpt: not a readable s3prl checkpoint .*; "
-                       "train its heads"):  # fmt: skip
+    with pytest.raises(ValueError, match=r"dev-best\.ckpt: the checkpoint is cut off .*; copy it"):
         head_files.read(run)
     ckpt.unlink()
     with pytest.raises(ValueError, match=r"dev-best\.ckpt: the head that was tested is gone"):
@@ -104,13 +106,20 @@ def test_weights_that_are_no_numbers_are_refused(tmp_path):
 
 
 def test_code_in_a_head_is_not_executed(tmp_path):
-    import torch
-
     class Evil:
         def __reduce__(self):
             return (print, ("executed",))
 
     run = head_runs.small(tmp_path / "run", ks=[0.0, 1.0])
     torch.save({"Args": Evil(), "Featurizer": {}}, run / "ks" / "lr_1" / "dev-best.ckpt")
-    with pytest.raises(ValueError, match="not a readable s3prl checkpoint"):
+    with pytest.raises(ValueError, match=r"dev-best\.ckpt: .*names print"):
         head_files.read(run)
+    torch.save([1], run / "ks" / "lr_1" / "dev-best.ckpt")
+    with pytest.raises(ValueError, match=r"dev-best\.ckpt: not a checkpoint of s3prl's runner; tr"):
+        head_files.read(run)
+
+
+def test_reading_heads_leaves_what_torch_may_load(tmp_path):
+    compat.install()
+    head_files.read(head_runs.small(tmp_path / "run", ks=[0.0, 1.0]))
+    assert argparse.Namespace in torch.serialization.get_safe_globals()
