@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from analysis import measures
+from analysis import chance, cluster_quality, similarity
 from mt4ssl_core import lloyd
 
 Row = dict[str, Any]
@@ -77,7 +77,7 @@ def measure(
         for kind, segments in data.segments.items():
             own = segments.features[:, layer].astype(np.float64)
             first = segments.utterance % 2 == 0
-            hot = measures.one_hot(segments.labels)
+            hot = similarity.one_hot(segments.labels)
             correlate(f"cca_{kind}", layer, own, hot, first, f"{kind} segments")
         if layer:
             source = data.features[few, 0].astype(np.float64)
@@ -103,7 +103,7 @@ def cross_fitted(x: np.ndarray, y: np.ndarray, fitted: np.ndarray) -> float:
     Raises:
         ValueError: too few rows for the dimensions, or a constant view.
     """
-    found = measures.cca(_view(x[fitted]), measures.view(y[fitted]))
+    found = similarity.cca(_view(x[fitted]), similarity.view(y[fitted]))
     return max(0.0, found.on(x[~fitted], y[~fitted]).pwcca)
 
 
@@ -121,7 +121,7 @@ def compare(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     few = _evenly(len(first), FRAMES)
     mine = [first[few, layer].astype(np.float64) for layer in range(first.shape[1])]
     theirs = [second[few, layer].astype(np.float64) for layer in range(second.shape[1])]
-    return np.array([[measures.linear_cka(a, b) for b in theirs] for a in mine])
+    return np.array([[similarity.linear_cka(a, b) for b in theirs] for a in mine])
 
 
 def _clusters(data: FrameData, layer: int, clusters: int, seed: int) -> list[Row]:
@@ -136,21 +136,21 @@ def _clusters(data: FrameData, layer: int, clusters: int, seed: int) -> list[Row
     utterances = np.unique(data.utterance[~fitted], return_inverse=True)[1]
     counts = np.stack(
         [
-            measures.joint_counts(
+            cluster_quality.joint_counts(
                 phones[utterances == u], found[utterances == u], len(names), clusters
             )
             for u in range(utterances.max() + 1)
         ]
     )  # (U, P, K)
-    null = measures.rolled_pnmi_null(phones, found, NULL_DRAWS, seed)
+    null = cluster_quality.rolled_pnmi_null(phones, found, NULL_DRAWS, seed)
     rows = []
     kinds: dict[str, Callable[[np.ndarray], float]] = {
-        "pnmi": measures.pnmi,
-        "phone_purity": measures.phone_purity,
-        "cluster_purity": measures.cluster_purity,
+        "pnmi": cluster_quality.pnmi,
+        "phone_purity": cluster_quality.phone_purity,
+        "cluster_purity": cluster_quality.cluster_purity,
     }
     for name, function in kinds.items():
-        estimate = measures.bootstrap(
+        estimate = chance.bootstrap(
             lambda drawn, f=function: f(np.tensordot(drawn, counts, 1)),  # type: ignore[misc]
             len(counts),
             BOOTSTRAP_DRAWS,
@@ -171,13 +171,13 @@ def _row(layer: int, name: str, value: float, low: float, high: float, **more: A
     return row | {"baseline": None, "control": None, "unit": "fraction", "direction": "max", **more}
 
 
-def _view(features: np.ndarray) -> measures.View:
-    return measures.view(features.astype(np.float64), variance=VARIANCE)
+def _view(features: np.ndarray) -> similarity.View:
+    return similarity.view(features.astype(np.float64), variance=VARIANCE)
 
 
-def _pwcca(first: measures.View, second: measures.View) -> float:
+def _pwcca(first: similarity.View, second: similarity.View) -> float:
     """Symmetric: the mean of both weightings; on the data it is fitted on."""
-    return (measures.cca(first, second).pwcca + measures.cca(second, first).pwcca) / 2
+    return (similarity.cca(first, second).pwcca + similarity.cca(second, first).pwcca) / 2
 
 
 def _evenly(count: int, most: int) -> np.ndarray:

@@ -1,6 +1,6 @@
 """A linear probe of frozen features: multinomial logistic regression.
 
-What a probe finds is what a linear map can read off; the control task (`analysis.measures`) says
+What a probe finds is what a linear map can read off; the control task (`analysis.chance`) says
 how much of it a probe of this size would find in anything.
 """
 

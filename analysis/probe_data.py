@@ -21,7 +21,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis import alignments
+from analysis import alignment_files, alignments
 from analysis.alignments import Alignment
 from mt4ssl_core.audio import SAMPLE_RATE, SUFFIXES, probe
 from mt4ssl_core.manifest import stable_hash
@@ -58,7 +58,7 @@ class Utterance:
 def read(sources: Iterable[str | Path], aligned: str | Path | None = None) -> list[Utterance]:
     """Return the utterances of some sources, with ids and speakers that begin with the source.
 
-    ``aligned``: a file or folder of alignments (`analysis.alignments.read`) of all of them.
+    ``aligned``: a file or folder of alignments (`analysis.alignment_files.read`) of all of them.
 
     Raises:
         ValueError: nothing there, a broken table, a file twice, an utterance without alignment.
@@ -73,7 +73,7 @@ def read(sources: Iterable[str | Path], aligned: str | Path | None = None) -> li
         raise ValueError("no data to probe with; give --data SOURCE, such as a table index.csv")
     utterances = list(found.values())
     if aligned is not None:
-        read = alignments.match(alignments.read(aligned), found)
+        read = alignments.match(alignment_files.read(aligned), found)
         utterances = [replace(item, alignment=read[item.id]) for item in utterances]
     return utterances
 
@@ -193,7 +193,7 @@ def _mini_superb(source: Path) -> list[Utterance]:
             f"{source} --tasks pr,ks,sid`"
         )
     for file in there:
-        aligned = alignments.read_mini_superb(file)  # also sees that the lines are whole
+        aligned = alignment_files.read_mini_superb(file)  # also sees that the lines are whole
         lines = file.read_text(encoding="utf-8").splitlines()
         for facts in map(json.loads, filter(None, lines)):
             path = Path(facts["path"])
@@ -234,7 +234,7 @@ def _timit(source: Path) -> list[Utterance]:
         split, _, speaker = path.relative_to(source).parts[-4:-1]
         if path.stem.upper().startswith("SA"):
             return None  # the two sentences that everybody reads
-        aligned = alignments.read_timit(
+        aligned = alignment_files.read_timit(
             next(f for f in (path.with_suffix(".PHN"), path.with_suffix(".phn")) if f.exists()),
             path.stem,
         )

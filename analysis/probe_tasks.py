@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from analysis import alignments, ctc_probe, linear_probe, measures, probe_data
+from analysis import alignments, chance, ctc_probe, linear_probe, probe_data
 from analysis.probe_data import Utterance
 from analysis.probe_features import Kept, phone_labels
 
@@ -149,22 +149,20 @@ def run(
     return rows
 
 
-def _row(layer: int, name: str, estimate: measures.Estimate, **more: Any) -> Row:
+def _row(layer: int, name: str, estimate: chance.Estimate, **more: Any) -> Row:
     row = {"layer": layer, "measure": name, "value": estimate.value}
     row |= {"low": estimate.low, "high": estimate.high}
     return row | {"unit": "fraction", "direction": "max", **more}
 
 
-def _rate(
-    sums: np.ndarray, totals: np.ndarray, units: Sequence[str], seed: int
-) -> measures.Estimate:
+def _rate(sums: np.ndarray, totals: np.ndarray, units: Sequence[str], seed: int) -> chance.Estimate:
     """sum(sums) / sum(totals) with its interval, drawing ``units`` again: (U,), (U,), (U,)."""
     names, ids = np.unique(np.asarray(units), return_inverse=True)
     if len(names) < 2:
         value = float(sums.sum() / totals.sum())
-        return measures.Estimate(value, math.nan, math.nan, 0.0)
+        return chance.Estimate(value, math.nan, math.nan, 0.0)
     top, bottom = (np.bincount(ids, weights, len(names)) for weights in (sums, totals))
-    return measures.bootstrap(
+    return chance.bootstrap(
         lambda drawn: float((drawn @ top) / (drawn @ bottom)), len(names), seed=seed
     )
 
@@ -190,7 +188,7 @@ def _utterance_probe(
                 layer,
                 task.name,
                 _rate(right, np.ones_like(right), units, seed),
-                baseline=measures.majority(labels, truth),
+                baseline=chance.majority(labels, truth),
                 control=control and control(train[:, layer], penalty),
                 held_out=chosen_on,
                 count=len(truth),
@@ -211,7 +209,7 @@ def _control_by_speaker(
     """
     if any(item.speaker is None for item in task.train):
         return None
-    random = measures.control_labels([item.speaker for item in task.train], labels, seed)
+    random = chance.control_labels([item.speaker for item in task.train], labels, seed)
     test = np.array([probe_data.drawn(f"control {item.id}", 0.25) for item in task.train])
     if len(set(random[~test])) < 2 or not test.any():
         return None
@@ -265,7 +263,7 @@ def _frame_probe(
     train, test = labelled(task.train), labelled(task.test)
     held_out = task.held_out()[train.utterance]
     random, wanted = (
-        measures.control_labels(side.pairs.tolist(), train.phones, seed) for side in (train, test)
+        chance.control_labels(side.pairs.tolist(), train.phones, seed) for side in (train, test)
     )
     # the same draw for both sides: it depends on the pair and the training phones alone
     units = np.array(_units(task.test))[test.utterance]
@@ -280,7 +278,7 @@ def _frame_probe(
                 layer,
                 PHONE,
                 _rate(right, np.ones_like(right), units, seed),
-                baseline=measures.majority(train.phones, test.phones),
+                baseline=chance.majority(train.phones, test.phones),
                 control=float(np.mean(control.predict(z) == wanted)),
                 held_out=chosen_on,
                 count=len(right),

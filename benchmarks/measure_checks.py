@@ -20,7 +20,15 @@ from sklearn.linear_model import LogisticRegression
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
-from analysis import ctc_probe, layer_measures, linear_probe, measures, readme_tables  # noqa: E402
+from analysis import (  # noqa: E402
+    chance,
+    cluster_quality,
+    ctc_probe,
+    layer_measures,
+    linear_probe,
+    readme_tables,
+    similarity,
+)
 from mt4ssl_core.files import write_json  # noqa: E402
 
 RESULT = ROOT / "benchmarks" / "results" / "measure_checks.json"
@@ -41,7 +49,7 @@ def cca_correlations() -> float:
     x, y = (view - view.mean(0) for view in related_views())
     cross = x.T @ y
     squares = scipy.linalg.eigh(cross @ np.linalg.solve(y.T @ y, cross.T), x.T @ x)[0][::-1][:8]
-    return float(np.abs(measures.cca(x, y).correlations - np.sqrt(squares)).max())
+    return float(np.abs(similarity.cca(x, y).correlations - np.sqrt(squares)).max())
 
 
 def pwcca() -> float:
@@ -50,7 +58,7 @@ def pwcca() -> float:
     qx, qy = np.linalg.qr(x)[0], np.linalg.qr(y)[0]
     u, rho, _ = np.linalg.svd(qx.T @ qy, full_matrices=False)
     alpha = np.abs((qx @ u).T @ x).sum(1)
-    return abs(measures.cca(x, y).pwcca - float(alpha @ rho / alpha.sum()))
+    return abs(similarity.cca(x, y).pwcca - float(alpha @ rho / alpha.sum()))
 
 
 def cca_of_a_rotation() -> float:
@@ -58,7 +66,7 @@ def cca_of_a_rotation() -> float:
     x, _ = related_views()
     turned = 3 * x @ np.linalg.qr(RNG.normal(size=(12, 12)))[0] + 5
     held_out = layer_measures.cross_fitted(x, turned, np.arange(N) < N // 2)
-    return max(abs(measures.cca(x, turned).mean - 1), abs(held_out - 1))
+    return max(abs(similarity.cca(x, turned).mean - 1), abs(held_out - 1))
 
 
 def linear_cka() -> float:
@@ -67,7 +75,7 @@ def linear_cka() -> float:
     centre = np.eye(400) - 1 / 400
     k, m = (centre @ view @ view.T @ centre for view in (x, y))
     theirs = np.trace(k @ m) / np.sqrt(np.trace(k @ k) * np.trace(m @ m))
-    return abs(measures.linear_cka(x, y) - float(theirs))
+    return abs(similarity.linear_cka(x, y) - float(theirs))
 
 
 def labels(agree: float) -> tuple[np.ndarray, np.ndarray]:
@@ -79,37 +87,37 @@ def labels(agree: float) -> tuple[np.ndarray, np.ndarray]:
 def pnmi() -> float:
     """PNMI against scikit-learn's homogeneity."""
     phones, clusters = labels(0.6)
-    counts = measures.joint_counts(phones, clusters, 10, 10)
-    return abs(measures.pnmi(counts) - float(metrics.homogeneity_score(phones, clusters)))
+    counts = cluster_quality.joint_counts(phones, clusters, 10, 10)
+    return abs(cluster_quality.pnmi(counts) - float(metrics.homogeneity_score(phones, clusters)))
 
 
 def pnmi_of_identical_labels() -> float:
     """PNMI of identical labels is 1."""
     phones, _ = labels(1.0)
-    return abs(measures.pnmi(measures.joint_counts(phones, phones[:], 10, 10)) - 1)
+    return abs(cluster_quality.pnmi(cluster_quality.joint_counts(phones, phones[:], 10, 10)) - 1)
 
 
 def pnmi_excess_of_permuted_labels() -> float:
     """PNMI of permuted labels above the null, which is what PNMI's bias is."""
     phones, _ = labels(1.0)
-    return abs(measures.rolled_pnmi_null(phones, RNG.permutation(phones)).excess)
+    return abs(cluster_quality.rolled_pnmi_null(phones, RNG.permutation(phones)).excess)
 
 
 def purities() -> float:
     """Phone and cluster purity against scikit-learn's contingency matrix."""
     phones, clusters = labels(0.6)
-    counts = measures.joint_counts(phones, clusters, 10, 10)
+    counts = cluster_quality.joint_counts(phones, clusters, 10, 10)
     table = metrics.cluster.contingency_matrix(phones, clusters)
     return max(
-        abs(measures.phone_purity(counts) - table.max(0).sum() / N),
-        abs(measures.cluster_purity(counts) - table.max(1).sum() / N),
+        abs(cluster_quality.phone_purity(counts) - table.max(0).sum() / N),
+        abs(cluster_quality.cluster_purity(counts) - table.max(1).sum() / N),
     )
 
 
 def bootstrap_interval() -> float:
     """Interval of a mean against the normal one: difference of their widths, relative."""
     values = RNG.normal(size=N)
-    found = measures.bootstrap(lambda drawn: float(drawn @ values) / N, N, draws=4000)
+    found = chance.bootstrap(lambda drawn: float(drawn @ values) / N, N, draws=4000)
     width = 2 * 1.959964 * values.std() / np.sqrt(N)
     return abs((found.high - found.low) / width - 1)
 
