@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from analysis import alignments, chance, ctc_probe, linear_probe, probe_data
+from analysis import alignments, chance, ctc_probe, linear_probe, probe_splits
 from analysis.probe_data import Utterance
 from analysis.probe_features import Kept, phone_labels
 
@@ -44,7 +44,7 @@ class Task:
             item.id if self.name == SPEAKER or not item.speaker else item.speaker
             for item in self.train
         ]
-        drawn = np.array([probe_data.drawn(f"held out {name}", HELD_OUT) for name in names])
+        drawn = np.array([probe_splits.drawn(f"held out {name}", HELD_OUT) for name in names])
         if drawn.any() and not drawn.all():
             return drawn
         return np.arange(len(self.train)) % round(1 / HELD_OUT) == 0  # a handful of speakers
@@ -67,12 +67,14 @@ def tasks(
     for name in probes or PROBES:
         usable = [item for item in utterances if _has(item, name)]
         if name == SPEAKER:
-            train, test = probe_data.same_speakers(usable)
-            drawn = probe_data.some([*train, *test], 2 * minutes, whole_speakers=True)
+            train, test = probe_splits.same_speakers(usable)
+            drawn = probe_splits.some([*train, *test], 2 * minutes, whole_speakers=True)
             ids = {item.id for item in drawn}
             train, test = ([item for item in side if item.id in ids] for side in (train, test))
         else:
-            train, test = (probe_data.some(side, minutes) for side in probe_data.by_speaker(usable))
+            train, test = (
+                probe_splits.some(side, minutes) for side in probe_splits.by_speaker(usable)
+            )
         if name in (KEYWORD, SPEAKER, GENDER):
             seen = {getattr(item, name) for item in train}
             test = [item for item in test if getattr(item, name) in seen]
@@ -210,7 +212,7 @@ def _control_by_speaker(
     if any(item.speaker is None for item in task.train):
         return None
     random = chance.control_labels([item.speaker for item in task.train], labels, seed)
-    test = np.array([probe_data.drawn(f"control {item.id}", 0.25) for item in task.train])
+    test = np.array([probe_splits.drawn(f"control {item.id}", 0.25) for item in task.train])
     if len(set(random[~test])) < 2 or not test.any():
         return None
 
