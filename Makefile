@@ -57,7 +57,7 @@ tables: install
 	$(BIN)/python benchmarks/learnability.py --tables-only
 	$(BIN)/python benchmarks/feature_store.py --tables-only
 	$(BIN)/python benchmarks/real_keywords.py
-	$(BIN)/python benchmarks/real_pretraining.py
+	$(BIN)/python benchmarks/real_convergence.py
 
 clean:
 	rm -rf .venv .venv-latest build dist *.egg-info demo_out

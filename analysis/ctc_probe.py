@@ -14,8 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-STEPS, BATCH, RATE = 400, 16, 1e-1
+STEPS, BATCH = 400, 16
 STACK = 2  # frames
+RATE = 8.0  # over the number of inputs: a step of Adam changes a logit by up to about that
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,9 @@ def phone_errors(
     """Train a probe per layer and decode the test utterances greedily; return errors per layer.
 
     ``train`` and ``test`` are utterances (L, T, D); their phones stand in order. All L probes see
-    the same batches: Adam, rate `RATE` falling to 0, `BATCH` utterances. They begin with blanks and
-    phones as likely as they are on average; else most steps would go into learning that. Phones
-    that only the test has count as errors.
+    the same batches: Adam, rate `RATE` / (D `STACK`) falling to 0, `BATCH` utterances. They begin
+    with blanks and phones as likely as they are on average; else most steps would go into learning
+    that. Phones that only the test has count as errors.
 
     Raises:
         ValueError: no training utterance is long enough for its phones.
@@ -65,7 +66,7 @@ def phone_errors(
     spoken = min(0.9, sum(map(len, targets)) / sum(x.shape[1] for x in inputs))  # phones per frame
     bias[..., 0] = math.log((1 - spoken) / spoken * len(names))
     bias.requires_grad_()
-    optimizer = torch.optim.Adam([weight, bias], lr=RATE)
+    optimizer = torch.optim.Adam([weight, bias], lr=RATE / dim)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / steps)
     random, order = torch.Generator().manual_seed(seed), list[int]()
     for _ in range(steps):

@@ -64,6 +64,8 @@ def measure(audio: Path, work: Path, jobs: int) -> None:
     if convergence_study.study(configs, SEEDS, work / "runs", train, scoring, jobs):
         raise SystemExit(1)
     record = json.loads((work / "runs" / convergence.JSON).read_text())
+    for run in record["runs"]:
+        del run["folder"]  # of this machine
     record["references"] = references(work, data)
     write_json(SCORES / "results.json", record)
     for name in PLOTS:

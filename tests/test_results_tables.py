@@ -96,7 +96,7 @@ def test_convergence_plot_shows_runs_and_reference(tmp_path):
         ("feature_store", "feature-store"),
         ("measure_checks", "measure-checks"),
         ("real_keywords", "real-ks"),
-        ("real_pretraining", "real-pretraining"),
+        ("real_convergence", "convergence"),
     ],
 )
 def test_the_readme_shows_what_the_json_says(script, marker):
