@@ -154,7 +154,7 @@ def _line(
 
 
 def _grid(panels: int) -> tuple[Any, list[Any]]:
-    columns = min(2, panels)
+    columns = min(3 if panels > 4 else 2, panels)
     figure, axes = plots.new(-(-panels // columns), columns)
     for axis in axes.flat[panels:]:
         axis.set_visible(False)

@@ -104,8 +104,22 @@ def table() -> str:
         lines.append(_line(cells))
     for name, scores in record["references"].items():
         lines.append(_line([name, *(f"{scores[m]:.3f}" if m in scores else "-" for m in metrics)]))
-    lines += ["", *_reached(record, metrics)]
+    lines += ["", *_reached(record, metrics), "", _setting(record, last)]
     return "\n".join(lines)
+
+
+def _setting(record: dict[str, Any], last: pd.DataFrame) -> str:
+    setting, probed = record["setting"], record["setting"]["scoring"]["probe_minutes"]
+    batch, heard_hours = setting["shared"]["data.batch_seconds"], last["audio_hours"].mean()
+    return (
+        f"After {last['update'].max()} updates of {batch:.0f} s: {heard_hours:.1f} h "
+        f"heard of {setting['train_hours']:.2f} h; mean and range of {SEEDS} seeds. Probes: "
+        f"{probed:.0f} minutes to train on, other speakers to test on (`speaker`: other utterances "
+        "of speakers that pre-training did not hear), best layer on training data held out. The "
+        "score to reach is what the worst run has in the end, among models that make progress; in "
+        f"brackets, times the fastest. {record['machine']}; `python "
+        "benchmarks/real_convergence.py AUDIO` repeats it."
+    )
 
 
 def _reached(record: dict[str, Any], metrics: dict[str, str]) -> list[str]:
@@ -117,15 +131,17 @@ def _reached(record: dict[str, Any], metrics: dict[str, str]) -> list[str]:
         rows = {row["group"]: row for row in record["reach"] if row["metric"] == metric}
         if not rows:
             continue
-        cells = [f"{metric} {next(iter(rows.values()))['target']:.3f}"]
+        bound = {"max": "≥", "min": "≤"}[metrics[metric]]
+        cells = [f"{metric} {bound} {next(iter(rows.values()))['target']:.3f}"]
         for group in groups:
             row = rows.get(group)
             if row is None or row["updates"] is None:
                 cells.append("-" if row is None else f"{row['seeds_reached']} of {row['seeds']}")
                 continue
-            ratio = "" if row["ratio"] is None else f" ({row['ratio']:.2f}x)"
+            least = "≥ " if row["ratio_at_least"] else ""
+            ratio = "" if row["ratio"] is None else f" ({least}{row['ratio']:.2f}x)"
             some = "" if row["seeds_reached"] == row["seeds"] else f", {row['seeds_reached']} seeds"
-            cells.append(f"{row['updates']:.0f}{ratio}{some}")
+            cells.append(f"{'≤ ' if row['at_most'] else ''}{row['updates']:.0f}{ratio}{some}")
         lines.append(_line(cells))
     return lines
 
