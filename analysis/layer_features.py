@@ -76,7 +76,7 @@ def open_upstream(
     given = Namespace(
         upstream=upstream, upstream_ckpt=ckpt and str(ckpt), upstream_model_config=None
     )
-    name = f"{upstream} ({Path(ckpt).name})" if ckpt else upstream
+    name = f"{upstream} ({'/'.join(Path(ckpt).resolve().parts[-2:])})" if ckpt else upstream
     identity, rate = fingerprint(model, given), int(model.get_downsample_rates(SELECTION))
 
     def layers(wave: np.ndarray) -> Tensor:

@@ -7,7 +7,7 @@ was not trained on.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -149,6 +149,13 @@ def run(
             chosen_layer = best(found, key=lambda row: row["held_out"])["layer"]
             rows += [{**row, "chosen": row["layer"] == chosen_layer} for row in found]
     return rows
+
+
+def best_row(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Return the row to name of a measure: a probe's chosen layer, of other measures the best."""
+    better = max if rows[0]["direction"] == "max" else min
+    chosen = next((row for row in rows if row.get("chosen")), None)
+    return chosen or better(rows, key=lambda row: row["value"])
 
 
 def _row(layer: int, name: str, estimate: chance.Estimate, **more: Any) -> Row:

@@ -197,10 +197,11 @@ def _finite(value: Any) -> Any:
 
 
 def table(found: dict[str, Any]) -> str:
-    """The rows of probe.json as Markdown: a line per measure, a column per layer, best in bold.
+    """The rows of probe.json as Markdown: a line per measure, a column per layer.
 
+    In bold: a probe's layer that was best on training data held out, the best of other measures.
     Probes have their baseline (the commonest label; for phone_ctc, saying nothing) and the control
-    task's accuracy at the best layer beside them.
+    task's accuracy at that layer beside them.
     """
     rows = found["rows"]
     names = list(dict.fromkeys(row["measure"] for row in rows))
@@ -208,7 +209,7 @@ def table(found: dict[str, Any]) -> str:
     lines = ["| " + " | ".join(head) + " |", "| --- |" + " ---: |" * (len(head) - 1)]
     for name in names:
         part = sorted((row for row in rows if row["measure"] == name), key=lambda r: r["layer"])
-        best = (max if part[0]["direction"] == "max" else min)(part, key=lambda r: r["value"])
+        best = probe_tasks.best_row(part)
         cells = {row["layer"]: f"{row['value']:.3f}" for row in part}
         cells[best["layer"]] = f"**{cells[best['layer']]}**"
         shown = [cells.get(layer, "-") for layer in range(found["layers"])]

@@ -154,7 +154,7 @@ def training(run: RunFiles, named: bool = False) -> list[Run]:
     """
     if not run.logs:
         return []
-    labels = [run.label(log.parent if _is_seed(log) else log) for log in run.logs]
+    labels = [_group(run, log) for log in run.logs]
     if len(set(labels)) == 1:
         labels = [run.name] * len(labels)
     elif not named:
@@ -162,8 +162,11 @@ def training(run: RunFiles, named: bool = False) -> list[Run]:
     return training_runs.find(run.logs, labels)[0]
 
 
-def _is_seed(folder: Path) -> bool:
-    return bool(training_runs.SEED.fullmatch(folder.name))
+def _group(run: RunFiles, log: Path) -> str:
+    """What the training in a folder is called, without its seed."""
+    if not training_runs.SEED.fullmatch(log.resolve().name):
+        return run.label(log)
+    return log.resolve().parent.name if log == run.folder else run.label(log.parent)
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from analysis import (
     layer_weights,
     leaderboard,
     probe_figures,
+    probe_tasks,
     report_figures,
     report_inputs,
     superb_score,
@@ -202,9 +203,7 @@ def _told_probe(title: str, found: Mapping[str, Mapping[str, Any]], measures: Se
 
 
 def _best(measure: str, rows: Sequence[Mapping[str, Any]]) -> str:
-    better = max if rows[0]["direction"] == "max" else min
-    best = next((row for row in rows if row.get("chosen")), None)
-    best = best or better(rows, key=lambda row: row["value"])
+    best = probe_tasks.best_row(rows)
     text = f"{measure} {ARROWS[best['direction']]} {best['value']:.3f} at layer {best['layer']}"
     more = []
     if best.get("low") is not None:

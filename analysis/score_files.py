@@ -13,6 +13,7 @@ from typing import Any
 
 from analysis import results
 from analysis.results import AGAIN, MINI, PARTIAL, REAL, Score, Setting
+from analysis.training_runs import SEED
 from upstream import corpora, tasks
 from upstream.suite import run_folder
 
@@ -57,9 +58,10 @@ def published(path: str | Path = PUBLISHED) -> Found:
 
 
 def run_name(folder: Path) -> str:
-    """Return what a run is called: its folder's name, of RUN/superb that of RUN."""
+    """Return what a run is called: its folder's name, or GROUP/seed1; of RUN/superb that of RUN."""
     folder = folder.resolve()
-    return folder.parent.name if folder.name == SUPERB else folder.name
+    run = folder.parent if folder.name == SUPERB else folder
+    return f"{run.parent.name}/{run.name}" if SEED.fullmatch(run.name) else run.name
 
 
 def read(folders: Iterable[str | Path]) -> Found:

@@ -65,6 +65,16 @@ def test_scores_of_a_checkpoint_alone(source):
     assert rows == probing.score(tiny_checkpoint(), speech, ["keyword", "gender"])
 
 
+def test_the_table_names_the_layer_that_was_chosen():
+    def row(measure, layer, value, **more):
+        return {"measure": measure, "layer": layer, "value": value, "direction": "max", **more}
+
+    probe = [row("phone", i, value, chosen=i == 0) for i, value in enumerate((0.5, 0.6))]
+    cca = [row("cca_mel", i, value) for i, value in enumerate((0.5, 0.6))]
+    text = probing.table({"model": "m", "layers": 2, "rows": probe + cca, "notes": []})
+    assert "| phone ↑ | **0.500** | 0.600 |" in text and "| cca_mel ↑ | 0.500 | **0.600** |" in text
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [

@@ -213,6 +213,12 @@ def test_seeds_of_a_study_are_one_group(tmp_path):
     assert "study, held out: 4 at update 10" in text_of(tmp_path / "study")
 
 
+def test_single_seeds_of_a_study_are_compared(tmp_path):
+    runs = [pretraining_run(tmp_path / group / "seed1", run__seed=1) for group in ("both", "one")]
+    text = text_of(*runs)
+    assert "both/seed1" in text and "one/seed1, held out: 4 at update 10" in text
+
+
 def test_a_folder_with_nothing_names_the_commands(tmp_path):
     with pytest.raises(ValueError, match=r"nothing to report.*mt4ssl superb run.*mt4ssl probe"):
         report.report(tmp_path)
