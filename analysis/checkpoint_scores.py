@@ -22,7 +22,7 @@ from analysis.score_files import SUPERB
 from analysis.training_runs import VALID, Run
 from mt4ssl_core.files import write_json
 from upstream import cache
-from upstream.suite import request, suite
+from upstream.suite import request, run_folder, suite
 
 COLUMNS = ["run", "group", "seed", "update", "metric", "value", "unit", "direction", "layer"]
 PROBES = "probes"  # folder of a run
@@ -31,7 +31,13 @@ HELD_OUT = {  # in the log: (metric, unit, direction)
     "offline/loss": ("offline_loss", "nats", "min"),
     "offline/accuracy": ("offline_accuracy", "fraction", "max"),
 }
-_LOWER = {"wer", "per", "cer", "eer", "der", "ter", "mcd", "loss", "error", "perplexity"}
+_JUDGES = (  # of the loss on held-out audio
+    "data.labels", "data.valid_labels", "data.valid", "data.valid_share", "offline.num_classes",
+)  # fmt: skip
+_LOWER = {
+    "wer", "per", "cer", "eer", "der", "ter", "mcd", "mse", "mae", "nll", "loss", "error",
+    "perplexity",
+}  # fmt: skip
 
 
 def held_out(runs: Sequence[Run]) -> tuple[pd.DataFrame, list[str]]:
@@ -39,12 +45,12 @@ def held_out(runs: Sequence[Run]) -> tuple[pd.DataFrame, list[str]]:
 
     Other targets are left out: a teacher's answers and random codes differ from run to run.
     """
-    keys = ("data.labels", "offline.num_classes")
     having = [
         run for run in runs if any(f"{VALID}{key}" in r for key in HELD_OUT for r in run.records)
     ]
-    if len({tuple(_name_of(run.settings.get(key)) for key in keys) for run in having}) > 1:
-        return _frame([]), ["held-out losses are not compared: the labels differ"]
+    if len({tuple(_plain(run.settings.get(key)) for key in _JUDGES) for run in having}) > 1:
+        why = "held-out losses are not compared: the labels or the held-out audio differ"
+        return _frame([]), [why]
     rows = []
     for run in having:
         for record in run.records:
@@ -181,8 +187,9 @@ def superb(runs: Sequence[Run]) -> pd.DataFrame:
     for run in runs:
         for update, path in run.checkpoints.items():
             folder = run.folder / SUPERB / path.stem
-            if not (folder / "results.jsonl").is_file():
+            if not (folder / run_folder.RESULTS).is_file():
                 continue
+            _check_fingerprint(folder, path)
             for score in score_files.read([folder]).scores:
                 setting = score.setting
                 here = (setting.corpus, setting.corpus_id, setting.state)
@@ -196,6 +203,17 @@ def superb(runs: Sequence[Run]) -> pd.DataFrame:
                 facts = (metric, score.value, score.unit, score.direction)
                 rows.append(_point(run, update, *facts))
     return _frame(rows)
+
+
+def _check_fingerprint(folder: Path, ckpt: Path) -> None:
+    """See that a folder's results are those of a checkpoint."""
+    now = cache.fingerprint(ckpt)
+    for record in run_folder.read_results(folder):
+        if record.get("fingerprint") not in (None, now):
+            raise ValueError(
+                f"{folder / run_folder.RESULTS}: scores of another checkpoint than {ckpt} is now; "
+                "remove the folder, and score the checkpoint again with --superb"
+            )
 
 
 def from_csv(path: str | Path, runs: Sequence[Run]) -> pd.DataFrame:
@@ -223,6 +241,8 @@ def from_csv(path: str | Path, runs: Sequence[Run]) -> pd.DataFrame:
             near = difflib.get_close_matches(row["run"], names, 1) or list(names)
             raise ValueError(f"{where}: no run {row['run']!r}; is it {', '.join(near)}?")
         update, value = (_number(row[key], f"{where}: {key}") for key in ("update", "value"))
+        if not update.is_integer():
+            raise ValueError(f"{where}: update {row['update']} is no whole number; correct it")
         if not 0 <= update <= max(run.last_update, *run.checkpoints, 0):
             raise ValueError(f"{where}: {run.name} has no update {row['update']}; correct it")
         if (key := (run.name, update, row["metric"])) in seen:
@@ -301,5 +321,5 @@ def _is_nan(value: Any) -> bool:
     return isinstance(value, float) and not math.isfinite(value)
 
 
-def _name_of(path: Any) -> Any:
-    return Path(path).name if isinstance(path, str) else path
+def _plain(value: Any) -> Any:
+    return str(Path(value).resolve()) if isinstance(value, str) else value

@@ -21,6 +21,7 @@ from analysis import (
 )
 from analysis.convergence_figures import COSTS, PANELS
 from analysis.results import ARROWS
+from analysis.table_formats import markdown_text
 from analysis.training_runs import Run, curves
 from analysis.updates_to_reach import Target
 from mt4ssl_core.files import write_json, write_text
@@ -58,6 +59,7 @@ def compare(
     out: str | Path = "convergence",
     labels: Sequence[str] | None = None,
     scoring: Scoring | None = None,
+    told: Sequence[str] = (),
 ) -> str:
     """Compare pre-training runs; write figures, tables and convergence.json to ``out``.
 
@@ -66,6 +68,7 @@ def compare(
         out: folder to write.
         labels: names of groups, one for each of ``runs``; runs of one label are its seeds.
         scoring: how checkpoints are scored; by default held-out losses and what is there.
+        told: what else the tables should say, a line each.
 
     Returns:
         The tables, as Markdown.
@@ -77,7 +80,7 @@ def compare(
         raise ValueError("no runs to compare; give run.out folders of `mt4ssl pretrain`")
     scoring, out = scoring or Scoring(), Path(out)
     found, notes = training_runs.find(runs, labels)
-    notes += training_runs.check(found)
+    notes += [*told, *training_runs.check(found)]
     curves_table = training_runs.frame(found, PANELS)
     if curves_table.empty:
         raise ValueError(f"{', '.join(map(str, runs))}: the logs are empty; train longer")
@@ -87,7 +90,7 @@ def compare(
     notes += more
     reach = updates_to_reach.table(points, targets)
     _draw(curves_table, points, targets, out)
-    text = _markdown(found, points, targets, reach, notes)
+    text = _markdown(points, targets, reach, notes)
     write_text(out / TABLE, text)
     write_json(out / JSON, _record(found, points, reach, notes, scoring))
     return text
@@ -162,7 +165,6 @@ def _draw(table: pd.DataFrame, points: pd.DataFrame, targets: Sequence[Target], 
 
 
 def _markdown(
-    runs: Sequence[Run],
     points: pd.DataFrame,
     targets: Sequence[Target],
     reach: Sequence[Mapping[str, Any]],
@@ -177,7 +179,8 @@ def _markdown(
         text += "\n" + updates_to_reach.markdown(reach, directions)
     lines = [f"{target.metric} {target.value:.4g}: {target.origin}" for target in targets]
     lines += [_EXPLAINED, *notes] if reach else notes
-    return text + ("\n" + "".join(f"- {line}\n" for line in lines) if lines else "")
+    told = "".join(f"- {markdown_text(line)}\n" for line in lines)
+    return text + ("\n" + told if told else "")
 
 
 _EXPLAINED = (
@@ -191,12 +194,14 @@ def _last_scores(points: pd.DataFrame) -> str:
     """A row per group with its scores at the last checkpoints: mean (range of seeds)."""
     metrics = list(dict.fromkeys(points["metric"]))
     facts = points.drop_duplicates("metric").set_index("metric")
-    heads = [f"{m} ({facts.unit[m] or '-'}) {ARROWS[facts.direction[m]]}" for m in metrics]
+    heads = [
+        f"{markdown_text(m)} ({facts.unit[m] or '-'}) {ARROWS[facts.direction[m]]}" for m in metrics
+    ]
     ordered = points.sort_values("update", kind="stable")
     last = ordered.drop_duplicates(["metric", "run"], keep="last")
     lines = [f"| last checkpoint | {' | '.join(heads)} |", "| --- |" + " ---: |" * len(heads)]
     for group in dict.fromkeys(points["group"]):
-        cells = [group]
+        cells = [markdown_text(group)]
         for metric in metrics:
             values = last[(last["metric"] == metric) & (last["group"] == group)]["value"]
             text = f"{values.mean():.4g}" if len(values) else "-"

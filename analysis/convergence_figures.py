@@ -146,7 +146,7 @@ def _line(
     """Draw the mean of the seeds; with ``band``, the range between them too."""
     if drawn.empty:
         return
-    axis.plot(drawn["x"], drawn["mean"], label=label, **look)
+    axis.plot(drawn["x"], drawn["mean"], label=plots.shown(label), **look)
     if band and drawn["runs"].iloc[0] > 1:
         axis.fill_between(
             drawn["x"], drawn["low"], drawn["high"], color=look["color"], alpha=0.18, lw=0

@@ -97,7 +97,8 @@ def study(
     if not finished:
         raise ValueError("every run failed; correct what is named above and try again")
     labels = [item.group for item in finished]
-    print(convergence.compare([item.folder for item in finished], out, labels, scoring))
+    notes = [f"{name} failed and is left out: {why}" for name, why in failed.items()]
+    print(convergence.compare([item.folder for item in finished], out, labels, scoring, notes))
     print(f"{Path(out) / convergence.TABLE}, {Path(out) / convergence.JSON} and figures beside it")
     return 1 if failed else 0
 

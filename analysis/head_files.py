@@ -5,13 +5,15 @@ heads of a task; which of them was tested is in the states of its test jobs.
 """
 
 import argparse
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
+from analysis import score_files
 from mt4ssl_core import checkpoint
 from upstream import results, tasks
 from upstream.suite import protocol, roots, run_folder
@@ -35,11 +37,13 @@ class Head:
     weights: np.ndarray | None = None
     normalized: bool = False  # each frame of each layer, before the sum
     why: str = ""
+    seed: int | None = None
 
     @property
     def model(self) -> tuple[str, str | None]:
         """What tells its upstream from others."""
-        return self.upstream, self.fingerprint or self.ckpt
+        upstream = f"{self.upstream} fine-tuned" if self.finetuned else self.upstream
+        return upstream, self.fingerprint or self.ckpt
 
 
 def read(run: str | Path) -> list[Head]:
@@ -51,7 +55,9 @@ def read(run: str | Path) -> list[Head]:
     run = Path(run)
     if not run.is_dir():
         raise ValueError(f"{run}: no such folder; give what `mt4ssl superb run` made with --out")
-    records = list(_of_suite(run) if (run / run_folder.SUITE).is_file() else _of_experiments(run))
+    suites, experiments = score_files.places(run)
+    records = [found for suite in suites for found in _of_suite(suite)]
+    records += _of_experiments(experiments)
     if not records:
         raise ValueError(f"{run}: no results of any task; {TRAIN}")
     return [_head(folder, record) for folder, record in records]
@@ -81,14 +87,17 @@ def _of_suite(run: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
             yield folder, record
 
 
-def _of_experiments(run: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+def _of_experiments(folders: Iterable[Path]) -> Iterator[tuple[Path, dict[str, Any]]]:
     """Yield one record of each s3prl experiment that was tested, with its folder."""
-    for path in sorted(run.rglob(results.RESULTS)):
-        task = next((record.get("task") for record in results.read(path.parent)), None)
+    for folder in folders:
+        records = results.read(folder)
+        if not all(isinstance(record, dict) for record in records):
+            raise ValueError(f"{folder / results.RESULTS}: expected a list of records; {TRAIN}")
+        task = next((record.get("task") for record in records), None)
         if task in tasks.names():
-            record = _tested(path.parent, tasks.header(task)["metrics"][0])
+            record = _tested(folder, tasks.header(task)["metrics"][0])
             if record is not None:
-                yield path.parent, record
+                yield folder, record
 
 
 def _tested(folder: Path, metric: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -105,7 +114,7 @@ def _head(folder: Path, record: dict[str, Any]) -> Head:
     keys = ("task", "upstream", "upstream_ckpt", "fingerprint", "upstream_trainable")
     if lacking := [key for key in (*keys, "head") if key not in record]:
         raise ValueError(f"{folder}: its results do not say {', '.join(lacking)}; {TRAIN}")
-    head = Head(*(record[key] for key in keys))
+    head = replace(Head(*(record[key] for key in keys)), seed=record.get("seed"))
     if record["head"] is None:
         return replace(head, why=f"layer {record['layer']} alone, chosen on dev")
     name = Path(record["head"]).name  # the run may have been moved
@@ -129,6 +138,8 @@ def _read(path: Path) -> tuple[np.ndarray | None, argparse.Namespace]:
         args, weights = stored["Args"], stored["Featurizer"].get("weights")
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path}: not a checkpoint of s3prl's runner; {TRAIN}") from error
+    if not isinstance(args, argparse.Namespace) or not isinstance(weights, torch.Tensor | None):
+        raise ValueError(f"{path}: not a checkpoint of s3prl's runner; {TRAIN}")
     if weights is None:
         return None, args
     if not weights.isfinite().all():

@@ -8,6 +8,7 @@ made to sum to 1.
 
 import math
 import textwrap
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis import head_files, plots, superb_score
+from analysis import head_files, plots, superb_score, table_formats
 from analysis.head_files import Head
 from analysis.layer_features import LayerFeatures, open_upstream
 from mt4ssl_core.audio import load_wave
 from mt4ssl_core.manifest import open_manifest
-from upstream import results
-from upstream.suite import roots
+from upstream import results, tasks
+from upstream.suite import protocol, roots
 
 NAME = "layer_weights"  # of the files that are written
 UTTERANCES = 200  # of the audio, evenly spaced, that norms are the mean over
@@ -79,6 +80,8 @@ def table(found: Sequence[Head]) -> pd.DataFrame:
             f"no head has weights of layers ({'; '.join(told)}); score an upstream with several "
             "layers, and leave --upstream_layer_selection out"
         )
+    for (*_, task), group in groups.items():
+        _check_once(task, group)
     _check_layers([head for group in groups.values() for head in group])
     names = names_of(group[0] for group in groups.values())
     rows = []
@@ -103,7 +106,8 @@ def markdown(frame: pd.DataFrame) -> str:
     lines.append("| --- |" + " ---: |" * len(layers))
     several = frame["model"].nunique() > 1
     for (task, model), part in frame.groupby(["task", "model"], sort=False):
-        name = superb_score.name_of(str(task)) + (f" ({model})" if several else "")
+        name = superb_score.name_of(str(task))
+        name += f" ({table_formats.markdown_text(str(model))})" if several else ""
         values = part.sort_values("layer")[column]
         cells = [f"{v:.3f}" if v < values.max() else f"**{v:.3f}**" for v in values]
         lines.append(f"| {name} | {' | '.join(cells)} |")
@@ -117,6 +121,17 @@ def without(found: Iterable[Head]) -> list[str]:
         if head.weights is None:
             why.setdefault(head.why, {})[superb_score.name_of(head.task)] = None
     return [f"{', '.join(names)}: {reason}" for reason, names in why.items()]
+
+
+def _check_once(task: str, group: Sequence[Head]) -> None:
+    """See that heads of a task are of different folds or seeds."""
+    for seed, number in Counter(head.seed for head in group).items():
+        if number > len(protocol.variants(tasks.header(task))):
+            paths = " and ".join(str(head.path) for head in group if head.seed == seed)
+            raise ValueError(
+                f"{task} twice with seed {seed}: {paths}; give only one of them, or runs with "
+                "different seeds"
+            )
 
 
 def _check_layers(found: list[Head]) -> None:

@@ -198,7 +198,9 @@ def marks(frame: pd.DataFrame, directions: Mapping[str, str]) -> pd.DataFrame:
     found = pd.DataFrame("", index=frame.index, columns=list(directions))
     for key, direction in directions.items():
         digits = 0 if key == SCORE else DIGITS
-        ranks = frame[key].round(digits).rank(method="dense", ascending=direction == "min")
+        texts = [number(value, digits) for value in frame[key]]
+        shown = pd.Series([math.nan if text == "-" else float(text) for text in texts], frame.index)
+        ranks = shown.rank(method="dense", ascending=direction == "min")
         if ranks.nunique() > 1:
             found.loc[ranks == 1, key] = table_formats.BEST
             found.loc[ranks == 2, key] = table_formats.SECOND

@@ -12,6 +12,8 @@ import pandas as pd
 
 from mt4ssl_core.files import atomic_path
 
+plt.rcParams["text.parse_math"] = False  # a $ in the name of a run is a $
+
 # Okabe and Ito's palette: told apart by colour-blind readers
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
 MARKERS = ["o", "s", "^", "D", "v", "P"]  # and in print without colour
@@ -24,6 +26,11 @@ _SIZES: dict[Any, Any] = {"font.size": 9, "axes.titlesize": 10, "legend.fontsize
 def look(number: int) -> tuple[str, str]:
     """Return colour and marker of the n-th line; they repeat after six."""
     return COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
+
+
+def shown(name: str) -> str:
+    """Return a name as a legend takes it: matplotlib leaves out what begins with _."""
+    return f"\N{ZERO WIDTH SPACE}{name}" if name.startswith("_") else name
 
 
 def new(

@@ -60,7 +60,7 @@ def curves(probes: Mapping[str, Mapping[str, Any]]) -> tuple[Any, pd.DataFrame]:
     if len(probes) > 1:
         looks = [plots.look(number) for number in range(len(probes))]
         handles = [
-            axes.flat[0].plot([], [], color=colour, marker=marker, label=label)[0]
+            axes.flat[0].plot([], [], color=colour, marker=marker, label=plots.shown(label))[0]
             for label, (colour, marker) in zip(probes, looks, strict=True)
         ]
         figure.legend(handles=handles, loc="outside upper center", ncols=3, frameon=False)

@@ -15,13 +15,14 @@ from analysis.table_formats import Cell, Grid
 from analysis.training_runs import Run
 from analysis.updates_to_reach import Target
 
-_POINTS = 600  # of a curve: more cannot be seen, and make the page large
+_POINTS = 600  # of all curves in a panel: more cannot be seen, and make the page large
+_LEAST = 60  # of one of them
 
 
 def section(run: RunFiles, others: Sequence[RunFiles]) -> Section:
     """Curves of pre-training, and scores of checkpoints with the updates to reach them."""
     body = []
-    runs = report_inputs.training(run)
+    runs = report_inputs.training(run, named=bool(others))
     if runs:
         named = [one for other in others for one in report_inputs.training(other, named=True)]
         body += _training(runs, named)
@@ -68,7 +69,8 @@ def _thinned(table: pd.DataFrame) -> pd.DataFrame:
     keys = ["group", "part", "metric"]
     place = table.groupby(keys)["update"].rank(method="dense") - 1
     last = place.groupby([table[key] for key in keys]).transform("max")
-    step = (last / _POINTS).apply(math.ceil).clip(lower=1)
+    most = max(_LEAST, _POINTS // max(1, table["group"].nunique()))
+    step = (last / most).apply(math.ceil).clip(lower=1)
     return table[(place % step == 0) | (place == last)]
 
 

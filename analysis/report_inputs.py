@@ -17,9 +17,26 @@ from upstream.suite import run_folder
 
 PROBE, CONVERGENCE = "probe.json", "convergence.json"
 DEPTH = 3  # folders below the run's
-_NEEDED = {
-    PROBE: ("model", "fingerprint", "layers", "rows", "matrices"),
-    CONVERGENCE: ("runs", "points", "reach"),
+_NEEDED: dict[str, dict[str, Any]] = {  # keys and their types; of lists, the keys of their lines
+    PROBE: {
+        "model": str,
+        "fingerprint": str,
+        "layers": int,
+        "rows": {"measure": str, "layer": int, "value": float | int | None, "direction": str},
+        "matrices": {"measure": str, "values": list},
+    },
+    CONVERGENCE: {
+        "runs": {"run": str},
+        "points": {
+            **{"metric": str, "group": str, "run": str, "update": int, "unit": str},
+            **{"value": float | int | None, "direction": str},
+            **dict.fromkeys(("audio_hours", "wall_hours"), float | int | None),
+        },
+        "reach": {
+            **{"metric": str, "group": str, "target": float | int, "seeds": int},
+            **{"seeds_reached": int, "updates": float | int | None},
+        },
+    },
 }
 _MADE_BY = {PROBE: "mt4ssl probe", CONVERGENCE: "mt4ssl convergence"}
 
@@ -180,10 +197,30 @@ def read(path: Path) -> dict[str, Any]:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not JSON ({error}); {again}") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{path}: expected an object; {again}")
     lacking = [key for key in _NEEDED[path.name] if key not in found]
     if lacking:
         raise ValueError(f"{path}: has no {', '.join(lacking)}; {again}")
+    for key, kind in _NEEDED[path.name].items():
+        _check(found[key], kind, f"{path}: {key}", again)
     return found
+
+
+def _check(found: Any, kind: Any, name: str, remedy: str) -> None:
+    """See that a value has a type, or is a list of objects with keys of some types."""
+    if not isinstance(kind, dict):
+        if not isinstance(found, kind):
+            raise ValueError(f"{name} cannot be {found!r}; {remedy}")
+        return
+    lines = found if isinstance(found, list) else [found]
+    for line in lines:
+        for key, own in kind.items():
+            if not isinstance(line, dict) or key not in line:
+                raise ValueError(f"{name}: a line has no {key}; {remedy}")
+            _check(line[key], own, f"{name}: {key}", remedy)
+        if line.get("direction", "max") not in ("min", "max"):
+            raise ValueError(f"{name}: direction cannot be {line['direction']!r}; {remedy}")
 
 
 def inventory(runs: Sequence[RunFiles]) -> list[tuple[str, str, str]]:

@@ -9,7 +9,8 @@ from html import escape
 
 from analysis.table_formats import BEST, SECOND, Grid
 
-_NUMBER = re.compile(r"[≤≥( ]*-?[\d.]|-?$")
+# 1,234.5, with a bound or a range: ≤ 300, 730 (591 to 1,000), 2 of 3, (2/10); - and nothing: none
+_NUMBER = re.compile(r"(?:[≤≥] )?-?[\d,]*\.?\d+(?: \(.*\)| of \d+)?|\(\d+/\d+\)|-?")
 _MARKS = {BEST: "<strong>{}</strong>", SECOND: "<u>{}</u>", "": "{}"}
 
 
@@ -90,7 +91,7 @@ def table(grid: Grid, own: Collection[str] = ()) -> str:
 
 def _kind(texts: Iterable[str]) -> str:
     """Return the class of a column: of texts, unless all are numbers or missing."""
-    return "" if all(_NUMBER.match(text) for text in texts) else ' class="text"'
+    return "" if all(_NUMBER.fullmatch(text) for text in texts) else ' class="text"'
 
 
 def figure(svg: str, caption: str, wide: bool = False) -> str:
@@ -234,7 +235,8 @@ for (const table of document.querySelectorAll("table.sortable")) {
   const heads = [...table.tHead.rows[table.tHead.rows.length - 1].cells];
   const text = (row, column) => row.cells[column].textContent.trim();
   const none = value => value === "" || value === "-" || value.startsWith("(");
-  const number = value => parseFloat(value.replace(/[,\\u2264\\u2265]/g, ""));
+  const shape = /^(?:[\\u2264\\u2265] )?(-?[\\d,]*\\.?\\d+)(?: \\(.*\\)| of \\d+)?$/;
+  const number = value => parseFloat((value.match(shape) || ["", ""])[1].replace(/,/g, ""));
   const sorted = (column, sign) => {
     const values = before.map(row => text(row, column));
     const numeric = values.every(value => none(value) || !isNaN(number(value)));

@@ -14,6 +14,7 @@ ARROWS = {"max": "↑", "min": "↓"}
 REAL, PARTIAL, MINI, UNKNOWN = "real", "partial", "mini", "unknown"  # kinds of corpora
 SMOKE, CHANGED, UNCHECKED = "smoke", "changed", "unchecked"  # what is not as SUPERB has it
 AGAIN = "score the task again with `mt4ssl superb run`"
+_MOST = 1e300
 _SCALES = {("fraction", "percent"): 100.0, ("percent", "fraction"): 0.01}
 
 
@@ -64,7 +65,7 @@ class Score:
         name = f"{self.source}: {self.task} {self.metric}"
         if isinstance(self.value, bool) or not isinstance(self.value, int | float | None):
             raise ValueError(f"{name}: value {self.value!r} is no number; {AGAIN}")
-        if self.value is None or not math.isfinite(self.value):
+        if self.value is None or abs(self.value) > _MOST or not math.isfinite(self.value):
             raise ValueError(
                 f"{name}: value {self.value} is no finite number; score the task again (with a "
                 "lower learning rate where training diverged), or leave the model out"

@@ -19,6 +19,7 @@ from upstream.suite import run_folder
 
 EXPERIMENT, SUPERB = "results.json", "superb"  # a file, and a folder of a run
 PUBLISHED = Path(__file__).parent / "scores" / "published.json"
+_COUNT = int | float | None
 _FINISH = "finish it with `mt4ssl superb run`, or leave it out"
 
 
@@ -78,17 +79,22 @@ def read(folders: Iterable[str | Path]) -> Found:
     found, names = Found([], {}), _Names()
     for folder in dict.fromkeys(Path(folder).resolve() for folder in folders):
         entries = list(_entries(folder))
-        several = len({_model(record) for record, _, _ in entries}) > 1
+        models = {_model(record, source) for record, _, source in entries}
+        labels = [label for _, _, label in models]
         new = []
         for record, setting, source in entries:
-            upstream, checkpoint, label = _model(record)
+            upstream, checkpoint, label = _model(record, source)
+            if labels.count(label) > 1 and checkpoint:
+                label += f" {checkpoint[:6]}"
             called = run_name(folder)
-            name = f"{called}: {label}" if several else called
+            name = f"{called}: {label}" if len(models) > 1 else called
             name = names.give((upstream, checkpoint), setting, name, folder)
-            keys = ("task", "metric", "value", "unit", "direction")
-            task, metric, value, unit, direction = (_need(record, key, source) for key in keys)
+            keys = ("task", "metric", "unit", "direction")
+            task, metric, unit, direction = (_need(record, key, source, str) for key in keys)
+            value = _need(record, "value", source)
             new.append(Score(name, task, metric, value, unit, direction, setting, source))
-            size = Size(record.get("params"), record.get("macs"))
+            counts = [_need({k: None, **record}, k, source, _COUNT) for k in ("params", "macs")]
+            size = Size(*counts)
             found.sizes[name] = size if size != Size() else found.sizes.get(name, size)
         kinds = sorted({score.setting.corpus for score in new})
         if MINI in kinds and len(kinds) > 1:
@@ -117,29 +123,29 @@ class _Names:
         return self.given.setdefault(key, (name, folder))[0]
 
 
-def _model(record: Mapping[str, Any]) -> tuple[str, str | None, str]:
+def _model(record: Mapping[str, Any], source: str) -> tuple[str, str | None, str]:
     """Return upstream, checkpoint, and both in short."""
     upstream = str(record.get("upstream"))
     upstream += " fine-tuned" if record.get("upstream_trainable") else ""
-    path = record.get("ckpt") or record.get("upstream_ckpt")
+    path = _text(record, "ckpt", source) or _text(record, "upstream_ckpt", source)
     label = " ".join(filter(None, [upstream, Path(path).stem if path else ""]))
-    return upstream, record.get("fingerprint") or path, label
+    return upstream, _text(record, "fingerprint", source) or path, label
 
 
 def _entries(folder: Path) -> Iterator[tuple[dict[str, Any], Setting, str]]:
     """Yield every test record of a folder, its setting, and its file with line or place."""
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder; give what `mt4ssl superb run` made with --out")
-    path = folder / run_folder.RESULTS
-    if path.is_file() or (folder / run_folder.SUITE).is_file():
-        found = run_folder.read_results(folder)
-        if not found:
-            raise ValueError(f"{folder}: no results in {path.name} yet; {_FINISH}")
-        for number, record in enumerate(found, 1):  # one line each, none is empty
-            yield record, _surveyed(record, f"{path}:{number}"), f"{path}:{number}"
-        return
+    suites, experiments = places(folder)
     nothing = True
-    for path in sorted(folder.rglob(EXPERIMENT)):
+    for path in [suite / run_folder.RESULTS for suite in suites]:
+        found = run_folder.read_results(path.parent)
+        if not found:
+            raise ValueError(f"{path.parent}: no results in {path.name} yet; {_FINISH}")
+        for number, record in enumerate(found, 1):  # one line each, none is empty
+            nothing = False
+            yield record, _surveyed(record, f"{path}:{number}"), f"{path}:{number}"
+    for path in [experiment / EXPERIMENT for experiment in experiments]:
         for place, record in _tested(path):
             nothing = False
             yield record, _unchecked(record, f"{path}[{place}]"), f"{path}[{place}]"
@@ -148,6 +154,29 @@ def _entries(folder: Path) -> Iterator[tuple[dict[str, Any], Setting, str]]:
             f"{folder}: neither {run_folder.RESULTS} nor a {EXPERIMENT} with a test score; score "
             "a checkpoint with `mt4ssl superb run`, or leave the folder out"
         )
+
+
+def places(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Return the suites in a folder or below, and the s3prl experiments that are of none of them.
+
+    Scores of single checkpoints (superb/update_N) belong to `mt4ssl convergence` and are left out.
+    """
+    marks = (run_folder.RESULTS, run_folder.SUITE)
+    suites = {folder} if any((folder / mark).is_file() for mark in marks) else set[Path]()
+    if not suites:
+        below = [path.parent for mark in marks for path in folder.rglob(mark)]
+        suites = {found for found in below if not _of_checkpoint(found, folder)}
+    experiments = [
+        path.parent
+        for path in folder.rglob(EXPERIMENT)
+        if not any(path.is_relative_to(suite) for suite in suites)
+        and not _of_checkpoint(path.parent, folder)
+    ]
+    return sorted(suites), sorted(experiments)
+
+
+def _of_checkpoint(folder: Path, run: Path) -> bool:
+    return any(part.startswith("update_") for part in folder.relative_to(run).parts)
 
 
 def _tested(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -160,7 +189,8 @@ def _tested(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         raise ValueError(f"{path}: expected a list of records; evaluate the experiment again")
     for place, record in enumerate(found):
         source = f"{path}[{place}]"
-        task, stage, split = (_need(record, key, source) for key in ("task", "stage", "split"))
+        keys = ("task", "stage", "split")
+        task, stage, split = (_need(record, key, source, str) for key in keys)
         results.metrics_of(task, source)  # is there such a task?
         splits = {each["name"]: each["split"] for each in tasks.all_stages(tasks.header(task))}
         if split == splits.get(stage, split):
@@ -169,18 +199,18 @@ def _tested(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def _surveyed(record: Mapping[str, Any], source: str) -> Setting:
     """Return the setting of a suite's record."""
-    corpus = _need(record, "corpus", source)
-    kind = corpus.get("kind") if isinstance(corpus, dict) else corpus
+    corpus = _need(record, "corpus", source, dict)
+    kind = corpus.get("kind")
     if kind not in (REAL, PARTIAL, MINI):
         expected = f"expected {REAL}, {PARTIAL} or {MINI}"
         raise ValueError(f"{source}: corpus.kind is {kind!r}, {expected}; {AGAIN}")
-    store = record.get("store") or {}
+    store = _store(record, source)
     changed = bool(_need(record, "overrides", source)) or bool(store.get("crops"))
     smoke = _need(record, "smoke", source)
     return Setting(
-        stage=_need(record, "stage", source),
+        stage=_need(record, "stage", source, str),
         corpus=kind,
-        corpus_id=corpus.get("fingerprint"),
+        corpus_id=_text(corpus, "fingerprint", source),
         made=_made(corpus) if kind == MINI else None,
         state=results.SMOKE if smoke else results.CHANGED if changed else "",
         seed=record.get("seed"),
@@ -190,25 +220,37 @@ def _surveyed(record: Mapping[str, Any], source: str) -> Setting:
 
 def _unchecked(record: Mapping[str, Any], source: str) -> Setting:
     """Return what can be known of an experiment's setting."""
-    values = (_need(record, "corpus", source) or {}).values()
+    values = (_need(record, "corpus", source, dict | None) or {}).values()
     paths = [path for value in values for path in (value if isinstance(value, list) else [value])]
-    minis = [found for path in paths if path and (found := corpora.is_mini(path))]
+    named = [path for path in paths if path and isinstance(path, str)]
+    minis = [found for path in named if (found := corpora.is_mini(path))]
     made = _made(minis[0]) if minis else None
     return Setting(
-        stage=_need(record, "stage", source),
+        stage=_need(record, "stage", source, str),
         corpus=MINI if minis else results.UNKNOWN,
         corpus_id=made,
         made=made,
         state=results.UNCHECKED,
         seed=record.get("seed"),
-        remarks=tuple(_remarks(record.get("store") or {})),
+        remarks=tuple(_remarks(_store(record, source))),
     )
 
 
-def _need(record: Mapping[str, Any], key: str, source: str) -> Any:
+def _need(record: Mapping[str, Any], key: str, source: str, kind: Any = object) -> Any:
     if key not in record:
         raise ValueError(f"{source}: the record has no {key!r}; {AGAIN}")
+    if not isinstance(record[key], kind):
+        raise ValueError(f"{source}: {key} cannot be {record[key]!r}; {AGAIN}")
     return record[key]
+
+
+def _text(record: Mapping[str, Any], key: str, source: str) -> str | None:
+    found: str | None = _need({key: None, **record}, key, source, str | None)
+    return found
+
+
+def _store(record: Mapping[str, Any], source: str) -> dict[str, Any]:
+    return _need({"store": None, **record}, "store", source, dict | None) or {}
 
 
 def _made(corpus: Mapping[str, Any]) -> str:
@@ -218,7 +260,7 @@ def _made(corpus: Mapping[str, Any]) -> str:
 def _remarks(store: Mapping[str, Any]) -> Iterator[str]:
     """Say how stored features differ from computed ones."""
     if store.get("exactness") == "near-exact":
-        yield f"features stored in {store['precision']}"
+        yield f"features stored in {store.get('precision')}"
     if store.get("crops"):
         yield f"trained on {store['crops']} crops per file"
     if store.get("alone"):

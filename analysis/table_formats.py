@@ -52,17 +52,18 @@ def _markdown(grid: Grid) -> str:
     marks = {BEST: "**{}**", SECOND: "<u>{}</u>", "": "{}"}
     groups = [text for text, span in grid.groups for _ in range(span)]
     heads = [f"{above} {below}".strip() for above, below in zip(groups, grid.heads, strict=True)]
-    lines = [list(map(_markdown_text, heads)), ["---", *["---:"] * (len(heads) - 1)]]
+    lines = [list(map(markdown_text, heads)), ["---", *["---:"] * (len(heads) - 1)]]
     for number, row in enumerate(grid.rows):
         if grid.ruled and number == grid.rule:
             lines.append(["—"] * len(row))
-        lines.append([marks[cell.mark].format(_markdown_text(cell.text)) for cell in row])
+        lines.append([marks[cell.mark].format(markdown_text(cell.text)) for cell in row])
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    notes = "".join(f"\n- {_markdown_text(note)}" for note in grid.notes)
-    return f"**{_markdown_text(grid.title)}**\n\n{table}" + (f"\n{notes}" if notes else "")
+    notes = "".join(f"\n- {markdown_text(note)}" for note in grid.notes)
+    return f"**{markdown_text(grid.title)}**\n\n{table}" + (f"\n{notes}" if notes else "")
 
 
-def _markdown_text(text: str) -> str:
+def markdown_text(text: str) -> str:
+    """Return a text as Markdown shows it: one line, its signs without their meaning."""
     plain = html.escape(" ".join(text.split()), quote=False)
     return re.sub(r"([\\`*|\[\]~]|(?<!\w)_|_(?!\w))", r"\\\1", plain)
 

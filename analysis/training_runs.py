@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import yaml
 from omegaconf import OmegaConf
 
 from mt4ssl_core import checkpoint
@@ -20,6 +21,7 @@ LOG, CONFIG, LAST = "log.jsonl", "config.yaml", "last.pt"
 VALID = "valid/"  # begins the names of what was measured on held-out audio
 SEED = re.compile(r"seed[-_]?(\d+)")
 _KEPT = re.compile(r"update_(\d+)\.pt")
+_HOURS = ("train_hours", "audio_hours", "wall_hours")
 _DATA = ("data.train", "data.valid", "data.labels", "data.valid_labels")
 
 
@@ -170,14 +172,22 @@ def open_run(folder: Path, label: str | None = None) -> Run:
         ValueError: there is no log.
     """
     place, config = folder.resolve(), folder / CONFIG
-    values: Mapping[str, Any] = {}
-    if config.is_file():
-        values = OmegaConf.to_container(OmegaConf.load(config))  # type: ignore[assignment]
-    flat = dotted(values)
+    flat = dotted(_read_config(config)) if config.is_file() else {}
     named = SEED.fullmatch(place.name)
     seed = int(named[1]) if named else flat.get("run.seed")
     group = label or (place.parent.name if named else place.name)
     return Run(group, seed, folder, _records(folder), flat, group)
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        values = OmegaConf.to_container(OmegaConf.load(path))
+    except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not YAML ({error}); give the run as it was left") from error
+    sections = values.values() if isinstance(values, dict) else [values]
+    if not all(isinstance(section, dict | None) for section in sections):
+        raise ValueError(f"{path}: not a config of `mt4ssl pretrain`; give the run as it was left")
+    return values  # type: ignore[return-value]
 
 
 def check(runs: Sequence[Run]) -> list[str]:
@@ -242,8 +252,14 @@ def _records(folder: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         raise ValueError(f"{path}: no such log; give the run.out folder of `mt4ssl pretrain`")
     found = read_jsonl(path)
-    if not all(isinstance(record, dict) and "update" in record for record in found):
-        raise ValueError(f"{path}: a line without its update; give a log of `mt4ssl pretrain`")
+    for record in found:
+        for key, value in record.items():
+            read = "/" in key or key in _HOURS
+            if read and not isinstance(value, int | float | None):
+                raise ValueError(
+                    f"{path}: {key} is {value!r} at update {record['update']}, expected a number; "
+                    "give a log of `mt4ssl pretrain`"
+                )
     return found
 
 

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.table_formats import markdown_text
+
 COSTS = ("update", "audio_hours", "wall_hours")  # columns of the points
 
 
@@ -150,7 +152,8 @@ def _add_ratios(rows: Sequence[dict[str, Any]], cost: str, ratio: str) -> None:
     for row in rows:
         known = least is not None and row in whole and (row is least or not row["at_most"])
         row[ratio] = row[cost] / least[cost] if known and least and least[cost] else None
-        row[f"{ratio}_at_least"] = bool(known and least and row is not least and least["at_most"])
+        other = least is not None and row is not least and least["at_most"]
+        row[f"{ratio}_at_least"] = bool(other and row[ratio] is not None)
 
 
 def _mean(values: Sequence[float]) -> float | None:
@@ -172,9 +175,10 @@ def markdown(rows: Sequence[Mapping[str, Any]], directions: Mapping[str, str]) -
         "| --- | --- |" + " ---: |" * 7,
     ]
     for row in rows:
+        sign = arrows[directions[row["metric"]]]
         cells = [
-            f"{row['metric']} {arrows[directions[row['metric']]]} {row['target']:.4g}",
-            str(row["group"]),
+            f"{markdown_text(row['metric'])} {sign} {row['target']:.4g}",
+            markdown_text(str(row["group"])),
             _range(row),
             _ratio(row, "ratio"),
             _number(row["audio_hours"], "{:.2f}", row["at_most"]),

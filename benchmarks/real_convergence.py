@@ -4,8 +4,8 @@
     python benchmarks/real_convergence.py AUDIO [--work runs/real_convergence] [--jobs 2]
 
 AUDIO holds folders with an index.csv each (columns path, num_samples, speaker, split, label,
-phones). Pre-trained on is what is not of a test or validation split, so speakers of the probes'
-test sets were never heard. Labels are k-means on MFCC. Interrupted, it goes on where it stopped.
+phones). Pre-trained on are the training splits of the folders that are probed, and all of the
+others, so speakers of the probes' test sets were never heard. Labels are k-means on MFCC. Interrupted, it goes on where it stopped.
 Without AUDIO only the README's table is written, from the committed results.
 """
 

@@ -138,13 +138,23 @@ class Journal:
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """The records of a JSONL file; a half-written last line is left out."""
+    """The records of a JSONL file; a half-written last line is left out.
+
+    Raises:
+        ValueError: another line that is no record of an update.
+    """
     records = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    for number, line in enumerate(lines, 1):
         try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
+            record = json.loads(line)
+        except json.JSONDecodeError as error:
+            if number == len(lines):
+                break
+            raise ValueError(f"{path}:{number}: not JSON ({error}); remove the line") from error
+        if not isinstance(record, dict) or not isinstance(record.get("update"), int):
+            raise ValueError(f"{path}:{number}: a line without its update; remove the line")
+        records.append(record)
     return records
 
 

@@ -1,6 +1,7 @@
 """analysis/checkpoint_scores.py: where the scores of checkpoints come from, and bad ones."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from pretraining_runs import checkpoints, run
 
 from analysis import checkpoint_scores, probing, training_runs
 from analysis.probe_data import Utterance
+from upstream import cache
 
 SPEECH = [
     Utterance("a/1", Path("/x/1.wav"), 16_000, speaker="s"),
@@ -52,7 +54,12 @@ def test_held_out_losses_of_runs_with_the_same_labels(tmp_path):
     assert list(table["direction"][:2]) == ["min", "max"]
     runs = found(run(tmp_path / "c"), run(tmp_path / "d", data__labels="/data/other.km"))
     table, notes = checkpoint_scores.held_out(runs)
-    assert table.empty and notes == ["held-out losses are not compared: the labels differ"]
+    told = "held-out losses are not compared: the labels or the held-out audio differ"
+    assert table.empty and notes == [told]
+    runs = found(tmp_path / "c", run(tmp_path / "e", data__labels="/of/hubert/train.km"))
+    assert checkpoint_scores.held_out(runs)[1] == [told]  # a file of the same name
+    runs = found(tmp_path / "c", run(tmp_path / "f", data__valid="/data/valid.tsv"))
+    assert checkpoint_scores.held_out(runs)[1] == [told]
 
 
 def test_probes_are_kept_beside_the_run_and_not_done_twice(tmp_path, probe):
@@ -123,13 +130,21 @@ def test_superb_results_in_the_run_become_points(tmp_path):
     folder = checkpoints(run(tmp_path / "a"), 10, 20, last=30)
     for name, value in (("update_10", 0.3), ("last", 0.5)):
         ks = score_runs.record("ks", value, corpus=score_runs.MINI)
-        score_runs.suite(folder / "superb" / name, ks)
+        identity = cache.fingerprint(folder / f"{name}.pt")
+        score_runs.suite(folder / "superb" / name, ks, fingerprint=identity)
     table = checkpoint_scores.superb(found(folder))
     assert values(table) == [("a", 10, "ks/acc", 0.3), ("a", 30, "ks/acc", 0.5)]
     assert set(table["unit"]) == {"fraction"} and set(table["direction"]) == {"max"}
     other = score_runs.record("ks", 0.4, corpus={**score_runs.MINI, "fingerprint": "other"})
+    other["fingerprint"] = cache.fingerprint(folder / "update_20.pt")
     score_runs.suite(folder / "superb" / "update_20", other)
     with pytest.raises(ValueError, match="ks: scored on different corpora or under different sett"):
+        checkpoint_scores.superb(found(folder))
+    shutil.rmtree(folder / "superb" / "update_20")
+    checkpoints(folder, last=40)  # trained on since it was scored
+    with pytest.raises(
+        ValueError, match=r"superb/last/results.jsonl: scores of another checkpoint"
+    ):
         checkpoint_scores.superb(found(folder))
 
 

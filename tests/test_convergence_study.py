@@ -157,6 +157,7 @@ def test_a_failing_run_is_named_and_does_not_stop_the_others(setting, capsys):
     said = capsys.readouterr()
     log = setting / "out" / "broken" / "seed1" / "pretrain.log"
     assert f"broken/seed1 failed: exit code 3: out of memory; see {log}" in said.err
+    assert "broken/seed1 failed and is left out: exit code 3" in said.out
     assert "| both | 2 |" in said.out and "| broken |" not in said.out
     with pytest.raises(ValueError, match="every run failed"):
         study(setting, "broken")

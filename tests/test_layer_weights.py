@@ -31,12 +31,20 @@ def features(scale):
 
 
 def test_weights_of_folds_and_seeds_are_averaged():
-    other = replace(HEAD, weights=np.array([0.75, 0.25]))
+    other = replace(HEAD, weights=np.array([0.75, 0.25]), seed=1)
     er = replace(HEAD, task="er", weights=np.array([0.5, 0.5]))
     frame = layer_weights.table([er, HEAD, other])
     assert list(frame.task) == ["ks", "ks", "er", "er"] and list(frame.layer) == [0, 1, 0, 1]
     assert list(frame.weight) == [0.5] * 4 and list(frame["heads"]) == [2, 2, 1, 1]
     assert frame.spread[0] == pytest.approx(0.5 / math.sqrt(2)) and math.isnan(frame.spread[2])
+
+
+def test_a_task_twice_is_refused_and_fine_tuned_upstreams_are_their_own():
+    twice = replace(HEAD, weights=np.array([0.75, 0.25]))
+    with pytest.raises(ValueError, match=r"ks twice with seed None.*give only one"):
+        layer_weights.table([HEAD, twice])
+    frame = layer_weights.table([HEAD, replace(twice, finetuned=True)])
+    assert frame["model"].nunique() == 2 and set(frame["heads"]) == {1}
 
 
 def test_what_has_no_weights_is_told():

@@ -3,6 +3,7 @@ import re
 from collections import Counter
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 import report_runs
 import score_runs
@@ -186,10 +187,14 @@ def test_all_text_is_escaped(tmp_path):
 
 
 def test_long_logs_do_not_make_large_pages(tmp_path):
-    run = pretraining_run(tmp_path / "long", losses=[4 - n / 2e4 for n in range(20000)], online=1)
-    path = report.report(run)
-    assert path.stat().st_size < 1_500_000
-    assert "at update 200000" in path.read_text()
+    random = np.random.default_rng(0)
+    runs = [
+        pretraining_run(tmp_path / name, 3 + random.random(4000), online=1.0, run__seed=1)
+        for name in ("one", "two", "three")
+    ]
+    path = report.report(runs[0], runs[1:])
+    assert path.stat().st_size < 2_500_000
+    assert path.read_text().count("at update 40000") >= 3 * 3
 
 
 def test_scores_of_single_checkpoints_are_not_the_runs(tmp_path):
@@ -240,6 +245,39 @@ def test_damaged_files_are_named(tmp_path):
     (folder / "probe.json").write_text(json.dumps({"model": "m"}))
     with pytest.raises(ValueError, match=r"has no fingerprint, layers"):
         report.report(tmp_path / "mine")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("convergence.json", "5", "expected an object"),
+        ("convergence.json", '{"runs": [], "points": [{"a": 1}], "reach": []}', "points: a line"),
+        ("convergence.json", '{"runs": [], "points": {}, "reach": null}', "points: a line has no"),
+        ("probe.json", '{"model": 1, "fingerprint": "f", "layers": 1, "rows": [], "matrices": []}',
+         "model cannot be 1"),
+    ],
+)  # fmt: skip
+def test_foreign_files_are_refused(tmp_path, name, text, told):
+    folder = pretraining_run(tmp_path / "mine")
+    (folder / name).write_text(text)
+    with pytest.raises(ValueError, match=rf"{name}: {told}.*write it again with `mt4ssl"):
+        report.report(folder)
+
+
+def test_names_may_begin_with_an_underscore_and_hold_dollars(tmp_path):
+    ks = [score_runs.record(task, 0.5, corpus=score_runs.MINI) for task in ("ks", "sid")]
+    folder = score_runs.suite(tmp_path / "_x" / "superb", *ks).parent
+    other = score_runs.suite(tmp_path / r"a$\\foo$" / "superb", *ks, fingerprint="f1").parent
+    text = text_of(folder, other)
+    assert "_x: KS" in text and r"a$\\foo$: KS" in text
+
+
+def test_groups_of_one_name_in_two_runs_are_told_apart(tmp_path):
+    for group, losses in (("a", (4.0, 3.0)), ("b", (4.0, 3.0))):
+        pretraining_run(tmp_path / "mine" / group, losses)
+    text = text_of(tmp_path / "mine", pretraining_run(tmp_path / "a", (9.0, 8.0)))
+    told = "mine/a, held out: 4 at update 10, 3 at update 20", "a, held out: 9 at update 10, 8 at"
+    assert all(part in text for part in told)
 
 
 def test_an_unknown_set_is_refused(whole):

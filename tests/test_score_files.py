@@ -144,7 +144,13 @@ def test_folders_without_results_are_refused(tmp_path):
     ("changes", "message"),
     [
         ({"corpus": {"kind": "huge"}}, r"jsonl:1: corpus\.kind is 'huge', expected real, partial"),
-        ({"corpus": None}, r"jsonl:1: corpus\.kind is None"),
+        ({"corpus": None}, r"jsonl:1: corpus cannot be None"),
+        ({"corpus": "real"}, r"jsonl:1: corpus cannot be 'real'"),
+        ({"store": "x"}, r"jsonl:1: store cannot be 'x'"),
+        ({"task": ["ks"]}, r"jsonl:1: task cannot be \['ks'\]"),
+        ({"fingerprint": 5}, r"jsonl:1: fingerprint cannot be 5"),
+        ({"params": "many"}, r"jsonl:1: params cannot be 'many'"),
+        ({"value": 10**400}, r"jsonl:1: ks acc: value 1000.* is no finite number"),
         ({"value": None}, r"jsonl:1: ks acc: value None is no finite number"),
         ({"metric": "accuracy"}, r"jsonl:1: ks: unknown metric 'accuracy'; .*ks has acc"),
         ({"task": "nope"}, r"jsonl:1: task 'nope': choose among"),
@@ -171,6 +177,23 @@ def test_missing_keys_and_broken_files_are_named(tmp_path):
     (exp / "results.json").write_text('{"task": "ks"}')
     with pytest.raises(ValueError, match=r"expected a list of records; evaluate the experiment"):
         score_files.read([exp])
+
+
+def test_the_suite_in_a_run_is_found(tmp_path):
+    score_runs.suite(tmp_path / "run" / "superb", record("ks", 0.5))
+    score_runs.experiment(tmp_path / "run" / "superb" / "ks" / "lr_1", record("ks", 0.4))
+    one = record("ks", 0.3, fingerprint="f1")
+    score_runs.suite(tmp_path / "run" / "superb" / "update_10", one)  # of another checkpoint
+    (score,) = score_files.read([tmp_path / "run"]).scores
+    assert (score.model, score.value, score.setting.comparable) == ("run", 0.5, True)
+
+
+def test_checkpoints_of_one_file_name_are_told_apart(tmp_path):
+    for name in ("aaaaaaaa", "bbbbbbbb"):
+        one = record("ks", 0.5, fingerprint=name, upstream_ckpt=f"/{name}/last.pt")
+        score_runs.experiment(tmp_path / "run" / name, one)
+    names = {score.model for score in score_files.read([tmp_path / "run"]).scores}
+    assert names == {"run: mt4ssl last aaaaaa", "run: mt4ssl last bbbbbb"}
 
 
 def test_mini_and_real_corpora_in_one_folder_are_refused(tmp_path):

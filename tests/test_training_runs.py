@@ -95,8 +95,19 @@ def test_numbers_that_are_none_and_unfinished_runs_are_told(tmp_path):
     notes = training_runs.check([found])
     assert notes == ["a has done 50 of 100 updates", "a: loss is no number at update 40 and 1 more"]
     log.write_text('{"loss": 3}\n')
-    with pytest.raises(ValueError, match=r"log\.jsonl: a line without its update"):
+    with pytest.raises(ValueError, match=r"log\.jsonl:1: a line without its update"):
         training_runs.find([folder])
+    log.write_text('{"update": 1, "offline/loss": "low"}\n')
+    with pytest.raises(ValueError, match=r"offline/loss is 'low' at update 1, expected a number"):
+        training_runs.find([folder])
+    log.write_text('{"update": 1}\n{"upd\n{"update": 3}\n')
+    with pytest.raises(ValueError, match=r"log\.jsonl:2: not JSON .*remove the line"):
+        training_runs.find([folder])
+    log.write_text('{"update": 1}\n')
+    for text in ("a: [1\n b: {", "- 1", "seed: 1"):
+        (folder / "config.yaml").write_text(text)
+        with pytest.raises(ValueError, match=r"config\.yaml: not"):
+            training_runs.find([folder])
 
 
 def test_settings_shared_and_own(tmp_path):
