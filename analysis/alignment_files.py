@@ -18,7 +18,8 @@ def read(path: str | Path, overlap: float = OVERLAP) -> dict[str, Alignment]:
     """Read one alignment file, or all in a folder and its subfolders: id -> alignment.
 
     By suffix: .TextGrid, .phn and .wrd (one utterance; its id is the path without the suffix,
-    relative to the folder), .ctm and mini_superb's .jsonl (many). ``overlap``: seconds.
+    relative to the folder), .ctm (of phones if its name has "phone" in it, else of words) and
+    mini_superb's .jsonl (many). ``overlap``: seconds.
 
     Raises:
         ValueError: nothing to read, a broken file, an id twice.
@@ -33,16 +34,21 @@ def read(path: str | Path, overlap: float = OVERLAP) -> dict[str, Alignment]:
     if not files:
         raise ValueError(f"{path}: no alignments (looked for {_kinds()}); give another folder")
     for file in files:
-        if file.suffix.lower() == ".wrd" and _sibling(file, ".phn"):
+        if file.suffix.lower() == ".wrd" and sibling(file, ".phn"):
             continue  # read with its phones
         name = file.relative_to(path).with_suffix("").as_posix()
         for id, alignment in _file(file, name, overlap).items():
-            if id in found:
-                raise ValueError(
-                    f"{id} is in {found[id].source} and in {file}; keep one of the two"
-                )
-            found[id] = alignment
+            found[id] = _both(found[id], alignment) if id in found else alignment
     return found
+
+
+def _both(one: Alignment, other: Alignment) -> Alignment:
+    """Tiers of two files, such as CTMs of phones and of words."""
+    if one.tiers.keys() & other.tiers.keys():
+        raise ValueError(f"{one.id} is in {one.source} and in {other.source}; keep one of the two")
+    duration = other.duration if one.duration is None else one.duration
+    source = f"{one.source}, {other.source}"
+    return Alignment(one.id, {**one.tiers, **other.tiers}, duration, source)
 
 
 def _kinds() -> str:
@@ -208,13 +214,13 @@ def read_timit(path: str | Path, id: str | None = None, overlap: float = OVERLAP
     path = Path(path)
     tiers = {}
     for tier, suffix in ((PHONES, ".phn"), (WORDS, ".wrd")):
-        file = path if path.suffix.lower() == suffix else _sibling(path, suffix)
+        file = path if path.suffix.lower() == suffix else sibling(path, suffix)
         if file:
             tiers[tier] = _intervals(_timit_rows(file), overlap)
     return Alignment(id or path.stem, tiers, None, str(path))
 
 
-def _sibling(path: Path, suffix: str) -> Path | None:
+def sibling(path: Path, suffix: str) -> Path | None:
     """The file of the same name with another suffix, in small or capital letters, if any."""
     files = (path.with_suffix(kind) for kind in (suffix, suffix.upper()))
     return next((file for file in files if file.is_file()), None)
@@ -228,7 +234,7 @@ def _timit_rows(path: Path) -> list[Row]:
         try:
             start, end, label = line.split()
             rows.append((int(start) / SAMPLE_RATE, int(end) / SAMPLE_RATE, label))
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             raise ValueError(
                 f"{path}, line {number}: {line.strip()!r}, expected first sample, last sample and "
                 "label; correct it"
@@ -255,7 +261,7 @@ def read_mini_superb(path: str | Path) -> dict[str, Alignment]:
             phones = [(float(start), str(label)) for start, label in entry["phones"]]
             ends = [start for start, _ in phones[1:]] + [float(entry["end"])]
             duration = entry["samples"] / SAMPLE_RATE
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise ValueError(
                 f"{path}, line {number}: expected path, samples, phones and end as `python -m "
                 f"mini_superb` writes them ({error!r}); make the corpus again"
@@ -267,11 +273,16 @@ def read_mini_superb(path: str | Path) -> dict[str, Alignment]:
 
 _READERS: dict[str, Callable[[Path, str, float], dict[str, Alignment]]] = {
     ".textgrid": lambda path, id, overlap: {id: read_textgrid(path, id, overlap)},
-    ".ctm": lambda path, id, overlap: read_ctm(path, overlap=overlap),
+    ".ctm": lambda path, id, overlap: read_ctm(path, _ctm_tier(path), overlap=overlap),
     ".phn": lambda path, id, overlap: {id: read_timit(path, id, overlap)},
     ".wrd": lambda path, id, overlap: {id: read_timit(path, id, overlap)},
     ".jsonl": lambda path, id, overlap: read_mini_superb(path),
 }
+
+
+def _ctm_tier(path: Path) -> str:
+    """A CTM does not say what it is of, but for its name: phones.ctm, train_phone.ctm."""
+    return PHONES if "phone" in path.stem.lower() else WORDS
 
 
 def _intervals(rows: Iterable[Row], overlap: float) -> tuple[Interval, ...]:

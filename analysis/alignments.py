@@ -21,6 +21,9 @@ from mt4ssl_core.mfcc import num_frames
 
 PHONES, WORDS = "phones", "words"  # tiers of CTM, TIMIT and mini_superb; a TextGrid names its own
 UNLABELLED = ""  # of a frame where nothing is said, as in a TextGrid
+SILENCE = (  # labels that are no phones
+    "", "_", "sil", "SIL", "sp", "SP", "spn", "SPN", "h#", "#h", "pau", "epi", "<eps>", "<sil>",
+)  # fmt: skip
 LENGTH = 0.04  # seconds that an alignment may be longer or shorter than its audio: two frames
 
 

@@ -5,7 +5,6 @@ A table of points has the columns run, group, seed, update, metric, value, unit,
 """
 
 import difflib
-import hashlib
 import json
 import math
 import re
@@ -16,7 +15,7 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
-from analysis import probing, results, score_files
+from analysis import probe_data, probing, results, score_files
 from analysis.probe_data import Utterance
 from analysis.score_files import SUPERB
 from analysis.training_runs import VALID, Run
@@ -87,7 +86,7 @@ def probed(
     if unknown := [name for name in probes if name not in probing.PROBES]:
         raise ValueError(f"--probes {unknown[0]}: unknown; choose from {', '.join(probing.PROBES)}")
     todo = [(run, update, path) for run in runs for update, path in _checkpoints(run)]
-    data = fingerprint(utterances)
+    data = probe_data.fingerprint(utterances)
     setting = {"data": data, "seed": seed, "minutes": minutes, "version": probing.VERSION}
     rows = []
     with tqdm(todo, desc="probing", unit="checkpoint", smoothing=0) as bar:
@@ -102,15 +101,6 @@ def probed(
                 facts = (row["measure"], row["value"], row["unit"], row["direction"])
                 rows.append(_point(run, update, *facts, row["layer"]))
     return _frame(rows)
-
-
-def fingerprint(utterances: Sequence[Utterance]) -> str:
-    """Return 16 hex digits that change when an utterance or its labels do."""
-    digest = hashlib.sha256()
-    for item in sorted(utterances, key=lambda item: item.id):
-        facts = {key: value for key, value in vars(item).items() if key != "path"}
-        digest.update(repr(sorted(facts.items())).encode())
-    return digest.hexdigest()[:16]
 
 
 def _probe(

@@ -58,7 +58,7 @@ def phone_errors(
     usable = [i for i, x in enumerate(inputs) if _frames_needed(train_phones[i]) <= x.shape[1]]
     if not usable:
         raise ValueError(
-            "phone_ctc: all training utterances have more phones than frames; correct their phones"
+            "all training utterances have more phones than frames; correct their phones"
         )
     layers, _, dim = inputs[0].shape
     weight = torch.zeros(layers, dim, len(names) + 1, requires_grad=True)

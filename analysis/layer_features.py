@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mt4ssl_core.config import HOP, WINDOW
+from mt4ssl_core.config import HOP
 from mt4ssl_core.distributed import choose_device
 from mt4ssl_core.feature_store import FRAMES, FeatureStore, Kind, content_key
 from mt4ssl_core.mfcc import num_frames
@@ -39,15 +39,14 @@ class LayerFeatures:
     def frames(self, wave: np.ndarray) -> np.ndarray:
         """Return all layers of an utterance: samples (N,) at 16 kHz -> (L, T, D) float32.
 
-        Frame i is the one over sample 320 i + 200, as in alignments; another frame rate is brought
-        to that.
+        Frame i begins at sample 320 i, as in alignments; another frame rate is brought to that.
 
         Raises:
             ValueError: NaN or infinity.
         """
         states = self.encode(wave)
-        centres = np.arange(num_frames(len(wave))) * HOP + WINDOW // 2  # (T,)
-        places = np.minimum(centres // self.rate, states.shape[1] - 1)
+        begins = np.arange(num_frames(len(wave))) * HOP  # (T,)
+        places = np.minimum(begins // self.rate, states.shape[1] - 1)
         layers: np.ndarray = states.float().cpu().numpy()[:, places]
         if not np.isfinite(layers).all():
             raise ValueError(

@@ -85,8 +85,11 @@ def measure(
     matrices = []
     try:
         views = [_view(data.features[few, layer]) for layer in range(layers)]
-        values = [[_pwcca(a, b) for b in views] for a in views]
-        matrices.append({"measure": "cca", "values": values})
+        values = np.ones((layers, layers))
+        pairs = [(i, j) for i in range(layers) for j in range(i + 1)]
+        for i, j in tqdm(pairs, desc="CCA between layers", unit="pair", disable=not show):
+            values[i, j] = values[j, i] = _pwcca(views[i], views[j])
+        matrices.append({"measure": "cca", "values": values.tolist()})
     except ValueError as error:
         notes.append(f"cca between layers: {error}")
     for layer in tqdm(range(layers), desc="clusters", unit="layer", disable=not show):

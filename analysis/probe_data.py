@@ -10,6 +10,7 @@ A source is one of
 - TIMIT, LibriSpeech or Speech Commands as they are distributed.
 """
 
+import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -30,6 +31,7 @@ _SPLITS = {
     **{name: TEST for name in ("test", "testing", "eval", "evaluation")},
 }
 _MINI = ("pr", "ks", "sid")  # corpora of mini_superb that have what probes ask for
+_GENDERS = {"female": "f", "male": "m"}
 _THREADS = 8  # that read headers
 
 
@@ -60,25 +62,50 @@ def read(sources: Iterable[str | Path], aligned: str | Path | None = None) -> li
     Raises:
         ValueError: nothing there, a broken table, a file twice, an utterance without alignment.
     """
-    found: dict[str, Utterance] = {}
-    for source in map(Path, sources):
-        for utterance in _source(source):
-            if utterance.id in found:
-                raise ValueError(f"{source}: {utterance.id} twice; give each source and file once")
-            found[utterance.id] = utterance
+    names = _names([Path(source) for source in sources])
+    found = {source: _named(name, source, _source(source)) for source, name in names.items()}
     if not found:
         raise ValueError("no data to probe with; give --data SOURCE, such as a table index.csv")
-    utterances = list(found.values())
     if aligned is not None:
-        read = alignments.match(alignment_files.read(aligned), found)
-        utterances = [replace(item, alignment=read[item.id]) for item in utterances]
-    return utterances
+        found = _aligned(found, alignment_files.read(aligned))
+    once: dict[str, Utterance] = {}
+    for source, utterances in found.items():
+        for utterance in utterances:
+            if once.setdefault(utterance.id, utterance) is not utterance:
+                raise ValueError(f"{source}: {utterance.id} twice; give each file once")
+    return list(once.values())
+
+
+def _aligned(
+    found: dict[Path, list[Utterance]], read: dict[str, Alignment]
+) -> dict[Path, list[Utterance]]:
+    """Give the alignments to the sources that they are of; another keeps those of its own."""
+    names = {alignments.parts(id)[-1] for id in read}
+    own = {
+        source: utterances
+        for source, utterances in found.items()
+        if any(alignments.parts(item.id)[-1] in names for item in utterances)
+    }
+    matched = alignments.match(read, [item.id for part in (own or found).values() for item in part])
+    return {
+        source: [replace(item, alignment=matched.get(item.id, item.alignment)) for item in part]
+        for source, part in found.items()
+    }
+
+
+def fingerprint(utterances: Sequence[Utterance]) -> str:
+    """Return 16 hex digits that change when an utterance or its labels do."""
+    digest = hashlib.sha256()
+    for item in sorted(utterances, key=lambda item: item.id):
+        facts = {key: value for key, value in vars(item).items() if key != "path"}
+        digest.update(repr(sorted(facts.items())).encode())
+    return digest.hexdigest()[:16]
 
 
 def _source(source: Path) -> list[Utterance]:
     for fits, reader in _READERS:
         if fits(source):
-            return _named(source, reader(source))
+            return reader(source)
     what = "no such file or folder" if not source.exists() else "not a source of labelled speech"
     raise ValueError(
         f"{source}: {what}; give a table index.csv with a column path, a folder of mini_superb, or "
@@ -86,11 +113,27 @@ def _source(source: Path) -> list[Utterance]:
     )
 
 
-def _named(source: Path, utterances: list[Utterance]) -> list[Utterance]:
+def _names(sources: Sequence[Path]) -> dict[Path, str]:
+    """What each source is called: its folder, with those above where two are called alike.
+
+    Raises:
+        ValueError: a source twice.
+    """
+    if len({source.resolve() for source in sources}) < len(sources):
+        raise ValueError(f"--data {' '.join(map(str, sources))}: one is there twice; give it once")
+    whole = [(source.parent if source.is_file() else source).resolve() for source in sources]
+    names: list[str] = []
+    for depth in range(1, max((len(path.parts) for path in whole), default=1) + 1):
+        names = ["/".join(path.parts[-depth:]) for path in whole]
+        if len(set(names)) == len(set(whole)):
+            break
+    return dict(zip(sources, names, strict=True))
+
+
+def _named(name: str, source: Path, utterances: list[Utterance]) -> list[Utterance]:
     """Ids and speakers of different sources stay apart."""
     if not utterances:
         raise ValueError(f"{source}: no audio in it; give another source")
-    name = source.parent.name if source.is_file() else source.resolve().name
     return [
         replace(
             item,
@@ -133,7 +176,7 @@ def _table(source: Path) -> list[Utterance]:
             samples=size,
             split=_split(row["split"], f"{path}, line {line}"),
             speaker=row["speaker"] or None,
-            gender=row["gender"] or None,
+            gender=_GENDERS.get(row["gender"].lower(), row["gender"].lower()) or None,
             keyword=row["keyword"] or None,
             phones=_phones(row["phones"]),
         )
@@ -191,15 +234,21 @@ def _mini_superb(source: Path) -> list[Utterance]:
         )
     for file in there:
         aligned = alignment_files.read_mini_superb(file)  # also sees that the lines are whole
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = file.read_text(encoding="utf-8").split("\n")
         for facts in map(json.loads, filter(None, lines)):
             path = Path(facts["path"])
+            if lacking := {"speaker", "split"} - facts.keys():
+                raise ValueError(
+                    f"{file}: {path} without its {', '.join(sorted(lacking))}; make the corpus "
+                    "again with `python -m mini_superb`"
+                )
             if facts["speaker"] is None:
                 continue  # noise
             words = path.parent.name if file.stem == "ks" else None
             alignment = aligned[path.with_suffix("").as_posix()]
             labels = (item.label for item in alignment.tier(alignments.PHONES))
-            phones = tuple(alignments.unstressed(label) for label in labels if label != "_")
+            said = (label for label in labels if label not in alignments.SILENCE)
+            phones = tuple(map(alignments.unstressed, said))
             found.append(
                 Utterance(
                     id=path.with_suffix("").as_posix(),
@@ -208,7 +257,7 @@ def _mini_superb(source: Path) -> list[Utterance]:
                     split=_split(facts["split"], str(file)),
                     speaker=facts["speaker"],
                     keyword=words,
-                    phones=phones if file.stem == "pr" else None,
+                    phones=(phones or None) if file.stem == "pr" else None,
                     alignment=alignment if file.stem == "pr" else None,
                 )
             )
@@ -217,6 +266,14 @@ def _mini_superb(source: Path) -> list[Utterance]:
 
 def _audio(folder: Path) -> Iterator[Path]:
     return (path for path in sorted(folder.rglob("*")) if path.suffix.lower() in SUFFIXES)
+
+
+def _folders(source: Path, path: Path, depth: int) -> tuple[str, ...]:
+    """The folders above a file, which say who speaks."""
+    found = path.relative_to(source).parts[:-1][-depth:]
+    if len(found) < depth:
+        raise ValueError(f"{path}: not where the corpus has its audio; move it elsewhere")
+    return found
 
 
 def _files(source: Path, make: Callable[[Path], Utterance | None]) -> list[Utterance]:
@@ -228,16 +285,17 @@ def _files(source: Path, make: Callable[[Path], Utterance | None]) -> list[Utter
 
 def _timit(source: Path) -> list[Utterance]:
     def make(path: Path) -> Utterance | None:
-        split, _, speaker = path.relative_to(source).parts[-4:-1]
         if path.stem.upper().startswith("SA"):
             return None  # the two sentences that everybody reads
-        aligned = alignment_files.read_timit(
-            next(f for f in (path.with_suffix(".PHN"), path.with_suffix(".phn")) if f.exists()),
-            path.stem,
-        )
-        phones = tuple(
-            item.label for item in aligned.tiers[alignments.PHONES] if item.label != "h#"
-        )
+        if path.with_suffix("").is_file():
+            return None  # SX1.WAV.wav, a copy of SX1.WAV
+        split, _, speaker = _folders(source, path, 3)
+        beside = alignment_files.sibling(path, ".phn")
+        if beside is None:
+            raise ValueError(f"{path}: no {path.stem}.PHN beside it; add it, or remove the audio")
+        aligned = alignment_files.read_timit(beside, path.stem)
+        said = (item.label for item in aligned.tiers[alignments.PHONES])
+        phones = tuple(label for label in said if label not in alignments.SILENCE)
         return Utterance(
             id=path.relative_to(source).with_suffix("").as_posix(),
             path=path,
@@ -245,7 +303,7 @@ def _timit(source: Path) -> list[Utterance]:
             split=_split(split, str(path)),
             speaker=speaker,
             gender=speaker[0].lower(),
-            phones=phones,
+            phones=phones or None,
             alignment=aligned,
         )
 
@@ -261,7 +319,7 @@ def _librispeech(source: Path) -> list[Utterance]:
     gender = {row[0]: row[1].lower() for row in rows if len(row) > 1}
 
     def make(path: Path) -> Utterance:
-        speaker = path.parts[-3]
+        speaker = _folders(source, path, 2)[0]
         id = path.relative_to(source).with_suffix("").as_posix()
         split = _split(path.parts[-4], str(path))
         return Utterance(id, path, 0, split, speaker, gender.get(speaker))

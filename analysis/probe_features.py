@@ -7,9 +7,9 @@ import numpy as np
 import torch
 
 from analysis import alignments
-from analysis.alignments import PHONES, WORDS, unstressed
+from analysis.alignments import PHONES, SILENCE, WORDS, unstressed
 from analysis.layer_features import LayerFeatures
-from analysis.layer_measures import FrameData, Segments, segment_means
+from analysis.layer_measures import FrameData, segment_means
 from analysis.probe_data import Utterance
 from mt4ssl_core.audio import SAMPLE_RATE, load_wave
 from mt4ssl_core.frame_features import AudioBar, ahead
@@ -63,6 +63,11 @@ def gather(
             wave = future.result()
             if not num_frames(len(wave)):
                 raise ValueError(f"{item.path}: shorter than a frame of 25 ms; leave it out")
+            if item.alignment is not None and num_frames(len(wave)) != num_frames(item.samples):
+                raise ValueError(
+                    f"{item.path}: has {len(wave)} samples at 16 kHz, {item.samples} were told of "
+                    "it; correct the table, or leave its lengths out"
+                )
             layers = features.frames(wave)
             if item.id in pooled:
                 kept.means[item.id] = layers.mean(1)
@@ -73,9 +78,6 @@ def gather(
     finally:
         bar.close()
     return kept
-
-
-SILENCE = ("", "_", "sil", "SIL", "sp", "spn", "h#", "pau", "epi", "#h")  # no phones
 
 
 def phone_labels(item: Utterance) -> np.ndarray:
@@ -93,9 +95,15 @@ def frame_data(train: Sequence[Utterance], test: Sequence[Utterance], kept: Kept
     """All frames of aligned utterances whose frames were kept, with phones, mel and segments."""
     items = [*train, *test]
     sizes = [kept.frames[item.id].shape[1] for item in items]
-    segments = {"phone": _segments(items, kept, PHONES)}
-    if all(item.alignment and WORDS in item.alignment.tiers for item in items):
-        segments["word"] = _segments(items, kept, WORDS)
+    tiers = {"phone": PHONES, "word": WORDS}
+    there = {
+        kind: tier
+        for kind, tier in tiers.items()
+        if all(item.alignment and tier in item.alignment.tiers for item in items)
+    }
+    spans = {kind: _spans(items, tier) for kind, tier in there.items()}
+    frames = [kept.frames[item.id] for item in items]
+    segments = {kind: segment_means(frames, said) for kind, said in spans.items() if any(said)}
     return FrameData(
         features=kept.all_frames(items),
         utterance=np.repeat(np.arange(len(items)), sizes),
@@ -106,11 +114,12 @@ def frame_data(train: Sequence[Utterance], test: Sequence[Utterance], kept: Kept
     )
 
 
-def _segments(items: Sequence[Utterance], kept: Kept, tier: str) -> Segments:
+def _spans(items: Sequence[Utterance], tier: str) -> list[list[tuple[str, int, int]]]:
+    """What is said in each utterance, with its frames: (label, first, stop)."""
     spans = []
     for item in items:
         assert item.alignment is not None
         found = alignments.segments(item.alignment, tier, item.samples)
         said = [(unstressed(label), a, b) for label, a, b in found if label not in SILENCE]
         spans.append([span for span in said if span[1] < span[2]])
-    return segment_means([kept.frames[item.id] for item in items], spans)
+    return spans

@@ -7,6 +7,7 @@ from analysis.probe_data import TEST, TRAIN, Utterance
 from mt4ssl_core.audio import SAMPLE_RATE
 from mt4ssl_core.manifest import stable_hash
 
+EACH_SECONDS = 60.0  # of a speaker: many speakers rather than much of a few
 SPEAKER_SECONDS = 2.0  # shortest utterance that is asked for its speaker: single words are not
 
 
@@ -63,22 +64,31 @@ def same_speakers(
     return train, [item for item in test if item.speaker in learnt]
 
 
-def some(
-    utterances: Sequence[Utterance], minutes: float, whole_speakers: bool = False
-) -> list[Utterance]:
-    """Return up to so many minutes, drawn by a hash of the ids, in the order of that hash.
-
-    ``whole_speakers``: draw speakers, with all that they say.
-    """
-
-    def place(item: Utterance) -> tuple[int, str]:
-        name = item.speaker if whole_speakers and item.speaker else item.id
-        return stable_hash("some", name), item.id
-
+def some(utterances: Sequence[Utterance], minutes: float) -> list[Utterance]:
+    """Return up to so many minutes, drawn by a hash of the ids, in the order of that hash."""
     kept, left = [], minutes * 60 * SAMPLE_RATE
-    for item in sorted(utterances, key=place):
+    for item in sorted(utterances, key=_place):
         if item.samples > left:
             break
         kept.append(item)
         left -= item.samples
     return kept
+
+
+def some_speakers(utterances: Sequence[Utterance], minutes: float) -> list[Utterance]:
+    """Return up to so many minutes of some speakers, drawn by a hash: `EACH_SECONDS` of each."""
+    said: dict[str, list[Utterance]] = {}
+    for item in sorted(utterances, key=_place):
+        said.setdefault(item.speaker or item.id, []).append(item)
+    kept, left = [], minutes * 60 * SAMPLE_RATE
+    for name in sorted(said, key=lambda name: stable_hash("some", name)):
+        own = some(said[name], EACH_SECONDS / 60)
+        left -= sum(item.samples for item in own)
+        if left < 0:
+            break
+        kept += own
+    return kept
+
+
+def _place(item: Utterance) -> tuple[int, str]:
+    return stable_hash("some", item.id), item.id

@@ -21,6 +21,7 @@ from analysis.probe_features import Kept, phone_labels
 PHONE, PHONE_CTC, KEYWORD, SPEAKER, GENDER = "phone", "phone_ctc", "keyword", "speaker", "gender"
 PROBES = (PHONE, PHONE_CTC, KEYWORD, SPEAKER, GENDER)
 LEAST = 20  # utterances, on either side
+_CLASSES = (KEYWORD, SPEAKER, GENDER)  # labels of whole utterances
 HELD_OUT = 0.2  # share of the speakers (of ``speaker``: utterances) that choose penalty and layer
 
 Row = dict[str, Any]
@@ -45,9 +46,15 @@ class Task:
             for item in self.train
         ]
         drawn = np.array([probe_splits.drawn(f"held out {name}", HELD_OUT) for name in names])
-        if drawn.any() and not drawn.all():
-            return drawn
-        return np.arange(len(self.train)) % round(1 / HELD_OUT) == 0  # a handful of speakers
+        every, place = round(1 / HELD_OUT), np.arange(len(self.train))
+        others = [place % every == number for number in range(every)]  # for a handful of speakers
+        return next((some for some in (drawn, *others) if self._can_choose(some)), others[0])
+
+    def _can_choose(self, held_out: np.ndarray) -> bool:
+        """Whether there are some on both sides, and two classes or more to learn."""
+        rest = [item for item, out in zip(self.train, held_out, strict=True) if not out]
+        labels = {self.label(item) for item in rest} if self.name in _CLASSES else {1, 2}
+        return bool(held_out.any()) and len(labels) > 1 and bool(rest)
 
 
 def tasks(
@@ -68,26 +75,27 @@ def tasks(
         usable = [item for item in utterances if _has(item, name)]
         if name == SPEAKER:
             train, test = probe_splits.same_speakers(usable)
-            drawn = probe_splits.some([*train, *test], 2 * minutes, whole_speakers=True)
+            drawn = probe_splits.some_speakers([*train, *test], 2 * minutes)
             ids = {item.id for item in drawn}
             train, test = ([item for item in side if item.id in ids] for side in (train, test))
         else:
             train, test = (
                 probe_splits.some(side, minutes) for side in probe_splits.by_speaker(usable)
             )
-        if name in (KEYWORD, SPEAKER, GENDER):
-            seen = {getattr(item, name) for item in train}
-            test = [item for item in test if getattr(item, name) in seen]
-        classes = (
-            {getattr(item, name) for item in train}
-            if name in (KEYWORD, SPEAKER, GENDER)
-            else {1, 2}
-        )
-        if min(len(train), len(test)) < LEAST or len(classes) < 2:
+        lacking = min(len(train), len(test)) < LEAST
+        count = f"{len(train)} are to train on and {len(test)} to test on"
+        if name in _CLASSES:
+            classes = {getattr(item, name) for item in train}
+            test = [item for item in test if getattr(item, name) in classes]
+            count = f"{len(train)} are to train on and {len(test)}, of the same, to test on"
+            lacking = min(len(train), len(test)) < LEAST or len(classes) < 2
+        if lacking:
+            speakers = len({item.speaker for item in usable})
             reasons.append(
-                f"{name}: {len(usable)} utterances have its labels; of --minutes {minutes:g}, "
-                f"{len(train)} are to train on and {len(test)} to test on, {LEAST} of each and two "
-                "classes are needed"
+                f"{name}: {len(usable)} utterances have its labels, of {speakers} speakers; of "
+                f"--minutes {minutes:g}, {count}, {LEAST} of each and two classes are needed"
+                + ("" if name == SPEAKER else ", and other speakers to test on")
+                + _tiers(name, utterances)
             )
         else:
             found.append(Task(name, train, test))
@@ -98,6 +106,14 @@ def tasks(
     if not found:
         raise ValueError("no probe is possible:\n  " + "\n  ".join(reasons))
     return found, reasons
+
+
+def _tiers(probe: str, utterances: Sequence[Utterance]) -> str:
+    """Say what alignments hold instead of phones."""
+    found = {tier for item in utterances if item.alignment for tier in item.alignment.tiers}
+    if probe != PHONE or not found or alignments.PHONES in found:
+        return ""
+    return f"; the alignments have {', '.join(sorted(found))}, none called {alignments.PHONES}"
 
 
 def _has(item: Utterance, probe: str) -> bool:
@@ -126,9 +142,17 @@ def means_of(chosen: Sequence[Task]) -> list[Utterance]:
 
 
 def run(
-    chosen: Sequence[Task], kept: Kept, layers: int, seed: int = 0, show: bool = True
+    chosen: Sequence[Task],
+    kept: Kept,
+    layers: int,
+    seed: int = 0,
+    show: bool = True,
+    known: Mapping[str, list[Row]] | None = None,
+    keep: Callable[[str, list[Row]], Any] | None = None,
 ) -> list[Row]:
     """Train and test every probe on every layer; return a row of each.
+
+    ``known``: rows of probes that are not trained again; ``keep`` gets those of each that is.
 
     A row has layer, measure, value with its 95 % interval (low, high; speakers drawn again where
     they are known, else utterances), baseline (the commonest label; of phone_ctc: saying nothing),
@@ -138,17 +162,32 @@ def run(
     rows: list[Row] = []
     with tqdm(total=len(chosen) * layers, desc="probing", unit="layer", disable=not show) as bar:
         for task in chosen:
-            if task.name == PHONE_CTC:
-                found = _ctc(task, kept, seed)
+            if known and task.name in known:
+                rows += known[task.name]
                 bar.update(layers)
-            elif task.name == PHONE:
-                found = _frame_probe(task, kept, layers, seed, bar.update)
-            else:
-                found = _utterance_probe(task, kept, layers, seed, bar.update)
+                continue
+            try:
+                found = _rows(task, kept, layers, seed, bar.update)
+            except ValueError as error:
+                raise ValueError(f"{task.name}: {error}") from error
             best = max if found[0]["direction"] == "max" else min
             chosen_layer = best(found, key=lambda row: row["held_out"])["layer"]
-            rows += [{**row, "chosen": row["layer"] == chosen_layer} for row in found]
+            found = [{**row, "chosen": row["layer"] == chosen_layer} for row in found]
+            if keep:
+                keep(task.name, found)
+            rows += found
     return rows
+
+
+def _rows(
+    task: Task, kept: Kept, layers: int, seed: int, advance: Callable[[int], Any]
+) -> list[Row]:
+    if task.name == PHONE_CTC:
+        found = _ctc(task, kept, seed)
+        advance(layers)
+        return found
+    probe = _frame_probe if task.name == PHONE else _utterance_probe
+    return probe(task, kept, layers, seed, advance)
 
 
 def best_row(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:

@@ -80,19 +80,18 @@ def probe(asked: Asked) -> str:
         ValueError: no such checkpoint, upstream or probe, data without labels that are needed,
             alignments of another length than their audio.
     """
-    if asked.minutes <= 0 or asked.clusters < 2:
-        raise ValueError(
-            f"--minutes {asked.minutes}, --clusters {asked.clusters}: expected more than 0 and at "
-            "least 2; correct them"
-        )
-    names = None if asked.probes is None else [name.strip() for name in asked.probes.split(",")]
+    names = _checked(asked)
     utterances = probe_data.read(asked.data, asked.alignments)
     chosen, notes = probe_tasks.tasks(utterances, names, asked.minutes)
     store = FeatureStore(asked.store_dir, asked.store_gb) if asked.store_dir else None
     features = layer_features.open_upstream(asked.ckpt, asked.upstream, asked.device, store)
     other = None if asked.compare is None else _other(asked, store)
     kept = gather(features, probe_tasks.means_of(chosen), probe_tasks.frames_of(chosen))
-    rows = probe_tasks.run(chosen, kept, features.layers, asked.seed)
+    out, setting = Path(asked.out), _told(asked, utterances)
+    partial = _Partial(out, {"model": features.fingerprint, **setting})
+    rows = probe_tasks.run(
+        chosen, kept, features.layers, asked.seed, known=partial.rows, keep=partial.keep
+    )
     matrices: list[dict[str, Any]] = []
     aligned = next((task for task in chosen if task.name == PHONE), None)
     if aligned is not None:
@@ -103,37 +102,74 @@ def probe(asked: Asked) -> str:
         notes += left_out
     if other is not None:
         matrices.append(_cka(features.name, other, chosen, kept))
-    found = _record(asked, features, chosen, rows, matrices, notes)
-    out = Path(asked.out)
+    found = _record(asked, setting, features, chosen, rows, matrices, notes)
     write_json(out / JSON, found)
     with atomic_path(out / TABLE) as temporary:
         pd.DataFrame(found["rows"]).to_csv(temporary, index=False)
     probe_figures.write({features.name: found}, out)
     text = table(found)
     write_text(out / MARKDOWN, text)
+    partial.path.unlink(missing_ok=True)
     return text + f"\n{out / JSON}, {out / TABLE} and figures beside them"
 
 
 def is_done(asked: Asked) -> bool:
-    """Whether ``out`` holds the answer to what is asked, of the same file."""
-    path = Path(asked.out) / JSON
-    if not path.is_file() or not asked.ckpt:
+    """Whether ``out`` holds the answer to what is asked, of the same file and speech."""
+    found = _read(Path(asked.out) / JSON)
+    if not asked.ckpt or found.get("fingerprint") != fingerprint_of(asked.ckpt):
         return False
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError:
-        return False
-    setting = {key: found.get("setting", {}).get(key) for key in _told(asked)}
-    return setting == _told(asked) and found["fingerprint"] == fingerprint_of(asked.ckpt)
+    wanted = _told(asked, probe_data.read(asked.data, asked.alignments))
+    setting = found.get("setting")
+    return isinstance(setting, dict) and {key: setting.get(key) for key in wanted} == wanted
 
 
-def _told(asked: Asked) -> dict[str, Any]:
+def _checked(asked: Asked) -> list[str] | None:
+    """Return the names of probes; refuse settings before anything is encoded."""
+    if not 0 < asked.minutes < math.inf or asked.clusters < 2:
+        raise ValueError(
+            f"--minutes {asked.minutes}, --clusters {asked.clusters}: expected more than 0 and at "
+            "least 2; correct them"
+        )
+    if not 0 <= asked.seed < 2**32:
+        raise ValueError(f"--seed {asked.seed}: expected 0 to {2**32 - 1}; correct it")
+    if asked.probes is None:
+        return None
+    return list(dict.fromkeys(name.strip() for name in asked.probes.split(",")))
+
+
+def _told(asked: Asked, utterances: Sequence[Utterance]) -> dict[str, Any]:
     """What decides the answer, but the checkpoint."""
     kept = ("upstream", "probes", "minutes", "clusters", "compare", "seed")
     return {
         "data": [Path(source).name for source in asked.data],
+        "labels": probe_data.fingerprint(utterances),
         **{key: getattr(asked, key) for key in kept},
+        "version": VERSION,
     }
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """An object in a file; an empty one where there is none, or the file is damaged."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+class _Partial:
+    """Rows of the probes that are trained, kept until all are: an interrupted command goes on."""
+
+    def __init__(self, out: Path, key: dict[str, Any]) -> None:
+        self.path, self.key = out / "probe.partial.json", key
+        found = _read(self.path)
+        same = found.get("key") == key and isinstance(found.get("rows"), dict)
+        self.rows: dict[str, list[Row]] = found["rows"] if same else {}
+
+    def keep(self, name: str, rows: list[Row]) -> None:
+        """Add the rows of a probe."""
+        self.rows[name] = [{k: _finite(v) for k, v in row.items()} for row in rows]
+        write_json(self.path, {"key": self.key, "rows": self.rows})
 
 
 def _other(asked: Asked, store: FeatureStore | None) -> LayerFeatures:
@@ -160,6 +196,7 @@ def _cka(name: str, other: LayerFeatures, chosen: Sequence[Task], kept: Kept) ->
 
 def _record(
     asked: Asked,
+    setting: dict[str, Any],
     features: LayerFeatures,
     chosen: Sequence[Task],
     rows: Sequence[Row],
@@ -181,7 +218,7 @@ def _record(
         "layers": features.layers,
         "dim": features.dim,
         "versions": {name: version(name) for name in packages},
-        "setting": {**_told(asked), "speech": sizes},
+        "setting": {**setting, "speech": sizes},
         "rows": [{key: _finite(value) for key, value in row.items()} for row in rows],
         "matrices": matrices,
         "notes": notes,

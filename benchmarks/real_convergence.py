@@ -5,8 +5,9 @@
 
 AUDIO holds folders with an index.csv each (columns path, num_samples, speaker, split, label,
 phones). Pre-trained on are the training splits of the folders that are probed, and all of the
-others, so speakers of the probes' test sets were never heard. Labels are k-means on MFCC. Interrupted, it goes on where it stopped.
-Without AUDIO only the README's table is written, from the committed results.
+others, so speakers of the probes' test sets were never heard. Labels are k-means on MFCC.
+Interrupted, it goes on where it stopped. Without AUDIO only the README's table is written, from
+the committed results.
 """
 
 import argparse

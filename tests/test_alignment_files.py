@@ -132,6 +132,13 @@ u1 1 0.20 0.15 b"""
     assert list(alignment_files.read_ctm(path)["u1"].tiers) == [WORDS]
 
 
+def test_ctms_of_phones_and_of_words_are_one_alignment(tmp_path):
+    written(tmp_path / "a" / "train_phones.ctm", "u 1 0 0.1 AH")
+    written(tmp_path / "a" / "words.ctm", "u 1 0 0.1 a")
+    found = alignment_files.read(tmp_path / "a")["u"]
+    assert (found.tier(PHONES)[0].label, found.tier(WORDS)[0].label) == ("AH", "a")
+
+
 def test_ctms_that_are_none(tmp_path):
     def refused(text, match, **options):
         with pytest.raises(ValueError, match=match):

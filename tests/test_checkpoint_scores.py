@@ -8,7 +8,7 @@ import pytest
 import score_runs
 from pretraining_runs import checkpoints, run
 
-from analysis import checkpoint_scores, probing, training_runs
+from analysis import checkpoint_scores, probe_data, probing, training_runs
 from analysis.probe_data import Utterance
 from upstream import cache
 
@@ -215,7 +215,7 @@ def test_points_of_two_sources_must_not_contradict(tmp_path):
 
 def test_the_fingerprint_is_of_labels_not_of_places(tmp_path):
     moved = [Utterance("a/1", Path("/y/1.wav"), 16_000, speaker="s"), SPEECH[1]]
-    assert checkpoint_scores.fingerprint(moved) == checkpoint_scores.fingerprint(SPEECH[::-1])
+    assert probe_data.fingerprint(moved) == probe_data.fingerprint(SPEECH[::-1])
     other = [Utterance("a/1", Path("/x/1.wav"), 16_000, speaker="t"), SPEECH[1]]
-    assert checkpoint_scores.fingerprint(other) != checkpoint_scores.fingerprint(SPEECH)
-    assert json.dumps(checkpoint_scores.fingerprint([]))
+    assert probe_data.fingerprint(other) != probe_data.fingerprint(SPEECH)
+    assert json.dumps(probe_data.fingerprint([]))

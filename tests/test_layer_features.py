@@ -42,6 +42,13 @@ def test_filter_banks_have_our_frame_rate():
     assert features.frames(wave()).shape == (1, num_frames(20_000), features.dim)
 
 
+def test_filter_banks_are_of_the_moment_that_alignments_say():
+    wave = np.zeros(16_000, np.float32)
+    wave[320 * 20 + 150 : 320 * 20 + 250] = 0.5  # at the centre of frame 20
+    energies = open_upstream(upstream="fbank").frames(wave)[0, :, :80].mean(1)
+    assert energies.argmax() == 20
+
+
 def test_unknown_upstreams_and_missing_checkpoints():
     with pytest.raises(ValueError, match=r"fbnk: no such upstream on s3prl's hub\. Did you mean"):
         open_upstream(upstream="fbnk")

@@ -79,6 +79,28 @@ def test_alignments_are_matched_by_name(tmp_path):
         probe_data.read([folder], tmp_path / "a.ctm")
 
 
+def test_alignments_need_not_be_of_every_source(tmp_path):
+    one = table(tmp_path / "one", "path,num_samples", "c.wav,16000")
+    other = mini(tmp_path / "mini")
+    (tmp_path / "phones.ctm").write_text("c 1 0.1 0.2 AH0\n")
+    c, pr, _ = probe_data.read([one, other], tmp_path / "phones.ctm")
+    assert c.alignment.tiers["phones"][0].label == "AH0"
+    assert pr.alignment.source.endswith("pr.jsonl")
+
+
+def test_sources_of_one_name_stay_apart(tmp_path, monkeypatch):
+    rows = ("path,num_samples,speaker,gender", "a.wav,16000,1,Female")
+    one, other = (table(tmp_path / name / "data", *rows) for name in "AB")
+    found = probe_data.read([one, other])
+    assert [item.speaker for item in found] == ["A/data/1", "B/data/1"]
+    assert {item.gender for item in found} == {"f"}
+    monkeypatch.chdir(one)
+    (item,) = probe_data.read(["index.csv"])
+    assert (item.id, item.speaker) == ("data/a.wav", "data/1")
+    with pytest.raises(ValueError, match="one is there twice; give it once"):
+        probe_data.read(["index.csv", one / "index.csv"])
+
+
 def mini(folder):
     def line(path, **more):
         phones = [[0.1, "_"], [0.2, "ˈæ"], [0.5, "t"]]
@@ -100,6 +122,10 @@ def test_mini_superb(tmp_path):
     assert read.phones == ("æ", "t") and read.alignment.duration == 1.0
     assert read.path == tmp_path / "mini" / "pr" / "a.flac"
     assert (word.keyword, word.split, word.phones, word.speaker) == ("go", "test", None, "mini/7")
+    pr = tmp_path / "mini" / "alignments" / "pr.jsonl"
+    pr.write_text(pr.read_text(encoding="utf-8").replace('"speaker"', '"voice"'))
+    with pytest.raises(ValueError, match=r"pr\.jsonl: pr/a\.flac without its speaker; make the"):
+        probe_data.read([tmp_path / "mini"])
     for file in (tmp_path / "mini" / "alignments").iterdir():
         file.unlink()
     with pytest.raises(ValueError, match="--tasks pr,ks,sid"):
@@ -115,6 +141,11 @@ def test_timit(tmp_path):
     assert (item.gender, item.speaker, item.split) == ("f", "TIMIT/FCJF0", "train")
     assert item.phones == ("ix",) and item.samples == 16_000
     assert item.id == "TIMIT/TRAIN/DR1/FCJF0/SX37"
+    audio(base / "SX37.WAV.wav")  # as some copies have it
+    assert len(probe_data.read([tmp_path / "TIMIT"])) == 1
+    audio(base / "SX9.WAV")
+    with pytest.raises(ValueError, match=r"SX9\.WAV: no SX9\.PHN beside it"):
+        probe_data.read([tmp_path / "TIMIT"])
 
 
 def test_librispeech(tmp_path):

@@ -46,5 +46,10 @@ def test_minutes_are_drawn_the_same_way_each_time():
     drawn = probe_splits.some(all_of_them, 2.0)
     assert len(drawn) == 40 and drawn == probe_splits.some(all_of_them[::-1], 2.0)
     assert set(probe_splits.some(all_of_them, 1.0)) < set(drawn)
-    whole = probe_splits.some(all_of_them, 2.0, whole_speakers=True)
-    assert len(whole) == 40 and len({i.speaker for i in whole}) == 4
+
+
+def test_many_speakers_rather_than_much_of_a_few():
+    drawn = probe_splits.some_speakers(people(50, 100), 20.0)  # five minutes of each
+    assert len({i.speaker for i in drawn}) == 20 and len(drawn) == 20 * 20
+    assert drawn == probe_splits.some_speakers(people(50, 100)[::-1], 20.0)
+    assert len(probe_splits.some_speakers(people(3, 5), 20.0)) == 15

@@ -113,6 +113,18 @@ def test_what_the_labels_do_not_allow():
         probe_tasks.tasks(few[:3])
 
 
+def test_a_class_of_few_speakers_is_not_held_out():
+    def of(name, gender, count):
+        return [Utterance(f"{name}{i}", None, 16_000, speaker=name, gender=gender)
+                for i in range(count)]  # fmt: skip
+
+    for man in "abcdefgh":
+        train = [*of(man, "m", 5), *of("x", "f", 30), *of("y", "f", 30)]
+        held_out = probe_tasks.Task("gender", train, train).held_out()
+        left = {item.gender for item, out in zip(train, held_out, strict=True) if not out}
+        assert held_out.any() and left == {"m", "f"}
+
+
 def test_minutes_bound_both_sides():
     for task in probe_tasks.tasks(speech(), minutes=2.0)[0]:
         spoken = [sum(i.samples for i in side) / 960_000 for side in (task.train, task.test)]

@@ -6,7 +6,7 @@ import soundfile
 from superb_data import tiny_checkpoint
 
 import mt4ssl_cli
-from analysis import probe_data, probing
+from analysis import probe_data, probe_tasks, probing
 from analysis.layer_features import open_upstream
 from analysis.probe_features import frame_data, gather
 
@@ -58,6 +58,39 @@ def test_every_probe_and_measure_of_a_checkpoint(source, tmp_path, capsys):
     assert (tmp_path / "out" / "probe.json").read_text() == before
 
 
+def test_an_interrupted_probe_goes_on(source, tmp_path, monkeypatch):
+    asked = probing.Asked([str(source)], str(tmp_path / "out"), str(tiny_checkpoint()),
+                          probes="keyword,gender,phone_ctc")  # fmt: skip
+    whole, done = probe_tasks._rows, []
+
+    def stopped(task, *others):
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        done.append(task.name)
+        return whole(task, *others)
+
+    monkeypatch.setattr(probe_tasks, "_rows", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        probing.probe(asked)
+    assert done == ["keyword", "gender"] and not (tmp_path / "out" / "probe.json").exists()
+    assert not probing.is_done(asked)
+    monkeypatch.setattr(
+        probe_tasks, "_rows", lambda task, *o: (done.append(task.name), whole(task, *o))[1]
+    )
+    probing.probe(asked)
+    assert done == ["keyword", "gender", "phone_ctc"]
+    found = json.loads((tmp_path / "out" / "probe.json").read_text())
+    assert [row["measure"] for row in found["rows"]] == [
+        name for name in done for _ in range(found["layers"])
+    ]
+    assert probing.is_done(asked) and not list((tmp_path / "out").glob("*.partial.json"))
+    table = source / "index.csv"
+    text = table.read_text()
+    table.write_text(text.replace(",w0,", ",w9,"))  # other labels
+    assert not probing.is_done(asked)
+    table.write_text(text)
+
+
 def test_scores_of_a_checkpoint_alone(source):
     speech = probe_data.read([source])
     rows = probing.score(tiny_checkpoint(), speech, ["keyword", "gender"])
@@ -81,6 +114,8 @@ def test_the_table_names_the_layer_that_was_chosen():
         (["--probes", "phone"], "phone: 0 utterances have its labels"),
         (["--probes", "pitch"], "--probes pitch: unknown"),
         (["--minutes", "0"], "--minutes 0.0"),
+        (["--minutes", "inf"], "--minutes inf"),
+        (["--seed", "-1"], "--seed -1"),
         (["--clusters", "1"], "--clusters 1"),
         (["--compare", "hubrt"], "-u hubrt: no such upstream on s3prl's hub. Did you mean"),
         (["--data", "none.csv"], "none.csv: no such file or folder"),
