@@ -138,9 +138,10 @@ def probes(run: RunFiles, others: Sequence[RunFiles], fingerprints: Collection[s
     body.append(html.figures(_curves(found)))
     body.append(
         html.paragraph(
-            "Bands: 95 % intervals. Dotted: baseline, the commonest label. Dashed: control task, "
-            "labels drawn at random; a probe well above it reads the layer rather than memorises. "
-            "Layers of linear probes named below a plot are the best on held-out training data.",
+            "Bands: 95 % intervals; of CCA, fitted on either half of the speech. Dotted: baseline, "
+            "the commonest label. Dashed: control task, labels drawn at random; a probe well above "
+            "it reads the layer rather than memorises. Layers of linear probes named below a plot "
+            "are the best on held-out training data.",
             "notes",
         )
     )
@@ -207,7 +208,8 @@ def _best(measure: str, rows: Sequence[Mapping[str, Any]]) -> str:
     text = f"{measure} {ARROWS[best['direction']]} {best['value']:.3f} at layer {best['layer']}"
     more = []
     if best.get("low") is not None:
-        more.append(f"95 % interval {best['low']:.3f} to {best['high']:.3f}")
+        what = "fitted on either half" if measure.startswith("cca_") else "95 % interval"
+        more.append(f"{what} {best['low']:.3f} to {best['high']:.3f}")
     more += [f"{k} {best[k]:.3f}" for k in ("baseline", "control") if best.get(k) is not None]
     return f"{text} ({', '.join(more)})" if more else text
 
