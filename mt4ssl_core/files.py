@@ -1,11 +1,44 @@
-"""Writing files so that a reader never meets half of one."""
+"""Files: written whole or not at all, read with their name in every error."""
 
+import csv
+import errno
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import re
+import resource
+import secrets
+import shutil
+import socket
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import cache
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
+
+from safetensors import SafetensorError
+
+JSON_LIMIT = 1 << 28  # bytes; no JSON file that we read is near this
+
+
+def user_path(path: str | Path) -> Path:
+    """Return ``path`` with a leading ``~`` or ``~user`` replaced by that home folder.
+
+    Raises ValueError: there is no such user.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise ValueError(f"{path}: no such home folder; write the path out") from None
+
+
+# ---- Writing
+
+
+def temporary_beside(path: str | Path) -> Path:
+    """Return a new hidden name in ``path``'s folder: short, and unique over hosts and processes."""
+    name = f".{machine()}-{os.getpid()}-{secrets.token_hex(4)}.tmp"
+    return Path(path).with_name(name)
 
 
 @contextmanager
@@ -14,23 +47,88 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     ``path``.
 
     When the body raises, the temporary file is removed and ``path`` stays what it was.
-    Parent folders are made.
+    Parent folders are made. The file's mode follows the umask, whoever writes it.
+
+    Raises:
+        OSError: it cannot be written (disk full, quota, file-size limit, no permission); names
+            ``path`` and the reason, also where a library hides it behind an error of its own.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_beside(path)
     try:
-        yield temporary
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        directory = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)  # the rename itself survives a power cut
-        finally:
-            os.close(directory)
+        with writing(path, temporary):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+            mode = os.fstat(descriptor).st_mode & 0o777
+            os.close(descriptor)
+            yield temporary
+            os.chmod(temporary, mode)
+            flush(temporary)
+            os.replace(temporary, path)
+            flush(path.parent)  # the rename itself survives a power cut
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def flush(path: Path) -> None:
+    """Bring a file or folder to disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def writing(path: str | Path, temporary: Path | None = None) -> Iterator[None]:
+    """Turn what goes wrong while ``path`` is written (into ``temporary``) into one clear OSError.
+
+    Other errors of the body, such as a ValueError about its input, pass unchanged.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:  # says all that it has to say
+            raise
+        reason = error.strerror or str(error)
+        mine = {str(path), str(temporary), str(Path(path).parent), "None"}
+        if str(error.filename) not in mine:
+            raise
+        raise _unwritten(path, error.errno, reason) from error
+    except (RuntimeError, SafetensorError) as error:
+        if type(error) not in (RuntimeError, SafetensorError):
+            raise
+        number = _write_failure(Path(path), temporary, str(error))
+        if number is None:
+            raise
+        raise _unwritten(path, number, os.strerror(number)) from error
+
+
+def _unwritten(path: str | Path, number: int, reason: str) -> OSError:
+    error = OSError(
+        f"{path}: cannot be written ({reason}); free or raise what is short, or write elsewhere; "
+        "what was there before is unchanged"
+    )
+    error.errno = number
+    return error
+
+
+def _write_failure(path: Path, temporary: Path | None, text: str) -> int | None:
+    """The errno behind a library's own error while writing, None if it was about something else."""
+    named = [n for n in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) if os.strerror(n) in text]
+    if named:
+        return named[0]
+    limit, size = resource.getrlimit(resource.RLIMIT_FSIZE)[0], 0
+    with suppress(OSError, AttributeError):
+        size = temporary.stat().st_size  # type: ignore[union-attr]
+    if limit != resource.RLIM_INFINITY and size >= limit // 2:
+        return errno.EFBIG
+    with suppress(OSError):
+        if shutil.disk_usage(path.parent).free < 1 << 24:
+            return errno.ENOSPC
+    hints = ("writing", "write", "file_writer", "PytorchStreamWriter", "No space", "I/O error")
+    return errno.EIO if any(hint in text for hint in hints) else None
 
 
 def write_json(path: str | Path, value: Any) -> None:
@@ -43,3 +141,110 @@ def write_text(path: str | Path, text: str) -> None:
     """Write ``text`` atomically, in UTF-8."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def plain_cell(value: Any) -> Any:
+    """Return a CSV cell that no spreadsheet takes for a formula: such text gets a ``'`` before it.
+
+    Numbers, and text that does not begin with ``= + - @``, tab or carriage return, stay as they
+    are.
+    """
+    formula = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
+    return f"'{value}" if formula else value
+
+
+def write_csv(path: str | Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write a table for people and spreadsheets (see `plain_cell`), atomically, in UTF-8."""
+    with (
+        atomic_path(path) as temporary,
+        open(temporary, "w", encoding="utf-8", newline="") as file,
+    ):
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow([plain_cell(cell) for cell in header])
+        table.writerows([plain_cell(cell) for cell in row] for row in rows)
+
+
+def remove_leftovers(folder: str | Path, all_hosts: bool = False) -> list[Path]:
+    """Remove the temporary files of dead writers directly in ``folder``; returns them.
+
+    Files of living processes of this machine stay. Those of other machines stay as well, unless
+    ``all_hosts`` says that nobody else writes here (the caller holds the folder's `lock`).
+    """
+    removed = []
+    for path in Path(folder).glob(".*.tmp"):
+        name = re.fullmatch(r"\.([0-9a-f]{8})-([0-9]{1,10})-[0-9a-f]{8}\.tmp", path.name)
+        if name is None or path.is_symlink():  # not of ours
+            continue
+        if alive(int(name[2])) if name[1] == machine() else not all_hosts:
+            continue
+        with suppress(OSError):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+            removed.append(path)
+    return removed
+
+
+# ---- Who wrote it
+
+
+@cache
+def machine() -> str:
+    """Eight characters that are equal for processes that can see each other's numbers."""
+    parts = [socket.gethostname()]
+    with suppress(OSError):
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
+        parts.append(os.readlink("/proc/self/ns/pid"))
+    return blake2b("/".join(parts).encode(), digest_size=4).hexdigest()
+
+
+def alive(pid: int) -> bool:
+    """Whether a process of this machine has this number."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        pass
+    return True
+
+
+# ---- Reading
+
+
+@contextmanager
+def reading(path: str | Path, remedy: str = "give another or copy it again") -> Iterator[None]:
+    """Make whatever goes wrong while a foreign file is read a ValueError that names it.
+
+    ValueError and OSError whose text names ``path`` already pass unchanged.
+    """
+    try:
+        yield
+    except Exception as error:  # foreign data can raise anything
+        if isinstance(error, ValueError | OSError) and str(path) in str(error):
+            raise
+        text = " ".join(str(error).split())[:200]
+        reason = f"{type(error).__name__}: {text}" if text else type(error).__name__
+        raise ValueError(f"{path}: cannot be read ({reason}); {remedy}") from error
+
+
+def read_json(path: str | Path, limit: int = JSON_LIMIT) -> Any:
+    """Read a JSON file of at most ``limit`` bytes.
+
+    Raises ValueError naming it: missing, larger, not UTF-8, not JSON, nested too deeply.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file; correct the path")
+    if path.stat().st_size > limit:
+        raise ValueError(
+            f"{path}: {path.stat().st_size:,} bytes, more than the {limit:,} that such a JSON file "
+            "can need; give another"
+        )
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError(f"{path}: JSON nested too deeply; give another file") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: not valid JSON ({error}); copy the file again") from None
