@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from mt4ssl_core.command_line import guarded
+
 if TYPE_CHECKING:
     import pandas
 
@@ -208,26 +210,24 @@ def run(out: Path, seeds: int = 1, updates: int = UPDATES, systems: Sequence[str
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run all steps; a missing extra or a bad folder is one line and exit code 2."""
+    """Run all steps and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--out", type=Path, default=Path("demo_out"), help="(%(default)s)")
     parser.add_argument("--seeds", type=int, default=1, help="head seeds (%(default)s)")
     parser.add_argument("--updates", type=int, default=UPDATES, help="pre-training (%(default)s)")
     args = parser.parse_args(argv)
+    return guarded(
+        "demo", lambda: _all(args.out, args.seeds, args.updates), "run it again to go on"
+    )
+
+
+def _all(out: Path, seeds: int, updates: int) -> None:
     started = time.perf_counter()
-    try:
-        run(args.out, args.seeds, args.updates)
-        table = report(args.out, args.seeds)
-    except (ValueError, OSError, ImportError) as error:
-        print(f"demo: error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("demo: interrupted; run it again to go on", file=sys.stderr)
-        return 130
-    made = ["table.md", "convergence.png", *(["report.html"] if args.seeds == 1 else [])]
-    print(f"\n{table}\n{', '.join(str(args.out / name) for name in made)}")
+    run(out, seeds, updates)
+    table = report(out, seeds)
+    made = ["table.md", "convergence.png", *(["report.html"] if seeds == 1 else [])]
+    print(f"\n{table}\n{', '.join(str(out / name) for name in made)}")
     print(f"{time.perf_counter() - started:.0f} s in all")
-    return 0
 
 
 if __name__ == "__main__":

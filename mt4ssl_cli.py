@@ -1,12 +1,12 @@
 """The console script ``mt4ssl``: one function per subcommand, rooms imported lazily, no logic."""
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from mt4ssl_core.command_line import guarded
 from upstream import store_options
 
 
@@ -466,19 +466,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a subcommand; a mistake in the input is one line on stderr and exit code 2."""
+    """Run a subcommand and return its exit code (see `mt4ssl_core.command_line`)."""
     args = _parser().parse_args(argv)
-    try:
-        code: int | None = args.run(args)
-    except (ValueError, OSError) as error:
-        if os.environ.get("MT4SSL_DEBUG"):
-            raise
-        print(f"mt4ssl: error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("mt4ssl: interrupted; the same command goes on where it stopped", file=sys.stderr)
-        return 130
-    return code or 0
+    return guarded("mt4ssl", lambda: args.run(args))
 
 
 if __name__ == "__main__":

@@ -8,31 +8,27 @@ Takes s3prl's flags and ours (see --help); results are JSON in EXPDIR/results.js
 
 import sys
 
+from mt4ssl_core.command_line import guarded
+
 
 def main(argv: list[str]) -> int:
     """Patch s3prl, register our upstreams, resolve --task, hand over; return the exit code."""
+    return guarded("run_downstream", lambda: _run(argv))
+
+
+def _run(argv: list[str]) -> None:
     import upstream
     from upstream import command, tasks
 
     help_wanted = not argv or bool({"-h", "--help"} & set(argv))
-    try:
-        if help_wanted:
-            print(command.OURS.format(tasks=", ".join(tasks.names())))
-        upstream.register()
-        from upstream import runner
+    if help_wanted:
+        print(command.OURS.format(tasks=", ".join(tasks.names())))
+    upstream.register()
+    from upstream import runner
 
-        asked = command.Command(["--help"]) if help_wanted else command.resolve(argv)
-        records = runner.launch(asked)
-    except (ValueError, OSError) as error:
-        # from a loader's worker comes the whole traceback; the message is its last line
-        message = str(error).strip()
-        if message.startswith("Caught "):
-            message = message.splitlines()[-1].partition(": ")[2]
-        print(f"run_downstream: error: {message}", file=sys.stderr)
-        return 2
-    for record in records:
+    asked = command.Command(["--help"]) if help_wanted else command.resolve(argv)
+    for record in runner.launch(asked):
         print(f"{record['task']} {record['split']} {record['metric']} = {record['value']}")
-    return 0
 
 
 if __name__ == "__main__":
