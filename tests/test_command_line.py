@@ -145,6 +145,9 @@ PRINTS = (
 def test_an_output_that_cannot_be_written(shell, code, said):
     code_of = {"code": shlex.quote(PRINTS), "short": shlex.quote(PRINTS.replace("9999", "9"))}
     line = shell.format(python=sys.executable, **code_of)
-    ended = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=60)
+    ended = subprocess.run(
+        ["env", "-u", "PYTHONUNBUFFERED", "bash", "-c", line],
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
     assert ended.returncode == code
     assert ended.stderr.startswith(said) and len(ended.stderr.splitlines()) == bool(said)
