@@ -35,7 +35,10 @@ _IMMATERIAL = {  # what a run that goes on may have had otherwise
     "run.out", "run.device", "run.log_every", "run.validate_every", "run.save_every",
     "data.workers", "data.strict",
 }  # fmt: skip
-_PATHS = ("data.train", "data.valid", "data.labels", "data.valid_labels", "run.init_from")
+_PATHS = (
+    "data.train", "data.valid", "data.labels", "data.valid_labels", "run.init_from",
+    "run.continue_from",
+)  # fmt: skip
 _POLL = 0.5  # seconds
 _PATIENCE = 120.0  # seconds for a run that is stopped to write its checkpoint
 

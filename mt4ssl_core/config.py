@@ -33,7 +33,10 @@ class RunConfig:
     device: auto (CUDA where there is one), cpu, cuda, cuda:1, ...
     log_every, validate_every, save_every: in updates; 0 switches validation off.
     keep_every: checkpoints kept for good at multiples of this many updates (0: only last and best).
-    init_from: a checkpoint (ours, fairseq's, Hugging Face's) whose weights start this run.
+    init_from: a checkpoint (ours, fairseq's, Hugging Face's) whose weights, and nothing else, start
+        this run.
+    continue_from: a checkpoint (ours or fairseq's) that this run goes on with: weights, state of
+        the optimiser and counters. Both are looked at only while `out` holds no last.pt.
     """
 
     out: str = "runs/pretrain"
@@ -45,6 +48,7 @@ class RunConfig:
     save_every: int = 5000
     keep_every: int = 0
     init_from: str | None = None
+    continue_from: str | None = None
 
 
 @dataclass
@@ -60,6 +64,8 @@ class DataConfig:
     batch_seconds: audio per batch and process, padding included.
     buckets: number of length buckets (0: chosen so that padding stays below 5 %).
     workers: loader processes. strict: stop at the first bad file instead of naming and skipping it.
+    max_skipped: share of an epoch's audio that may be unusable before the run stops; a single file
+        never stops it, unless this is 0.
     """
 
     train: str = MISSING
@@ -73,6 +79,7 @@ class DataConfig:
     buckets: int = 0
     workers: int = 2
     strict: bool = False
+    max_skipped: float = 0.05
 
 
 @dataclass
@@ -488,6 +495,13 @@ def _problems(cfg: Config) -> list[str]:
         )
     if not 0 <= data.valid_share < 1:
         out.append(f"data.valid_share: {data.valid_share}; must be in [0, 1)")
+    if not 0 <= data.max_skipped <= 1:
+        out.append(f"data.max_skipped: {data.max_skipped}; must be in [0, 1]")
+    if run.init_from is not None and run.continue_from is not None:
+        out.append(
+            "run.init_from, run.continue_from: give one: init_from for the weights alone, "
+            "continue_from for optimiser and counters too"
+        )
     for (section, name), (low, inclusive) in _LOWER_BOUNDS.items():
         part = getattr(cfg, section)
         value = None if part is None else getattr(part, name)
