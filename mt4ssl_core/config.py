@@ -57,7 +57,10 @@ class DataConfig:
 
     train, valid: a folder of audio, a fairseq .tsv, a lhotse CutSet (.jsonl, .jsonl.gz) or a Shar
         folder.
-    labels, valid_labels: the .km file with one line of cluster ids per utterance, beside its .tsv.
+    labels, valid_labels: the .km file with one line of cluster ids per utterance; its .tsv lies
+        beside it, or is `train` (`valid`) itself.
+    label_rate: labels per second. Of other rates than 50 frame t gets label floor(t * rate / 50),
+        as in fairseq: 100 (HuBERT's MFCC recipe) takes every second one.
     valid_share: share of the utterances of `train` held out for validation when `valid` is null.
     min_seconds: shorter utterances are left out. max_seconds: longer ones are cropped, at random,
         per epoch.
@@ -72,6 +75,7 @@ class DataConfig:
     valid: str | None = None
     labels: str | None = None
     valid_labels: str | None = None
+    label_rate: float = 50.0
     valid_share: float = 0.01
     min_seconds: float = 2.0
     max_seconds: float = 20.0
@@ -495,6 +499,8 @@ def _problems(cfg: Config) -> list[str]:
         )
     if not 0 <= data.valid_share < 1:
         out.append(f"data.valid_share: {data.valid_share}; must be in [0, 1)")
+    if not 5 <= data.label_rate <= 1000:
+        out.append(f"data.label_rate: {data.label_rate}; must be in [5, 1000], labels per second")
     if not 0 <= data.max_skipped <= 1:
         out.append(f"data.max_skipped: {data.max_skipped}; must be in [0, 1]")
     if run.init_from is not None and run.continue_from is not None:

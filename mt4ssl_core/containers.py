@@ -31,7 +31,7 @@ def check_regular(path: str | Path) -> None:
     mode = os.stat(path).st_mode
     if not stat.S_ISREG(mode):
         kind = next((name for is_kind, name in _KINDS.items() if is_kind(mode)), "no regular file")
-        raise ValueError(f"{kind}, expected an audio file")
+        raise ValueError(f"{kind}, expected a file")
 
 
 def claimed_and_present(file: BinaryIO) -> tuple[int, int] | None:

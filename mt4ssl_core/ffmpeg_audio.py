@@ -8,7 +8,7 @@ import numpy as np
 
 SUFFIXES = {".m4a", ".m4b", ".aac", ".mp4", ".m4v", ".mov", ".3gp", ".3g2", ".webm", ".mka", ".mkv"}
 SUFFIXES |= {".wma", ".asf", ".wmv", ".amr", ".awb", ".ac3", ".eac3", ".dts", ".ape", ".wv", ".tta"}
-SUFFIXES |= {".tak", ".mpc", ".ra", ".rm", ".spx", ".avi", ".flv", ".mpg", ".mpeg", ".ogv", ".ts"}
+SUFFIXES |= {".tak", ".mpc", ".ra", ".rm", ".spx", ".avi", ".flv", ".mpg", ".mpeg", ".ogv"}
 REMEDY = "install torchcodec and FFmpeg, or convert with `ffmpeg -i IN OUT.flac`"
 
 

@@ -23,10 +23,11 @@ from mt4ssl_core.feature_store import FeatureStore
 from mt4ssl_core.files import atomic_path, write_json
 from mt4ssl_core.frame_features import AudioBar, Features, FeatureSource, fingerprint, stream
 from mt4ssl_core.label_writer import GrowingLabels
-from mt4ssl_core.labels import LabelStore, read_tsv
+from mt4ssl_core.labels import LabelStore
 from mt4ssl_core.lloyd import Reservoir, fit, nearest
 from mt4ssl_core.manifest import open_manifest, stable_hash
 from mt4ssl_core.mfcc import SAMPLE_RATE, num_frames
+from mt4ssl_core.tsv import read_tsv
 
 FORMAT, VERSION = "mt4ssl-kmeans", "1"
 SAMPLE_FRAMES, SAMPLE_BYTES = 2_000_000, 1 << 30  # a sample is at most this long and this large

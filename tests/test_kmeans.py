@@ -15,9 +15,10 @@ from mt4ssl_core.audio import load_wave
 from mt4ssl_core.config import EncoderConfig
 from mt4ssl_core.encoder import Encoder
 from mt4ssl_core.kmeans import KMeans, fit_corpus, label_corpus, label_stats
-from mt4ssl_core.labels import LabelStore, read_dict, read_tsv
+from mt4ssl_core.labels import LabelStore, read_dict
 from mt4ssl_core.manifest import open_manifest
 from mt4ssl_core.mfcc import mfcc, num_frames
+from mt4ssl_core.tsv import read_tsv
 
 
 def tone(samples: int, seed: int) -> np.ndarray:
