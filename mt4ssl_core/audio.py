@@ -69,10 +69,13 @@ def load_wave(source: str | Path | Cut) -> np.ndarray:
     return np.ascontiguousarray(wave, dtype=np.float32)
 
 
-def normalize(wave: np.ndarray) -> np.ndarray:
-    """Bring a waveform (N,) to zero mean and unit variance: (x - mean) / sqrt(var + 1e-5)."""
+def normalize(wave: np.ndarray, eps: float = 1e-5) -> np.ndarray:
+    """Bring a waveform (N,) to zero mean and unit variance: (x - mean) / sqrt(var + eps).
+
+    ``eps`` is the encoder's ``normalize_eps``.
+    """
     mean, variance = wave.mean(dtype=np.float64), wave.var(dtype=np.float64)
-    return ((wave - mean) / np.sqrt(variance + 1e-5)).astype(np.float32)
+    return ((wave - mean) / np.sqrt(variance + eps)).astype(np.float32)
 
 
 def num_samples(cut: Cut) -> int:

@@ -91,6 +91,8 @@ class EncoderConfig:
     """The wav2vec 2.0 family of encoders; defaults are MT4SSL BASE (paper section 3.1).
 
     normalize: waveforms are brought to zero mean and unit variance before the encoder.
+    normalize_eps: added to the variance for that; 1e-5 as fairseq does, or 1e-7 as Hugging Face's
+        feature extractor does: then an exported model has the same features there.
     conv_layers: [channels, kernel, stride] per block of the waveform extractor.
     extractor_norm: layer_norm (in every block) or group_norm (in the first block only).
     pre_norm: layer norm before attention and feed-forward (LARGE) instead of after (BASE).
@@ -122,6 +124,14 @@ class EncoderConfig:
     layerdrop: float = 0.05
     feature_grad_scale: float = 1.0
     isolate_padding: bool = True
+    normalize_eps: float = 1e-5
+
+
+# encoder settings that two runs of one architecture may differ in
+TRAINING_ONLY = {
+    "dropout", "attention_dropout", "activation_dropout", "input_dropout", "layerdrop",
+    "feature_grad_scale", "isolate_padding",
+}  # fmt: skip
 
 
 @dataclass
@@ -283,6 +293,20 @@ def encoder_from_dict(values: dict[str, Any], where: str = "encoder") -> Encoder
     return _finish(cfg, problems, where, only_encoder=True).encoder
 
 
+def completed(values: dict[str, Any]) -> dict[str, Any]:
+    """``values`` of a checkpoint with the defaults of keys that its sections lack.
+
+    Sections that are off, or that it has not at all, stay as they are.
+    """
+    sections = _section_types(Config)
+    return {
+        name: {**to_dict(schema()), **part}
+        if isinstance(part, dict) and (schema := _dataclass_of(sections.get(name)))
+        else part
+        for name, part in values.items()
+    }
+
+
 def to_dict(cfg: Any) -> dict[str, Any]:
     """The plain nested values of a config dataclass."""
     return dataclasses.asdict(cfg)
@@ -413,11 +437,20 @@ def _first_frame(e: EncoderConfig) -> int:
     return size
 
 
+LARGEST = 1 << 16  # channels, samples or dimensions of anything in an encoder
+_LARGEST = {
+    "dim": LARGEST, "layers": 512, "heads": LARGEST, "ffn_dim": 4 * LARGEST, "pos_conv_depth": 64,
+    "pos_conv_kernel": LARGEST,
+}  # fmt: skip
+
+
 def _encoder_problems(e: EncoderConfig) -> list[str]:
     out = []
     if e.extractor_norm not in ("layer_norm", "group_norm"):
         out.append(f"encoder.extractor_norm: {e.extractor_norm!r}; use layer_norm or group_norm")
-    if any(len(block) != 3 or min(block) < 1 for block in e.conv_layers) or not e.conv_layers:
+    if not 0 < len(e.conv_layers) <= 64:
+        out.append(f"encoder.conv_layers: {len(e.conv_layers)} blocks; expected 1 to 64")
+    elif any(len(block) != 3 or min(block) < 1 or max(block) > LARGEST for block in e.conv_layers):
         out.append("encoder.conv_layers: expected [channels, kernel, stride] per block, all >= 1")
     elif any(not s <= k <= 2 * s for _, k, s in e.conv_layers):
         out.append("encoder.conv_layers: each kernel must be between its stride and twice that")
@@ -426,16 +459,11 @@ def _encoder_problems(e: EncoderConfig) -> list[str]:
             f"encoder.conv_layers: a frame must cover {WINDOW} samples and come every {HOP}, as "
             "with kernels 10 3 3 3 3 2 2 and strides 5 2 2 2 2 2 2; labels are made for these"
         )
-    for name in (
-        "dim",
-        "layers",
-        "heads",
-        "ffn_dim",
-        "pos_conv_depth",
-        "pos_conv_kernel",
-    ):
-        if getattr(e, name) < 1:
-            out.append(f"encoder.{name}: {getattr(e, name)}; must be at least 1")
+    for name, most in _LARGEST.items():
+        if not 1 <= getattr(e, name) <= most:
+            out.append(f"encoder.{name}: {getattr(e, name)}; must be from 1 to {most:,}")
+    if not 0 < e.normalize_eps <= 1e-2:
+        out.append(f"encoder.normalize_eps: {e.normalize_eps}; must be above 0, at most 0.01")
     for name, divisor in (("heads", e.heads), ("pos_conv_groups", e.pos_conv_groups)):
         if divisor < 1 or e.dim % divisor:
             out.append(f"encoder.{name}: {divisor} does not divide encoder.dim = {e.dim}")

@@ -94,6 +94,7 @@ class PretrainLoader:
         cfg: sizes. Utterances longer than ``max_seconds`` (or ``batch_seconds``) are cropped, so
             that no batch has more than ``batch_seconds``, padding included.
         normalize: bring each whole utterance to zero mean and unit variance (before it is cropped).
+        normalize_eps: added to the variance for that.
         frame_lengths: number of samples -> number of frames.
         seed: of the order and the crops.
         rank: of this process.
@@ -110,6 +111,7 @@ class PretrainLoader:
         cfg: DataConfig,
         *,
         normalize: bool,
+        normalize_eps: float = 1e-5,
         frame_lengths: Callable[[int], int],
         seed: int,
         rank: int = 0,
@@ -130,7 +132,9 @@ class PretrainLoader:
             counts = ((cut.id, frame_lengths(num_samples(cut))) for cut in self.cuts)
             labels.check_all(counts, hint=partial(_length_hint, self.cuts))
         longest = int(min(cfg.max_seconds, cfg.batch_seconds) * SAMPLE_RATE) if crop else None
-        self.reader = _Reader(labels, normalize, frame_lengths, seed, longest, cfg.strict)
+        self.reader = _Reader(
+            labels, normalize, normalize_eps, frame_lengths, seed, longest, cfg.strict
+        )
         lengths = np.array([num_samples(cut) for cut in self.cuts], dtype=np.int64)
         self.lengths = lengths if longest is None else np.minimum(lengths, longest)
 
@@ -221,6 +225,7 @@ class _Reader:
 
     labels: LabelStore | None
     normalize: bool
+    normalize_eps: float
     frame_lengths: Callable[[int], int]
     seed: int
     longest: int | None  # samples; None: no cropping
@@ -239,7 +244,7 @@ class _Reader:
                 continue
             row = self._labels_of(cut, len(wave))
             if self.normalize:
-                wave = normalize(wave)
+                wave = normalize(wave, self.normalize_eps)
             wave, row = self._crop(cut.id, epoch, wave, row)
             ids.append(cut.id)
             waves.append(torch.from_numpy(wave))

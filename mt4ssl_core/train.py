@@ -153,6 +153,7 @@ def open_data(
             labels,
             data,
             normalize=cfg.encoder.normalize,
+            normalize_eps=cfg.encoder.normalize_eps,
             frame_lengths=partial(frame_count, conv_layers=cfg.encoder.conv_layers),
             seed=cfg.run.seed,
             rank=world.rank,
