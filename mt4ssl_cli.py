@@ -12,13 +12,10 @@ from upstream import store_options
 
 def pretrain(args: argparse.Namespace) -> None:
     """Pre-train an encoder."""
-    from mt4ssl_core import config, configs, train
+    from mt4ssl_core import config, train
 
-    path = Path(args.config)
-    if not path.suffix and not path.exists():
-        path = configs.path(args.config)
     strict = ["data.strict=true"] if args.strict else []
-    cfg = config.load(path, [*args.overrides, *strict])
+    cfg = config.load(args.config, [*args.overrides, *strict], files=True)
     print(f"checkpoint: {train.pretrain(cfg)}")
 
 

@@ -18,7 +18,6 @@ from tqdm import tqdm
 from analysis import convergence, training_runs
 from analysis.convergence import Scoring
 from mt4ssl_core import checkpoint, config
-from mt4ssl_core import configs as shipped
 from mt4ssl_core.config import Config
 from mt4ssl_core.faults import stop_requests
 from mt4ssl_core.threads import cores
@@ -121,8 +120,7 @@ def plan(
             raise ValueError(f"{word}: a study sets {' and '.join(_SET_HERE)}; leave it out")
     paths = {}
     for name in names:
-        path = Path(name)
-        path = shipped.path(name) if not path.suffix and not path.exists() else path
+        path = config.find(name)
         if path.stem in paths:
             raise ValueError(f"{name}: two configs are called {path.stem}; rename one")
         paths[path.stem] = path

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import yaml
-from omegaconf import OmegaConf
 
 from mt4ssl_core import checkpoint
 from mt4ssl_core.log import read_jsonl
@@ -181,7 +180,7 @@ def open_run(folder: Path, label: str | None = None) -> Run:
 
 def _read_config(path: Path) -> dict[str, Any]:
     try:
-        values = OmegaConf.to_container(OmegaConf.load(path))
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not YAML ({error}); give the run as it was left") from error
     sections = values.values() if isinstance(values, dict) else [values]

@@ -1,26 +1,29 @@
 """Typed configuration: every knob, its default (the paper's BASE model) and its meaning.
 
-The dataclasses below are the schema. A YAML file holds differences to it, may name another file
-under ``extends``, and any value can be overridden with a dotted name (``optim.lr=1e-3``). Unknown
-keys, wrong types, missing values and impossible combinations are reported together, in one
-``ValueError``.
+The dataclasses below are the schema, with the bounds of each number beside it. A YAML file holds
+differences to it, may name another file or a shipped configuration under ``extends``, and any value
+can be overridden with a dotted name (``optim.lr=1e-3``). The type of the field decides how a text
+is read. Unknown keys, wrong types, missing values, numbers out of bounds and impossible
+combinations are reported together, in one ``ValueError``.
 """
 
 import dataclasses
-import difflib
-import math
-import types
-import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from omegaconf import MISSING, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+import yaml
 
-SAMPLE_RATE = 16_000  # Hz, of all audio once it is read
-HOP, WINDOW = 320, 400  # samples between two frames, and under one: 20 and 25 ms at 16 kHz
+from mt4ssl_core import bounds, config_checks, configs, setting_values
+from mt4ssl_core.bounds import MISSING, SEEDS, choice, device, number, numbers, path
+from mt4ssl_core.config_checks import HOP as HOP
+from mt4ssl_core.config_checks import SAMPLE_RATE as SAMPLE_RATE
+from mt4ssl_core.config_checks import WINDOW as WINDOW
+from mt4ssl_core.files import user_path
+from mt4ssl_core.setting_layers import Layers
+
+MOST = 10**9  # updates
 
 
 @dataclass
@@ -39,16 +42,16 @@ class RunConfig:
         the optimiser and counters. Both are looked at only while `out` holds no last.pt.
     """
 
-    out: str = "runs/pretrain"
-    seed: int = 1
-    precision: str = "fp32"
-    device: str = "auto"
-    log_every: int = 50
-    validate_every: int = 5000
-    save_every: int = 5000
-    keep_every: int = 0
-    init_from: str | None = None
-    continue_from: str | None = None
+    out: str = path("runs/pretrain")
+    seed: int = number(1, **SEEDS)
+    precision: str = choice("fp32", "fp32", "bf16", "fp16")
+    device: str = device("auto")
+    log_every: int = number(50, at_least=1, at_most=MOST)
+    validate_every: int = number(5000, at_least=0, at_most=MOST)
+    save_every: int = number(5000, at_least=1, at_most=MOST)
+    keep_every: int = number(0, at_least=0, at_most=MOST)
+    init_from: str | None = path(None, exists=True)
+    continue_from: str | None = path(None, exists=True)
 
 
 @dataclass
@@ -57,10 +60,7 @@ class DataConfig:
 
     train, valid: a folder of audio, a fairseq .tsv, a lhotse CutSet (.jsonl, .jsonl.gz) or a Shar
         folder.
-    labels, valid_labels: the .km file with one line of cluster ids per utterance; its .tsv lies
-        beside it, or is `train` (`valid`) itself.
-    label_rate: labels per second. Of other rates than 50 frame t gets label floor(t * rate / 50),
-        as in fairseq: 100 (HuBERT's MFCC recipe) takes every second one.
+    labels, valid_labels: the .km file with one line of cluster ids per utterance, beside its .tsv.
     valid_share: share of the utterances of `train` held out for validation when `valid` is null.
     min_seconds: shorter utterances are left out. max_seconds: longer ones are cropped, at random,
         per epoch.
@@ -71,19 +71,18 @@ class DataConfig:
         never stops it, unless this is 0.
     """
 
-    train: str = MISSING
-    valid: str | None = None
-    labels: str | None = None
-    valid_labels: str | None = None
-    label_rate: float = 50.0
-    valid_share: float = 0.01
-    min_seconds: float = 2.0
-    max_seconds: float = 20.0
-    batch_seconds: float = 237.5
-    buckets: int = 0
-    workers: int = 2
+    train: str = path(MISSING, exists=True)
+    valid: str | None = path(None, exists=True)
+    labels: str | None = path(None, exists=True)
+    valid_labels: str | None = path(None, exists=True)
+    valid_share: float = number(0.01, at_least=0, below=1)
+    min_seconds: float = number(2.0, at_least=WINDOW / SAMPLE_RATE, at_most=1e5)
+    max_seconds: float = number(20.0, at_least=WINDOW / SAMPLE_RATE, at_most=1e5)
+    batch_seconds: float = number(237.5, above=0, at_most=1e6)
+    buckets: int = number(0, at_least=0, at_most=10_000)
+    workers: int = number(2, at_least=0, at_most=1024)
     strict: bool = False
-    max_skipped: float = 0.05
+    max_skipped: float = number(0.05, at_least=0, at_most=1)
 
 
 @dataclass
@@ -91,8 +90,6 @@ class EncoderConfig:
     """The wav2vec 2.0 family of encoders; defaults are MT4SSL BASE (paper section 3.1).
 
     normalize: waveforms are brought to zero mean and unit variance before the encoder.
-    normalize_eps: added to the variance for that; 1e-5 as fairseq does, or 1e-7 as Hugging Face's
-        feature extractor does: then an exported model has the same features there.
     conv_layers: [channels, kernel, stride] per block of the waveform extractor.
     extractor_norm: layer_norm (in every block) or group_norm (in the first block only).
     pre_norm: layer norm before attention and feed-forward (LARGE) instead of after (BASE).
@@ -104,34 +101,26 @@ class EncoderConfig:
     """
 
     normalize: bool = True
-    conv_layers: list[list[int]] = field(
-        default_factory=lambda: [[512, 10, 5]] + [[512, 3, 2]] * 4 + [[512, 2, 2]] * 2
+    conv_layers: list[list[int]] = numbers(
+        [[512, 10, 5]] + [[512, 3, 2]] * 4 + [[512, 2, 2]] * 2, at_least=1, at_most=65_536
     )
     conv_bias: bool = False
-    extractor_norm: str = "layer_norm"
-    dim: int = 768
-    layers: int = 12
-    heads: int = 12
-    ffn_dim: int = 3072
+    extractor_norm: str = choice("layer_norm", "layer_norm", "group_norm")
+    dim: int = number(768, at_least=1, at_most=65_536)
+    layers: int = number(12, at_least=1, at_most=1000)
+    heads: int = number(12, at_least=1, at_most=1024)
+    ffn_dim: int = number(3072, at_least=1, at_most=262_144)
     pre_norm: bool = False
-    pos_conv_depth: int = 5
-    pos_conv_kernel: int = 19
-    pos_conv_groups: int = 16
-    dropout: float = 0.1
-    attention_dropout: float = 0.1
-    activation_dropout: float = 0.0
-    input_dropout: float = 0.0
-    layerdrop: float = 0.05
-    feature_grad_scale: float = 1.0
+    pos_conv_depth: int = number(5, at_least=1, at_most=100)
+    pos_conv_kernel: int = number(19, at_least=1, at_most=4096)
+    pos_conv_groups: int = number(16, at_least=1, at_most=65_536)
+    dropout: float = number(0.1, at_least=0, below=1)
+    attention_dropout: float = number(0.1, at_least=0, below=1)
+    activation_dropout: float = number(0.0, at_least=0, below=1)
+    input_dropout: float = number(0.0, at_least=0, below=1)
+    layerdrop: float = number(0.05, at_least=0, below=1)
+    feature_grad_scale: float = number(1.0, at_least=0, at_most=1000)
     isolate_padding: bool = True
-    normalize_eps: float = 1e-5
-
-
-# encoder settings that two runs of one architecture may differ in
-TRAINING_ONLY = {
-    "dropout", "attention_dropout", "activation_dropout", "input_dropout", "layerdrop",
-    "feature_grad_scale", "isolate_padding",
-}  # fmt: skip
 
 
 @dataclass
@@ -142,8 +131,8 @@ class MaskingConfig:
     same_count: trim every row of a batch to the smallest masked count (official behaviour).
     """
 
-    prob: float = 0.65
-    length: int = 10
+    prob: float = number(0.65, above=0, below=1)
+    length: int = number(10, at_least=1, at_most=1_000_000)
     same_count: bool = False
 
 
@@ -157,10 +146,10 @@ class OfflineConfig:
         the paper has 0). Small encoders learn much sooner with it.
     """
 
-    num_classes: int = 500
-    label_offset: int = 0
-    visible_weight: float = 0.0
-    weight: float = 1.0
+    num_classes: int = number(500, at_least=1, at_most=1_000_000)
+    label_offset: int = number(0, at_least=0, at_most=1_000_000)
+    visible_weight: float = number(0.0, at_least=0, at_most=1e6)
+    weight: float = number(1.0, at_least=0, at_most=1e6)
 
 
 @dataclass
@@ -175,16 +164,16 @@ class OnlineConfig:
     `collapse_after` updates: the representation has collapsed. weight: of this loss in the sum.
     """
 
-    top_k: int = 8
-    ema_start: float = 0.999
-    ema_end: float = 0.9999
-    ema_anneal_updates: int = 30_000
+    top_k: int = number(8, at_least=1, at_most=1000)
+    ema_start: float = number(0.999, at_least=0, at_most=1)
+    ema_end: float = number(0.9999, at_least=0, at_most=1)
+    ema_anneal_updates: int = number(30_000, at_least=0, at_most=MOST)
     norm_over_padding: bool = False
     step_per_micro_batch: bool = False
-    min_target_var: float = 0.1
-    min_pred_var: float = 0.01
-    collapse_after: int = 5_000
-    weight: float = 1.0
+    min_target_var: float = number(0.1, at_least=0, at_most=1e6)
+    min_pred_var: float = number(0.01, at_least=0, at_most=1e6)
+    collapse_after: int = number(5_000, at_least=0, at_most=MOST)
+    weight: float = number(1.0, at_least=0, at_most=1e6)
 
 
 @dataclass
@@ -195,10 +184,12 @@ class RandomProjectionConfig:
     weight: of this loss in the sum.
     """
 
-    num_classes: int = 1024
-    codebook_dim: int = 16
-    num_mels: int = 80
-    weight: float = 1.0
+    num_classes: int = number(1024, at_least=2, at_most=1_000_000)
+    codebook_dim: int = number(16, at_least=1, at_most=65_536)
+    num_mels: int = number(
+        80, at_least=1, at_most=126
+    )  # of 257 bins: more mels, and some are empty
+    weight: float = number(1.0, at_least=0, at_most=1e6)
 
 
 @dataclass
@@ -213,19 +204,19 @@ class OptimConfig:
     fairseq_eps: epsilon is added before bias correction, as fairseq's Adam does.
     """
 
-    lr: float = 5e-4
-    betas: list[float] = field(default_factory=lambda: [0.9, 0.98])
-    eps: float = 1e-6
+    lr: float = number(5e-4, above=0, at_most=100)
+    betas: list[float] = numbers([0.9, 0.98], count=2, at_least=0, below=1)
+    eps: float = number(1e-6, above=0, at_most=1)
     fairseq_eps: bool = False
-    weight_decay: float = 0.01
-    clip_norm: float = 0.0
-    max_updates: int = 400_000
-    accumulate: int = 1
-    warmup: float = 0.03
-    hold: float = 0.90
-    decay: float = 0.07
-    init_scale: float = 0.01
-    final_scale: float = 0.01
+    weight_decay: float = number(0.01, at_least=0, at_most=1000)
+    clip_norm: float = number(0.0, at_least=0, at_most=1e9)
+    max_updates: int = number(400_000, at_least=1, at_most=MOST)
+    accumulate: int = number(1, at_least=1, at_most=1_000_000)
+    warmup: float = number(0.03, at_least=0, at_most=1)
+    hold: float = number(0.90, at_least=0, at_most=1)
+    decay: float = number(0.07, at_least=0, at_most=1)
+    init_scale: float = number(0.01, at_least=0, at_most=1)
+    final_scale: float = number(0.01, above=0, at_most=1)
 
 
 @dataclass
@@ -246,65 +237,61 @@ class Config:
 TARGETS = tuple(f.name for f in dataclasses.fields(Config) if "None" in str(f.type))
 
 
-def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+def load(path: str | Path, overrides: Sequence[str] = (), files: bool = False) -> Config:
     """Read a YAML file (and what it extends), apply dotted ``key=value`` overrides, check
     everything.
+
+    ``path`` may be the name of a shipped configuration, such as "tiny"; ``~`` in it and in every
+    path among the settings is the home folder. With ``files``, what is to be read must be there.
 
     Raises:
         ValueError: listing every unknown key, wrong type, missing value and impossible combination.
     """
-    problems: list[str] = []
-    cfg = OmegaConf.structured(Config)
-    for file, layer in _layers(Path(path)):
-        _apply(cfg, layer, f"{file}: ", problems, creates_sections=True)
+    found = Layers(Config)
+    for file, layer in _chain(find(path)):
+        found.apply(layer, f"{file}: ")
     for override in overrides:
-        if "=" not in override:
-            problems.append(f"{override!r}: expected key=value, e.g. optim.lr=1e-3")
-            continue
-        try:
-            values = OmegaConf.to_container(OmegaConf.from_dotlist([override]))
-        except Exception as error:  # omegaconf lets YAML's own errors through
-            problems.append(f"{override!r}: not a value: {error}")
-            continue
-        layer = typing.cast(dict[str, Any], values)
-        _apply(cfg, layer, "", problems, creates_sections=override.rstrip().endswith("{}"))
-    return _finish(cfg, problems, str(path))
+        found.override(override)
+    return _finish(found, str(path), files=files)
 
 
-def from_dict(values: dict[str, Any], where: str = "config") -> Config:
-    """Build a checked `Config` from nested plain values, e.g. those of a checkpoint."""
-    problems: list[str] = []
-    cfg = OmegaConf.structured(Config)
-    _apply(cfg, values, "", problems, creates_sections=True)
-    return _finish(cfg, problems, where)
+def find(name: str | Path, beside: Path | None = None) -> Path:
+    """Return the YAML file of this path (relative to the folder ``beside``), or of the shipped
+    configuration of this name.
 
-
-def encoder_from_dict(values: dict[str, Any], where: str = "encoder") -> EncoderConfig:
-    """Build a checked `EncoderConfig` from plain values."""
-    problems: list[str] = []
-    cfg = OmegaConf.structured(Config)
-    _apply(
-        cfg,
-        {"encoder": values, "data": {"train": ""}},
-        "",
-        problems,
-        creates_sections=True,
-    )
-    return _finish(cfg, problems, where, only_encoder=True).encoder
-
-
-def completed(values: dict[str, Any]) -> dict[str, Any]:
-    """``values`` of a checkpoint with the defaults of keys that its sections lack.
-
-    Sections that are off, or that it has not at all, stay as they are.
+    Raises:
+        ValueError: neither is there, or both are.
     """
-    sections = _section_types(Config)
-    return {
-        name: {**to_dict(schema()), **part}
-        if isinstance(part, dict) and (schema := _dataclass_of(sections.get(name)))
-        else part
-        for name, part in values.items()
-    }
+    file = (beside or Path()) / user_path(name)
+    is_name = len(Path(name).parts) == 1 and not file.suffix
+    own = file.with_suffix(".yaml") if is_name else file
+    if file.is_file():
+        return file
+    if is_name and beside is not None and own.is_file() and configs.has(str(name)):
+        raise ValueError(
+            f"{beside}: extends {name}: a file {own.name} is here, and a shipped configuration has "
+            f"this name; write {own.name}, or rename the file"
+        )
+    if is_name:
+        return configs.path(str(name))
+    raise ValueError(
+        f"{file}: no such config; give the path of a YAML file, or the name of a shipped one: "
+        f"{', '.join(configs.names())}"
+    )
+
+
+def from_dict(values: Any, where: str = "config") -> Config:
+    """Build a checked `Config` from nested plain values, e.g. those of a checkpoint."""
+    found = Layers(Config)
+    found.apply(values)
+    return _finish(found, where)
+
+
+def encoder_from_dict(values: Any, where: str = "encoder") -> EncoderConfig:
+    """Build a checked `EncoderConfig` from plain values."""
+    found = Layers(Config)
+    found.apply({"encoder": values})
+    return _finish(found, where, only_encoder=True).encoder
 
 
 def to_dict(cfg: Any) -> dict[str, Any]:
@@ -314,242 +301,55 @@ def to_dict(cfg: Any) -> dict[str, Any]:
 
 def to_yaml(cfg: Config) -> str:
     """The resolved config as YAML."""
-    return OmegaConf.to_yaml(OmegaConf.create(to_dict(cfg)))
+    return yaml.safe_dump(to_dict(cfg), sort_keys=False, allow_unicode=True, width=2**31)
 
 
-def _layers(path: Path) -> list[tuple[str, dict[str, Any]]]:
+def _chain(path: Path) -> list[tuple[str, Any]]:
     """[(file, values), ...] from the outermost ``extends`` to ``path`` itself."""
-    chain: list[tuple[str, dict[str, Any]]] = []
+    chain: list[tuple[str, Any]] = []
     seen: set[Path] = set()
     current: Path | None = path
     while current is not None:
-        if not current.is_file():
-            raise ValueError(
-                f"{current}: no such config; give the path of a YAML file, e.g. "
-                "mt4ssl_core/configs/base.yaml"
-            )
         if current.resolve() in seen:
             raise ValueError(f"{current}: extends itself; remove one of the `extends` lines")
         seen.add(current.resolve())
-        try:
-            values = OmegaConf.to_container(OmegaConf.load(current))
-        except Exception as error:  # YAML syntax: the parser names line and column
-            raise ValueError(f"{current}: not valid YAML: {error}; mend that line") from None
+        values = setting_values.read(current)
         if not isinstance(values, dict):
             raise ValueError(
                 f"{current}: expected a mapping of sections, e.g. `optim: {{lr: 5e-4}}`"
             )
         parent = values.pop("extends", None)
-        chain.insert(0, (current.name, typing.cast(dict[str, Any], values)))
-        current = current.parent / parent if parent else None
+        if not isinstance(parent, str | None):
+            raise ValueError(f"{current}: extends: expected one path or name")
+        chain.insert(0, (current.name, values))
+        current = find(parent, current.parent) if parent else None
     return chain
 
 
-def _section_types(schema: type) -> dict[str, Any]:
-    hints = typing.get_type_hints(schema)
-    return {f.name: hints[f.name] for f in dataclasses.fields(schema)}
-
-
-def _dataclass_of(hint: Any) -> type | None:
-    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    return next((o for o in options if isinstance(o, type) and dataclasses.is_dataclass(o)), None)
-
-
-def known_keys(schema: type = Config, prefix: str = "") -> Iterator[str]:
+def known_keys() -> list[str]:
     """Every dotted key of the schema, sections included."""
-    for name, hint in _section_types(schema).items():
-        yield prefix + name
-        section = _dataclass_of(hint)
-        if section is not None:
-            yield from known_keys(section, f"{prefix}{name}.")
+    return Layers(Config).keys
 
 
-def _apply(
-    cfg: Any,
-    layer: dict[str, Any],
-    where: str,
-    problems: list[str],
-    creates_sections: bool,
-) -> None:
-    """Put the values of one layer into ``cfg``, collecting what does not fit."""
-    keys = set(known_keys())
-    for section, values in layer.items():
-        hint = _section_types(Config).get(section)
-        schema = _dataclass_of(hint) if hint is not None else None
-        if schema is None:
-            problems.append(where + _unknown(section, keys))
-        elif values is None:
-            if section in TARGETS:
-                cfg[section] = None
-            else:
-                problems.append(f"{where}{section}: cannot be null; remove the line")
-        elif not isinstance(values, dict):
-            problems.append(f"{where}{section}: expected a mapping of keys, got {values!r}")
-        elif cfg[section] is None and not creates_sections:
-            name = next(iter(values))
-            problems.append(
-                f"{where}{section}.{name}: {section} is null (off); add {section}={{}} before it"
-            )
-        else:
-            if cfg[section] is None:
-                cfg[section] = OmegaConf.structured(schema)
-            for name, value in values.items():
-                if f"{section}.{name}" not in keys:
-                    problems.append(where + _unknown(f"{section}.{name}", keys))
-                    continue
-                try:
-                    OmegaConf.update(cfg, f"{section}.{name}", value, merge=False)
-                except (OmegaConfBaseException, ValueError) as error:
-                    text = str(error).splitlines()[0]
-                    problems.append(f"{where}{section}.{name}: {text}")
+def _finish(found: Layers, where: str, only_encoder: bool = False, files: bool = False) -> Config:
+    """Check the settings together.
 
-
-def _unknown(key: str, keys: set[str]) -> str:
-    leaf = {k.rsplit(".", 1)[-1]: k for k in keys}
-    near = difflib.get_close_matches(key, sorted(keys), 1, 0.6)
-    near = near or [
-        leaf[m] for m in difflib.get_close_matches(key.rsplit(".", 1)[-1], leaf, 1, 0.7)
-    ]
-    return f"{key}: unknown key." + (f" Did you mean {near[0]}?" if near else "")
-
-
-def _finish(cfg: Any, problems: list[str], where: str, only_encoder: bool = False) -> Config:
-    missing = sorted(str(key) for key in OmegaConf.missing_keys(cfg))
-    for key in missing:
-        problems.append(f"{key}: missing value; give {key}=... on the command line or in the YAML")
-        OmegaConf.update(cfg, key, "")
-    config = typing.cast(Config, OmegaConf.to_object(cfg))
-    problems += _encoder_problems(config.encoder)
+    Raises:
+        ValueError: all that is wrong with them.
+    """
+    out, config = list(found.problems), found.build()
     if not only_encoder:
-        problems += _problems(config)
-    if problems:
-        listing = "\n  ".join(problems)
-        raise ValueError(f"{where}: {len(problems)} problem(s), nothing was started:\n  {listing}")
+        out += found.missing
+    sections = ["encoder"] if only_encoder else list(found.sections)
+    for section in sections:
+        settings = getattr(config, section)
+        if settings is not None:
+            out += bounds.problems(settings, f"{section}.")
+            out += bounds.unfound(settings, f"{section}.") if files else []
+    out += config_checks.encoder_problems(config.encoder)
+    if not only_encoder:
+        out += config_checks.problems(config)
+    if out:
+        listing = "\n  ".join(out)
+        raise ValueError(f"{where}: {len(out)} problem(s), nothing was started:\n  {listing}")
     return config
-
-
-def _first_frame(e: EncoderConfig) -> int:
-    """Samples that the first frame covers."""
-    size, rate = 1, 1
-    for _, kernel, stride in e.conv_layers:
-        size += (kernel - 1) * rate
-        rate *= stride
-    return size
-
-
-LARGEST = 1 << 16  # channels, samples or dimensions of anything in an encoder
-_LARGEST = {
-    "dim": LARGEST, "layers": 512, "heads": LARGEST, "ffn_dim": 4 * LARGEST, "pos_conv_depth": 64,
-    "pos_conv_kernel": LARGEST,
-}  # fmt: skip
-
-
-def _encoder_problems(e: EncoderConfig) -> list[str]:
-    out = []
-    if e.extractor_norm not in ("layer_norm", "group_norm"):
-        out.append(f"encoder.extractor_norm: {e.extractor_norm!r}; use layer_norm or group_norm")
-    if not 0 < len(e.conv_layers) <= 64:
-        out.append(f"encoder.conv_layers: {len(e.conv_layers)} blocks; expected 1 to 64")
-    elif any(len(block) != 3 or min(block) < 1 or max(block) > LARGEST for block in e.conv_layers):
-        out.append("encoder.conv_layers: expected [channels, kernel, stride] per block, all >= 1")
-    elif any(not s <= k <= 2 * s for _, k, s in e.conv_layers):
-        out.append("encoder.conv_layers: each kernel must be between its stride and twice that")
-    elif math.prod(s for _, _, s in e.conv_layers) != HOP or _first_frame(e) != WINDOW:
-        out.append(
-            f"encoder.conv_layers: a frame must cover {WINDOW} samples and come every {HOP}, as "
-            "with kernels 10 3 3 3 3 2 2 and strides 5 2 2 2 2 2 2; labels are made for these"
-        )
-    for name, most in _LARGEST.items():
-        if not 1 <= getattr(e, name) <= most:
-            out.append(f"encoder.{name}: {getattr(e, name)}; must be from 1 to {most:,}")
-    if not 0 < e.normalize_eps <= 1e-2:
-        out.append(f"encoder.normalize_eps: {e.normalize_eps}; must be above 0, at most 0.01")
-    for name, divisor in (("heads", e.heads), ("pos_conv_groups", e.pos_conv_groups)):
-        if divisor < 1 or e.dim % divisor:
-            out.append(f"encoder.{name}: {divisor} does not divide encoder.dim = {e.dim}")
-    if e.pos_conv_depth > 1 and e.pos_conv_kernel % 2 == 0:
-        out.append("encoder.pos_conv_kernel: must be odd when pos_conv_depth > 1")
-    for name in (
-        "dropout",
-        "attention_dropout",
-        "activation_dropout",
-        "input_dropout",
-        "layerdrop",
-    ):
-        if not 0 <= getattr(e, name) < 1:
-            out.append(f"encoder.{name}: {getattr(e, name)}; must be in [0, 1)")
-    return out
-
-
-_LOWER_BOUNDS: dict[tuple[str, str], tuple[float, bool]] = {  # (bound, itself allowed)
-    **{("optim", name): (0, False) for name in ("lr", "eps", "max_updates", "accumulate")},
-    **{("optim", name): (0, True) for name in ("warmup", "hold", "decay", "clip_norm")},
-    **{("optim", name): (0, True) for name in ("weight_decay", "init_scale")},
-    ("optim", "final_scale"): (0, False),
-    **{("masking", name): (0, False) for name in ("prob", "length")},
-    **{("run", name): (0, False) for name in ("log_every", "save_every")},
-    **{("run", name): (0, True) for name in ("validate_every", "keep_every")},
-    **{("data", name): (0, True) for name in ("workers", "buckets")},
-    ("offline", "num_classes"): (1, True),
-    ("offline", "label_offset"): (0, True),
-    ("offline", "visible_weight"): (0, True),
-    ("online", "top_k"): (1, True),
-    ("random_projection", "num_classes"): (2, True),
-    **{("random_projection", name): (1, True) for name in ("codebook_dim", "num_mels")},
-    **{(name, "weight"): (0, True) for name in ("offline", "online", "random_projection")},
-}
-
-
-def _problems(cfg: Config) -> list[str]:
-    out = []
-    run, data, optim, masking = cfg.run, cfg.data, cfg.optim, cfg.masking
-    if run.precision not in ("fp32", "bf16", "fp16"):
-        out.append(f"run.precision: {run.precision!r}; use fp32, bf16 or fp16")
-    if not any(getattr(cfg, name) for name in TARGETS):
-        out.append(f"{', '.join(TARGETS)}: all null, nothing to learn; set one to {{}}")
-    if cfg.online and cfg.online.top_k > cfg.encoder.layers:
-        out.append(
-            f"online.top_k: {cfg.online.top_k} is more than encoder.layers = {cfg.encoder.layers}"
-        )
-    if cfg.offline and data.train and data.labels is None:
-        out.append(
-            "data.labels: the offline target needs labels; make them with `mt4ssl kmeans`, or set "
-            "offline=null (with random_projection={} no labels are needed)"
-        )
-    if cfg.offline and data.valid is not None and data.valid_labels is None:
-        out.append("data.valid_labels: the offline target needs labels for data.valid too")
-    if data.min_seconds * 16_000 < 400 or data.min_seconds > data.max_seconds:
-        out.append("data.min_seconds: must be at least 0.025 and at most data.max_seconds")
-    if data.batch_seconds < data.max_seconds:
-        out.append(
-            f"data.batch_seconds: {data.batch_seconds} must be at least "
-            f"data.max_seconds = {data.max_seconds}, or one utterance does not fit"
-        )
-    if not 0 <= data.valid_share < 1:
-        out.append(f"data.valid_share: {data.valid_share}; must be in [0, 1)")
-    if not 5 <= data.label_rate <= 1000:
-        out.append(f"data.label_rate: {data.label_rate}; must be in [5, 1000], labels per second")
-    if not 0 <= data.max_skipped <= 1:
-        out.append(f"data.max_skipped: {data.max_skipped}; must be in [0, 1]")
-    if run.init_from is not None and run.continue_from is not None:
-        out.append(
-            "run.init_from, run.continue_from: give one: init_from for the weights alone, "
-            "continue_from for optimiser and counters too"
-        )
-    for (section, name), (low, inclusive) in _LOWER_BOUNDS.items():
-        part = getattr(cfg, section)
-        value = None if part is None else getattr(part, name)
-        if value is None or value > low or (inclusive and value == low):
-            continue
-        out.append(
-            f"{section}.{name}: {value}; must be {'at least' if inclusive else 'above'} {low}"
-        )
-    if cfg.offline and cfg.offline.label_offset >= cfg.offline.num_classes:
-        out.append("offline.label_offset: must be below offline.num_classes")
-    if masking.prob >= 1:
-        out.append(f"masking.prob: {masking.prob}; must be below 1")
-    if abs(optim.warmup + optim.hold + optim.decay - 1) > 1e-6:
-        out.append("optim.warmup + optim.hold + optim.decay: must sum to 1")
-    if len(optim.betas) != 2 or not all(0 <= b < 1 for b in optim.betas):
-        out.append(f"optim.betas: {optim.betas}; expected two numbers in [0, 1)")
-    return out

@@ -104,7 +104,7 @@ def test_bad_labels(capsys, tmp_path, fault):
 def test_config_typos_are_reported_at_once(capsys, corpus, tmp_path):
     arguments = [*pretrain(*corpus, tmp_path / "run"), "optim.lrr=1", "encoder.dim=many"]
     refused(
-        capsys, arguments, "Did you mean optim.lr?", "encoder.dim: Value 'many'", "2 problem(s)"
+        capsys, arguments, "Did you mean optim.lr?", "encoder.dim: 'many'; expected", "2 problem(s)"
     )
     assert not (tmp_path / "run").exists()
 

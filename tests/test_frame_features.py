@@ -8,11 +8,12 @@ from superb_data import tiny_checkpoint
 
 from mt4ssl_core.encoder import Encoder
 from mt4ssl_core.feature_store import FRAMES, FeatureStore, Kind, content_key
-from mt4ssl_core.fingerprints import checkpoint_fingerprint, encoder_fingerprint
+from mt4ssl_core.fingerprints import encoder_fingerprint
 from mt4ssl_core.frame_features import (
     AudioBar,
     FeatureSource,
     encoder_features,
+    fingerprint,
     stream,
 )
 from mt4ssl_core.manifest import open_manifest
@@ -95,11 +96,9 @@ def test_unknown_features(name):
 
 def test_fingerprint_of_file_and_folder(tmp_path):
     (tmp_path / "model.safetensors").write_bytes(b"weights")
-    assert checkpoint_fingerprint(tmp_path) == checkpoint_fingerprint(
-        tmp_path / "model.safetensors"
-    )
+    assert fingerprint(tmp_path) == fingerprint(tmp_path / "model.safetensors")
     (tmp_path / "other").write_bytes(b"Weights")
-    assert checkpoint_fingerprint(tmp_path) != checkpoint_fingerprint(tmp_path / "other")
+    assert fingerprint(tmp_path) != fingerprint(tmp_path / "other")
 
 
 def test_bar_names_and_counts_what_is_left_out(capsys):

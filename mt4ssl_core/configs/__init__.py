@@ -1,6 +1,17 @@
 """Configurations that ship with the package; `path` finds them in a wheel too."""
 
+import difflib
 from pathlib import Path
+
+
+def names() -> list[str]:
+    """The names of all shipped configurations."""
+    return sorted(file.stem for file in Path(__file__).parent.glob("*.yaml"))
+
+
+def has(name: str) -> bool:
+    """Whether a configuration of this name is shipped."""
+    return name in names()
 
 
 def path(name: str) -> Path:
@@ -9,9 +20,11 @@ def path(name: str) -> Path:
     Raises:
         ValueError: no configuration of that name.
     """
-    folder = Path(__file__).parent
-    file = folder / f"{name}.yaml"
-    if not file.is_file():
-        names = ", ".join(sorted(f.stem for f in folder.glob("*.yaml")))
-        raise ValueError(f"{name!r}: no such configuration; choose one of {names}")
-    return file
+    if not has(name):
+        near = difflib.get_close_matches(name, names(), 1, 0.6)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        raise ValueError(
+            f"{name!r}: no such configuration{hint}; choose one of {', '.join(names())}, or give "
+            "the path of a YAML file"
+        )
+    return Path(__file__).parent / f"{name}.yaml"

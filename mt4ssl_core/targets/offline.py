@@ -36,8 +36,7 @@ class OfflineTarget(Target):
         """Cross-entropy at the hidden frames and, with `visible_weight`, at the others."""
         assert masked.labels is not None
         labels, output = masked.labels, masked.encoded.output
-        at = masked.mask & (labels >= 0)  # a row may be a frame or two short
-        hidden = self._classify(output[at], labels[at], self.cfg.weight)
+        hidden = self._classify(output[masked.mask], labels[masked.mask], self.cfg.weight)
         if self.cfg.visible_weight:
             weight = self.cfg.weight * self.cfg.visible_weight
             seen = ~masked.mask & (labels >= 0)

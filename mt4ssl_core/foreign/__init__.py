@@ -1,1 +1,0 @@
-"""Checkpoints from elsewhere: the only folder that knows a foreign name."""
