@@ -1,13 +1,12 @@
 """run_downstream's command line: s3prl's flags and ours, checked before s3prl sees them."""
 
 import argparse
-import importlib.util
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mt4ssl_core.distributed import choose_device
-from upstream import cache, compat, expert, hub, overrides, states, store_options, tasks
+from upstream import cache, compat, expert, hub, names, overrides, states, store_options, tasks
 from upstream.store_options import StoreOptions
 
 OURS = """usage: run_downstream.py [our options] [s3prl's options]
@@ -28,7 +27,7 @@ our options:
   -u mt4ssl -k CKPT             our encoder: path or URL of our, a fairseq or an exported checkpoint
   -u mt4ssl_untrained -k CKPT   its architecture with random weights, as a control
 
-differences from s3prl: -o refuses unknown keys and never runs code; --device is the GPU if there
+differences from s3prl: -o refuses unknown keys; no setting is run as code; --device is the GPU if there
 is one, else cpu; with -e or -a, -p wins over the stored folder, and -u, -d, -c, --seed, -f, -s and
 -l must agree with what is stored; an interrupted training run again with -a ends as if it had not
 been; torchrun trains in several processes; results are written as JSON into the experiment's
@@ -183,7 +182,7 @@ def _new_experiment(args: argparse.Namespace) -> dict[str, Any] | None:
             f"give a task with --task ({', '.join(tasks.names())}), or -d and -c as for s3prl"
         )
     compat.install()
-    if importlib.util.find_spec(f"s3prl.downstream.{args.downstream}") is None:
+    if args.downstream not in names.tasks():
         raise ValueError(f"-d {args.downstream}: s3prl has no such task; use --task")
     check_upstream(args)
     found: dict[str, Any] | None = tasks.read(args.config).get("superb")

@@ -10,7 +10,17 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from upstream import command, compat, experiment, overrides, processes, results, states, tasks
+from upstream import (
+    command,
+    compat,
+    experiment,
+    names,
+    overrides,
+    processes,
+    results,
+    states,
+    tasks,
+)
 from upstream.s3prl_runner import Runner  # first: it patches s3prl
 from upstream.store_options import StoreOptions
 
@@ -140,6 +150,7 @@ def _s3prl(asked: command.Command, act: bool = True) -> Runner:
 def _checked_args() -> tuple[Any, dict[str, Any], list[str]]:
     """s3prl's arguments and config, once we know that the experiment can be done."""
     args, config, backup_files = s3prl_get_args()
+    names.check(args, config)
     args.expdir = str(Path(args.expdir).absolute())
     command.check_upstream(args)
     tasks.check_corpus(config)

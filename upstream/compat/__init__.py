@@ -14,7 +14,7 @@ import importlib
 import importlib.util
 
 # before `import s3prl.hub`, torchaudio's import first
-BASE = ("torchaudio_cuda", "torchaudio_io", "sox_effects", "torch_load", "hf_hub")
+BASE = ("torchaudio_cuda", "torchaudio_io", "sox_effects", "torch_load", "hf_hub", "no_code")
 # after s3prl can be imported
 RUNNER = ("isinstance_hack", "progress_bar", "ddp", "scheduler_resume")
 # s3prl's name of a downstream folder -> what its expert needs
@@ -25,6 +25,7 @@ TASKS: dict[str, tuple[str, ...]] = {
     "speech_commands": ("catalyst",),
     "speech_translation": ("fairseq_names",),
     "voxceleb1": ("sid_cache",),
+    "diarization": ("sd_pipes",),
     "quesst14_dtw": ("qbe_workers",),
     "sv_voxceleb1": ("sox_package", "asv_lengths", "asv_expert"),
     "ctc": (

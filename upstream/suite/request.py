@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from upstream import cache, overrides, tasks
+from upstream import names as named
 from upstream.store_options import StoreOptions
 from upstream.suite import executors, roots
 
@@ -113,6 +114,7 @@ def read_changes(words: Sequence[str], names: Sequence[str]) -> dict[str, dict[s
     for task, changes in found.items():
         config = tasks.read(tasks.path_of(task))
         overrides.override(overrides.render(changes), None, config, quiet=True)
+        named.check_config(config["superb"]["s3prl"], config)
     return found
 
 
