@@ -193,8 +193,26 @@ def test_file_lists_belong_to_their_root_and_stay_out_of_s3prl(voxceleb, tmp_pat
         root = voxceleb(name) if not (tmp_path / name).exists() else tmp_path / name
         found = dataset.SpeakerClassifiDataset("test", root, str(root / "iden_split.txt"))
         assert found.dataset == [str(root / "test/wav/id10003/video/00001.wav")]
-    assert len(list((tmp_path / "cache").rglob("test.pkl"))) == 2
+    assert len(list((tmp_path / "cache").rglob("test.json"))) == 2
+    assert not list((tmp_path / "cache").rglob("*.pkl"))
     assert not installed.exists()
+
+
+@pytest.mark.parametrize("content", ["pickle", "[", '{"a": 1}', "[1, 2]"])
+def test_a_damaged_or_foreign_list_is_made_anew_and_no_pickle_is_read(voxceleb, tmp_path, content):
+    from s3prl.downstream.voxceleb1 import dataset
+
+    root = voxceleb("one")
+    place = sid_cache.folder(root, root / "iden_split.txt")
+    place.mkdir(parents=True)
+    bomb = pickle.dumps(Bomb(tmp_path / "ran"))
+    for name in ("test.json", "test.pkl"):
+        data = bomb if content == "pickle" else content.encode()
+        (place / name).write_bytes(data)
+    found = dataset.SpeakerClassifiDataset("test", root, str(root / "iden_split.txt"))
+    assert found.dataset == [str(root / "test/wav/id10003/video/00001.wav")]
+    assert sid_cache.read(place / "test.json") == found.dataset
+    assert not (tmp_path / "ran").exists()
 
 
 def test_a_missing_file_is_named_and_no_list_is_kept(voxceleb, tmp_path):
@@ -204,7 +222,7 @@ def test_a_missing_file_is_named_and_no_list_is_kept(voxceleb, tmp_path):
     (root / "test/wav/id10003/video/00001.wav").unlink()
     with pytest.raises(ValueError, match=r"line 3: id10003/video/00001\.wav"):
         dataset.SpeakerClassifiDataset("test", root, str(root / "iden_split.txt"))
-    assert not list((tmp_path / "cache").rglob("*.pkl"))
+    assert not list((tmp_path / "cache").rglob("test.*"))
 
 
 def test_a_changed_list_is_another_list(voxceleb):
