@@ -17,16 +17,14 @@ def main(argv: list[str]) -> int:
 
 
 def _run(argv: list[str]) -> None:
-    import upstream
-    from upstream import command, tasks
+    from upstream import arguments, command, tasks
 
     help_wanted = not argv or bool({"-h", "--help"} & set(argv))
     if help_wanted:
-        print(command.OURS.format(tasks=", ".join(tasks.names())))
-    upstream.register()
-    from upstream import runner
-
+        print(arguments.OURS.format(tasks=", ".join(tasks.names())))
     asked = command.Command(["--help"]) if help_wanted else command.resolve(argv)
+    from upstream import runner  # imports torch and s3prl
+
     for record in runner.launch(asked):
         print(f"{record['task']} {record['split']} {record['metric']} = {record['value']}")
 

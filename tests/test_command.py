@@ -37,7 +37,8 @@ def test_the_users_own_override_comes_last():
 
 def test_device_and_checkpoint(tmp_path, monkeypatch):
     monkeypatch.chdir(tiny_checkpoint().parent)
-    asked = command.resolve([*TRAIN, "-u", "mt4ssl", "-k", tiny_checkpoint().name])
+    here = [*TRAIN, "--root", str(corpora())]
+    asked = command.resolve([*here, "-u", "mt4ssl", "-k", tiny_checkpoint().name])
     assert option(asked, "device") == ("cuda" if torch.cuda.is_available() else "cpu")
     assert option(asked, "upstream_ckpt") == str(tiny_checkpoint())
 
@@ -45,7 +46,7 @@ def test_device_and_checkpoint(tmp_path, monkeypatch):
 def test_a_device_that_is_not_here_is_named(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ValueError, match="'cuda': this machine has no usable GPU"):
-        command.resolve([*TRAIN, "-u", "fbank", "--device", "cuda"])
+        command.resolve([*TRAIN, "--root", str(corpora()), "-u", "fbank", "--device", "cuda"])
     with pytest.raises(ValueError, match="'gpu': unknown"):
         command.resolve([*TRAIN, "-u", "fbank", "--device", "gpu"])
 

@@ -15,10 +15,12 @@ def register() -> list[str]:
         ValueError: s3prl is not installed.
     """
     from upstream import compat, hubconf
+    from upstream.hub import clean
 
     compat.install()
     import s3prl.hub as hub
 
+    clean(hub)
     names = [name for name in vars(hubconf) if name.startswith("mt4ssl")]
     for name in names:
         setattr(hub, name, getattr(hubconf, name))

@@ -9,22 +9,9 @@ from torch import Tensor, nn
 from mt4ssl_core import convert
 from mt4ssl_core.encoder import Encoder
 from upstream import cache
+from upstream.hub import need_checkpoint
 
 UNTRAINED_SEED = 0
-
-
-def need_checkpoint(name: str, ckpt: str | None) -> str:
-    """Return ``ckpt``.
-
-    Raises:
-        ValueError: it is missing; says how to give one.
-    """
-    if ckpt:
-        return str(ckpt)
-    raise ValueError(
-        f"-u {name}: no checkpoint of this model is published; give one with -k CKPT "
-        "(a checkpoint of `mt4ssl pretrain`, a fairseq .pt or a folder of `mt4ssl export`)"
-    )
 
 
 def local_path(ckpt: str, refresh: bool = False) -> Path:

@@ -3,8 +3,8 @@
 from typing import Any
 
 from upstream.expert import UpstreamExpert as _Expert
-from upstream.expert import need_checkpoint as _need_checkpoint
 from upstream.expert import untrained as _untrained
+from upstream.hub import need_checkpoint as _need_checkpoint
 
 
 def mt4ssl(ckpt: str | None = None, refresh: bool = False, **kwargs: Any) -> _Expert:

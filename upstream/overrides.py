@@ -12,6 +12,8 @@ from typing import Any
 
 import yaml
 
+from mt4ssl_core.files import user_path
+
 # settings that s3prl reads when they are there, and that a config may leave out
 OPTIONAL = {
     "runner.fp16",
@@ -48,8 +50,15 @@ def parse(text: str) -> list[tuple[str, Any]]:
         if not key.startswith(("args.", "config.")):
             hint = _suggest(f"config.{key}", [f"config.{key}"] if "." in key else [])
             raise ValueError(f"-o {key}: a key begins with args. or config.{hint}")
-        pairs.append((key, parse_value(value.strip())))
+        pairs.append((key, _at_home(parse_value(value.strip()))))
     return pairs
+
+
+def _at_home(value: Any) -> Any:
+    """Replace a leading ``~`` of a path, or of paths in a list."""
+    if isinstance(value, list):
+        return [_at_home(part) for part in value]
+    return str(user_path(value)) if isinstance(value, str) and value.startswith("~") else value
 
 
 def parse_value(text: str) -> Any:
@@ -103,11 +112,12 @@ def _check(key: str, value: Any, args: Any, config: dict[str, Any]) -> None:
     if kind == "args":
         if name not in vars(args):
             raise ValueError(f"-o {key}: no such argument{_suggest(name, vars(args))}")
+        _check_kind(key, vars(args)[name], value)
         return
     known = dict(flatten(config))
     if name in known:
         _check_kind(key, known[name], value)
-    elif name not in OPTIONAL | _optimizer_keys(config):
+    elif name not in OPTIONAL and name not in _optimizer_keys(name, config):
         near = [k for k in (*known, *sorted(OPTIONAL)) if not k.startswith("superb")]
         raise ValueError(f"-o {key}: the config has no such key{_suggest(name, near)}")
 
@@ -132,7 +142,9 @@ def flatten(config: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
             yield from flatten(value, f"{prefix}{name}.")
 
 
-def _optimizer_keys(config: dict[str, Any]) -> set[str]:
+def _optimizer_keys(name: str, config: dict[str, Any]) -> set[str]:
+    if not name.startswith("optimizer."):
+        return set()
     import torch
 
     kind = getattr(torch.optim, str(config.get("optimizer", {}).get("torch_optim_name")), None)

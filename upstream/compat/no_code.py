@@ -97,7 +97,7 @@ class _Finder:
         if spec is None or spec.loader is None:
             return spec
         loader: Any = spec.loader
-        run = getattr(loader, "exec_module", None)
+        run: Any = getattr(loader, "exec_module", None)
 
         def exec_module(module: ModuleType) -> None:
             vars(module)["eval"] = lookup
