@@ -24,7 +24,7 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 from analysis import convergence, convergence_study, probe_data, probing, readme_tables  # noqa: E402
 from analysis.results import ARROWS  # noqa: E402
-from mt4ssl_core import kmeans, labels  # noqa: E402
+from mt4ssl_core import kmeans, tsv  # noqa: E402
 from mt4ssl_core.files import write_json  # noqa: E402
 
 SCORES = ROOT / "analysis" / "scores" / "convergence"
@@ -44,10 +44,10 @@ def heard(audio: Path, work: Path) -> Path:
         table = table[table["split"].str.contains("train") | (index.parent.name not in PROBED)]
         for row in table.to_dict("records"):
             name = f"{index.parent.name}/{row['path']}"
-            rows.append(labels.TsvRow(name, audio / name, int(row["num_samples"])))
+            rows.append(tsv.TsvRow(name, audio / name, int(row["num_samples"])))
     if not rows:
         raise ValueError(f"{audio}: no folder with an index.csv in it; give another")
-    labels.write_tsv(path, audio.resolve(), rows)
+    tsv.write_tsv(path, audio.resolve(), rows)
     return path
 
 

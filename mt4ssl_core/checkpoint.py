@@ -5,9 +5,9 @@ A checkpoint is one dict of plain values and tensors::
     {"format": "mt4ssl", "version": 1,
      "config": nested plain values, "encoder": state dict, "targets": {name: state dict},
      "optimizer": state dict | None, "scaler": state dict | None,
-     "progress": {"update": int, "epoch": int, "batches_in_epoch": int, "best": float | None, ...}}
+     "progress": {"update": int, "epoch": int, "batches": int, "best": float | None, ...}}
 
-A training run adds keys of its own (random number states and the like); they travel unchanged.
+A training run may add keys of its own; they travel unchanged.
 """
 
 import pickle
@@ -23,7 +23,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mt4ssl_core.files import atomic_path
+from mt4ssl_core.damage import check_archive, check_plain, check_tensors, remedy
+from mt4ssl_core.files import atomic_path, reading
 
 FORMAT, VERSION = "mt4ssl", 1
 REQUIRED = ("config", "encoder", "targets", "optimizer", "scaler", "progress")
@@ -72,14 +73,28 @@ def validate(state: Any, path: str | Path) -> dict[str, Any]:
     wrong = [
         key
         for key in REQUIRED
-        if key not in state
-        or (key not in ("optimizer", "scaler") and not isinstance(state[key], dict))
+        if not isinstance(state.get(key, 0), dict)
+        and not (state.get(key, 0) is None and key in ("optimizer", "scaler"))
     ]
     if wrong:
         raise ValueError(
             f"{path}: checkpoint without a usable {', '.join(wrong)}; give another checkpoint"
         )
+    for key in ("config", "progress"):
+        check_plain(state[key], key, path)
+    _check_weights(state["encoder"], "encoder", path)
+    for name, weights in state["targets"].items():
+        _check_weights(weights, f"targets.{str(name)[:80]}", path)
     return state
+
+
+def _check_weights(weights: Any, what: str, path: str | Path) -> None:
+    """See that ``weights`` is a state dict: text -> tensor."""
+    named = isinstance(weights, dict) and all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in weights.items()
+    )
+    if not named:
+        raise ValueError(f"{path}: {what} is not named tensors; give another checkpoint")
 
 
 def load_into(
@@ -107,6 +122,11 @@ def load_into(
         if expected[key].is_floating_point()
         and not (isinstance(state[key], Tensor) and state[key].is_floating_point())
     ]
+    if expected and not ours.keys() & theirs.keys():
+        raise ValueError(
+            f"{path}: its weights have other names: {_some(theirs)}; expected {_some(ours)}; give "
+            "a checkpoint of this architecture"
+        )
     if problems:
         shown = "; ".join(sorted(problems)[:3])
         more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
@@ -117,14 +137,20 @@ def load_into(
     module.load_state_dict(dict(state), assign=assign)
 
 
-def read(path: str | Path, allowed: Allowed = ()) -> Any:
+def _some(names: Mapping[str, Any]) -> str:
+    listed = ", ".join(str(name)[:80] for name in list(names)[:3]) or "none"
+    return listed + (", ..." if len(names) > 3 else "")
+
+
+def read(path: str | Path, allowed: Allowed = (), mmap: bool = False) -> Any:
     """Read any ``torch.save`` file without executing what its pickle names.
 
     Only tensors, plain values and the stand-ins in ``allowed`` are built; no other class or
-    function is looked up, whatever was registered with torch elsewhere in the process.
+    function is looked up, whatever was registered with torch elsewhere in the process. Every part
+    of the file is compared with its checksum first. ``mmap``: tensors stay on disk until used.
 
     Raises:
-        ValueError: not readable as such; names the file, what is wrong and what to do.
+        ValueError: not readable as such, or damaged; names the file, what is wrong and what to do.
     """
     path = Path(path)
     if path.is_dir():
@@ -140,16 +166,21 @@ def read(path: str | Path, allowed: Allowed = ()) -> Any:
     if start[:2] == b"PK" and not zipfile.is_zipfile(path):
         raise ValueError(
             f"{path}: the checkpoint is cut off ({path.stat().st_size:,} bytes, no end); "
-            "copy it again or give an older one"
+            f"{remedy(path)}"
         )
+    if zipfile.is_zipfile(path):
+        check_archive(path)
     try:
         with _only(allowed), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of pickle protocols, before what is said below
-            return torch.load(path, map_location="cpu", weights_only=True)
+            value = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except (OSError, KeyboardInterrupt):
         raise
     except Exception as error:  # a damaged or hostile file can fail in any way
         raise ValueError(f"{path}: {_explain(path, error, allowed)}") from None
+    with reading(path):
+        check_tensors(value, path)
+    return value
 
 
 @contextmanager
@@ -176,11 +207,21 @@ def _explain(path: Path, error: Exception, allowed: Allowed) -> str:
     if culprits:
         return (
             f"its pickle names {', '.join(culprits[:3])}, which is neither a tensor nor a plain "
-            "value and could run code; nothing was executed. Give a checkpoint of tensors alone "
-            "(e.g. re-saved as safetensors where it was made)"
+            "value and could run code; nothing was executed. If you trust it, keep its weights and "
+            f"settings alone where it was made: {_plain_copy(path)} (a fairseq checkpoint), or "
+            "model.save_pretrained(FOLDER) (transformers); give what that writes"
         )
     reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
     return f"not a readable checkpoint ({reason}); give another or copy it again"
+
+
+def _plain_copy(path: Path) -> str:
+    """A command that writes a fairseq checkpoint without the objects of its pickle."""
+    name = path.name.replace('"', "").replace("'", "")
+    return (
+        f"python -c \"import torch; s = torch.load('{name}', 'cpu', weights_only=False); "
+        f"torch.save({{k: s.get(k) for k in ('args', 'cfg', 'model')}}, 'plain_{name}')\""
+    )
 
 
 def _foreign_globals(path: Path, allowed: set[str]) -> list[str]:
@@ -188,7 +229,7 @@ def _foreign_globals(path: Path, allowed: set[str]) -> list[str]:
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             pickles = [name for name in archive.namelist() if name.endswith("data.pkl")]
-            data = archive.read(pickles[0]) if pickles else b""
+            data = archive.open(pickles[0]).read(1 << 24) if pickles else b""
     else:
         with open(path, "rb") as file:
             data = file.read(1 << 24)

@@ -60,7 +60,10 @@ class DataConfig:
 
     train, valid: a folder of audio, a fairseq .tsv, a lhotse CutSet (.jsonl, .jsonl.gz) or a Shar
         folder.
-    labels, valid_labels: the .km file with one line of cluster ids per utterance, beside its .tsv.
+    labels, valid_labels: the .km file with one line of cluster ids per utterance; its .tsv lies
+        beside it, or is `train` (`valid`) itself.
+    label_rate: labels per second. Of other rates than 50 frame t gets label floor(t * rate / 50),
+        as in fairseq: 100 (HuBERT's MFCC recipe) takes every second one.
     valid_share: share of the utterances of `train` held out for validation when `valid` is null.
     min_seconds: shorter utterances are left out. max_seconds: longer ones are cropped, at random,
         per epoch.
@@ -75,6 +78,7 @@ class DataConfig:
     valid: str | None = path(None, exists=True)
     labels: str | None = path(None, exists=True)
     valid_labels: str | None = path(None, exists=True)
+    label_rate: float = number(50.0, at_least=5, at_most=1000)
     valid_share: float = number(0.01, at_least=0, below=1)
     min_seconds: float = number(2.0, at_least=WINDOW / SAMPLE_RATE, at_most=1e5)
     max_seconds: float = number(20.0, at_least=WINDOW / SAMPLE_RATE, at_most=1e5)
@@ -90,6 +94,8 @@ class EncoderConfig:
     """The wav2vec 2.0 family of encoders; defaults are MT4SSL BASE (paper section 3.1).
 
     normalize: waveforms are brought to zero mean and unit variance before the encoder.
+    normalize_eps: added to the variance for that; 1e-5 as fairseq does, or 1e-7 as Hugging Face's
+        feature extractor does: then an exported model has the same features there.
     conv_layers: [channels, kernel, stride] per block of the waveform extractor.
     extractor_norm: layer_norm (in every block) or group_norm (in the first block only).
     pre_norm: layer norm before attention and feed-forward (LARGE) instead of after (BASE).
@@ -107,11 +113,11 @@ class EncoderConfig:
     conv_bias: bool = False
     extractor_norm: str = choice("layer_norm", "layer_norm", "group_norm")
     dim: int = number(768, at_least=1, at_most=65_536)
-    layers: int = number(12, at_least=1, at_most=1000)
+    layers: int = number(12, at_least=1, at_most=512)
     heads: int = number(12, at_least=1, at_most=1024)
     ffn_dim: int = number(3072, at_least=1, at_most=262_144)
     pre_norm: bool = False
-    pos_conv_depth: int = number(5, at_least=1, at_most=100)
+    pos_conv_depth: int = number(5, at_least=1, at_most=64)
     pos_conv_kernel: int = number(19, at_least=1, at_most=4096)
     pos_conv_groups: int = number(16, at_least=1, at_most=65_536)
     dropout: float = number(0.1, at_least=0, below=1)
@@ -121,6 +127,14 @@ class EncoderConfig:
     layerdrop: float = number(0.05, at_least=0, below=1)
     feature_grad_scale: float = number(1.0, at_least=0, at_most=1000)
     isolate_padding: bool = True
+    normalize_eps: float = number(1e-5, above=0, at_most=1e-2)
+
+
+# encoder settings that two runs of one architecture may differ in
+TRAINING_ONLY = {
+    "dropout", "attention_dropout", "activation_dropout", "input_dropout", "layerdrop",
+    "feature_grad_scale", "isolate_padding",
+}  # fmt: skip
 
 
 @dataclass
@@ -292,6 +306,20 @@ def encoder_from_dict(values: Any, where: str = "encoder") -> EncoderConfig:
     found = Layers(Config)
     found.apply({"encoder": values})
     return _finish(found, where, only_encoder=True).encoder
+
+
+def completed(values: dict[str, Any]) -> dict[str, Any]:
+    """``values`` of a checkpoint with the defaults of keys that its sections lack.
+
+    Sections that are off, or that it has not at all, stay as they are.
+    """
+    sections = Layers(Config).sections
+    return {
+        name: {**to_dict(sections[name]()), **part}
+        if isinstance(part, dict) and name in sections
+        else part
+        for name, part in values.items()
+    }
 
 
 def to_dict(cfg: Any) -> dict[str, Any]:

@@ -16,7 +16,9 @@ MOST_PARAMETERS = 20e9  # of an encoder
 def encoder_problems(e: "EncoderConfig") -> list[str]:
     """Return what is wrong with an architecture whose numbers are within their bounds."""
     out = []
-    if any(len(block) != 3 for block in e.conv_layers) or not e.conv_layers:
+    if not 0 < len(e.conv_layers) <= 64:
+        out.append(f"encoder.conv_layers: {len(e.conv_layers)} blocks; expected 1 to 64")
+    elif any(len(block) != 3 for block in e.conv_layers):
         out.append("encoder.conv_layers: expected [channels, kernel, stride] per block")
     elif any(not s <= k <= 2 * s for _, k, s in e.conv_layers):
         out.append("encoder.conv_layers: each kernel must be between its stride and twice that")

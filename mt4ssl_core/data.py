@@ -10,6 +10,7 @@ import math
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -17,7 +18,16 @@ from lhotse.cut import Cut
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from mt4ssl_core.audio import HOP, SAMPLE_RATE, load_wave, normalize, num_samples
+from mt4ssl_core.audio import (
+    HOP,
+    SAMPLE_RATE,
+    audio_name,
+    load_wave,
+    normalize,
+    num_samples,
+    own_rate,
+    probe,
+)
 from mt4ssl_core.config import DataConfig
 from mt4ssl_core.labels import LabelStore
 from mt4ssl_core.manifest import Manifest, open_manifest, split_valid, stable_hash
@@ -84,13 +94,14 @@ class PretrainLoader:
         cfg: sizes. Utterances longer than ``max_seconds`` (or ``batch_seconds``) are cropped, so
             that no batch has more than ``batch_seconds``, padding included.
         normalize: bring each whole utterance to zero mean and unit variance (before it is cropped).
+        normalize_eps: added to the variance for that.
         frame_lengths: number of samples -> number of frames.
         seed: of the order and the crops.
         rank: of this process.
         world_size: number of processes.
         crop: False keeps every utterance whole; one that is longer than a batch is one by itself.
 
-    Raises ValueError when an utterance has no labels, or fewer than frames.
+    Raises ValueError when an utterance has no labels, or another number than it has frames.
     """
 
     def __init__(
@@ -100,6 +111,7 @@ class PretrainLoader:
         cfg: DataConfig,
         *,
         normalize: bool,
+        normalize_eps: float = 1e-5,
         frame_lengths: Callable[[int], int],
         seed: int,
         rank: int = 0,
@@ -116,10 +128,13 @@ class PretrainLoader:
                     f"{labels.path}: {len(missing)} utterance(s) have no labels, first "
                     f"{missing[0]}; label the corpus again with `mt4ssl kmeans label`"
                 )
-            for cut in self.cuts:  # before anything starts: a run may meet such a row hours later
-                labels.check(cut.id, frame_lengths(num_samples(cut)))
+            # before anything starts: a run may meet such a row hours later
+            counts = ((cut.id, frame_lengths(num_samples(cut))) for cut in self.cuts)
+            labels.check_all(counts, hint=partial(_length_hint, self.cuts))
         longest = int(min(cfg.max_seconds, cfg.batch_seconds) * SAMPLE_RATE) if crop else None
-        self.reader = _Reader(labels, normalize, frame_lengths, seed, longest, cfg.strict)
+        self.reader = _Reader(
+            labels, normalize, normalize_eps, frame_lengths, seed, longest, cfg.strict
+        )
         lengths = np.array([num_samples(cut) for cut in self.cuts], dtype=np.int64)
         self.lengths = lengths if longest is None else np.minimum(lengths, longest)
 
@@ -131,8 +146,8 @@ class PretrainLoader:
         """Yield this process's batches of an epoch from number ``start`` on.
 
         Skipping decodes nothing. Worker processes live as long as the iterator; closing it ends
-        them. Raises ValueError naming the file: an utterance with fewer labels than frames, and
-        with ``strict`` the first that cannot be decoded (else it is in ``Batch.skipped``).
+        them. Raises ValueError naming the file: with ``strict`` the first that cannot be decoded
+        (else it is in ``Batch.skipped``).
         """
         groups = self._groups(epoch)
         groups += [np.zeros(0, dtype=np.int64)] * (-len(groups) % self.world_size)
@@ -193,12 +208,24 @@ def group_by_length(
     return [groups[index] for index in rng.permutation(len(groups))]
 
 
+def _length_hint(cuts: Sequence[Cut], id: str) -> str:
+    """Say so if the length that a manifest gives for an utterance is none at 16 kHz."""
+    cut = next(cut for cut in cuts if cut.id == id)
+    try:
+        rate, _, frames = probe(audio_name(cut))
+    except ValueError:
+        return ""
+    hint = own_rate(num_samples(cut), frames, rate)
+    return hint and f"the list of audio gives {num_samples(cut)} samples{hint}; make it again"
+
+
 @dataclass(frozen=True)
 class _Reader:
     """Turns cuts into a batch: all that a worker process needs to know."""
 
     labels: LabelStore | None
     normalize: bool
+    normalize_eps: float
     frame_lengths: Callable[[int], int]
     seed: int
     longest: int | None  # samples; None: no cropping
@@ -217,7 +244,7 @@ class _Reader:
                 continue
             row = self._labels_of(cut, len(wave))
             if self.normalize:
-                wave = normalize(wave)
+                wave = normalize(wave, self.normalize_eps)
             wave, row = self._crop(cut.id, epoch, wave, row)
             ids.append(cut.id)
             waves.append(torch.from_numpy(wave))
@@ -238,9 +265,7 @@ class _Reader:
     def _labels_of(self, cut: Cut, samples: int) -> Tensor | None:
         if self.labels is None:
             return None
-        frames = self.frame_lengths(samples)
-        self.labels.check(cut.id, frames)
-        return torch.from_numpy(self.labels[cut.id][:frames].copy())
+        return torch.from_numpy(self.labels.frames(cut.id, self.frame_lengths(samples)))
 
     def _crop(
         self, id: str, epoch: int, wave: np.ndarray, labels: Tensor | None

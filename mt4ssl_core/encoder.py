@@ -299,6 +299,13 @@ class Encoder(nn.Module):
         """Frames that come out of ``num_samples`` samples (an int or a tensor of them)."""
         return frame_count(num_samples, self.cfg.conv_layers)
 
+    def prepare(self, wave: Tensor) -> Tensor:
+        """One whole waveform (N,) as this encoder expects it: normalised if the config says so."""
+        if not self.cfg.normalize or not len(wave):
+            return wave
+        var, mean = torch.var_mean(wave, unbiased=False)
+        return (wave - mean) / torch.sqrt(var + self.cfg.normalize_eps)
+
     def frames(self, waves: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """(B, N) waveforms with (B,) valid samples -> projected frames (B, T, D) and (B,) valid
         frames.
@@ -320,8 +327,7 @@ class Encoder(nn.Module):
     def forward(self, waves: Tensor, lengths: Tensor, mask: Tensor | None = None) -> Encoded:
         """Encode (B, N) waveforms with (B,) valid samples; ``mask`` (B, T) bool hides frames.
 
-        Waveforms are expected as the config says (zero mean and unit variance when
-        ``cfg.normalize``).
+        Waveforms are expected as `prepare` makes them.
         """
         frames, frame_lengths = self.frames(waves, lengths)
         x = self.input_dropout(frames)

@@ -245,8 +245,10 @@ def _encode(encoder: Encoder, waves: list[np.ndarray], layers: list[int]) -> Ite
     device = encoder.mask_embedding.device
     lengths = torch.tensor([len(wave) for wave in waves])
     x = torch.zeros(len(waves), int(lengths.max()))  # (B, N)
+    cfg = encoder.cfg
     for row, wave in zip(x, waves, strict=True):
-        row[: len(wave)] = torch.from_numpy(normalize(wave) if encoder.cfg.normalize else wave)
+        wave = normalize(wave, cfg.normalize_eps) if cfg.normalize else wave
+        row[: len(wave)] = torch.from_numpy(wave)
     encoded = encoder(x.to(device), lengths.to(device))
     states = torch.stack([encoded.hidden_states[i] for i in layers], 1).cpu()  # (B, layers, T, D)
     for features, frames in zip(states, encoded.lengths.tolist(), strict=True):

@@ -1,16 +1,41 @@
 """Names of models by what they hold, so that another one at the same path has another name."""
 
 import hashlib
+import json
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from mt4ssl_core.config import EncoderConfig
 from mt4ssl_core.encoder import Encoder
+from mt4ssl_core.foreign.files import all_files
 
 
 def encoder_fingerprint(encoder: Encoder) -> str:
     """Return the SHA-256 (hex) of an encoder's config and weights."""
-    return _digest(repr(encoder.cfg), encoder)
+    return _digest(_settings(encoder.cfg), encoder)
+
+
+def _settings(cfg: EncoderConfig) -> str:
+    """The config as text; the default of what older encoders had no field for is left out."""
+    return repr(cfg).replace(f", normalize_eps={EncoderConfig.normalize_eps!r}", "")
+
+
+def checkpoint_fingerprint(path: str | Path) -> str:
+    """Return the SHA-256 (hex) of a checkpoint's file; of several files, of all their names and
+    digests.
+
+    A folder of Hugging Face's has several: settings, and weights in one file or in shards.
+    Raises ValueError: there is no checkpoint.
+    """
+    digests = {}
+    for file in all_files(path):
+        with open(file, "rb") as opened:
+            digests[file.name] = hashlib.file_digest(opened, "sha256").hexdigest()
+    if len(digests) == 1:
+        return next(iter(digests.values()))
+    return hashlib.sha256(json.dumps(sorted(digests.items())).encode()).hexdigest()
 
 
 def weights_fingerprint(model: nn.Module) -> str:

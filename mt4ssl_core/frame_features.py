@@ -1,6 +1,5 @@
 """Features of every utterance of a corpus, in order: files are read ahead by a few threads."""
 
-import hashlib
 import math
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
@@ -18,7 +17,7 @@ from mt4ssl_core.audio import load_wave, normalize
 from mt4ssl_core.config import HOP
 from mt4ssl_core.encoder import Encoder
 from mt4ssl_core.feature_store import FRAMES, FeatureStore, Kind, content_key
-from mt4ssl_core.fingerprints import encoder_fingerprint
+from mt4ssl_core.fingerprints import checkpoint_fingerprint, encoder_fingerprint
 from mt4ssl_core.mfcc import mfcc, num_frames
 from mt4ssl_core.threads import cores, thread_pool
 
@@ -58,7 +57,7 @@ class FeatureSource:
             )
         function = encoder_features(path, int(layer), device, store)
         name = f"ckpt:{Path(path).resolve()}:{layer}"  # found from any folder
-        return cls(name, function, False, fingerprint(path))
+        return cls(name, function, False, checkpoint_fingerprint(path))
 
     def check(self, frames: Tensor, num_samples: int, id: str) -> None:
         """Raise ValueError unless features are finite, (T, D), with T as the encoder counts."""
@@ -94,7 +93,8 @@ def encoder_features(
         )
 
     def features(wave: np.ndarray) -> Tensor:
-        wave = normalize(wave) if encoder.cfg.normalize else wave
+        cfg = encoder.cfg
+        wave = normalize(wave, cfg.normalize_eps) if cfg.normalize else wave
         return _encoded(encoder, torch.from_numpy(wave), layer)
 
     return features if store is None else _stored(encoder, layer, store, precision)
@@ -123,10 +123,7 @@ def _stored(encoder: Encoder, layer: int, store: FeatureStore, precision: str) -
         for space, row in ((own, 0), (whole, layer)):
             if (found := space.get(key)) is not None:
                 return found[row, :frames].float().to(device)
-        samples = torch.from_numpy(wave).to(device)
-        if encoder.cfg.normalize:
-            var, mean = torch.var_mean(samples, unbiased=False)
-            samples = (samples - mean) / torch.sqrt(var + 1e-5)
+        samples = encoder.prepare(torch.from_numpy(wave).to(device))
         computed = _encoded(encoder, samples, layer)  # (T, D)
         counted = max(round(len(wave) / HOP), frames)
         padded = torch.cat([computed, computed[-1:].expand(counted - frames, -1)])[None]
@@ -134,14 +131,6 @@ def _stored(encoder: Encoder, layer: int, store: FeatureStore, precision: str) -
         return own.roundtrip(padded)[0, :frames].to(device)
 
     return features
-
-
-def fingerprint(path: str | Path) -> str:
-    """Return the SHA-256 of a file, or of the weights in a folder: notices a changed checkpoint."""
-    path = Path(path)
-    path = path / "model.safetensors" if path.is_dir() else path
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class AudioBar:

@@ -13,20 +13,21 @@ from typing import Any
 import numpy as np
 import torch
 from lhotse.cut import Cut
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
+from mt4ssl_core import tensor_files
 from mt4ssl_core.audio import num_samples
 from mt4ssl_core.distributed import choose_device
 from mt4ssl_core.feature_store import FeatureStore
-from mt4ssl_core.files import atomic_path, write_json
-from mt4ssl_core.frame_features import AudioBar, Features, FeatureSource, fingerprint, stream
+from mt4ssl_core.files import write_json
+from mt4ssl_core.fingerprints import checkpoint_fingerprint
+from mt4ssl_core.frame_features import AudioBar, Features, FeatureSource, stream
 from mt4ssl_core.label_writer import GrowingLabels
-from mt4ssl_core.labels import LabelStore, read_tsv
+from mt4ssl_core.labels import LabelStore
 from mt4ssl_core.lloyd import Reservoir, fit, nearest
 from mt4ssl_core.manifest import open_manifest, stable_hash
 from mt4ssl_core.mfcc import SAMPLE_RATE, num_frames
+from mt4ssl_core.tsv import read_tsv
 
 FORMAT, VERSION = "mt4ssl-kmeans", "1"
 SAMPLE_FRAMES, SAMPLE_BYTES = 2_000_000, 1 << 30  # a sample is at most this long and this large
@@ -54,8 +55,7 @@ class KMeans:
     def save(self, path: str | Path) -> None:
         """Write a safetensors file with the metadata, atomically."""
         meta = {"format": FORMAT, "version": VERSION, "features": self.features, **self.meta}
-        with atomic_path(path) as temporary:
-            save_file({"centroids": self.centroids.cpu().contiguous()}, temporary, metadata=meta)
+        tensor_files.save(path, {"centroids": self.centroids}, meta)
 
     @classmethod
     def load(cls, path: str | Path) -> "KMeans":
@@ -63,17 +63,18 @@ class KMeans:
         remedy = "make one with `mt4ssl kmeans fit`"
         if not Path(path).is_file():
             raise FileNotFoundError(f"{path}: no such k-means file; {remedy}")
-        try:
-            with safe_open(path, framework="pt") as file:
-                meta = dict(file.metadata() or {})
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except SafetensorError as error:
-            raise ValueError(f"{path}: not a k-means file ({error}); {remedy}") from None
+        tensors, meta = tensor_files.load(path, remedy)
         centroids = tensors.get("centroids")
-        if meta.pop("format", "") != FORMAT or centroids is None or centroids.dim() != 2:
+        if meta.pop("format", "") != FORMAT or centroids is None:
             raise ValueError(f"{path}: a safetensors file, but not a k-means; {remedy}")
         if (version := meta.pop("version", "")) != VERSION:
             raise ValueError(f"{path}: k-means format {version!r}, expected {VERSION!r}; {remedy}")
+        usable = centroids.dim() == 2 and centroids.numel() and centroids.is_floating_point()
+        if not usable or not bool(centroids.isfinite().all()):
+            raise ValueError(
+                f"{path}: centroids of shape {list(centroids.shape)} and {centroids.dtype} are not "
+                f"(K, D) finite numbers; {remedy}"
+            )
         return cls(centroids.float(), meta.pop("features", "mfcc"), meta)
 
 
@@ -174,7 +175,7 @@ def label_corpus(
     """
     chosen = choose_device(device)
     model, out = KMeans.load(model_path), Path(out_dir)
-    sha256 = fingerprint(model_path)
+    sha256 = checkpoint_fingerprint(model_path)
     _check_neighbours(out, name, len(model.centroids), sha256)
     opened = _opened(store, store_gb, features or model.features)
     origin = _origin_of(model, model_path, features, chosen, opened)

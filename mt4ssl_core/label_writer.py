@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from mt4ssl_core.frame_features import AudioBar
-from mt4ssl_core.labels import format_row, line_offsets, read_tsv, write_dict
+from mt4ssl_core.labels import line_offsets, write_dict
 from mt4ssl_core.mfcc import SAMPLE_RATE
+from mt4ssl_core.tsv import format_row, read_tsv
 
 
 class GrowingLabels:

@@ -1,77 +1,36 @@
 """Frame labels on disk, in fairseq's three files, and the store that training reads them from.
 
-``train.tsv`` lists the audio: the first line is the root folder, then ``relative/path<TAB>samples``
-(samples at 16 kHz). ``train.km`` has one line of space-separated labels for each of its rows, in
-the same order. ``dict.km.txt`` names every label once, as ``label count``; a label's line is its
-class. Where fairseq turns a bad label silently into ``<unk>``, reading here names it and stops.
+``train.tsv`` lists the audio (see ``tsv.py``). ``train.km`` has one line of space-separated labels
+for each of its rows, in the same order. ``dict.km.txt`` names every label once, as ``label count``;
+a label's line is its class. Where fairseq turns a bad label silently into ``<unk>``, reading here
+names it and stops.
+
+Labels of another rate than 50 per second are brought to the encoder's frames as fairseq's HuBERT
+does (``feat2tar_ratio`` in its ``models/hubert/hubert.py``): frame t gets label floor(t * rate /
+50). So of labels at 100 Hz frame t gets label 2t, and at 25 Hz every label counts for two frames.
+Where fairseq only warns of a row more than 0.1 s longer or shorter than its audio, such a row is an
+error here, from more than two frames (40 ms) on: that is as far as the ways to count frames at the
+end of an utterance (padded, centred, rounded) differ.
 """
 
 import mmap
+import statistics
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from mt4ssl_core.files import atomic_path
+from mt4ssl_core.config import HOP, SAMPLE_RATE
+from mt4ssl_core.files import atomic_path, user_path
+from mt4ssl_core.tsv import is_count, read_lines, read_tsv
 
+FRAME_RATE = SAMPLE_RATE / HOP  # of the encoder, Hz: 50
+TOLERANCE = 2  # frames by which a row may be longer or shorter than its audio
 _BLOCK = 1 << 22  # bytes of a .km file looked at in one go
+_BOM = b"\xef\xbb\xbf"
 _REMEDY = "label the corpus again with `mt4ssl kmeans label`"
-
-
-@dataclass(frozen=True)
-class TsvRow:
-    """One utterance of a ``.tsv``."""
-
-    id: str  # its path as written, relative to the root
-    path: Path
-    num_samples: int  # at 16 kHz
-
-
-def read_tsv(path: str | Path) -> list[TsvRow]:
-    """Read a fairseq ``.tsv``; the audio files themselves are not looked at.
-
-    Raises ValueError naming file and line: no root line, no rows, a row that is not
-    ``path<TAB>samples``, a path listed twice.
-    """
-    path = Path(path)
-    lines = _read_lines(path)
-    if not lines or not lines[0].strip() or "\t" in lines[0]:
-        found = repr(lines[0]) if lines else "an empty file"
-        raise ValueError(f"{path}:1: expected the root folder, got {found}; write it on this line")
-    if len(lines) == 1:
-        raise ValueError(f"{path}: no audio after the root line; add `path<TAB>samples` rows")
-    root = Path(lines[0].strip())
-    rows: list[TsvRow] = []
-    seen: dict[str, int] = {}
-    for number, line in enumerate(lines[1:], start=2):
-        where = f"{path}:{number}:"
-        name, _, samples = line.partition("\t")
-        if not name or not _is_count(samples):
-            raise ValueError(
-                f"{where} expected `path<TAB>samples`, got {line!r}; correct this line"
-            )
-        if name in seen:
-            raise ValueError(f"{where} {name} is already on line {seen[name]}; remove one of them")
-        seen[name] = number
-        rows.append(TsvRow(name, root / name, int(samples)))
-    return rows
-
-
-def write_tsv(path: str | Path, root: str | Path, rows: Iterable[TsvRow]) -> None:
-    """Write a fairseq ``.tsv`` atomically, row by row. ValueError: an id that no row can hold."""
-    with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
-        file.write(f"{root}\n")
-        for row in rows:
-            file.write(format_row(row.id, row.num_samples))
-
-
-def format_row(id: str, num_samples: int) -> str:
-    """Return an utterance's line of a ``.tsv``; ValueError: an id with a tab or line break."""
-    if not id or any(mark in id for mark in "\t\n\r"):
-        raise ValueError(f"{id!r} cannot stand in a .tsv (tab, line break or empty); rename it")
-    return f"{id}\t{num_samples}\n"
 
 
 def read_dict(path: str | Path) -> list[str]:
@@ -81,10 +40,10 @@ def read_dict(path: str | Path) -> list[str]:
     """
     path = Path(path)
     labels: dict[str, int] = {}
-    for number, line in enumerate(_read_lines(path), start=1):
+    for number, line in enumerate(read_lines(path), start=1):
         where = f"{path}:{number}:"
         label, _, count = line.strip().rpartition(" ")
-        if not label or not _is_count(count):
+        if not label or not is_count(count):
             raise ValueError(f"{where} expected `label count`, got {line!r}; correct this line")
         if label in labels:
             raise ValueError(f"{where} {label!r} is already on line {labels[label]}; remove one")
@@ -110,15 +69,27 @@ class LabelStore:
 
     path: Path
     num_classes: int
+    tsv: Path  # whose rows the lines belong to
+    rate: float  # labels per second
     _rows: dict[str, int]  # id -> row; row r stands on line r + 1 of the .km, r + 2 of the .tsv
     _offsets: np.ndarray  # (rows + 1,) int64: byte at which each line starts, then the file's size
     _classes: dict[bytes, int] | None  # label -> class; None when the labels are the classes
+    _counts: np.ndarray  # (rows,) int64: labels on each line
     _map: mmap.mmap | None = field(default=None, repr=False)
 
     @classmethod
-    def open(cls, km_path: str | Path, num_classes: int | None = None) -> "LabelStore":
-        """Open a ``.km`` with the ``.tsv`` of its name and any ``dict.<suffix>.txt`` beside it.
+    def open(
+        cls,
+        km_path: str | Path,
+        num_classes: int | None = None,
+        *,
+        label_rate: float = FRAME_RATE,
+        audio: str | Path | None = None,
+    ) -> "LabelStore":
+        """Open a ``.km`` with its ``.tsv`` and any ``dict.<suffix>.txt`` beside it.
 
+        The ``.tsv`` is the one of its name beside it, or else ``audio``, if that is one: labels may
+        lie in a folder of their own (fairseq's ``task.label_dir``), and ``km_path`` may be that.
         Labels are class ids 0 .. K-1, or whatever the dictionary lists (a label's class is then its
         line). Without dictionary and ``num_classes``, K is the largest label + 1.
 
@@ -126,14 +97,7 @@ class LabelStore:
         is no integer, not below ``num_classes`` or not in the dictionary; and when ``num_classes``
         and the dictionary disagree. FileNotFoundError when ``.km`` or ``.tsv`` is missing.
         """
-        path = Path(km_path)
-        tsv = path.with_suffix(".tsv")
-        for needed, what in (
-            (path, "labels"),
-            (tsv, "the audio list that goes with the labels"),
-        ):
-            if not needed.is_file():
-                raise FileNotFoundError(f"{needed}: no such file ({what}); {_REMEDY}")
+        path, tsv = _label_files(user_path(km_path), audio)
         rows = {row.id: index for index, row in enumerate(read_tsv(tsv))}
         dictionary = path.with_name(f"dict{path.suffix}.txt")
         symbols = read_dict(dictionary) if dictionary.is_file() else None
@@ -147,7 +111,9 @@ class LabelStore:
         plain = symbols is None or symbols == [str(label) for label in range(len(symbols))]
         classes = None if plain else {s.encode(): i for i, s in enumerate(symbols or [])}
         limit = 1 << 62 if num_classes is None else num_classes
-        store = cls(path, limit, rows, line_offsets(path), classes)
+        offsets = line_offsets(path)
+        counts = np.zeros(len(offsets) - 1, dtype=np.int64)
+        store = cls(path, limit, tsv, label_rate, rows, offsets, classes, counts)
         store._check_line_count(tsv)
         largest = store._check_labels()
         store.num_classes = largest + 1 if num_classes is None else num_classes
@@ -166,24 +132,79 @@ class LabelStore:
         return iter(self._rows)
 
     def __getitem__(self, id: str) -> np.ndarray:
-        """Return the class ids of an utterance, (T,) int64; ValueError when it has none."""
+        """Return its labels as they stand in the file, (n,) int64; ValueError when it has none."""
         row = self._row(id)
         return self._parse(self._line(row), row + 1)
 
+    def frames(self, id: str, num_frames: int) -> np.ndarray:
+        """Return the class of each of the first frames of an utterance, (T,) int64.
+
+        -1 at the end where a row within the tolerance has none. ValueError: it has no labels.
+        """
+        labels = self[id]
+        at = np.floor(np.arange(num_frames) * (self.rate / FRAME_RATE) + 1e-9).astype(np.int64)
+        return np.append(labels, -1)[np.minimum(at, len(labels))]
+
     def _row(self, id: str) -> int:
         if id not in self._rows:
-            tsv = self.path.with_suffix(".tsv")
-            raise ValueError(f"{tsv}: no row for {id!r}, so it has no labels; {_REMEDY}")
+            raise ValueError(f"{self.tsv}: no row for {id!r}, so it has no labels; {_REMEDY}")
         return self._rows[id]
 
     def check(self, id: str, num_frames: int) -> None:
-        """Raise ValueError when the utterance has fewer labels than frames."""
-        count = len(self._line(self._row(id)).split())
-        if count < num_frames:
-            raise ValueError(
-                f"{self.path}:{self._rows[id] + 1}: row too short: {count} labels for {id}, "
-                f"whose audio has {num_frames} frames (50 per second); {_REMEDY}"
+        """Raise ValueError when a row is longer or shorter than its audio: see `check_all`."""
+        self.check_all([(id, num_frames)])
+
+    def check_all(
+        self, utterances: Iterable[tuple[str, int]], hint: Callable[[str], str] = lambda id: ""
+    ) -> None:
+        """Compare the number of labels of each (id, frames at 50 Hz) with its audio.
+
+        Raises ValueError naming the first row that is more than `TOLERANCE` frames off, how many
+        are, what rate these labels seem to have, and ``hint(id)`` if that says something.
+        """
+        off, total = [], 0
+        for id, frames in utterances:
+            total += 1
+            row = self._row(id)
+            if self._is_off(int(self._counts[row]), frames):
+                off.append((row, id, int(self._counts[row]), frames))
+        if not off:
+            return
+        row, id, count, frames = off[0]
+        many = (
+            f"; {len(off)} of {total} rows are more than {TOLERANCE} frames off" if off[1:] else ""
+        )
+        remedy = hint(id) or self._advice([(n, t) for _, _, n, t in off], total)
+        raise ValueError(
+            f"{self.path}:{row + 1}: {count} labels for {id}, whose audio has {frames} frames "
+            f"(50 per second), so {self._expected(frames)} were expected{many}; {remedy}"
+        )
+
+    def _expected(self, frames: int) -> int:
+        return round(frames * self.rate / FRAME_RATE)
+
+    def _is_off(self, count: int, frames: int) -> bool:
+        per_label = FRAME_RATE / self.rate  # frames
+        most = max(TOLERANCE, per_label)
+        return abs(count * per_label - frames) > most or (count == 0 and frames > 0)
+
+    def _advice(self, off: list[tuple[int, int]], total: int) -> str:
+        """What to do about rows of (labels, frames)."""
+        if total > 1 and 2 * len(off) < total:
+            return f"that row is of other audio or incomplete; {_REMEDY}"
+        ratio = statistics.median(count / max(frames, 1) for count, frames in off)
+        alike = [n for n, frames in off if abs(n - ratio * frames) <= TOLERANCE * ratio]
+        if not ratio or 5 * len(alike) < 4 * len(off):
+            return (
+                f"the lines of {self.path} and {self.tsv} are in different orders or of different "
+                f"audio; {_REMEDY}"
             )
+        rate = ratio * FRAME_RATE
+        near = min((12.5, 25.0, 50.0, 100.0, 200.0), key=lambda known: abs(rate / known - 1))
+        rate = near if abs(rate / near - 1) < 0.06 else float(f"{rate:.3g}")
+        if rate == self.rate:
+            return _REMEDY
+        return f"the labels seem to be at {rate:g} per second: set data.label_rate={rate:g}"
 
     def __getstate__(self) -> dict:
         """Leave the mapped file behind: the other process maps it again."""
@@ -195,7 +216,8 @@ class LabelStore:
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             if len(self._map) != self._offsets[-1]:
                 raise ValueError(f"{self.path}: changed while it was in use; start the run again")
-        return self._map[self._offsets[row] : self._offsets[row + 1]]
+        line = self._map[self._offsets[row] : self._offsets[row + 1]]
+        return line.removeprefix(_BOM) if row == 0 else line
 
     def _parse_fast(self, text: bytes) -> np.ndarray | None:
         """Return the classes in some lines, (T,) int64; None when that needs a closer look."""
@@ -220,7 +242,7 @@ class LabelStore:
             if label not in self._classes:
                 raise ValueError(f"{where} is not in dict{self.path.suffix}.txt; {_REMEDY}")
             return self._classes[label]
-        if not _is_count(text):
+        if not is_count(text):
             raise ValueError(f"{where} is not a class id (an integer from 0); {_REMEDY}")
         if int(text) >= self.num_classes:
             raise ValueError(
@@ -250,6 +272,7 @@ class LabelStore:
             stop = int(np.searchsorted(self._offsets, self._offsets[first] + _BLOCK, "right")) - 1
             stop = min(max(stop, first + 1), rows)
             block = [self._line(row) for row in range(first, stop)]
+            self._counts[first:stop] = [len(line.split()) for line in block]
             labels = self._parse_fast(b"".join(block))
             if labels is None:
                 parsed = (self._parse(line, first + i) for i, line in enumerate(block, start=1))
@@ -259,19 +282,24 @@ class LabelStore:
         return largest
 
 
-def _read_lines(path: Path) -> list[str]:
-    try:
-        lines = path.read_text(encoding="utf-8").split(
-            "\n"
-        )  # not splitlines: names may hold U+2028
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not UTF-8 text ({error}); give a text file") from None
-    return lines[:-1] if lines[-1] == "" else lines
-
-
-def _is_count(text: str) -> bool:
-    text = text.strip()
-    return text.isascii() and text.isdigit()
+def _label_files(path: Path, audio: str | Path | None) -> tuple[Path, Path]:
+    """Return the ``.km`` and the ``.tsv`` that goes with it."""
+    listed = user_path(audio) if audio is not None and Path(audio).suffix == ".tsv" else None
+    if path.is_dir():
+        if listed is None:
+            raise ValueError(f"{path}: a folder; give the .km file in it")
+        path = path / f"{listed.stem}.km"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file (labels); {_REMEDY}")
+    beside = path.with_suffix(".tsv")
+    if beside.is_file():
+        return path, beside
+    if listed is not None and listed.is_file():
+        return path, listed
+    raise FileNotFoundError(
+        f"{beside}: no such file (the audio list that goes with the labels, a row for each line); "
+        "put it there, or give it as data.train"
+    )
 
 
 def _integers(text: bytes) -> np.ndarray | None:

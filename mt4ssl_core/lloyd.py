@@ -13,6 +13,10 @@ from mt4ssl_core.threads import thread_pool
 
 _CHUNK, _CHUNK_GPU = 512, 1 << 16  # points at once; 512 rows of distances stay in a CPU's cache
 _PARTS = 32  # that the cores take in turn; as many on every machine, so that sums are the same
+_START_POINTS, _START_VALUES = 1 << 14, 1 << 21  # of the sample that centroids start from
+_TRIALS = 8  # points drawn for every centroid, of which the best is taken
+_SAME = 1e-8  # squared distance, over the points' variance, that rounding can leave
+_CONVERGED = 1e-6  # share of the inertia that an iteration has to take away
 
 
 @dataclass
@@ -32,10 +36,12 @@ def fit(
     device: str | torch.device = "cpu",
     progress: bool = False,
 ) -> Fit:
-    """Cluster points (N, D) by Lloyd's algorithm from k random ones; stops early when converged.
+    """Cluster points (N, D) by Lloyd's algorithm; stops early when converged.
 
-    A centroid without points moves to a random point, drawn in proportion to its squared distance,
-    so the inertia never rises. Repeats exactly on a CPU; on a GPU up to the order of its sums.
+    Starts from greedy k-means++ on a random sample of the points. A centroid that has lost all its
+    points moves to a point far from every other centroid, so the inertia never rises; where there
+    are fewer different points than k, it stays without any. Repeats exactly on a CPU; on a GPU up
+    to the order of its sums.
     ValueError: fewer points than k, or NaN/infinity among them.
     """
     if not 1 <= k <= len(points):
@@ -47,7 +53,7 @@ def fit(
         raise ValueError("the features contain NaN or infinity; use another checkpoint or layer")
     points = points.float().to(device)
     random = torch.Generator().manual_seed(seed)  # of the CPU: the same draws on every device
-    centroids = points[torch.randperm(len(points), generator=random)[:k].to(device)].clone()
+    centroids = _start(points, k, random)
     inertia: list[float] = []
     reseeded = 0
     parts = points.split(max(1024, -(-len(points) // _PARTS)))
@@ -56,29 +62,89 @@ def fit(
         updated, distance, empty = _lloyd_step(parts, centroids)
         inertia.append(float(distance.double().mean()))
         bar.set_postfix(inertia=f"{inertia[-1]:.4g}")
-        if number := int(empty.sum()):
-            noise = torch.empty(len(points)).exponential_(generator=random).to(device)
-            updated[empty] = points[(distance / noise).topk(number).indices]
+        if empty.any() and (number := _place_anew(updated, empty, points, distance, random)):
             reseeded += number
-        if torch.equal(updated, centroids):
+        elif len(inertia) > 1 and inertia[-2] - inertia[-1] <= _CONVERGED * inertia[-2]:
             break
         centroids = updated
     inertia.append(float(_lloyd_step(parts, centroids)[1].double().mean()))
     return Fit(centroids.cpu(), inertia, reseeded)
 
 
+def _start(points: Tensor, k: int, random: torch.Generator) -> Tensor:
+    """Return k centroids (K, D) to start from: different points, as far as there are k."""
+    size = max(4 * k, min(_START_POINTS, _START_VALUES // max(k, points.shape[1])))
+    order = torch.randperm(len(points), generator=random)[:size]
+    sample = points[order.to(points.device)].cpu().double()
+    chosen = _spread(sample, k, random)
+    repeated = chosen[:1].expand(k - len(chosen))
+    return sample[torch.cat([chosen, repeated])].to(points)
+
+
+def _place_anew(
+    centroids: Tensor, empty: Tensor, points: Tensor, distance: Tensor, random: torch.Generator
+) -> int:
+    """Move the empty ones of the centroids (K, D); return how many there were points for.
+
+    The points to choose from are drawn in proportion to their squared distances (N,).
+    """
+    size = min(len(points), max(1024, 4 * int(empty.sum())))
+    noise = torch.empty(len(points)).exponential_(generator=random).to(points.device)
+    sample = points[(distance / noise).topk(size).indices].cpu().double()
+    kept = centroids[~empty].cpu().double()
+    exact = torch.cdist(sample, kept, compute_mode="donot_use_mm_for_euclid_dist")
+    chosen = _spread(sample, int(empty.sum()), random, exact.min(1).values.square())
+    places = empty.nonzero()[: len(chosen), 0]
+    centroids[places] = sample[chosen].to(centroids)
+    return len(chosen)
+
+
+def _spread(
+    points: Tensor, number: int, random: torch.Generator, distance: Tensor | None = None
+) -> Tensor:
+    """Choose points (N, D) by greedy k-means++, given squared distances (N,) to what there is.
+
+    Returns the indices of ``number`` different points, or of as many as there are. Everything is in
+    float64, so that the choice does not depend on how a processor rounds.
+    """
+    points = points - points.mean(0)
+    norms = points.square().sum(1)
+    same = _SAME * float(norms.mean())
+    if distance is None:  # nothing yet: all are as far
+        distance = torch.full_like(norms, 4 * float(norms.max()) or 1)
+    chosen: list[Tensor] = []
+    for _ in range(number):
+        distance = distance.where(distance > same, 0)
+        total = distance.cumsum(0)
+        if not total[-1] > 0:
+            break
+        drawn = total[-1] * torch.rand(_TRIALS, generator=random, dtype=torch.float64)
+        tried = torch.searchsorted(total, drawn, right=True).clamp_max(len(points) - 1)
+        to_tried = norms[tried, None] + norms - 2 * points[tried] @ points.T  # (8, N)
+        left = torch.minimum(to_tried.clamp_min_(0), distance)
+        best = left.sum(1).argmin()
+        distance = left[best]
+        chosen.append(tried[best])
+    return torch.stack(chosen) if chosen else torch.zeros(0, dtype=torch.int64)
+
+
 def nearest(points: Tensor, centroids: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Yield, chunk by chunk: points (C, D), squared distances (C,) and ids (C,) of the nearest."""
+    """Yield, chunk by chunk, of the nearest: differences (C, D), squared distances (C,), ids (C,).
+
+    Points and centroids are taken relative to the centroids' mean: an offset that all share leaves
+    no rounding.
+    """
     points, centroids = points.detach(), centroids.detach()
+    origin = centroids.mean(0)
+    centroids = centroids - origin
     norms = centroids.square().sum(1)  # (K,)
     for chunk in points.float().split(_CHUNK if points.device.type == "cpu" else _CHUNK_GPU):
+        chunk = chunk - origin
         scores = torch.addmm(norms[None], chunk, centroids.T, alpha=-2)  # (C, K), less |x|^2
-        if scores.is_cpu:  # NumPy's argmin takes a fifth of the time of torch's
-            ids = torch.from_numpy(scores.numpy().argmin(1))
-            best = scores.gather(1, ids[:, None])[:, 0]
-        else:
-            best, ids = scores.min(1)
-        yield chunk, (best + chunk.square().sum(1)).clamp_min(0), ids
+        # NumPy's argmin takes a fifth of the time of torch's
+        ids = torch.from_numpy(scores.numpy().argmin(1)) if scores.is_cpu else scores.argmin(1)
+        chunk -= centroids[ids]
+        yield chunk, chunk.square().sum(1), ids
 
 
 def _lloyd_step(parts: Sequence[Tensor], centroids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -87,18 +153,18 @@ def _lloyd_step(parts: Sequence[Tensor], centroids: Tensor) -> tuple[Tensor, Ten
     with thread_pool(workers) as pool:
         sums, counts, distances = zip(*pool.map(partial(_sum_up, centroids), parts), strict=True)
     count = torch.stack(counts).sum(0)
-    means = torch.stack(sums).sum(0) / count.clamp_min(1)[:, None]
+    means = centroids + torch.stack(sums).sum(0) / count.clamp_min(1)[:, None]
     return means.to(centroids.dtype), torch.cat(distances), count == 0
 
 
 def _sum_up(centroids: Tensor, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return per centroid the sum (K, D) and number (K,) of its points, and distances (N,)."""
+    """Return the sum of differences (K, D) and number (K,) per centroid, and distances (N,)."""
     k = len(centroids)
     sums = torch.zeros_like(centroids)
     counts = torch.zeros(k, dtype=torch.int64, device=points.device)
     distances = []
-    for chunk, best, ids in nearest(points, centroids):
-        sums.index_add_(0, ids, chunk)
+    for difference, best, ids in nearest(points, centroids):
+        sums.index_add_(0, ids, difference)
         counts += torch.bincount(ids, minlength=k)
         distances.append(best)
     return sums.double(), counts, torch.cat(distances)

@@ -1,7 +1,8 @@
 """What audio there is: a folder, a fairseq ``.tsv``, a lhotse CutSet or a Shar folder becomes cuts.
 
 Folders are looked through once per run, headers only. With a hundred thousand files or a slow file
-system write a ``.tsv`` or a CutSet once and give that: then only the files' existence is checked.
+system write a ``.tsv`` or a CutSet once and give that: then only the files' existence is checked,
+and of a few whether their lengths are at 16 kHz.
 """
 
 import hashlib
@@ -10,7 +11,7 @@ import os
 import tarfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import lhotse
@@ -18,10 +19,25 @@ from lhotse import AudioSource, CutSet, Recording
 from lhotse.cut import Cut, MonoCut, MultiCut
 from tqdm import tqdm
 
-from mt4ssl_core.audio import MIN_SAMPLES, SAMPLE_RATE, SPAN, SUFFIXES, num_samples, probe
-from mt4ssl_core.labels import read_tsv
+from mt4ssl_core.audio import (
+    MIN_SAMPLES,
+    SAMPLE_RATE,
+    SPAN,
+    SUFFIXES,
+    length_problem,
+    num_samples,
+    own_rate,
+    probe,
+    reading,
+)
+from mt4ssl_core.audio_folder import AudioFolder
+from mt4ssl_core.containers import check_regular
+from mt4ssl_core.files import user_path
+from mt4ssl_core.tsv import TsvRow, read_tsv
 
 _THREADS = 8  # that read headers: file systems answer late, not slowly
+_RATES_LOOKED_AT = 8  # files of a .tsv
+MAX_SKIPPED = 0.05  # share of files that may be unusable
 
 
 @dataclass
@@ -30,14 +46,32 @@ class Manifest:
 
     cuts: eager, one per utterance; ids are unique (in a folder: the path relative to it).
     hours: total length of the cuts. skipped: (path, reason) of every file that is not used.
+    unreadable: how many of these could not be read (the others are too short). notes: lines about
+    what was not looked at, to be shown.
     """
 
     cuts: CutSet
     hours: float
     skipped: list[tuple[str, str]] = field(default_factory=list)
+    unreadable: int = 0
+    notes: list[str] = field(default_factory=list)
 
 
-def open_manifest(source: str | Path, *, min_seconds: float, strict: bool = False) -> Manifest:
+def check_share(what: str, failed: int, total: int, most: float, remedy: str) -> None:
+    """Raise ValueError when more than the share ``most`` of the files of ``what`` were unusable.
+
+    A single one never is too many, unless ``most`` is 0.
+    """
+    if failed > most * total and (failed > 1 or most == 0 or total == 1):
+        raise ValueError(
+            f"{what}: {failed} of {total} files could not be used, more than {most:.3g} of them; "
+            f"{remedy}"
+        )
+
+
+def open_manifest(
+    source: str | Path, *, min_seconds: float, strict: bool = False, max_skipped: float = 1.0
+) -> Manifest:
     """List the utterances of at least ``min_seconds`` (and one frame: 400 samples) in ``source``.
 
     ``source``: a folder of audio (looked through with all its subfolders; any rate and number of
@@ -45,15 +79,19 @@ def open_manifest(source: str | Path, *, min_seconds: float, strict: bool = Fals
     (``cuts.*.jsonl.gz`` with ``recording.*.tar``, local files).
 
     Raises ValueError naming the culprit: nothing at ``source``, no audio in it, another kind of
-    file, a manifest that names a missing file or an id twice, nothing long enough; with ``strict``
-    also the first unreadable, empty or too short file, which else is skipped and listed.
+    file, a manifest that names a missing file or an id twice, nothing long enough, more than the
+    share ``max_skipped`` unreadable; with ``strict`` also the first unreadable, empty or too short
+    file, which else is skipped and listed.
     """
-    source = Path(source)
-    skipped: list[tuple[str, str]] = []
+    source = user_path(source)
+    found = Manifest(CutSet([]), 0.0)
     usable = []
     seen: set[str] = set()
     shortest = max(min_seconds, MIN_SAMPLES / SAMPLE_RATE)
-    for cut, name, problem in _listing(source):
+    for cut, name, problem in _listing(source, found.notes):
+        if cut is not None and not problem:
+            problem = length_problem(cut.duration)
+        found.unreadable += bool(problem)
         if cut is not None and not problem and num_samples(cut) < shortest * SAMPLE_RATE:
             problem = f"{cut.duration:.3g} s, shorter than {shortest:g} s"
         if problem:
@@ -62,19 +100,24 @@ def open_manifest(source: str | Path, *, min_seconds: float, strict: bool = Fals
                     f"{name}: {problem}; remove it, lower data.min_seconds if it is short, or set "
                     "data.strict=false to skip such files"
                 )
-            skipped.append((name, problem))
+            found.skipped.append((name, problem))
         elif cut is not None:
             if cut.id in seen:
                 raise ValueError(f"{source}: two utterances have the id {cut.id}; rename one")
             seen.add(cut.id)
             usable.append(cut)
+    skipped = found.skipped
+    first = f"first {skipped[0][0]}: {skipped[0][1]}" if skipped else ""
     if not usable:
-        first = f", first {skipped[0][0]}: {skipped[0][1]}" if skipped else ""
+        first = f", {first}" if first else ""
         raise ValueError(
             f"{source}: no usable audio ({len(skipped)} skipped{first}); "
             "give other audio or lower data.min_seconds"
         )
-    return Manifest(CutSet(usable), _hours(usable), skipped)
+    remedy = f"{first}; mend or remove them, or allow more (data.max_skipped, --max-skipped)"
+    check_share(str(source), found.unreadable, len(usable) + found.unreadable, max_skipped, remedy)
+    found.cuts, found.hours = CutSet(usable), _hours(usable)
+    return found
 
 
 def split_valid(manifest: Manifest, share: float, seed: int = 0) -> tuple[Manifest, Manifest]:
@@ -92,9 +135,8 @@ def split_valid(manifest: Manifest, share: float, seed: int = 0) -> tuple[Manife
         held_out.remove(max(place, key=place.__getitem__))
     train = [cut for cut in manifest.cuts if cut.id not in held_out]
     valid = [cut for cut in manifest.cuts if cut.id in held_out]
-    return Manifest(CutSet(train), _hours(train), manifest.skipped), Manifest(
-        CutSet(valid), _hours(valid)
-    )
+    rest = replace(manifest, cuts=CutSet(train), hours=_hours(train))
+    return rest, Manifest(CutSet(valid), _hours(valid))
 
 
 def stable_hash(*parts: object) -> int:
@@ -108,11 +150,13 @@ def stable_hash(*parts: object) -> int:
 Listed = tuple[Cut | None, str, str]  # (cut if it could be made, its name, what is wrong or "")
 
 
-def _listing(source: Path) -> Iterable[Listed]:
+def _listing(source: Path, notes: list[str]) -> Iterable[Listed]:
     if not source.exists():
-        raise ValueError(f"{source}: no such file or folder; correct data.train or data.valid")
+        raise ValueError(
+            f"{source}: no such file or folder; correct the path (data.train, data.valid)"
+        )
     if source.is_dir():
-        return _shar(source) if any(source.glob("cuts.*.jsonl*")) else _folder(source)
+        return _shar(source) if any(source.glob("cuts.*.jsonl*")) else _folder(source, notes)
     if source.suffix == ".tsv":
         return _tsv(source)
     if source.name.endswith((".jsonl", ".jsonl.gz")):
@@ -123,11 +167,19 @@ def _listing(source: Path) -> Iterable[Listed]:
     )
 
 
-def _folder(root: Path) -> Iterator[Listed]:
-    paths = sorted(_walk(root))
-    if not paths:
+def _folder(root: Path, notes: list[str]) -> Iterator[Listed]:
+    found = AudioFolder.of(root)
+    if note := found.note():
+        notes.append(note)
+    for closed, problem in found.problems:
+        yield None, closed, problem
+    paths = found.audio
+    if not paths and not found.problems:
         kinds = " ".join(sorted(SUFFIXES))
-        raise ValueError(f"{root}: no audio in this folder (looked for {kinds}); give another")
+        also = f"; {note.removeprefix(f'{root}: ')}" if note else ""
+        raise ValueError(
+            f"{root}: no audio in this folder (looked for {kinds}){also}; give another"
+        )
     pool = ThreadPoolExecutor(_THREADS)
     try:
         headers = pool.map(_header, paths)
@@ -140,21 +192,6 @@ def _folder(root: Path) -> Iterator[Listed]:
             yield cut, str(path), problem
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _walk(root: Path) -> Iterator[Path]:
-    """Audio files below ``root``; linked folders are followed, each real folder is seen once."""
-    seen: set[str] = set()
-    for folder, below, files in os.walk(root, followlinks=True):
-        real = os.path.realpath(folder)
-        if real in seen:
-            below.clear()
-            continue
-        seen.add(real)
-        below.sort()
-        for name in files:
-            if Path(name).suffix.lower() in SUFFIXES and not name.startswith("."):
-                yield Path(folder, name)
 
 
 def _header(path: Path) -> tuple[tuple[int, int, int] | None, str]:
@@ -171,21 +208,50 @@ def _file_cut(id: str, path: Path, rate: int, channels: int, frames: int) -> Cut
 
 def _tsv(path: Path) -> Iterator[Listed]:
     rows = read_tsv(path)
-    _require_files(path, (row.path for row in rows))
+    irregular = _require_files(path, (row.path for row in rows))
+    _check_rates(path, rows)
     for row in rows:
-        yield _file_cut(row.id, row.path, SAMPLE_RATE, 1, row.num_samples), str(row.path), ""
+        problem = irregular.get(row.path) or length_problem(row.num_samples / SAMPLE_RATE)
+        cut = None
+        if not problem:
+            cut = _file_cut(row.id, row.path, SAMPLE_RATE, 1, row.num_samples)
+        yield cut, str(row.path), problem and f"{problem} (line {row.line} of {path})"
+
+
+def _check_rates(path: Path, rows: list[TsvRow]) -> None:
+    """Raise ValueError when lengths are at the files' own rates, as of a few files that are read.
+
+    A row of another length is found when its file is.
+    """
+    readable, wrong = 0, []
+    for row in rows[:: max(1, len(rows) // _RATES_LOOKED_AT)][:_RATES_LOOKED_AT]:
+        header, _ = _header(row.path)
+        readable += header is not None
+        if header and (hint := own_rate(row.num_samples, header[2], header[0])):
+            wrong.append(f"{row.path} has {row.num_samples} samples{hint}")
+    if wrong and 2 * len(wrong) >= readable:
+        raise ValueError(
+            f"{path}: lengths at another rate: {wrong[0]}; multiply them by 16000 / rate, or give "
+            "the folder itself"
+        )
 
 
 def _cut_set(path: Path) -> Iterator[Listed]:
     cuts = _read_cuts(path)
-    plain = (cut for cut in cuts if isinstance(cut, MonoCut | MultiCut) and cut.has_recording)
-    sources = (source for cut in plain for source in cut.recording.sources)
-    _require_files(path, (Path(source.source) for source in sources if source.type == "file"))
+
+    def files_of(cut: Cut) -> list[Path]:
+        plain = isinstance(cut, MonoCut | MultiCut) and cut.has_recording
+        sources = cut.recording.sources if plain else []
+        return [Path(source.source) for source in sources if source.type == "file"]
+
+    irregular = _require_files(path, (file for cut in cuts for file in files_of(cut)))
     for cut in cuts:
-        yield cut, f"cut {cut.id}", "" if cut.has_recording else "has no recording"
+        problem = next((irregular[file] for file in files_of(cut) if file in irregular), "")
+        yield cut, f"cut {cut.id}", problem or ("" if cut.has_recording else "has no recording")
 
 
 def _read_cuts(path: Path) -> list[Cut]:
+    reading(str(path), lambda: check_regular(path))
     try:
         cuts = list(lhotse.load_manifest_lazy(path) or ())
     except Exception as error:
@@ -223,14 +289,23 @@ def _shar(folder: Path) -> Iterator[Listed]:
             yield None, f"{tar} (cut {cut.id})", "is not in the tar file"
 
 
-def _require_files(manifest: Path, paths: Iterable[Path]) -> None:
-    missing = [path for path in dict.fromkeys(paths) if not path.is_file()]
+def _require_files(manifest: Path, paths: Iterable[Path]) -> dict[Path, str]:
+    """Raise ValueError when files are missing; return what else is wrong with some."""
+    missing, irregular = [], {}
+    for path in dict.fromkeys(paths):
+        try:
+            check_regular(path)
+        except (FileNotFoundError, NotADirectoryError):
+            missing.append(path)
+        except (ValueError, OSError) as error:
+            irregular[path] = str(getattr(error, "strerror", None) or error)
     if missing:
         more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
         raise ValueError(
             f"{manifest}: names {missing[0]}{more}, which does not exist; correct the manifest's "
             "root or remove the row"
         )
+    return irregular
 
 
 def _hours(cuts: Iterable[Cut]) -> float:

@@ -13,11 +13,6 @@ from mt4ssl_core.model import MT4SSL
 from mt4ssl_core.optim import AdamW
 from mt4ssl_core.targets.online import OnlineTarget
 
-# encoder settings that two runs of one architecture may differ in
-_TRAINING_ONLY = {
-    "dropout", "attention_dropout", "activation_dropout", "input_dropout", "layerdrop",
-    "feature_grad_scale", "isolate_padding",
-}  # fmt: skip
 # settings that decide the shape of a checkpoint, beside those of the encoder
 _SHAPE = {
     "offline.num_classes", "offline.label_offset", "random_projection.num_classes",
@@ -39,7 +34,7 @@ def _reshapes(key: str, old: Any, new: Any) -> bool:
     """Whether a checkpoint written with ``old`` cannot go on with ``new``."""
     section, name = key.split(".")
     switched = section in config.TARGETS and (old is None or new is None)
-    return key in _SHAPE or switched or (section == "encoder" and name not in _TRAINING_ONLY)
+    return key in _SHAPE or switched or (section == "encoder" and name not in config.TRAINING_ONLY)
 
 
 @dataclass
@@ -84,14 +79,11 @@ class Training:
         Raises:
             ValueError: the checkpoint is of another architecture, even if all shapes agree.
         """
-        theirs_encoder, ours_encoder = (
-            state["config"].get("encoder", {}),
-            config.to_dict(self.cfg.encoder),
-        )
+        there = config.completed(state["config"]).get("encoder", {})
         other = [
-            f"encoder.{key}: {theirs_encoder[key]!r} there, {value!r} here"
-            for key, value in ours_encoder.items()
-            if key in theirs_encoder and key not in _TRAINING_ONLY and theirs_encoder[key] != value
+            f"encoder.{key}: {there[key]!r} there, {value!r} here"
+            for key, value in config.to_dict(self.cfg.encoder).items()
+            if key in there and key not in config.TRAINING_ONLY and there[key] != value
         ]
         if other:
             listing = "\n  ".join(other)
@@ -123,7 +115,9 @@ class Training:
         """Continue from ``path``; returns the settings that have changed since it was written."""
         state = checkpoint.load(path)
         now = config.to_dict(self.cfg)
-        old, new = _flat(state["config"]), _flat(now)
+        # settings that are newer than the checkpoint were as their defaults are
+        old = _flat(config.completed(state["config"]))
+        new = _flat(now)
         changed = {
             key: f"{key}: {old.get(key)!r} -> {new.get(key)!r}"
             for key in sorted(old.keys() | new.keys())

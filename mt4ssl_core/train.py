@@ -68,6 +68,7 @@ def _pretrain(cfg: Config, world: World) -> Path:
     if progress.update == 0:
         journal.line({"update": 0, **amounts})
     notes.append(f"{amounts['train_hours']:.2f} h used, {amounts['held_out_hours']:.2f} h held out")
+    notes += amounts["not_looked_at"]
     skipped: list[str] = list(amounts["left_out"]) if world.is_main else []
     for note in notes:
         journal.say(note)
@@ -121,19 +122,27 @@ def open_data(
 ) -> tuple[PretrainLoader, PretrainLoader | None, dict[str, Any]]:
     """Loaders of the training and held-out audio, and how much of it there is."""
     data = cfg.data
-    manifest = open_manifest(data.train, min_seconds=data.min_seconds, strict=data.strict)
+    listed = partial(
+        open_manifest,
+        min_seconds=data.min_seconds,
+        strict=data.strict,
+        max_skipped=data.max_skipped,
+    )
+    manifest = listed(data.train)
     needs_labels = any(target.needs_labels for target in model.each_target())
     classes = 0
     if cfg.offline is not None:
         classes = cfg.offline.num_classes - cfg.offline.label_offset
 
-    def open_labels(path: str | None) -> LabelStore | None:
-        return LabelStore.open(path, classes) if needs_labels and path else None
+    def open_labels(path: str | None, audio: str) -> LabelStore | None:
+        if not needs_labels or not path:
+            return None
+        return LabelStore.open(path, classes, label_rate=data.label_rate, audio=audio)
 
-    labels = open_labels(data.labels)
+    labels = open_labels(data.labels, data.train)
     if data.valid is not None:
-        held_out = open_manifest(data.valid, min_seconds=data.min_seconds, strict=data.strict)
-        valid_labels = open_labels(data.valid_labels)
+        held_out = listed(data.valid)
+        valid_labels = open_labels(data.valid_labels, data.valid)
     else:
         manifest, held_out = split_valid(manifest, data.valid_share)
         valid_labels = labels
@@ -144,6 +153,7 @@ def open_data(
             labels,
             data,
             normalize=cfg.encoder.normalize,
+            normalize_eps=cfg.encoder.normalize_eps,
             frame_lengths=partial(frame_count, conv_layers=cfg.encoder.conv_layers),
             seed=cfg.run.seed,
             rank=world.rank,
@@ -154,6 +164,7 @@ def open_data(
         "train_hours": round(manifest.hours, 4),
         "held_out_hours": round(held_out.hours, 4),
         "left_out": [f"{path}: {reason}" for path, reason in manifest.skipped],
+        "not_looked_at": manifest.notes + held_out.notes,
     }
     has_valid = held_out.hours > 0
     valid = loader(held_out, valid_labels) if has_valid else None

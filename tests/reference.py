@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from mt4ssl_core import convert
 from mt4ssl_core.config import Config, EncoderConfig, OfflineConfig, OnlineConfig
+from mt4ssl_core.foreign import names
 from mt4ssl_core.model import MT4SSL
 
 FOLDER = Path(__file__).parent / "fixtures" / "reference"
@@ -54,11 +54,11 @@ def official_config():
 
 
 def our_name(key):
-    rows = convert.table(encoder_config())
-    for target, head in convert.HEADS.items():
+    rows = names.table(encoder_config())
+    for target, head in names.HEADS.items():
         if key.startswith(head + "."):
             return f"targets.{target}.head." + key.split(".", 1)[1]
-    name = convert.rename(key, rows, convert.FAIRSEQ, convert.OURS)
+    name = names.rename(key, rows, names.FAIRSEQ, names.OURS)
     assert name is not None, key
     return f"encoder.{name}"
 

@@ -179,7 +179,7 @@ def test_no_number_is_beyond_all_bounds(tmp_path, key, value):
         (["encoder.conv_layers=[[8,10,-5]]"], "encoder.conv_layers: -5; must be at least 1"),
         (["encoder.conv_layers=[[8,10]]"], "encoder.conv_layers: expected [channels, kernel, str"),
         (["encoder.conv_layers=[8,10]"], "encoder.conv_layers: '[8,10]'; expected a list of lis"),
-        (["encoder.dim=65536", "encoder.layers=1000"], "billion parameters, the most is 20"),
+        (["encoder.dim=65536", "encoder.layers=512"], "billion parameters, the most is 20"),
         (["run.device=gpu"], "run.device: 'gpu'; use auto, cpu, cuda or cuda:N"),
         (["run.device=cuda:-1"], "run.device: 'cuda:-1'; use auto"),
         (["run.precision=float16"], "run.precision: 'float16'; use fp32, bf16 or fp16"),

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from mt4ssl_core import checkpoint, config, convert
 from mt4ssl_core.config import EncoderConfig
 from mt4ssl_core.encoder import Encoder
+from mt4ssl_core.foreign import fairseq
 from mt4ssl_core.model import MT4SSL
 
 REFERENCE = Path(__file__).parent / "fixtures" / "reference"
@@ -103,7 +104,7 @@ def ours_file(path: Path, **changes) -> Path:
 
 def test_fairseq_weights_and_teacher_arrive_bit_for_bit():
     trace = load_file(REFERENCE / "train_trace1.safetensors")
-    back = convert.to_fairseq(convert.load_any(AFTER5))
+    back = fairseq.to_fairseq(convert.load_any(AFTER5))
     teacher = back.pop("_ema")
     assert len(back) == 106 and len(teacher) == 76
     for key, value in back.items():
@@ -114,8 +115,8 @@ def test_fairseq_weights_and_teacher_arrive_bit_for_bit():
 
 @pytest.mark.parametrize("path", [AFTER5, FP32, FP16], ids=lambda p: p.stem)
 def test_fairseq_round_trip_keeps_every_tensor(path):
-    raw = checkpoint.read(path, convert._FAIRSEQ_CLASSES)["model"]
-    back = convert.to_fairseq(convert.load_any(path))
+    raw = checkpoint.read(path, fairseq.CLASSES)["model"]
+    back = fairseq.to_fairseq(convert.load_any(path))
     assert back.keys() == raw.keys()
     assert back["_ema"].keys() == raw["_ema"].keys()
     for a, b in ((back, raw), (back["_ema"], raw["_ema"])):
@@ -157,7 +158,7 @@ def test_moments_belong_to_their_parameters(path):
 
 def fairseq_variant(tmp_path: Path, change) -> Path:
     """The reference checkpoint after `change(state)`, saved with the class it came with."""
-    state = checkpoint.read(AFTER5, convert._FAIRSEQ_CLASSES)
+    state = checkpoint.read(AFTER5, fairseq.CLASSES)
     state["task_state"] = {}  # the stand-in class cannot be pickled under its real name
     change(state)
     torch.save(state, tmp_path / "variant.pt")
@@ -221,7 +222,7 @@ def test_other_fairseq_models_give_their_encoder(tmp_path):
     """As HuBERT: one weight-normed positional convolution, a head that is not ours."""
     encoder = perturb(Encoder(EncoderConfig(**SMALL, **SINGLE, extractor_norm="group_norm")))
     state = {"config": {"encoder": config.to_dict(encoder.cfg)}, "targets": {}}
-    model = convert.to_fairseq(state | {"encoder": encoder.state_dict()})
+    model = fairseq.to_fairseq(state | {"encoder": encoder.state_dict()})
     assert {"encoder.pos_conv.0.weight_g", "feature_extractor.conv_layers.0.2.weight"} <= set(model)
     model |= {"final_proj.weight": torch.zeros(8, 32), "label_embs_concat": torch.zeros(9, 8)}
     options = {
@@ -439,12 +440,12 @@ def edit(folder: Path, **values) -> None:
         (lambda f: (f / "config.json").write_text("{"), "config.json: not valid JSON"),
         (lambda f: (f / "config.json").write_text("[]"), "config.json: expected a JSON object"),
         (lambda f: (f / "model.safetensors").unlink(), "no model.safetensors"),
-        (lambda f: (f / "model.safetensors").write_bytes(b"short"), "model.safetensors: damaged"),
+        (lambda f: (f / "model.safetensors").write_bytes(b"short"), "model.safetensors: cannot be"),
         (lambda f: edit(f, model_type="whisper"), "model_type 'whisper'"),
-        (lambda f: edit(f, model_type="hubert"), "weights that this encoder lacks"),
+        (lambda f: edit(f, model_type="hubert"), "layer_norm there, group_norm here"),
         (lambda f: edit(f, hidden_act="relu"), "hidden_act = 'relu'"),
-        (lambda f: edit(f, conv_dim=None), "incomplete"),
-        (lambda f: edit(f, hidden_size=64), "weights of another shape"),
+        (lambda f: edit(f, conv_dim=None), "conv_dim = None"),
+        (lambda f: edit(f, hidden_size=64), "dim 32 there, 64 here"),
     ],
 )
 def test_damaged_hugging_face_folders_are_explained(tmp_path, damage, message):

@@ -11,7 +11,8 @@ import torch
 
 from mt4ssl_core.config import DataConfig
 from mt4ssl_core.data import PretrainLoader, group_by_length, load_wave, normalize, open_manifest
-from mt4ssl_core.labels import LabelStore, TsvRow, write_tsv
+from mt4ssl_core.labels import LabelStore
+from mt4ssl_core.tsv import TsvRow, write_tsv
 
 STEP = 1e-5  # between two samples of a ramp: a sample's value tells its position
 
@@ -267,15 +268,48 @@ def test_utterance_without_labels_is_refused_at_the_start(manifest, corpus, tmp_
         loader(manifest, LabelStore.open(tmp_path / "few.km"))
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_row_of_labels_that_is_too_short_stops_training(manifest, corpus, tmp_path, workers):
+def test_row_of_labels_that_is_too_short_stops_before_training(manifest, corpus, tmp_path):
     rows = (corpus / "train.km").read_text().splitlines()
-    rows[6] = rows[6].rpartition(" ")[0]
+    rows[6] = rows[6].rsplit(" ", 4)[0]
     (tmp_path / "cut.km").write_text("\n".join(rows) + "\n")
     (tmp_path / "cut.tsv").write_text((corpus / "train.tsv").read_text())
-    labels = LabelStore.open(tmp_path / "cut.km")
-    with pytest.raises(ValueError, match=r"cut\.km:7: row too short.*06\.wav"):
-        list(loader(manifest, labels, workers=workers).batches(0))
+    with pytest.raises(ValueError, match=r"cut\.km:7: .* labels for 06\.wav"):
+        loader(manifest, LabelStore.open(tmp_path / "cut.km"))
+
+
+@pytest.mark.parametrize(("rate", "step"), [(100, 2), (25, 0.5)])
+def test_labels_at_another_rate_follow_the_crop(manifest, corpus, tmp_path, rate, step):
+    rows = [frame_lengths(cut.num_samples) for cut in manifest.cuts]
+    (tmp_path / "x.km").write_text(
+        "".join(" ".join(map(str, range(round(t * rate / 50)))) + "\n" for t in rows)
+    )
+    (tmp_path / "x.tsv").write_text((corpus / "train.tsv").read_text())
+    with pytest.raises(ValueError, match=rf"40 of 40 rows .*set data\.label_rate={rate}"):
+        loader(manifest, LabelStore.open(tmp_path / "x.km"))
+    labels = LabelStore.open(tmp_path / "x.km", label_rate=rate)
+    for batch in loader(manifest, labels).batches(0):
+        for wave, row, length in zip(batch.waves, batch.labels, batch.lengths, strict=True):
+            first, frames = round(float(wave[0]) / STEP) // 320, frame_lengths(int(length))
+            expected = [int((first + t) * step) for t in range(frames)]
+            assert [a for a, b in zip(row[:frames].tolist(), expected, strict=True) if a >= 0] == [
+                b for a, b in zip(row[:frames].tolist(), expected, strict=True) if a >= 0
+            ]
+            assert (row[: frames - 2] >= 0).all()
+
+
+def test_lengths_at_the_files_own_rate_are_not_blamed_on_the_labels(tmp_path):
+    rows, labels = [], []
+    for number in range(4):
+        samples = 8_000 + 800 * number
+        path = tmp_path / f"{number}.wav"
+        soundfile.write(path, np.full(samples, 0.1), 8_000 if number == 3 else 16_000)
+        rows.append(TsvRow(path.name, path, samples))
+        labels.append(" ".join(["0"] * frame_lengths(samples * (2 if number == 3 else 1))))
+    write_tsv(tmp_path / "x.tsv", tmp_path, rows)
+    (tmp_path / "x.km").write_text("\n".join(labels) + "\n")
+    mixed = open_manifest(tmp_path / "x.tsv", min_seconds=0.1)
+    with pytest.raises(ValueError, match=r"x\.km:4: .*its length at its own 8000 Hz"):
+        loader(mixed, LabelStore.open(tmp_path / "x.km"))
 
 
 @pytest.fixture(scope="module")

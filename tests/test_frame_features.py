@@ -8,12 +8,11 @@ from superb_data import tiny_checkpoint
 
 from mt4ssl_core.encoder import Encoder
 from mt4ssl_core.feature_store import FRAMES, FeatureStore, Kind, content_key
-from mt4ssl_core.fingerprints import encoder_fingerprint
+from mt4ssl_core.fingerprints import checkpoint_fingerprint, encoder_fingerprint
 from mt4ssl_core.frame_features import (
     AudioBar,
     FeatureSource,
     encoder_features,
-    fingerprint,
     stream,
 )
 from mt4ssl_core.manifest import open_manifest
@@ -96,9 +95,11 @@ def test_unknown_features(name):
 
 def test_fingerprint_of_file_and_folder(tmp_path):
     (tmp_path / "model.safetensors").write_bytes(b"weights")
-    assert fingerprint(tmp_path) == fingerprint(tmp_path / "model.safetensors")
+    assert checkpoint_fingerprint(tmp_path) == checkpoint_fingerprint(
+        tmp_path / "model.safetensors"
+    )
     (tmp_path / "other").write_bytes(b"Weights")
-    assert fingerprint(tmp_path) != fingerprint(tmp_path / "other")
+    assert checkpoint_fingerprint(tmp_path) != checkpoint_fingerprint(tmp_path / "other")
 
 
 def test_bar_names_and_counts_what_is_left_out(capsys):

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from mt4ssl_core import labels
-from mt4ssl_core.labels import LabelStore, TsvRow, read_dict, read_tsv, write_dict, write_tsv
+from mt4ssl_core.labels import LabelStore, read_dict, write_dict
+from mt4ssl_core.tsv import TsvRow, read_tsv, write_tsv
 
 ROWS = {"a/one.flac": [0, 1, 2], "a/two.flac": [3, 3], "b c.wav": [1, 0, 3, 2]}
 
@@ -152,20 +153,117 @@ def test_label_missing_in_the_dict(tmp_path):
         LabelStore.open(km)
 
 
-def test_row_too_short(tmp_path):
-    store = LabelStore.open(write(tmp_path))
-    store.check("a/two.flac", 2)
+def many(folder: Path, per_second: float = 50, change=lambda counts: counts, n: int = 8) -> Path:
+    """Utterances of 20, 27, ... frames with rows of labels at ``per_second``."""
+    frames = [20 + 7 * i for i in range(n)]
+    rows = [TsvRow(f"{i}.wav", Path(f"{i}.wav"), 400 + 320 * (t - 1)) for i, t in enumerate(frames)]
+    write_tsv(folder / "train.tsv", "/r", rows)
+    counts = change([round(t * per_second / 50) for t in frames])
+    (folder / "train.km").write_text("".join(" ".join(["1"] * n) + "\n" for n in counts))
+    return folder / "train.km"
+
+
+def pairs(store):
+    return [(id, 20 + 7 * i) for i, id in enumerate(store)]
+
+
+@pytest.mark.parametrize("off", [-2, -1, 0, 1, 2])
+def test_rows_within_the_tolerance(tmp_path, off):
+    store = LabelStore.open(many(tmp_path, change=lambda counts: [n + off for n in counts]))
+    store.check_all(pairs(store))
+    row = store.frames("0.wav", 20)
+    assert row.shape == (20,) and row.dtype == np.int64
+    assert row.tolist() == [1] * min(20, 20 + off) + [-1] * max(0, -off)
+
+
+@pytest.mark.parametrize("off", [-20, -4, -3, 3, 30])
+def test_one_bad_row_among_many_is_named_with_its_line(tmp_path, off):
+    def third(counts):
+        return [n + off * (i == 2) for i, n in enumerate(counts)]
+
+    store = LabelStore.open(many(tmp_path, change=third))
+    message = rf"train\.km:3: {34 + off} labels for 2\.wav.* 34 frames .*other audio or incomplete"
+    with pytest.raises(ValueError, match=message):
+        store.check_all(pairs(store))
+
+
+@pytest.mark.parametrize(
+    ("per_second", "label_rate"), [(100, 50), (25, 50), (50, 100), (200, 50), (12.5, 50), (62, 50)]
+)
+def test_labels_at_another_rate_say_which(tmp_path, per_second, label_rate):
+    store = LabelStore.open(many(tmp_path, per_second), label_rate=label_rate)
+    known = {62: "62"}.get(per_second, f"{per_second:g}")
+    with pytest.raises(ValueError, match=rf"train\.km:1: .*set data\.label_rate={known}"):
+        store.check_all(pairs(store))
+    right = LabelStore.open(tmp_path / "train.km", label_rate=per_second)
+    right.check_all(pairs(right))
+
+
+@pytest.mark.parametrize("change", [lambda c: c[::-1], lambda c: [*c[1:], c[0]]])
+def test_lines_in_another_order_than_the_list(tmp_path, change):
+    store = LabelStore.open(many(tmp_path, change=change))
     with pytest.raises(
-        ValueError, match=r"train\.km:2: row too short: 2 labels for a/two\.flac.* 3"
+        ValueError, match=r"8 of 8 rows .*in different orders or of different audio"
     ):
-        store.check("a/two.flac", 3)
+        store.check_all(pairs(store))
+
+
+@pytest.mark.parametrize(
+    ("rate", "labels", "expected"),
+    [  # fairseq: targets[(torch.arange(T).float() * feat2tar_ratio).long()]
+        (100, 8, [0, 2, 4, 6]),
+        (100, 7, [0, 2, 4, 6]),
+        (25, 2, [0, 0, 1, 1]),
+        (75, 6, [0, 1, 3, 4]),
+        (50, 4, [0, 1, 2, 3]),
+    ],
+)
+def test_frames_take_the_labels_that_fairseq_takes(tmp_path, rate, labels, expected):
+    write_tsv(tmp_path / "x.tsv", "/r", [TsvRow("a", Path("a"), 1360)])
+    (tmp_path / "x.km").write_text(" ".join(map(str, range(labels))) + "\n")
+    store = LabelStore.open(tmp_path / "x.km", label_rate=rate)
+    store.check("a", 4)
+    assert store.frames("a", 4).tolist() == expected
 
 
 def test_empty_row_is_too_short_for_anything(tmp_path):
     store = LabelStore.open(write(tmp_path, "0\n\n1\n"))
     assert store["a/two.flac"].shape == (0,)
-    with pytest.raises(ValueError, match=r"train\.km:2"):
+    with pytest.raises(ValueError, match=r"train\.km:2: 0 labels"):
         store.check("a/two.flac", 1)
+
+
+@pytest.mark.parametrize("given", ["labels/train.km", "labels"])
+def test_labels_in_another_folder_than_their_list(tmp_path, given):
+    """fairseq's task.data and task.label_dir."""
+    km = write(tmp_path)
+    (tmp_path / "labels").mkdir()
+    km.rename(tmp_path / "labels" / "train.km")
+    (tmp_path / "dict.km.txt").rename(tmp_path / "labels" / "dict.km.txt")
+    store = LabelStore.open(tmp_path / given, 4, audio=tmp_path / "train.tsv")
+    assert [store[id].tolist() for id in ROWS] == list(ROWS.values())
+    for audio in (None, tmp_path, tmp_path / "none.tsv"):
+        with pytest.raises((ValueError, FileNotFoundError), match=r"give it as data\.train|\.km"):
+            LabelStore.open(tmp_path / given, audio=audio)
+
+
+@pytest.mark.parametrize("mark", [b"\xef\xbb\xbf", b""])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_files_of_windows(tmp_path, mark, end):
+    km = write(tmp_path)
+    for name in ("train.tsv", "train.km", "dict.km.txt"):
+        text = (tmp_path / name).read_text().replace("\n", end)
+        (tmp_path / name).write_bytes(mark + text.encode())
+    store = LabelStore.open(km)
+    assert [store[id].tolist() for id in ROWS] == list(ROWS.values())
+    assert read_tsv(tmp_path / "train.tsv")[0].path == Path("/data/speech/a/one.flac")
+
+
+def test_home_in_a_root(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "x.tsv").write_text("~/speech\na.wav\t16000\n/abs/b.wav\t16000\n")
+    rows = read_tsv(tmp_path / "x.tsv")
+    assert [row.path for row in rows] == [tmp_path / "speech/a.wav", Path("/abs/b.wav")]
 
 
 def test_missing_files(tmp_path):

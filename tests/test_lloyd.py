@@ -20,6 +20,11 @@ def assign(points: torch.Tensor, centroids: torch.Tensor) -> torch.Tensor:
     return torch.cat([ids for _, _, ids in nearest(points, centroids)])
 
 
+def never_rises(found: lloyd.Fit, points: torch.Tensor) -> bool:
+    rounding = 1e-5 * found.inertia[0] + 1e-9 * float(points.square().sum(1).mean())
+    return bool((np.diff(found.inertia) <= rounding).all())
+
+
 def test_nearest_is_the_nearest():
     points, centroids = torch.randn(3000, 7), torch.randn(40, 7)
     parts = list(nearest(points, centroids))
@@ -27,7 +32,8 @@ def test_nearest_is_the_nearest():
     assert torch.equal(torch.cat([ids for _, _, ids in parts]), exact.argmin(1))
     best = torch.cat([best for _, best, _ in parts]).double()
     assert torch.allclose(best, exact.min(1).values.square(), atol=1e-4)
-    assert torch.equal(torch.cat([chunk for chunk, _, _ in parts]), points)
+    difference = torch.cat([difference for difference, _, _ in parts])
+    assert torch.allclose(difference, points - centroids[exact.argmin(1)], atol=1e-5)
 
 
 def test_finds_separate_blobs():
@@ -55,31 +61,85 @@ def test_as_good_as_scikit_learn():
     ours = np.mean([fit(points, 40, 25, seed).inertia[-1] for seed in range(3)])
     theirs = []
     for seed in range(3):
-        model = cluster.KMeans(40, init="random", n_init=1, max_iter=25, tol=0, random_state=seed)
+        model = cluster.KMeans(40, n_init=1, max_iter=25, tol=0, random_state=seed)
         theirs.append(model.fit(points.numpy()).inertia_ / len(points))
-    assert ours <= 1.02 * np.mean(theirs)
+    assert ours <= 1.01 * np.mean(theirs)
 
 
-def test_centroids_without_points_are_placed_anew():
-    points, _ = blobs(6, 50)
-    start = torch.cat([points, points[:1].repeat(4000, 1)])  # the random start hits doubles
-    found = fit(start, 6, 40, seed=0)
-    assert found.reseeded > 0
-    assert len(assign(start, found.centroids).unique()) == 6
-    assert found.inertia[-1] < 1
-    assert (np.diff(found.inertia) <= 1e-6 * found.inertia[0]).all()
+def doubled(points: torch.Tensor) -> torch.Tensor:
+    return torch.cat([points, points[:1].repeat(4000, 1)])  # a random start hits doubles
 
 
-def test_fewer_different_points_than_clusters():
-    found = fit(torch.zeros(20, 3), 4)
-    assert found.inertia[-1] == 0
-    assert found.centroids.shape == (4, 3)
+def far_away(points: torch.Tensor) -> torch.Tensor:
+    return points + 1000  # distances are small beside the points
+
+
+def crowded(points: torch.Tensor) -> torch.Tensor:
+    return torch.cat([points, points[:1] + 0.01 * torch.randn(20_000, points.shape[1])])
+
+
+@pytest.mark.parametrize("made", [torch.clone, doubled, far_away, crowded])
+@pytest.mark.parametrize(("k", "dim"), [(6, 5), (2, 8), (20, 3), (60, 39)])
+def test_finds_every_blob_from_every_seed(k, dim, made):
+    for seed in range(20 if k == 6 else 5):
+        points, truth = blobs(k, 50, dim, seed)
+        found = fit(made(points), k, 40, seed)
+        ids = assign(points, found.centroids)
+        assert len({(int(a), int(b)) for a, b in zip(ids, truth, strict=True)}) == k, seed
+        assert never_rises(found, points)
+
+
+def from_doubles(points: torch.Tensor, k: int, _: torch.Generator) -> torch.Tensor:
+    return points[:1].repeat(k, 1)
+
+
+def from_nowhere(points: torch.Tensor, k: int, _: torch.Generator) -> torch.Tensor:
+    return torch.cat([points[:1], torch.full((k - 1, points.shape[1]), 1e4)])
+
+
+def from_the_middle(points: torch.Tensor, k: int, _: torch.Generator) -> torch.Tensor:
+    return points.mean(0).repeat(k, 1)
+
+
+@pytest.mark.parametrize("start", [from_doubles, from_nowhere, from_the_middle])
+@pytest.mark.parametrize(("k", "dim"), [(6, 5), (3, 8), (40, 16)])
+def test_centroids_without_points_are_placed_anew(k, dim, start, monkeypatch):
+    monkeypatch.setattr(lloyd, "_start", start)
+    for seed in range(20 if k == 6 else 5):
+        points, truth = blobs(k, 50, dim, seed)
+        found = fit(doubled(points), k, 40, seed)
+        ids = assign(points, found.centroids)
+        assert found.reseeded > 0
+        assert len({(int(a), int(b)) for a, b in zip(ids, truth, strict=True)}) == k, seed
+        assert never_rises(found, points)
+
+
+@pytest.mark.parametrize("k", [3, 4, 5, 20])
+@pytest.mark.parametrize("offset", [0.0, 1 / 3, 1e4])
+def test_few_different_points(k, offset):
+    values = offset + torch.tensor([[0.1, 0, 0], [0, 0.7, 0], [0, 0, 1.1], [9, 9, 9]])
+    points = values[torch.arange(4000) % 4]
+    found = fit(points, k)
+    assert found.centroids.shape == (k, 3)
     assert found.centroids.isfinite().all()
+    assert len(assign(points, found.centroids).unique()) == min(k, 4)
+    if k >= 4:
+        assert found.inertia[-1] < 1e-6
+        assert len(found.inertia) < 8
+
+
+def test_one_point_many_times():
+    found = fit(torch.full((2000, 3), 0.3), 4)
+    assert found.inertia[-1] < 1e-12
+    assert found.reseeded == 0
+    assert torch.allclose(found.centroids, torch.full((4, 3), 0.3))
 
 
 def test_stops_when_converged():
     points, _ = blobs(2, 100)
     assert len(fit(points, 2, 1000).inertia) < 20
+    cloud = torch.randn(3000, 4, generator=torch.Generator().manual_seed(4))
+    assert len(fit(cloud, 10, 1000).inertia) < 500
 
 
 def test_repeats_with_the_seed_whatever_the_chunk(monkeypatch):

@@ -4,8 +4,8 @@ import soundfile
 from lhotse import CutSet, Recording
 
 from mt4ssl_core.audio import load_wave
-from mt4ssl_core.labels import TsvRow, write_tsv
 from mt4ssl_core.manifest import open_manifest, split_valid, stable_hash
+from mt4ssl_core.tsv import TsvRow, write_tsv
 
 
 def noise(samples, seed=0):

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from mt4ssl_core import config, labels
+from mt4ssl_core import config
+from mt4ssl_core import tsv as lists
 
 ROOT = Path(__file__).parent.parent
 CLASSES = 8
@@ -39,10 +40,10 @@ def corpus(folder, utterances=24, seed=0):
         wave = 0.3 * np.sin(2 * np.pi * np.cumsum(pitch) / 16_000)
         wave += 0.01 * rng.standard_normal(size)
         soundfile.write(audio / f"u{i:02d}.wav", wave, 16_000)
-        rows.append(labels.TsvRow(f"u{i:02d}.wav", audio / f"u{i:02d}.wav", size))
+        rows.append(lists.TsvRow(f"u{i:02d}.wav", audio / f"u{i:02d}.wav", size))
         lines.append(" ".join(map(str, ids)))
     tsv, km = Path(folder) / "train.tsv", Path(folder) / "train.km"
-    labels.write_tsv(tsv, audio, rows)
+    lists.write_tsv(tsv, audio, rows)
     km.write_text("\n".join(lines) + "\n")
     return tsv, km
 

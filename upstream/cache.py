@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from tqdm import tqdm
 
 from mt4ssl_core.files import atomic_path
+from mt4ssl_core.fingerprints import checkpoint_fingerprint
 
 SCHEMES = ("http", "https", "file")
 TIMEOUT = 60  # seconds without a byte
@@ -61,15 +62,9 @@ def fetch(url: str, refresh: bool = False) -> Path:
 
 
 def fingerprint(path: str | Path) -> str:
-    """Return 16 hex digits of a checkpoint's SHA-256 (of a folder: its model.safetensors').
+    """Return 16 hex digits of a checkpoint's SHA-256 (of a folder: of all files that count).
 
     Raises:
-        ValueError: a folder without model.safetensors.
+        ValueError: there is no checkpoint.
     """
-    path = Path(path)
-    if path.is_dir():
-        path = path / "model.safetensors"
-        if not path.is_file():
-            raise ValueError(f"{path}: no such file; give a checkpoint file or an exported folder")
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    return checkpoint_fingerprint(path)[:16]

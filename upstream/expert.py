@@ -86,7 +86,7 @@ class UpstreamExpert(nn.Module):
         sizes = [max(size, self.shortest) for size in true_sizes]
         waves = wavs[0].new_zeros(len(wavs), max(sizes))  # (B, N)
         for row, wav in zip(waves, wavs, strict=True):
-            row[: len(wav)] = self._normalize(wav) if self.encoder.cfg.normalize else wav
+            row[: len(wav)] = self.encoder.prepare(wav)
         lengths = torch.tensor(sizes, device=waves.device)  # (B,)
         encoded = self.encoder(waves, lengths)
         frames = max(self.frames(size) for size in true_sizes)  # T
@@ -99,11 +99,3 @@ class UpstreamExpert(nn.Module):
             for state in encoded.hidden_states
         ]
         return {"hidden_states": hidden_states, "last_hidden_state": hidden_states[-1]}
-
-    @staticmethod
-    def _normalize(wav: Tensor) -> Tensor:
-        """Zero mean and unit variance over the whole utterance, as in pre-training."""
-        if not len(wav):
-            return wav
-        var, mean = torch.var_mean(wav, unbiased=False)
-        return (wav - mean) / torch.sqrt(var + 1e-5)

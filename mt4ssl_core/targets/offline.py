@@ -36,7 +36,8 @@ class OfflineTarget(Target):
         """Cross-entropy at the hidden frames and, with `visible_weight`, at the others."""
         assert masked.labels is not None
         labels, output = masked.labels, masked.encoded.output
-        hidden = self._classify(output[masked.mask], labels[masked.mask], self.cfg.weight)
+        at = masked.mask & (labels >= 0)  # a row may be a frame or two short
+        hidden = self._classify(output[at], labels[at], self.cfg.weight)
         if self.cfg.visible_weight:
             weight = self.cfg.weight * self.cfg.visible_weight
             seen = ~masked.mask & (labels >= 0)

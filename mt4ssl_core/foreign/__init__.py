@@ -1,0 +1,1 @@
+"""Checkpoints from elsewhere: the only folder that knows a foreign name."""

@@ -1,0 +1,177 @@
+"""Names of an encoder's weights: ours, fairseq's, Hugging Face's, and what others wrap around."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mt4ssl_core.config import EncoderConfig
+
+Tensors = dict[str, Tensor]
+Row = tuple[str, str, str]
+OURS, FAIRSEQ, HF = 0, 1, 2
+
+# `#` is a number, `*` the last part; both carry over.
+# fmt: off
+WHOLE = ("", "", "")
+COMMON = [
+    ("mask_embedding",  "mask_emb",             "masked_spec_embed"),
+    ("feature_norm.*",  "layer_norm.*",         "feature_projection.layer_norm.*"),
+    ("projection.*",    "post_extract_proj.*",  "feature_projection.projection.*"),
+    ("context.norm.*",  "encoder.layer_norm.*", "encoder.layer_norm.*"),
+]
+_CONV = "feature_extractor.conv_layers.#."
+BLOCK = ("extractor.blocks.#.", _CONV, _CONV)
+BLOCK_CONV = [("conv.*", "0.*", "conv.*")]
+BLOCK_NORM = {
+    "layer_norm": [("norm.*", "2.1.*", "layer_norm.*")],
+    "group_norm": [("norm.*", "2.*", "layer_norm.*")],
+}
+POSITION = ("context.pos_conv.", "encoder.pos_conv.", "encoder.pos_conv_embed.")
+POSITION_STACKED = [("#.conv.*", "#.0.*", "layers.#.conv.*")]
+NORM_G, NORM_V = "conv.parametrizations.weight.original0", "conv.parametrizations.weight.original1"
+MERGED = "0.conv.weight"  # a weight norm that was removed: there is no parameter of that name here
+POSITION_SINGLE = [
+    ("0.conv.bias",  "0.bias",     "conv.bias"),
+    (f"0.{NORM_G}",  "0.weight_g", NORM_G),
+    (f"0.{NORM_V}",  "0.weight_v", NORM_V),
+    (f"0.{NORM_G}",  "0.parametrizations.weight.original0", "conv.weight_g"),
+    (f"0.{NORM_V}",  "0.parametrizations.weight.original1", "conv.weight_v"),
+    (MERGED,         "0.weight",   "conv.weight"),
+]
+LAYER = ("context.layers.#.", "encoder.layers.#.", "encoder.layers.#.")
+LAYER_PARTS = [
+    ("attention.q_proj.*",   "self_attn.q_proj.*",     "attention.q_proj.*"),
+    ("attention.k_proj.*",   "self_attn.k_proj.*",     "attention.k_proj.*"),
+    ("attention.v_proj.*",   "self_attn.v_proj.*",     "attention.v_proj.*"),
+    ("attention.out_proj.*", "self_attn.out_proj.*",   "attention.out_proj.*"),
+    ("attention_norm.*",     "self_attn_layer_norm.*", "layer_norm.*"),
+    ("fc1.*",                "fc1.*",                  "feed_forward.intermediate_dense.*"),
+    ("fc2.*",                "fc2.*",                  "feed_forward.output_dense.*"),
+    ("ffn_norm.*",           "final_layer_norm.*",     "final_layer_norm.*"),
+]
+# Targets, ours and fairseq's (MT4SSL, data2vec): the heads; the names of the teacher are those of
+# `context.` here and of `encoder.` (under `_ema`) there.
+HEADS = {"offline": "final_proj_hubert", "online": "final_proj"}
+TEACHER = "teacher."
+# Parts of a name that trainers and fine-tuned models put before a weight's own.
+WRAPPERS = {
+    "module", "_orig_mod", "_fsdp_wrapped_module", "_forward_module", "model", "network", "net",
+    "w2v_encoder", "w2v_model", "encoder", "upstream", "backbone", "speech_encoder",
+    "hubert", "wav2vec2", "data2vec_audio",
+}
+# Below these there is nothing but the encoder.
+INSIDE = {
+    OURS: ("",),
+    FAIRSEQ: ("encoder.", "feature_extractor."),
+    HF: ("encoder.", "feature_extractor.", "feature_projection."),
+}
+# fmt: on
+
+
+def table(cfg: EncoderConfig) -> list[Row]:
+    """Rows (ours, fairseq, Hugging Face) of an encoder's parameter names."""
+    position = POSITION_SINGLE if cfg.pos_conv_depth == 1 else POSITION_STACKED
+    sections = [
+        (WHOLE, COMMON),
+        (BLOCK, BLOCK_CONV + BLOCK_NORM[cfg.extractor_norm]),
+        (POSITION, position),
+        (LAYER, LAYER_PARTS),
+    ]
+    return [
+        (prefix[0] + row[0], prefix[1] + row[1], prefix[2] + row[2])
+        for prefix, rows in sections
+        for row in rows
+    ]
+
+
+def rename(key: str, rows: list[Row], source: int, target: int) -> str | None:
+    """``key`` in the names of column ``target``; None if no row of column ``source`` has it."""
+    for row in rows:
+        pattern = re.escape(row[source]).replace(r"\#", r"(\d+)").replace(r"\*", r"(\w+)")
+        match = re.fullmatch(pattern, key)
+        if match:
+            name = row[target]
+            for part in match.groups():
+                name = re.sub(r"[#*]", part, name, count=1)
+            return name
+    return None
+
+
+def known(key: str, rows: list[Row], source: int) -> str | None:
+    """Our name of ``key``, under whatever wrappers it lies; None if it has none."""
+    while True:
+        ours = rename(key, rows, source, OURS)
+        if ours is not None:
+            return ours
+        first, _, rest = key.partition(".")
+        if first not in WRAPPERS or not rest:
+            return None
+        key = rest
+
+
+def renamed(weights: Mapping[Any, Any], cfg: EncoderConfig, source: int, path: Path) -> Tensors:
+    """The encoder's weights under our names, float32; those of other parts are dropped.
+
+    Raises ValueError: weights that belong inside the encoder and are unknown, two of one name, or
+    none at all; names some of those that are there and of those expected.
+    """
+    rows, out, origin, unknown = table(cfg), dict[str, Tensor](), dict[str, str](), list[str]()
+    for key, value in weights.items():
+        if not isinstance(value, Tensor):
+            continue
+        key = str(key)
+        ours = known(key, rows, source)
+        if ours is None:
+            unknown += [key] if _inside(key, source) else []
+        elif ours in out:
+            raise ValueError(
+                f"{path}: {origin[ours]} and {key} are both {ours}; save the weights of one model"
+            )
+        else:
+            out[ours], origin[ours] = float32(value), key
+    if not out:
+        raise ValueError(f"{path}: {_no_names(weights, rows, source)}")
+    if unknown:
+        raise ValueError(
+            f"{path}: {len(unknown)} weights that this encoder lacks, e.g. {unknown[0][:200]}; "
+            "only plain wav2vec 2.0 / HuBERT / data2vec-audio / MT4SSL encoders can be read"
+        )
+    return split_weight_norm(out) if cfg.pos_conv_depth == 1 else out
+
+
+def _inside(key: str, source: int) -> bool:
+    """Whether a weight lies in the encoder, under whatever wrappers."""
+    while not key.startswith(INSIDE[source]):
+        first, _, rest = key.partition(".")
+        if first not in WRAPPERS or not rest:
+            return False
+        key = rest
+    return True
+
+
+def _no_names(weights: Mapping[Any, Any], rows: list[Row], source: int) -> str:
+    there = ", ".join(str(key)[:80] for key in list(weights)[:3]) or "none"
+    expected = ", ".join(row[source].replace("#", "0").replace("*", "weight") for row in rows[1:4])
+    return (
+        f"none of its {len(weights)} entries is a weight of this encoder: it has {there}; expected "
+        f"{expected}, ...; give the checkpoint of the encoder itself"
+    )
+
+
+def split_weight_norm(weights: Tensors) -> Tensors:
+    """Replace a merged positional convolution by the two factors that weight norm has."""
+    merged = weights.pop(f"{POSITION[OURS]}{MERGED}", None)
+    if merged is not None:
+        norm = merged.norm(dim=(0, 1), keepdim=True)  # (1, 1, K)
+        weights[f"{POSITION[OURS]}0.{NORM_G}"] = norm
+        weights[f"{POSITION[OURS]}0.{NORM_V}"] = torch.where(norm > 0, merged, 1.0)
+    return weights
+
+
+def float32(value: Any) -> Any:
+    """``value`` in float32 if it is a floating tensor; others show up when they are loaded."""
+    return value.float() if isinstance(value, Tensor) and value.is_floating_point() else value
