@@ -15,9 +15,10 @@ import torch
 
 from analysis import score_files
 from mt4ssl_core import checkpoint
-from upstream import results, tasks
+from upstream import results, states, tasks
 from upstream.suite import protocol, roots, run_folder
 
+LAYERS = 1000  # no upstream has more
 TRAIN = "train its heads with `mt4ssl superb run`"
 
 
@@ -133,13 +134,18 @@ def _head(folder: Path, record: dict[str, Any]) -> Head:
 
 def _read(path: Path) -> tuple[np.ndarray | None, argparse.Namespace]:
     """Return a head's weights (L,), which sum to 1, and s3prl's arguments."""
-    stored = checkpoint.read(path, [(argparse.Namespace, "argparse.Namespace")])
-    try:
-        args, weights = stored["Args"], stored["Featurizer"].get("weights")
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path}: not a checkpoint of s3prl's runner; {TRAIN}") from error
-    if not isinstance(args, argparse.Namespace) or not isinstance(weights, torch.Tensor | None):
+    stored = checkpoint.read(path, states.NAMESPACE)
+    parts = stored if isinstance(stored, dict) else {}
+    args, featurizer = parts.get("Args"), parts.get("Featurizer")
+    weights = featurizer.get("weights") if isinstance(featurizer, dict) else 0
+    listed = isinstance(weights, torch.Tensor) and weights.dim() == 1
+    if not isinstance(args, argparse.Namespace) or not (
+        weights is None or (isinstance(weights, torch.Tensor) and listed and len(weights) <= LAYERS)
+    ):
         raise ValueError(f"{path}: not a checkpoint of s3prl's runner; {TRAIN}")
+    for name in ("upstream_feature_normalize", "upstream_layer_selection"):
+        if name not in vars(args):
+            raise ValueError(f"{path}: Args has no {name}; {TRAIN}")
     if weights is None:
         return None, args
     if not weights.isfinite().all():

@@ -87,7 +87,7 @@ def test_another_file_is_not_an_experiment(tmp_path):
     with pytest.raises(ValueError, match="an upstream is given with -u mt4ssl -k"):
         command.resolve(["-m", "evaluate", "-e", str(tiny_checkpoint())])
     (tmp_path / "a.ckpt").write_text("no")
-    with pytest.raises(ValueError, match="not a readable s3prl checkpoint"):
+    with pytest.raises(ValueError, match="not a readable checkpoint"):
         command.resolve(["-m", "evaluate", "-e", str(tmp_path / "a.ckpt")])
     with pytest.raises(ValueError, match="holds no states"):
         command.resolve(["-m", "evaluate", "-e", str(tmp_path)])

@@ -5,6 +5,7 @@ moment leaves half a file, or no checkpoint at all. Here a file appears when it 
 then do older ones go.
 """
 
+import argparse
 import contextlib
 import os
 from collections.abc import Callable, Iterator
@@ -13,10 +14,12 @@ from typing import Any
 
 import torch
 
+from mt4ssl_core import checkpoint
 from mt4ssl_core.files import atomic_path
 from upstream import compat
 from upstream.stand_in import StandIn
 
+NAMESPACE = [(argparse.Namespace, "argparse.Namespace")]  # what s3prl pickles
 POSITION, RECORDS = "Position", "Records"  # our keys beside s3prl's
 
 
@@ -66,20 +69,23 @@ def read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ValueError(f"-e {path}: no such checkpoint; check the path")
     compat.install()
-    try:
-        stored = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
-    except Exception as error:  # torch raises many kinds for a broken or unsafe file
-        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ValueError(
-            f"-e {path}: not a readable s3prl checkpoint ({said}); give another file, "
-            "such as the one saved before it"
-        ) from error
-    if not isinstance(stored, dict) or not {"Args", "Config"} <= set(stored):
+    stored = checkpoint.read(path, NAMESPACE, mmap=True)
+    if not is_head(stored):
         raise ValueError(
             f"-e {path}: not an s3prl checkpoint; an upstream is given with -u mt4ssl -k"
         )
     compat.install_for(stored["Args"].downstream)
     return stored
+
+
+def is_head(stored: Any) -> bool:
+    """Whether a file's content has the form of s3prl's checkpoints."""
+    return (
+        isinstance(stored, dict)
+        and isinstance(stored.get("Args"), argparse.Namespace)
+        and isinstance(stored.get("Config"), dict)
+        and isinstance(vars(stored["Args"]).get("downstream"), str)
+    )
 
 
 def best_checkpoint(expdir: str | Path, newer_than: float | None = None) -> Path:
