@@ -115,9 +115,10 @@ def check_upstream(args: Any) -> None:
         ValueError: it is not.
     """
     arguments.check_upstream(args.upstream, args.upstream_ckpt)
-    from upstream import compat, expert
+    import upstream
+    from upstream import expert
 
-    compat.install()
+    upstream.register()
     hub.check(args.upstream)
     if args.upstream.startswith("mt4ssl"):
         ckpt = expert.need_checkpoint(args.upstream, args.upstream_ckpt)
