@@ -104,7 +104,7 @@ def fit_corpus(
     it has not.
 
     Raises ValueError: a device, source, store, checkpoint or number that cannot be used, a corpus
-    with fewer frames than ``k``, and with ``strict`` the first file that cannot be read.
+    with fewer different frames than ``k``, and with ``strict`` the first file that cannot be read.
     """
     if k < 1 or iterations < 1 or (sample_frames is not None and sample_frames < k):
         raise ValueError(
@@ -127,6 +127,11 @@ def fit_corpus(
     bar.close()
     points = reservoir.points if reservoir else torch.zeros(0, 1)
     found = fit(points, k, iterations, seed, chosen, progress)
+    if found.used < k:
+        raise ValueError(
+            f"{source}: {len(points):,} frames, but only {found.used} different ones, cannot make "
+            f"{k} clusters; is the audio silent? Give other audio or at most {found.used} clusters"
+        )
     meta = {
         "features_sha256": origin.sha256,
         "frames": str(len(points)),

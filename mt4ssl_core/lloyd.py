@@ -26,6 +26,7 @@ class Fit:
     centroids: Tensor  # (K, D)
     inertia: list[float]  # mean squared distance before each update and, last, after all
     reseeded: int  # centroids that had lost all their points and were placed anew
+    used: int  # centroids that have points: k, unless there are fewer different points
 
 
 def fit(
@@ -67,8 +68,9 @@ def fit(
         elif len(inertia) > 1 and inertia[-2] - inertia[-1] <= _CONVERGED * inertia[-2]:
             break
         centroids = updated
-    inertia.append(float(_lloyd_step(parts, centroids)[1].double().mean()))
-    return Fit(centroids.cpu(), inertia, reseeded)
+    _, distance, empty = _lloyd_step(parts, centroids)
+    inertia.append(float(distance.double().mean()))
+    return Fit(centroids.cpu(), inertia, reseeded, k - int(empty.sum()))
 
 
 def _start(points: Tensor, k: int, random: torch.Generator) -> Tensor:

@@ -196,6 +196,24 @@ def test_more_clusters_than_frames(corpus, tmp_path):
         fit_corpus(corpus, tmp_path / "km", k=9999, progress=False)
 
 
+@pytest.mark.parametrize("sound", [np.zeros, np.ones, lambda n: np.tile([0.5, -0.5], n // 2)])
+def test_fewer_different_frames_than_clusters(tmp_path, sound):
+    soundfile.write(tmp_path / "a.wav", sound(16000), 16000, subtype="FLOAT")
+    with pytest.raises(ValueError, match=r"only [1-9]\d? different ones, cannot make 50 clusters"):
+        fit_corpus(tmp_path, tmp_path / "km", k=50, progress=False)
+    assert not (tmp_path / "km").exists()
+
+
+@pytest.mark.parametrize("clusters", [2, 7, 40])
+def test_a_frame_has_one_label_however_frames_are_batched(clusters):
+    random = torch.Generator().manual_seed(clusters)
+    frames = 50 + torch.randn(700, 39, generator=random)
+    model = KMeans(50 + torch.randn(clusters, 39, generator=random))
+    whole = model.apply(frames)
+    for size in (1, 7, 512, 699):
+        assert torch.equal(torch.cat([model.apply(part) for part in frames.split(size)]), whole)
+
+
 def test_bad_files_are_left_out_of_both_files_named_and_counted(corpus, model, tmp_path, capsys):
     (corpus / "02.wav").write_bytes(b"RIFF junk")
     broken = tone(4000, 1)

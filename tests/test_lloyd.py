@@ -123,6 +123,7 @@ def test_few_different_points(k, offset):
     assert found.centroids.shape == (k, 3)
     assert found.centroids.isfinite().all()
     assert len(assign(points, found.centroids).unique()) == min(k, 4)
+    assert found.used == min(k, 4)
     if k >= 4:
         assert found.inertia[-1] < 1e-6
         assert len(found.inertia) < 8
@@ -131,7 +132,7 @@ def test_few_different_points(k, offset):
 def test_one_point_many_times():
     found = fit(torch.full((2000, 3), 0.3), 4)
     assert found.inertia[-1] < 1e-12
-    assert found.reseeded == 0
+    assert (found.reseeded, found.used) == (0, 1)
     assert torch.allclose(found.centroids, torch.full((4, 3), 0.3))
 
 
