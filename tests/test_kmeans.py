@@ -198,7 +198,7 @@ def test_more_clusters_than_frames(corpus, tmp_path):
 
 @pytest.mark.parametrize("sound", [np.zeros, np.ones, lambda n: np.tile([0.5, -0.5], n // 2)])
 def test_fewer_different_frames_than_clusters(tmp_path, sound):
-    soundfile.write(tmp_path / "a.wav", sound(16000), 16000, subtype="FLOAT")
+    soundfile.write(tmp_path / "a.wav", sound(48000), 16000, subtype="FLOAT")
     with pytest.raises(ValueError, match=r"only [1-9]\d? different ones, cannot make 50 clusters"):
         fit_corpus(tmp_path, tmp_path / "km", k=50, progress=False)
     assert not (tmp_path / "km").exists()
