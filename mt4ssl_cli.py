@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from mt4ssl_core.command_line import guarded
+from mt4ssl_core.command_line import FAILED, guarded, printable
 from upstream import store_options
 
 
@@ -279,13 +279,17 @@ def layer_weights(args: argparse.Namespace) -> None:
     print(f"{Path(args.out or args.run_folder) / weights.NAME}.svg, .png and .csv")
 
 
-def probe(args: argparse.Namespace) -> None:
+def probe(args: argparse.Namespace) -> int:
     """Measure what each layer of an encoder holds: phones, words, speakers."""
     from analysis import probing
 
     names = probing.Asked.__dataclass_fields__
     asked = {key: value for key, value in vars(args).items() if key in names}
-    print(probing.probe(probing.Asked(**asked)))
+    found = probing.probe(probing.Asked(**asked))
+    print(found.table)
+    code = _incomplete([f"not probed: {why}" for why in found.failed])
+    print(found.done)
+    return code
 
 
 def convergence(args: argparse.Namespace) -> int:
@@ -311,6 +315,14 @@ def report(args: argparse.Namespace) -> None:
     from analysis import report as page
 
     print(f"written: {page.report(args.run_folder, args.others, args.out, args.score_set)}")
+
+
+def _incomplete(problems: Sequence[str]) -> int:
+    """Say on stderr what was left out; the exit code is 0 only where there is nothing."""
+    sys.stdout.flush()
+    for problem in problems:
+        print(f"mt4ssl: {printable(problem)}", file=sys.stderr)
+    return FAILED if problems else 0
 
 
 def _give(text: str, out: str | None) -> None:

@@ -2,13 +2,17 @@
 
 import codecs
 import json
+import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 
+from analysis import alignments
 from analysis.alignments import PHONES, WORDS, Alignment, Interval, parts
 from mt4ssl_core.config import SAMPLE_RATE
 
+_LIMIT = 1 << 31  # bytes of a file: alignments of 2,000 hours in a CTM
 OVERLAP = 0.01  # seconds that neighbours may overlap: times are often rounded to 10 ms
 
 Row = tuple[float, float, str]  # start, end, label
@@ -37,18 +41,31 @@ def read(path: str | Path, overlap: float = OVERLAP) -> dict[str, Alignment]:
         if file.suffix.lower() == ".wrd" and sibling(file, ".phn"):
             continue  # read with its phones
         name = file.relative_to(path).with_suffix("").as_posix()
-        for id, alignment in _file(file, name, overlap).items():
+        for id, alignment in _lenient(file, name, overlap).items():
             found[id] = _both(found[id], alignment) if id in found else alignment
+    if not any(alignment.tiers for alignment in found.values()):
+        first = next(iter(found.values()))
+        raise ValueError(next(iter(first.broken.values()), f"{path}: alignments without tiers"))
     return found
+
+
+def _lenient(path: Path, id: str, overlap: float) -> dict[str, Alignment]:
+    """What a file holds; of one utterance that cannot be read, why."""
+    try:
+        return _file(path, id, overlap)
+    except ValueError as error:
+        if path.suffix.lower() in _OF_MANY:
+            raise
+        return {id: Alignment(id, {}, None, str(path), {"": str(error)})}
 
 
 def _both(one: Alignment, other: Alignment) -> Alignment:
     """Tiers of two files, such as CTMs of phones and of words."""
-    if one.tiers.keys() & other.tiers.keys():
+    if {*one.tiers, *one.broken} & {*other.tiers, *other.broken}:
         raise ValueError(f"{one.id} is in {one.source} and in {other.source}; keep one of the two")
     duration = other.duration if one.duration is None else one.duration
-    source = f"{one.source}, {other.source}"
-    return Alignment(one.id, {**one.tiers, **other.tiers}, duration, source)
+    source, broken = f"{one.source}, {other.source}", {**one.broken, **other.broken}
+    return Alignment(one.id, {**one.tiers, **other.tiers}, duration, source, broken)
 
 
 def _kinds() -> str:
@@ -63,7 +80,11 @@ def _file(path: Path, id: str, overlap: float) -> dict[str, Alignment]:
 
 def _text(path: Path) -> str:
     """A text file in UTF-8 or UTF-16, with or without byte order mark."""
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path}: not a file; give an alignment file")
     try:
+        if path.stat().st_size > _LIMIT:
+            raise ValueError(f"{path}: larger than {_LIMIT:,} bytes; split it")
         data = path.read_bytes()
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}; give an alignment file") from error
@@ -103,7 +124,7 @@ def read_textgrid(path: str | Path, id: str | None = None, overlap: float = OVER
         raise ValueError(f"{path}: not a TextGrid in text form; save it in Praat as a text file")
     try:
         begin, end = _number(next(tokens)), _number(next(tokens))
-        tiers: dict[str, tuple[Interval, ...]] = {}
+        tiers: dict[str, list[Row]] = {}
         for _ in range(_tier_count(tokens)):
             kind, name = _string(next(tokens)), _string(next(tokens))
             _, _, size = next(tokens), next(tokens), int(_number(next(tokens)))
@@ -111,7 +132,7 @@ def read_textgrid(path: str | Path, id: str | None = None, overlap: float = OVER
                 rows = [_row(tokens) for _ in range(size)]
                 if name in tiers:
                     raise ValueError(f"{path}: two tiers are named {name!r}; rename one")
-                tiers[name] = _intervals(rows, overlap)
+                tiers[name] = rows
             else:
                 for _ in range(2 * size):  # time and mark
                     next(tokens)
@@ -124,7 +145,7 @@ def read_textgrid(path: str | Path, id: str | None = None, overlap: float = OVER
         raise ValueError(
             f"{path}: begins at {begin:g} s, expected 0; shift its times to 0 in Praat"
         )
-    return Alignment(id or path.stem, tiers, end, str(path))
+    return _alignment(id or path.stem, tiers, end, str(path), overlap)
 
 
 def _tokens(text: str) -> Iterator[str | float]:
@@ -198,32 +219,45 @@ def read_ctm(
         which = "" if channel is None else f" of channel {channel}"
         raise ValueError(f"{path}: no line{which}; give another file or channel")
     return {
-        id: Alignment(id, {tier: _intervals(sorted(found), overlap)}, None, str(path))
-        for id, found in rows.items()
+        id: _alignment(id, {tier: found}, None, str(path), overlap) for id, found in rows.items()
     }
 
 
 def read_timit(path: str | Path, id: str | None = None, overlap: float = OVERLAP) -> Alignment:
     """Read TIMIT's .phn and .wrd (start, end in samples at 16 kHz, label) of one utterance.
 
-    ``path`` is one of the two; the other is read when it is there.
-
-    Raises:
-        ValueError: a line that is none.
+    ``path`` is one of the two; the other is read when it is there. One that cannot be read is in
+    ``broken``, and does not cost the other.
     """
     path = Path(path)
-    tiers = {}
+    found = []
     for tier, suffix in ((PHONES, ".phn"), (WORDS, ".wrd")):
         file = path if path.suffix.lower() == suffix else sibling(path, suffix)
         if file:
-            tiers[tier] = _intervals(_timit_rows(file), overlap)
-    return Alignment(id or path.stem, tiers, None, str(path))
+            found.append(_timit_tier(file, tier, id or path.stem, overlap))
+    return found[0] if len(found) == 1 else _both(*found)
+
+
+def _timit_tier(path: Path, tier: str, id: str, overlap: float) -> Alignment:
+    try:
+        return _alignment(id, {tier: _timit_rows(path)}, None, str(path), overlap)
+    except ValueError as error:
+        return Alignment(id, {}, None, str(path), {tier: str(error)})
 
 
 def sibling(path: Path, suffix: str) -> Path | None:
     """The file of the same name with another suffix, in small or capital letters, if any."""
-    files = (path.with_suffix(kind) for kind in (suffix, suffix.upper()))
-    return next((file for file in files if file.is_file()), None)
+    wanted = path.with_suffix(suffix)
+    if wanted.is_file():
+        return wanted
+    there = _by_lower_name(path.parent, path.parent.stat().st_mtime_ns)
+    return there.get(wanted.name.lower())
+
+
+@lru_cache(maxsize=4)
+def _by_lower_name(folder: Path, changed: int) -> dict[str, Path]:
+    """The files of a folder by their names in small letters, as long as it does not change."""
+    return {entry.name.lower(): Path(entry) for entry in os.scandir(folder) if entry.is_file()}
 
 
 def _timit_rows(path: Path) -> list[Row]:
@@ -267,7 +301,7 @@ def read_mini_superb(path: str | Path) -> dict[str, Alignment]:
                 f"mini_superb` writes them ({error!r}); make the corpus again"
             ) from error
         rows = [(start, end, label) for (start, label), end in zip(phones, ends, strict=False)]
-        found[id] = Alignment(id, {PHONES: _intervals(rows, 0.0)}, duration, str(path))
+        found[id] = _alignment(id, {PHONES: rows}, duration, str(path), 0.0)
     return found
 
 
@@ -280,17 +314,39 @@ _READERS: dict[str, Callable[[Path, str, float], dict[str, Alignment]]] = {
 }
 
 
+_OF_MANY = (".ctm", ".jsonl")  # utterances
+
+
 def _ctm_tier(path: Path) -> str:
     """A CTM does not say what it is of, but for its name: phones.ctm, train_phone.ctm."""
     return PHONES if "phone" in path.stem.lower() else WORDS
 
 
-def _intervals(rows: Iterable[Row], overlap: float) -> tuple[Interval, ...]:
-    """Rows in order, without empty ones; where two overlap by up to ``overlap`` the first is cut.
+def _alignment(
+    id: str,
+    tiers: Mapping[str, Sequence[Row]],
+    duration: float | None,
+    source: str,
+    overlap: float,
+) -> Alignment:
+    """The tiers that are as an `Alignment` has them; of the others, what is wrong."""
+    kept, wrong = {}, {}
+    for name, rows in tiers.items():
+        intervals = _intervals(rows, overlap)
+        try:
+            alignments.check(intervals, duration, f"{source}: {id}: tier {name}")
+            kept[name] = intervals
+        except ValueError as error:
+            wrong[name] = str(error)
+    return Alignment(id, kept, duration, source, wrong)
 
-    What is wrong beyond that is left for :class:`Alignment` to refuse.
+
+def _intervals(rows: Sequence[Row], overlap: float) -> tuple[Interval, ...]:
+    """Rows by their start, without empty ones; where two overlap by up to ``overlap`` the first is
+    cut.
     """
-    kept = [Interval(start, end, label) for start, end, label in rows if label and start != end]
+    some = sorted((row for row in rows if row[2] and row[0] != row[1]), key=lambda row: row[0])
+    kept = [Interval(*row) for row in some]
     for i, after in enumerate(kept[1:]):
         if 0 < kept[i].end - after.start <= overlap + 1e-9:
             kept[i] = kept[i]._replace(end=after.start)

@@ -9,7 +9,7 @@ import difflib
 import math
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
@@ -37,48 +37,44 @@ class Interval(NamedTuple):
 
 @dataclass(frozen=True)
 class Alignment:
-    """What was said when in one utterance: tier -> intervals, ascending, with gaps between them.
+    """What was said when in one utterance: tier -> intervals in order, with gaps between them.
 
-    ``duration``: seconds of the audio, where the file says so. ``source``: the file, for messages.
+    Intervals may overlap, as words do in fast speech. ``duration``: seconds of the audio, where the
+    file says so. ``source``: the file, for messages. ``broken``: tier -> why it is left out ("": of
+    the whole file).
 
     Raises:
-        ValueError: intervals that end before they begin, overlap, or lie outside the audio.
+        ValueError: intervals that end before they begin, are out of order, or lie outside the
+            audio.
     """
 
     id: str
     tiers: Mapping[str, tuple[Interval, ...]]
     duration: float | None
     source: str
+    broken: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check every interval."""
         for name, intervals in self.tiers.items():
-            where = f"{self.source}: {self.id}: tier {name}"
-            last = Interval(0.0, 0.0, "the start of the audio")
-            for item in intervals:
-                if not 0 <= item.start < item.end < math.inf:
-                    raise ValueError(
-                        f"{where}: {_told(item)}, expected 0 <= start < end; correct the file"
-                    )
-                if item.start < last.end:
-                    raise ValueError(
-                        f"{where}: {_told(last)} and {_told(item)} overlap by "
-                        f"{last.end - item.start:.3f} s, expected one label at a time; correct the "
-                        "file, or read it with a larger overlap="
-                    )
-                last = item
-            if self.duration is not None and last.end > self.duration + LENGTH:
-                raise ValueError(
-                    f"{where}: {_told(last)}, but the file says {self.duration:.3f} s of audio; "
-                    "align it again"
-                )
+            check(intervals, self.duration, f"{self.source}: {self.id}: tier {name}")
+
+    def overlap(self, name: str) -> float:
+        """Return the most seconds that two labels of a tier are said at once; 0.0: none are."""
+        most, last = 0.0, 0.0
+        for item in self.tiers.get(name, ()):
+            most = max(most, min(last, item.end) - item.start)
+            last = max(last, item.end)
+        return most
 
     def tier(self, name: str) -> tuple[Interval, ...]:
         """Return the intervals of a tier.
 
         Raises:
-            ValueError: there is none of that name; lists those there are.
+            ValueError: there is none of that name, or a broken one; lists those there are.
         """
+        if why := self.broken.get(name) or self.broken.get(""):
+            raise ValueError(why)
         if name not in self.tiers:
             near = difflib.get_close_matches(name, self.tiers, 1)
             hint = f"did you mean {near[0]!r}? " if near else ""
@@ -87,6 +83,29 @@ class Alignment:
                 f"{self.source}: {self.id}: no tier {name!r}; {hint}choose from {there}"
             )
         return self.tiers[name]
+
+
+def check(intervals: Iterable[Interval], duration: float | None, where: str) -> None:
+    """See that intervals are in order, none is empty, and all lie within the audio.
+
+    Raises:
+        ValueError: they are not; begins with ``where``.
+    """
+    last, end = Interval(0.0, 0.0, "the start of the audio"), 0.0
+    for item in intervals:
+        if not 0 <= item.start < item.end < math.inf:
+            raise ValueError(f"{where}: {_told(item)}, expected 0 <= start < end; correct the file")
+        if item.start < last.start:
+            raise ValueError(
+                f"{where}: {_told(item)} after {_told(last)}, expected them by their start; "
+                "correct the file"
+            )
+        last, end = item, max(end, item.end)
+    if duration is not None and end > duration + LENGTH:
+        raise ValueError(
+            f"{where}: ends at {end:.3f} s, but the file says {duration:.3f} s of audio; align it "
+            "again"
+        )
 
 
 def _told(item: Interval) -> str:
@@ -114,14 +133,14 @@ def segments(
     """
     intervals = alignment.tier(tier)
     seconds = num_samples / SAMPLE_RATE
-    end = intervals[-1].end if intervals else 0.0
+    end = max((item.end for item in intervals), default=0.0)
     said = alignment.duration
     if (said is not None and abs(said - seconds) > tolerance) or end > seconds + tolerance:
         length = f"ends at {end:.3f} s" if said is None else f"is of {said:.3f} s of audio"
         raise ValueError(
-            f"{alignment.source}: {alignment.id}: {length}, but the audio has {seconds:.3f} s "
-            f"({num_samples} samples at 16 kHz; up to {tolerance:g} s may differ); give the audio "
-            "that was aligned, or align this"
+            f"{alignment.source}: {alignment.id}: tier {tier} {length}, but the audio has "
+            f"{seconds:.3f} s ({num_samples} samples at 16 kHz; up to {tolerance:g} s may differ); "
+            "give the audio that was aligned, or align this"
         )
     centres = frame_centres(num_samples)
     first = np.searchsorted(centres, [item.start for item in intervals])
@@ -139,6 +158,8 @@ def frame_labels(
 ) -> np.ndarray:
     """One label per frame: (T,) of str, ``UNLABELLED`` in gaps and where it is in ``leave_out``.
 
+    So is a frame that two different labels claim: which of them is right cannot be known.
+
     Files differ in how they write silence: TIMIT labels it (h#, pau, epi), a TextGrid leaves it
     empty, mini_superb has "_" for pauses and nothing before and after the speech.
 
@@ -146,9 +167,12 @@ def frame_labels(
         ValueError: as :func:`segments`.
     """
     labels = np.full(num_frames(num_samples), UNLABELLED, dtype=object)  # (T,)
+    claimed = np.zeros(len(labels), bool)
     for label, first, stop in segments(alignment, tier, num_samples, tolerance):
-        if label not in leave_out:
-            labels[first:stop] = label
+        here, others = labels[first:stop], claimed[first:stop]
+        own = UNLABELLED if label in leave_out else label
+        here[:] = np.where(others & (here != own), UNLABELLED, own)
+        others[:] = True
     return labels.astype(str)
 
 
@@ -175,31 +199,40 @@ def unstressed(label: str) -> str:
 
 
 def match(alignments: Mapping[str, Alignment], ids: Iterable[str]) -> dict[str, Alignment]:
-    """Find the alignment of each utterance: utterance id -> alignment.
+    """Find the alignment of each utterance that has one: utterance id -> alignment.
 
     Ids agree when one is the end of the other, by whole folders and without the suffix of audio:
     "dev/84/84-1.flac" has "84-1" (a CTM), "84/84-1" (a folder of TextGrids) or "pr/dev/84/84-1".
+    Capital and small letters are the same where nothing fits as it is written.
 
     Raises:
-        ValueError: an utterance with no alignment, or with several.
+        ValueError: an utterance with several alignments, or none with any.
     """
     by_name: dict[str, list[str]] = {}
     for id in alignments:
-        by_name.setdefault(parts(id)[-1], []).append(id)
-    found = {}
+        by_name.setdefault(parts(id)[-1].lower(), []).append(id)
+    found, without = {}, []
     for id in ids:
         own = parts(id)
-        near = by_name.get(own[-1], [])
+        near = by_name.get(own[-1].lower(), [])
         fits = [key for key in near if _ends_alike(own, parts(key))]
+        fits = fits or [key for key in near if _ends_alike(_lower(own), _lower(parts(key)))]
         exact = [key for key in fits if parts(key) == own]
-        if len(exact or fits) != 1:
-            what = f"{len(fits)} alignments ({', '.join(fits[:3])})" if fits else "no alignment"
-            some = ", ".join(near[:3] or list(alignments)[:3])
+        if len(exact or fits) == 1:
+            found[id] = alignments[(exact or fits)[0]]
+        elif fits:
             raise ValueError(
-                f"{id}: {what} among {len(alignments)} such as {some}; name alignments as the "
-                "audio, or leave the utterance out"
+                f"{id}: {len(fits)} alignments ({', '.join(fits[:3])}) among {len(alignments)}; "
+                "name alignments as the audio, or leave the utterance out"
             )
-        found[id] = alignments[(exact or fits)[0]]
+        else:
+            without.append((id, near))
+    if without and not found:
+        id, near = without[0]
+        raise ValueError(
+            f"{id}: no alignment among {len(alignments)} such as "
+            f"{', '.join(near[:3] or list(alignments)[:3])}; name alignments as the audio"
+        )
     return found
 
 
@@ -212,3 +245,7 @@ def parts(id: str) -> tuple[str, ...]:
 def _ends_alike(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
     size = min(len(one), len(other))
     return one[-size:] == other[-size:]
+
+
+def _lower(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name.lower() for name in names)

@@ -44,11 +44,15 @@ def gather(
     means: Iterable[Utterance],
     frames: Iterable[Utterance] = (),
     show: bool = True,
+    left_out: dict[str, str] | None = None,
 ) -> Kept:
     """Encode utterances, each once; frames are kept in float16, clipped to its range.
 
+    ``left_out`` gets the id of each file that cannot be read, is shorter than a frame or of another
+    length than was told, and why; it is not in what is returned. None: the first one is refused.
+
     Raises:
-        ValueError: a file that cannot be read, or shorter than a frame.
+        ValueError: as ``left_out`` says.
     """
     kept, whole = Kept(), {item.id for item in frames}
     pooled = {item.id for item in means}
@@ -60,14 +64,14 @@ def gather(
         for item, future in ahead(
             wanted.values(), lambda item: load_wave(item.path), cores(), False
         ):
-            wave = future.result()
-            if not num_frames(len(wave)):
-                raise ValueError(f"{item.path}: shorter than a frame of 25 ms; leave it out")
-            if item.alignment is not None and num_frames(len(wave)) != num_frames(item.samples):
-                raise ValueError(
-                    f"{item.path}: has {len(wave)} samples at 16 kHz, {item.samples} were told of "
-                    "it; correct the table, or leave its lengths out"
-                )
+            try:
+                wave = _checked(item, future.result())
+            except ValueError as error:
+                if left_out is None:
+                    raise
+                left_out[item.id] = str(error)
+                bar.advance(item.samples / SAMPLE_RATE)
+                continue
             layers = features.frames(wave)
             if item.id in pooled:
                 kept.means[item.id] = layers.mean(1)
@@ -78,6 +82,18 @@ def gather(
     finally:
         bar.close()
     return kept
+
+
+def _checked(item: Utterance, wave: np.ndarray) -> np.ndarray:
+    """The samples of an utterance, of which there are as many as was told."""
+    if not num_frames(len(wave)):
+        raise ValueError(f"{item.path}: shorter than a frame of 25 ms; leave it out")
+    if item.alignment is not None and num_frames(len(wave)) != num_frames(item.samples):
+        raise ValueError(
+            f"{item.path}: has {len(wave)} samples at 16 kHz, {item.samples} were told of it; "
+            "correct the table, or leave its lengths out"
+        )
+    return wave
 
 
 def phone_labels(item: Utterance) -> np.ndarray:
@@ -99,7 +115,7 @@ def frame_data(train: Sequence[Utterance], test: Sequence[Utterance], kept: Kept
     there = {
         kind: tier
         for kind, tier in tiers.items()
-        if all(item.alignment and tier in item.alignment.tiers for item in items)
+        if any(item.alignment and tier in item.alignment.tiers for item in items)
     }
     spans = {kind: _spans(items, tier) for kind, tier in there.items()}
     frames = [kept.frames[item.id] for item in items]
@@ -115,10 +131,12 @@ def frame_data(train: Sequence[Utterance], test: Sequence[Utterance], kept: Kept
 
 
 def _spans(items: Sequence[Utterance], tier: str) -> list[list[tuple[str, int, int]]]:
-    """What is said in each utterance, with its frames: (label, first, stop)."""
-    spans = []
+    """What is said in each utterance, with its frames: (label, first, stop); nothing without it."""
+    spans: list[list[tuple[str, int, int]]] = []
     for item in items:
-        assert item.alignment is not None
+        if item.alignment is None or tier not in item.alignment.tiers:
+            spans.append([])
+            continue
         found = alignments.segments(item.alignment, tier, item.samples)
         said = [(unstressed(label), a, b) for label, a, b in found if label not in SILENCE]
         spans.append([span for span in said if span[1] < span[2]])

@@ -7,8 +7,8 @@ was not trained on.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -60,12 +60,12 @@ class Task:
 def tasks(
     utterances: Sequence[Utterance], probes: Sequence[str] | None = None, minutes: float = 20.0
 ) -> tuple[list[Task], list[str]]:
-    """Return the probes that the labels allow, and why others are left out.
+    """Return the probes that the labels allow, and why others are left out ("name: reason").
 
     ``probes``: those wanted, None for all; ``minutes``: the most of either side of each.
 
     Raises:
-        ValueError: an unknown probe, or one asked for that the labels do not allow.
+        ValueError: an unknown probe, or the labels allow none.
     """
     unknown = [name for name in probes or () if name not in PROBES]
     if unknown:
@@ -99,12 +99,28 @@ def tasks(
             )
         else:
             found.append(Task(name, train, test))
-    if probes and reasons:
-        raise ValueError(
-            f"{reasons[0]}; give more --data or --minutes, or leave it out of --probes"
-        )
+    if not found and len(reasons) == 1:
+        raise ValueError(f"{reasons[0]}; give more --data or --minutes")
     if not found:
         raise ValueError("no probe is possible:\n  " + "\n  ".join(reasons))
+    return found, reasons
+
+
+def without(chosen: Sequence[Task], left_out: Collection[str]) -> tuple[list[Task], list[str]]:
+    """Return the probes without some utterances (ids), and why some are no longer possible."""
+    found, reasons = [], []
+    for task in chosen:
+        sides = [[i for i in side if i.id not in left_out] for side in (task.train, task.test)]
+        classes = {task.label(item) for item in sides[0]} if task.name in _CLASSES else {1, 2}
+        if min(map(len, sides)) < LEAST or len(classes) < 2:
+            counts = " and ".join(str(len(side)) for side in sides)
+            reasons.append(
+                f"{task.name}: of the audio of {len(task.train) + len(task.test)} utterances too "
+                f"little can be used: {counts} to train and to test on, {LEAST} of each and two "
+                "classes are needed"
+            )
+        else:
+            found.append(replace(task, train=sides[0], test=sides[1]))
     return found, reasons
 
 
@@ -149,10 +165,12 @@ def run(
     show: bool = True,
     known: Mapping[str, list[Row]] | None = None,
     keep: Callable[[str, list[Row]], Any] | None = None,
+    failed: list[str] | None = None,
 ) -> list[Row]:
     """Train and test every probe on every layer; return a row of each.
 
     ``known``: rows of probes that are not trained again; ``keep`` gets those of each that is.
+    ``failed`` gets "name: reason" of a probe that cannot be trained; None: that is raised.
 
     A row has layer, measure, value with its 95 % interval (low, high; speakers drawn again where
     they are known, else utterances), baseline (the commonest label; of phone_ctc: saying nothing),
@@ -169,7 +187,10 @@ def run(
             try:
                 found = _rows(task, kept, layers, seed, bar.update)
             except ValueError as error:
-                raise ValueError(f"{task.name}: {error}") from error
+                if failed is None:
+                    raise ValueError(f"{task.name}: {error}") from error
+                failed.append(f"{task.name}: {error}")
+                continue
             best = max if found[0]["direction"] == "max" else min
             chosen_layer = best(found, key=lambda row: row["held_out"])["layer"]
             found = [{**row, "chosen": row["layer"] == chosen_layer} for row in found]
@@ -191,10 +212,19 @@ def _rows(
 
 
 def best_row(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """Return the row to name of a measure: a probe's chosen layer, of other measures the best."""
+    """Return the row to name of a measure: a probe's chosen layer, of other measures the best.
+
+    A value that is no number (None) is never the best, unless there is no other.
+    """
     better = max if rows[0]["direction"] == "max" else min
     chosen = next((row for row in rows if row.get("chosen")), None)
-    return chosen or better(rows, key=lambda row: row["value"])
+    known = [row for row in rows if row["value"] is not None]
+    return chosen or better(known or rows[:1], key=lambda row: row["value"] or 0)
+
+
+def shown(value: float | None) -> str:
+    """Return a value as tables have it; of what is no number, that it is none."""
+    return "nan" if value is None else f"{value:.3f}"
 
 
 def _row(layer: int, name: str, estimate: chance.Estimate, **more: Any) -> Row:

@@ -16,8 +16,9 @@ from analysis.probe_data import Utterance
 from analysis.probe_features import Kept, frame_data, gather
 from analysis.probe_tasks import PHONE, PROBES, Row, Task
 from analysis.results import ARROWS
+from analysis.table_formats import markdown_text
 from mt4ssl_core.feature_store import FeatureStore
-from mt4ssl_core.files import atomic_path, write_json, write_text
+from mt4ssl_core.files import atomic_path, remove_leftovers, user_path, write_json, write_text
 from upstream.results import fingerprint_of
 
 __all__ = ["MINUTES", "PROBES", "VERSION", "Asked", "probe", "score"]
@@ -70,36 +71,58 @@ def score(
     return probe_tasks.run(chosen, kept, features.layers, seed, show=False)
 
 
-def probe(asked: Asked) -> str:
+@dataclass(frozen=True)
+class Probed:
+    """What came of a command: the table, a last line on what was done, and why some was not."""
+
+    table: str
+    done: str
+    failed: list[str]  # probes that were asked for: "name: reason"
+
+
+def probe(asked: Asked) -> Probed:
     """Probe and measure every layer; write probe.json, probe.csv, table.md and figures to ``out``.
 
-    Returns:
-        The table, as Markdown.
+    A probe that is not possible does not stop the others, nor does a file that cannot be used.
 
     Raises:
-        ValueError: no such checkpoint, upstream or probe, data without labels that are needed,
-            alignments of another length than their audio.
+        ValueError: no such checkpoint, upstream or probe, or data without labels for any probe.
     """
     names = _checked(asked)
-    utterances = probe_data.read(asked.data, asked.alignments)
-    chosen, notes = probe_tasks.tasks(utterances, names, asked.minutes)
+    notes: list[str] = []
+    utterances = probe_data.read(asked.data, asked.alignments, notes)
+    chosen, lacking = probe_tasks.tasks(utterances, names, asked.minutes)
+    failed: list[str] = lacking if names else []
     store = FeatureStore(asked.store_dir, asked.store_gb) if asked.store_dir else None
     features = layer_features.open_upstream(asked.ckpt, asked.upstream, asked.device, store)
     other = None if asked.compare is None else _other(asked, store)
-    kept = gather(features, probe_tasks.means_of(chosen), probe_tasks.frames_of(chosen))
-    out, setting = Path(asked.out), _told(asked, utterances)
-    partial = _Partial(out, {"model": features.fingerprint, **setting})
+    lost: dict[str, str] = {}
+    sides = probe_tasks.means_of(chosen), probe_tasks.frames_of(chosen)
+    kept = gather(features, *sides, left_out=lost)
+    if lost:
+        notes.append(f"{len(lost)} audio files are left out, first {next(iter(lost.values()))}")
+        chosen, more = probe_tasks.without(chosen, lost)
+        failed += more
+    out, setting = user_path(asked.out), _told(asked, utterances)
+    remove_leftovers(out)
+    partial = _Partial(out, {"model": features.fingerprint, **setting, "left_out": sorted(lost)})
     rows = probe_tasks.run(
-        chosen, kept, features.layers, asked.seed, known=partial.rows, keep=partial.keep
-    )
+        chosen, kept, features.layers, asked.seed, known=partial.rows, keep=partial.keep,
+        failed=failed,
+    )  # fmt: skip
+    chosen = [task for task in chosen if any(row["measure"] == task.name for row in rows)]
+    if not chosen:
+        raise ValueError("no probe could be trained:\n  " + "\n  ".join(failed))
     matrices: list[dict[str, Any]] = []
     aligned = next((task for task in chosen if task.name == PHONE), None)
     if aligned is not None:
-        more, matrices, left_out = layer_measures.measure(
+        measured, matrices, left_out = layer_measures.measure(
             frame_data(aligned.train, aligned.test, kept), asked.clusters, asked.seed
         )
-        rows += more
+        rows += measured
         notes += left_out
+    reasons = list(dict.fromkeys([*lacking, *failed]))
+    notes = [*reasons, *notes]
     if other is not None:
         matrices.append(_cka(features.name, other, chosen, kept))
     found = _record(asked, setting, features, chosen, rows, matrices, notes)
@@ -110,7 +133,12 @@ def probe(asked: Asked) -> str:
     text = table(found)
     write_text(out / MARKDOWN, text)
     partial.path.unlink(missing_ok=True)
-    return text + f"\n{out / JSON}, {out / TABLE} and figures beside them"
+    used = {item.id for task in chosen for item in (*task.train, *task.test)}
+    done = (
+        f"{len(chosen)} of {len(chosen) + len(reasons)} probes done, on {len(used)} of "
+        f"{len(utterances)} utterances: {out / JSON}, {out / TABLE} and figures beside them"
+    )
+    return Probed(text, done, failed)
 
 
 def is_done(asked: Asked) -> bool:
@@ -118,7 +146,7 @@ def is_done(asked: Asked) -> bool:
     found = _read(Path(asked.out) / JSON)
     if not asked.ckpt or found.get("fingerprint") != fingerprint_of(asked.ckpt):
         return False
-    wanted = _told(asked, probe_data.read(asked.data, asked.alignments))
+    wanted = _told(asked, probe_data.read(asked.data, asked.alignments, []))
     setting = found.get("setting")
     return isinstance(setting, dict) and {key: setting.get(key) for key in wanted} == wanted
 
@@ -134,7 +162,8 @@ def _checked(asked: Asked) -> list[str] | None:
         raise ValueError(f"--seed {asked.seed}: expected 0 to {2**32 - 1}; correct it")
     if asked.probes is None:
         return None
-    return list(dict.fromkeys(name.strip() for name in asked.probes.split(",")))
+    names = [name.strip() for name in asked.probes.split(",")]
+    return list(dict.fromkeys(filter(None, names)))
 
 
 def _told(asked: Asked, utterances: Sequence[Utterance]) -> dict[str, Any]:
@@ -152,7 +181,7 @@ def _read(path: Path) -> dict[str, Any]:
     """An object in a file; an empty one where there is none, or the file is damaged."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -247,10 +276,11 @@ def table(found: dict[str, Any]) -> str:
     for name in names:
         part = sorted((row for row in rows if row["measure"] == name), key=lambda r: r["layer"])
         best = probe_tasks.best_row(part)
-        cells = {row["layer"]: f"{row['value']:.3f}" for row in part}
+        cells = {row["layer"]: probe_tasks.shown(row["value"]) for row in part}
         cells[best["layer"]] = f"**{cells[best['layer']]}**"
         shown = [cells.get(layer, "-") for layer in range(found["layers"])]
         beside = [best.get("baseline"), best.get("control")]
         shown += ["-" if value is None else f"{value:.3f}" for value in beside]
         lines.append(f"| {name} {ARROWS[part[0]['direction']]} | " + " | ".join(shown) + " |")
-    return "\n".join([f"{found['model']}, layer by layer:", "", *lines, "", *found["notes"]]) + "\n"
+    title, notes = markdown_text(found["model"]), map(markdown_text, found["notes"])
+    return "\n".join([f"{title}, layer by layer:", "", *lines, "", *notes]) + "\n"

@@ -205,7 +205,8 @@ def _told_probe(title: str, found: Mapping[str, Mapping[str, Any]], measures: Se
 
 def _best(measure: str, rows: Sequence[Mapping[str, Any]]) -> str:
     best = probe_tasks.best_row(rows)
-    text = f"{measure} {ARROWS[best['direction']]} {best['value']:.3f} at layer {best['layer']}"
+    value = probe_tasks.shown(best["value"])
+    text = f"{measure} {ARROWS[best['direction']]} {value} at layer {best['layer']}"
     more = []
     if best.get("low") is not None:
         what = "fitted on either half" if measure.startswith("cca_") else "95 % interval"

@@ -62,9 +62,15 @@ def _markdown(grid: Grid) -> str:
     return f"**{markdown_text(grid.title)}**\n\n{table}" + (f"\n{notes}" if notes else "")
 
 
+def one_line(text: str) -> str:
+    """Return a text on one line; what cannot be printed, and may steer a terminal, is U+FFFD."""
+    line = " ".join(text.split())
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
+
+
 def markdown_text(text: str) -> str:
     """Return a text as Markdown shows it: one line, its signs without their meaning."""
-    plain = html.escape(" ".join(text.split()), quote=False)
+    plain = html.escape(one_line(text), quote=False)
     return re.sub(r"([\\`*|\[\]~]|(?<!\w)_|_(?!\w))", r"\\\1", plain)
 
 

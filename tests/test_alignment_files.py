@@ -149,8 +149,6 @@ def test_ctms_that_are_none(tmp_path):
     refused("u A 0 1 a\nu B 0 1 b", r"line 2: u has channels A and B; choose one with channel=")
     refused(";; nothing", r"x.ctm: no line; give another file or channel")
     refused("u A 0 1 a", r"no line of channel B", channel="B")
-    refused("u 1 0.5 -0.1 a", r"u: tier words: 'a' \(0.500 to 0.400 s\), expected 0 <= start < end")
-    refused("u 1 0 nan a", r"expected 0 <= start < end")
     both = written(tmp_path / "both.ctm", "u A 0 1 a\nu B 0 1 b")
     assert alignment_files.read_ctm(both, channel="B")["u"].tier(WORDS)[0].label == "b"
 
@@ -165,8 +163,9 @@ def test_timit(tmp_path):
     assert list(alignment_files.read(tmp_path)) == ["FCJF0/SA1"]
     alone = written(tmp_path / "alone.wrd", "0 160 a\n")
     assert list(alignment_files.read_timit(alone).tiers) == [WORDS]
+    broken = alignment_files.read_timit(written(tmp_path / "bad.phn", "0 5 a\n5 b\n"))
     with pytest.raises(ValueError, match=r"bad.phn, line 2: '5 b', expected first sample, last s"):
-        alignment_files.read_timit(written(tmp_path / "bad.phn", "0 5 a\n5 b\n"))
+        broken.tier(PHONES)
 
 
 def test_mini_superb(tmp_path):
@@ -203,11 +202,7 @@ def test_small_overlaps_are_cut(tmp_path):
     found = alignment_files.read_ctm(written(tmp_path / "x.ctm", text))["u"].tiers[WORDS]
     assert found == (Interval(0.1, 0.2, "a"), Interval(0.2, 0.2 + 0.1, "b"))
     path = written(tmp_path / "y.ctm", "u 1 0.10 0.14 a\nu 1 0.20 0.10 b\n")
-    match = (
-        r"y.ctm: u: tier words: 'a' .* and 'b' \(0.200 to 0.300 s\) overlap by 0.040 s, .* larger"
-    )
-    with pytest.raises(ValueError, match=match):
-        alignment_files.read_ctm(path)
+    assert alignment_files.read_ctm(path)["u"].overlap(WORDS) == pytest.approx(0.04)
     assert alignment_files.read_ctm(path, overlap=0.05)["u"].tiers[WORDS][0].end == 0.2
     assert alignment_files.read(path, overlap=0.05)["u"].tiers[WORDS][0].end == 0.2
 

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -130,14 +131,37 @@ def test_mistakes_are_one_line(source, tmp_path, capsys, words, told):
     assert not (tmp_path / "out").exists()
 
 
-def test_an_alignment_of_another_length_is_refused(source, tmp_path, capsys):
-    for file in source.glob("*.phn"):
-        (tmp_path / file.name).write_text(file.read_text())
-    with open(tmp_path / "u00.phn", "a") as file:
+def test_what_cannot_be_used_is_left_out_and_named(source, tmp_path, capsys):
+    """An impossible probe, an alignment of other audio, and audio that cannot be decoded."""
+    data = shutil.copytree(source, tmp_path / "data")
+    with open(data / "u00.phn", "a") as file:
         file.write("36000 50000 a\n")
-    words = [tiny_checkpoint(), "--data", source, "--alignments", tmp_path, "--probes", "phone"]
-    assert command(*words, "--out", tmp_path / "out") == 2
-    assert "u00: ends at 3.125 s, but the audio has 2.250 s" in capsys.readouterr().err
+    (data / "u01.wav").write_bytes(b"")
+    soundfile.write(data / "u03.wav", np.full(36_000, np.nan), 16_000, subtype="FLOAT")
+    words = [tiny_checkpoint(), "--data", data, "--alignments", data, "--clusters", "4"]
+    words += ["--probes", "phone,speaker,gender", "--out", tmp_path / "out"]
+    assert command(*words) == 1
+    shown = capsys.readouterr()
+    assert shown.out.strip().splitlines()[-1].startswith("2 of 3 probes done, on 9")
+    assert "of 95 utterances: " in shown.out.strip().splitlines()[-1]
+    assert "mt4ssl: not probed: speaker: " in shown.err.strip().splitlines()[-1]
+    found = json.loads((tmp_path / "out" / "probe.json").read_text())
+    assert {"phone", "gender"} <= {row["measure"] for row in found["rows"]}
+    notes = "\n".join(found["notes"])
+    assert "u00: tier phones ends at 3.125 s, but the audio has 2.250 s" in notes
+    assert "1 of 96 audio files are left out, first" in notes and "u01.wav" in notes
+    assert "1 audio files are left out, first" in notes and "u03.wav" in notes
+
+
+def test_audio_that_is_lost_can_make_a_probe_impossible(source):
+    speech = probe_data.read([source])
+    chosen, _ = probe_tasks.tasks(speech, ["keyword", "phone_ctc"])
+    lost = {item.id for item in speech if item.keyword != "w1" and item.split == "train"}
+    kept, reasons = probe_tasks.without(chosen, lost)
+    assert not kept and [reason.partition(":")[0] for reason in reasons] == ["keyword", "phone_ctc"]
+    assert "20 of each and two classes are needed" in reasons[0]
+    kept, reasons = probe_tasks.without(chosen, {speech[0].id})
+    assert [len(task.train) + len(task.test) for task in kept] == [95, 95] and not reasons
 
 
 def test_what_is_kept_of_frames(source):
