@@ -16,7 +16,7 @@ def pretrain(args: argparse.Namespace) -> None:
 
     strict = ["data.strict=true"] if args.strict else []
     cfg = config.load(args.config, [*args.overrides, *strict], files=True)
-    print(f"checkpoint: {train.pretrain(cfg)}")
+    print(f"checkpoint: {train.pretrain(cfg, args.resume_from)}")
 
 
 def kmeans_fit(args: argparse.Namespace) -> None:
@@ -448,6 +448,10 @@ def _parser() -> argparse.ArgumentParser:
         "overrides", nargs="*", help="dotted values, e.g. data.train=DIR optim.lr=1e-3"
     )
     command.add_argument("--strict", action="store_true", help="stop at the first bad file")
+    command.add_argument(
+        "--from", dest="resume_from", metavar="CKPT",
+        help="go on from this checkpoint in run.out, e.g. previous.pt (default: last.pt)",
+    )  # fmt: skip
     command.set_defaults(run=pretrain)
 
     _kmeans_parser(commands)

@@ -7,16 +7,18 @@ A checkpoint is one dict of plain values and tensors::
      "optimizer": state dict | None, "scaler": state dict | None,
      "progress": {"update": int, "epoch": int, "batches": int, "best": float | None, ...}}
 
-A training run may add keys of its own; they travel unchanged.
+There is no state of random number generators: all that is random in a run is a function of its
+seed and of ``progress`` (see train.py). Further keys travel unchanged.
 """
 
+import os
 import pickle
 import pickletools
 import re
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from mt4ssl_core.damage import check_archive, check_plain, check_tensors, remedy
-from mt4ssl_core.files import atomic_path, reading
+from mt4ssl_core.files import atomic_path, duplicate, flush, reading
 
 FORMAT, VERSION = "mt4ssl", 1
 REQUIRED = ("config", "encoder", "targets", "optimizer", "scaler", "progress")
@@ -32,16 +34,42 @@ REQUIRED = ("config", "encoder", "targets", "optimizer", "scaler", "progress")
 Allowed = Sequence[tuple[Callable, str]]  # (stand-in, "module.name" as pickled)
 
 
-def save(path: str | Path, state: Mapping[str, Any]) -> None:
+def save(path: str | Path, state: Mapping[str, Any], previous: str | Path | None = None) -> None:
     """Write ``state`` (see the module's docstring; format and version are added) to ``path``.
 
-    The file is written beside ``path``, flushed to disk and renamed: a reader finds the old one or
-    the new one, never half of one.
+    The file is written beside ``path``, flushed to disk, read back and renamed: a reader finds the
+    old one or the new one, never half of one. What was at ``path`` stays under the name
+    ``previous``, if there is one.
+
+    Raises:
+        OSError: it cannot be written, or not read back as it was written; names it.
     """
     missing = [key for key in REQUIRED if key not in state]
     assert not missing, f"checkpoint without {missing}"
     with atomic_path(path) as temporary:
         torch.save({"format": FORMAT, "version": VERSION, **state}, temporary)
+        flush(temporary)
+        if not whole(temporary):
+            raise OSError(
+                f"{path}: what was written could not be read back unchanged; the former one is "
+                "untouched. Check this disk, or choose another"
+            )
+        if previous is not None and Path(path).exists():
+            duplicate(path, previous, link=True)
+
+
+def whole(path: str | Path) -> bool:
+    """Whether every byte of a checkpoint's entries is as it was written, by their CRC-32."""
+    with (
+        suppress(OSError, AttributeError),
+        open(path, "rb") as file,
+    ):  # from the disk, not from memory
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    try:
+        check_archive(Path(path))
+    except (ValueError, OSError):
+        return False
+    return True
 
 
 def load(path: str | Path) -> dict[str, Any]:

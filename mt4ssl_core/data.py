@@ -7,10 +7,15 @@ epoch has to cost nothing.
 """
 
 import math
+import multiprocessing
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from hashlib import blake2b
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -36,6 +41,7 @@ __all__ = [
     "Batch",
     "Manifest",
     "PretrainLoader",
+    "Skipped",
     "load_wave",
     "normalize",
     "open_manifest",
@@ -45,6 +51,14 @@ __all__ = [
 _WIDTH = 1.05  # longest / shortest in a bucket, when the number of buckets is not given
 
 
+class Skipped(NamedTuple):
+    """An utterance that could not be used: its file (or cut), why, its length as used (s)."""
+
+    name: str
+    reason: str
+    seconds: float
+
+
 @dataclass
 class Batch:
     """Utterances that go through the encoder together.
@@ -52,7 +66,7 @@ class Batch:
     waves: (B, N) float32, zero after the end. lengths: (B,) int64, samples.
     labels: (B, T) int64 class ids, -1 after the end; None without offline labels.
     ids: of the utterances. epoch: they were cropped for. seconds: of real audio.
-    padded_seconds: B * N / 16000. skipped: "file: reason" of utterances that could not be loaded.
+    padded_seconds: B * N / 16000. skipped: the utterances that could not be loaded.
 
     B is 0 (waves (0, 0)) when no utterance of the batch could be loaded, and on the processes for
     which the last round of an epoch has no batch left: their loss is zero.
@@ -65,7 +79,7 @@ class Batch:
     epoch: int
     seconds: float
     padded_seconds: float
-    skipped: list[str]
+    skipped: list[Skipped]
 
     def to(self, device: torch.device | str) -> "Batch":
         """Return the batch with its tensors on ``device``."""
@@ -138,6 +152,19 @@ class PretrainLoader:
         lengths = np.array([num_samples(cut) for cut in self.cuts], dtype=np.int64)
         self.lengths = lengths if longest is None else np.minimum(lengths, longest)
 
+    @property
+    def seconds(self) -> float:
+        """Audio of an epoch, of all processes."""
+        return int(self.lengths.sum()) / SAMPLE_RATE
+
+    @property
+    def fingerprint(self) -> str:
+        """A name of the ids and lengths, in their order: others make other batches."""
+        digest = blake2b(self.lengths.tobytes(), digest_size=16)
+        for cut in self.cuts:
+            digest.update(cut.id.encode("utf-8", "surrogateescape") + b"\0")
+        return digest.hexdigest()
+
     def num_batches(self, epoch: int) -> int:
         """Return how many batches each process gets in this epoch."""
         return math.ceil(len(self._groups(epoch)) / self.world_size)
@@ -147,7 +174,7 @@ class PretrainLoader:
 
         Skipping decodes nothing. Worker processes live as long as the iterator; closing it ends
         them. Raises ValueError naming the file: with ``strict`` the first that cannot be decoded
-        (else it is in ``Batch.skipped``).
+        (else it is in ``Batch.skipped``); or naming a worker process that was killed.
         """
         groups = self._groups(epoch)
         groups += [np.zeros(0, dtype=np.int64)] * (-len(groups) % self.world_size)
@@ -164,14 +191,22 @@ class PretrainLoader:
             pin_memory=torch.cuda.is_available(),
             generator=torch.Generator(),  # or it would advance the global one, which resuming sees
         )
+        others = multiprocessing.active_children()
         iterator = iter(loader)
-        try:
-            for batch in iterator:
-                if isinstance(batch, str):
-                    raise ValueError(batch)
-                yield batch
-        finally:
-            del iterator  # ends the workers
+        workers = [child for child in multiprocessing.active_children() if child not in others]
+        with _deaths_wait():
+            try:
+                for batch in iterator:
+                    if isinstance(batch, str):
+                        raise ValueError(batch)
+                    yield batch
+            except RuntimeError as error:
+                dead = [worker for worker in workers if worker.exitcode]
+                if not dead:
+                    raise
+                raise ValueError(_obituary(dead[0].pid, dead[0].exitcode)) from error
+            finally:
+                del iterator  # ends the workers
 
     def _groups(self, epoch: int) -> list[np.ndarray]:
         """Indices of the utterances in each batch of an epoch, for all processes."""
@@ -240,7 +275,7 @@ class _Reader:
             except ValueError as error:
                 if self.strict:
                     raise
-                skipped.append(str(error))
+                skipped.append(self._skipped(cut, error))
                 continue
             row = self._labels_of(cut, len(wave))
             if self.normalize:
@@ -261,6 +296,12 @@ class _Reader:
             padded_seconds=padded.numel() / SAMPLE_RATE,
             skipped=skipped,
         )
+
+    def _skipped(self, cut: Cut, error: ValueError) -> Skipped:
+        name, samples = audio_name(cut), num_samples(cut)
+        if self.longest is not None:
+            samples = min(samples, self.longest)
+        return Skipped(name, str(error).removeprefix(f"{name}: "), samples / SAMPLE_RATE)
 
     def _labels_of(self, cut: Cut, samples: int) -> Tensor | None:
         if self.labels is None:
@@ -305,6 +346,35 @@ class _EpochData(Dataset):
 def _start_worker(_: int) -> None:
     # A signal to the whole process group is for the main process: it finishes its update first.
     # Workers leave when it closes the iterator, or within seconds when it is gone.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(1)
+
+
+@contextmanager
+def _deaths_wait() -> Iterator[None]:
+    """Notice a dead worker when its batch is waited for, and not, as torch does, at once: its
+    handler of SIGCHLD would raise in the middle of an update or of a checkpoint.
+    """
+    handler = signal.getsignal(signal.SIGCHLD)
+    if threading.current_thread() is not threading.main_thread() or not callable(handler):
+        yield
+        return
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGCHLD, handler)
+
+
+def _obituary(pid: int | None, code: int | None) -> str:
+    """What is said of a worker that ended by itself."""
+    assert code is not None
+    if code > 0:
+        cause, remedy = f"exited with code {code}", "run again with data.workers=0 to see why"
+    else:
+        cause = f"was killed by signal {-code} ({signal.strsignal(-code)})"
+        remedy = "if memory ran out, lower data.workers or data.batch_seconds"
+        if -code == signal.SIGBUS:
+            remedy = "shared memory (/dev/shm) ran out: enlarge it or lower data.workers"
+    return f"a process that loads audio (pid {pid}) {cause}; {remedy}"

@@ -1,8 +1,10 @@
 """The few things that several processes agree on; all are no-ops for one process."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -27,6 +29,33 @@ class World:
         if self.size > 1:
             dist.all_reduce(values)
         return values
+
+    def gather(self, value: Any) -> list[Any]:
+        """What each process gives, by rank; any value that can be pickled."""
+        if self.size == 1:
+            return [value]
+        values = [None] * self.size
+        dist.all_gather_object(values, value)
+        return values
+
+    def on_main(self, work: Callable[[], None]) -> None:
+        """Let the first process do ``work`` while the others wait.
+
+        Raises:
+            ValueError, OSError: those of ``work``; on the other processes a ValueError that says
+                the same.
+        """
+        problem: Exception | None = None
+        if self.is_main:
+            try:
+                work()
+            except (ValueError, OSError) as error:
+                problem = error
+        said = self.gather(None if problem is None else str(problem))[0]
+        if problem is not None:
+            raise problem
+        if said is not None:
+            raise ValueError(said)
 
     def barrier(self) -> None:
         """Wait for every process."""

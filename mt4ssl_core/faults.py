@@ -15,16 +15,23 @@ from mt4ssl_core.targets import TargetLoss
 
 @contextmanager
 def stop_requests() -> Iterator[list[int]]:
-    """A list that receives the number of a SIGTERM or SIGINT; a second one stops at once."""
+    """A list that receives the number of a SIGTERM, SIGINT or SIGHUP; a second one stops at once.
+
+    A closed terminal sends SIGHUP, which may come with others, so it never counts as a second one.
+    Where it is ignored (``nohup``) it stays so.
+    """
     received: list[int] = []
 
     def remember(number: int, frame: Any) -> None:
-        if received:
+        if received and signal.SIGHUP not in (number, received[0]):
             raise KeyboardInterrupt
         received.append(number)
 
+    wanted = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        wanted.append(signal.SIGHUP)
     try:
-        old = {s: signal.signal(s, remember) for s in (signal.SIGTERM, signal.SIGINT)}
+        old = {s: signal.signal(s, remember) for s in wanted}
     except ValueError:  # not the main thread: signals are somebody else's
         yield received
         return

@@ -71,6 +71,27 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def duplicate(source: str | Path, target: str | Path, link: bool = False) -> None:
+    """Make ``target`` a copy of ``source``, atomically; ``link``: another name of the same file,
+    where the file system has such.
+
+    Raises:
+        OSError: as of `atomic_path`.
+    """
+    made = temporary_beside(target)
+    if link:
+        try:
+            os.link(source, made)
+            os.replace(made, target)
+            return
+        except OSError:  # no links here
+            pass
+        finally:
+            made.unlink(missing_ok=True)  # stays when both names are of one file already
+    with atomic_path(target) as temporary:
+        shutil.copyfile(source, temporary)
+
+
 def flush(path: Path) -> None:
     """Bring a file or folder to disk."""
     descriptor = os.open(path, os.O_RDONLY)

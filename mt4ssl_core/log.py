@@ -5,7 +5,7 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,11 @@ from tensorboardX import SummaryWriter
 from torch import Tensor
 from tqdm import tqdm
 
+from mt4ssl_core.command_line import printable
 from mt4ssl_core.distributed import World
-from mt4ssl_core.files import write_text
+from mt4ssl_core.files import write_text, writing
 from mt4ssl_core.targets import Target, TargetLoss
+from mt4ssl_core.training.progress import Progress
 
 
 class Meter:
@@ -84,14 +86,15 @@ class Meter:
 class Journal:
     """Writes the log of one run; on processes other than the first it does nothing."""
 
-    def __init__(self, folder: Path, world: World, resumed_at: int, total: int):
+    def __init__(self, folder: Path, world: World, progress: Progress, total: int):
         self.active = world.is_main
         if not self.active:
             return
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / "log.jsonl"
-        _forget_after(path, resumed_at)
-        self.file = open(path, "a", encoding="utf-8")  # noqa: SIM115, closed in close()
+        self.path, resumed_at = folder / "log.jsonl", progress.update
+        with writing(self.path):
+            folder.mkdir(parents=True, exist_ok=True)
+            _forget_after(self.path, progress)
+            self.file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115, see close()
         self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=resumed_at + 1)
         self.bar = tqdm(
             total=total,
@@ -111,8 +114,9 @@ class Journal:
         }
         bad = {k for k, v in rounded.items() if isinstance(v, float) and not math.isfinite(v)}
         rounded |= dict.fromkeys(bad)  # JSON has no NaN and no infinity
-        self.file.write(json.dumps(rounded) + "\n")
-        self.file.flush()
+        with writing(self.path):
+            self.file.write(json.dumps(rounded) + "\n")
+            self.file.flush()
         for name, value in values.items():
             if isinstance(value, int | float) and name not in ("update", "epoch"):
                 self.board.add_scalar(name, value, values["update"])
@@ -122,19 +126,22 @@ class Journal:
     def advance(self) -> None:
         """One update is done."""
         if self.active:
-            self.bar.update()
+            with suppress(OSError):  # the terminal is gone
+                self.bar.update()
 
     def say(self, text: str) -> None:
         """Print a line without breaking the progress bar."""
         if self.active:
-            tqdm.write(text)
+            with suppress(OSError):
+                tqdm.write(printable(text))
 
     def close(self) -> None:
         """Flush and close everything."""
-        if self.active:
-            self.bar.close()
-            self.file.close()
-            self.board.close()
+        if not self.active:
+            return
+        for part in (self.bar, self.file, self.board):
+            with suppress(OSError):  # what matters was written in `line`
+                part.close()
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
@@ -158,8 +165,14 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
     return records
 
 
-def _forget_after(path: Path, update: int) -> None:
-    """Drop records later than ``update``: the resumed run makes them again."""
+def _forget_after(path: Path, progress: Progress) -> None:
+    """Drop records later than ``progress``: the resumed run makes them again."""
+
+    def stays(record: dict[str, Any]) -> bool:
+        again = record["update"] == progress.update != progress.validated
+        measured = any(key.startswith("valid/") for key in record)
+        return record["update"] <= progress.update and not (again and measured)
+
     if path.exists():
-        kept = [record for record in read_jsonl(path) if record["update"] <= update]
+        kept = [record for record in read_jsonl(path) if stays(record)]
         write_text(path, "".join(json.dumps(record) + "\n" for record in kept))

@@ -20,7 +20,7 @@ def state(**changes) -> dict:
         "targets": {"online": {"head.weight": torch.ones(2)}},
         "optimizer": None,
         "scaler": None,
-        "progress": {"update": 7, "epoch": 1, "batches_in_epoch": 2, "best": None},
+        "progress": {"update": 7, "epoch": 1, "batches": 2, "best": None},
     } | changes
 
 
@@ -67,9 +67,9 @@ def test_the_disk_has_the_whole_file_before_it_gets_its_name(tmp_path, monkeypat
     monkeypatch.setattr(os, "fsync", watched_fsync)
     monkeypatch.setattr(os, "replace", watched_replace)
     checkpoint.save(tmp_path / "last.pt", state())
-    assert [name for name, _ in steps] == ["fsync", "replace", "fsync"]
-    assert steps[0][1] == steps[1][1]  # the same file, of the same size
-    assert steps[2][1][0] == tmp_path.stat().st_ino  # the rename itself
+    assert [name for name, _ in steps] == ["fsync", "fsync", "replace", "fsync"]
+    assert steps[0][1] == steps[1][1] == steps[2][1]  # the same file, of the same size
+    assert steps[3][1][0] == tmp_path.stat().st_ino  # the rename itself
 
 
 @pytest.mark.parametrize("share", [0.0, 0.002, 0.5, 0.99])

@@ -239,10 +239,11 @@ def bad_corpus(root):
 def test_undecodable_files_are_named_and_skipped(tmp_path, workers):
     batches = list(loader(bad_corpus(tmp_path), workers=workers).batches(0))
     assert [id for batch in batches for id in batch.ids] == ["good.wav"]
-    skipped = sorted(text for batch in batches for text in batch.skipped)
-    assert len(skipped) == 2
-    assert skipped[0].startswith(f"{tmp_path / 'half.flac'}: ")
-    assert skipped[1].startswith(f"{tmp_path / 'nan.wav'}: has NaN")
+    skipped = sorted(item for batch in batches for item in batch.skipped)
+    assert [item.name for item in skipped] == [
+        str(tmp_path / name) for name in ("half.flac", "nan.wav")
+    ]
+    assert skipped[1].reason.startswith("has NaN") and skipped[1].seconds == 1.0
 
 
 def test_a_batch_of_bad_files_only_is_empty(tmp_path):

@@ -1,0 +1,1 @@
+"""What a pre-training run does beside its updates: begin, skip, validate, save."""

@@ -1,0 +1,110 @@
+"""Which audio a run learns from, and which it is validated on."""
+
+from collections.abc import Generator
+from functools import partial
+from typing import Any
+
+from mt4ssl_core.config import Config
+from mt4ssl_core.data import Batch, Manifest, PretrainLoader, open_manifest, split_valid
+from mt4ssl_core.distributed import World
+from mt4ssl_core.encoder import frame_count
+from mt4ssl_core.labels import LabelStore
+from mt4ssl_core.model import MT4SSL
+from mt4ssl_core.training.progress import Progress
+
+Numbered = tuple[Batch, int]  # a batch, and how many of its epoch are consumed with it
+
+
+def open_data(
+    cfg: Config, model: MT4SSL, world: World
+) -> tuple[PretrainLoader, PretrainLoader | None, dict[str, Any], list[tuple[str, str]]]:
+    """Loaders of the training and held-out audio, how much of it there is, and what was left out
+    as (path, reason).
+    """
+    data = cfg.data
+    listed = partial(
+        open_manifest,
+        min_seconds=data.min_seconds,
+        strict=data.strict,
+        max_skipped=data.max_skipped,
+    )
+    manifest = listed(data.train)
+    left_out = list(manifest.skipped)
+    needs_labels = any(target.needs_labels for target in model.each_target())
+    classes = 0
+    if cfg.offline is not None:
+        classes = cfg.offline.num_classes - cfg.offline.label_offset
+
+    def open_labels(path: str | None, audio: str) -> LabelStore | None:
+        if not needs_labels or not path:
+            return None
+        return LabelStore.open(path, classes, label_rate=data.label_rate, audio=audio)
+
+    labels = open_labels(data.labels, data.train)
+    if data.valid is not None:
+        held_out = listed(data.valid)
+        left_out += held_out.skipped
+        valid_labels = open_labels(data.valid_labels, data.valid)
+    else:
+        manifest, held_out = split_valid(manifest, data.valid_share)
+        valid_labels = labels
+
+    def loader(manifest: Manifest, labels: LabelStore | None) -> PretrainLoader:
+        return PretrainLoader(
+            manifest,
+            labels,
+            data,
+            normalize=cfg.encoder.normalize,
+            normalize_eps=cfg.encoder.normalize_eps,
+            frame_lengths=partial(frame_count, conv_layers=cfg.encoder.conv_layers),
+            seed=cfg.run.seed,
+            rank=world.rank,
+            world_size=world.size,
+        )
+
+    amounts = {
+        "train_hours": round(manifest.hours, 4),
+        "held_out_hours": round(held_out.hours, 4),
+        "left_out": [f"{path}: {reason}" for path, reason in left_out],
+        "not_looked_at": manifest.notes + held_out.notes,
+    }
+    valid = loader(held_out, valid_labels) if held_out.hours > 0 else None
+    return loader(manifest, labels), valid, amounts, left_out
+
+
+def endless(loader: PretrainLoader, progress: Progress) -> Generator[Numbered]:
+    """Batches from where ``progress`` is on, each with how many of its epoch are then consumed."""
+    epoch, start = progress.epoch, progress.batches
+    while True:
+        count = start
+        for count, batch in enumerate(loader.batches(epoch, start), start + 1):
+            yield batch, count
+        if count == 0:
+            raise ValueError("no batch could be made of data.train; is data.min_seconds too high?")
+        epoch, start = epoch + 1, 0
+
+
+def fetch(batches: Generator[Numbered], number: int) -> tuple[list[Numbered], Exception | None]:
+    """The next ``number`` batches, or those before an error, and the error.
+
+    It is not raised, because the other processes have to hear of it first.
+    """
+    found: list[Numbered] = []
+    try:
+        while len(found) < number:
+            found.append(next(batches))
+    except Exception as error:
+        return found, error
+    return found, None
+
+
+def stop_all(world: World, error: Exception | None) -> None:
+    """Raise ``error`` here, and a ValueError that says the same on the other processes.
+
+    All processes call it when one has met an error.
+    """
+    said = world.gather(None if error is None else f"{error or type(error).__name__}")
+    if error is not None:
+        raise error
+    rank = next(i for i, text in enumerate(said) if text is not None)
+    raise ValueError(f"process {rank} stopped: {said[rank]}")

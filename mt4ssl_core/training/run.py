@@ -1,0 +1,157 @@
+"""What a pre-training run does around its updates: look at batches, log, validate, save, leave."""
+
+import time
+from collections.abc import Generator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from mt4ssl_core.data import PretrainLoader
+from mt4ssl_core.log import Journal, Meter
+from mt4ssl_core.state import Training
+from mt4ssl_core.training.loaders import Numbered, stop_all
+from mt4ssl_core.training.saving import Saver
+from mt4ssl_core.training.skipping import BATCHES, Skips
+from mt4ssl_core.training.validation import validate
+
+_IDLE = 1000
+_STEP_METRICS = ["loss", "grad_norm", "lr", "padding", "masked_share", "audio_seconds", "overflows"]
+
+
+@dataclass
+class Run:
+    """What the loop works with; all that is resumed is in ``training``."""
+
+    training: Training
+    wrapped: nn.Module
+    batches: Generator[Numbered]
+    valid: PretrainLoader | None
+    journal: Journal
+    meter: Meter
+    saver: Saver
+    skips: Skips
+    requested: list[int]  # signals to stop
+    idle: int = 0  # batches in a row that had nothing to learn from
+
+
+def survey(
+    run: Run, micro: list[Numbered], masks: list[Tensor], error: Exception | None
+) -> Tensor | None:
+    """Frames to learn from in the batches of all processes; None if there are none.
+
+    Raises:
+        ValueError: too much audio could not be used, or a process met an error.
+    """
+    training, skips, world = run.training, run.skips, run.training.world
+    batches = [batch for batch, _ in micro]
+    hidden = float(torch.stack([mask.sum() for mask in masks]).sum()) if masks else 0.0
+    skipped, read = skips.meet(batches)
+    own = [hidden, read, skipped, skips.row >= BATCHES, error is not None, len(run.requested)]
+    facts = world.sum(torch.tensor(own, dtype=torch.float64).to(world.device))
+    frames, seconds, some, in_a_row, failed, stop = facts.tolist()
+    if failed:
+        run.journal.say(_save_early(run))
+        stop_all(world, error)
+    skips.count_all(batches, seconds, some > 0, training.progress.update + 1)
+    problem = skips.too_much(in_a_row > 0)
+    if problem:
+        training.progress.skipped_files, training.progress.skipped_seconds = 0, 0.0  # it was said
+        raise ValueError(f"stopped: {problem}. {_save_early(run)}")
+    offline = training.cfg.offline
+    if frames or (seconds and offline is not None and offline.visible_weight):
+        run.idle = 0
+        return facts[0].float().clamp(min=1)
+    run.idle += 1
+    if stop:
+        _leave(run)
+    if run.idle > _IDLE:
+        raise ValueError(
+            f"no frame was hidden in {_IDLE} batches in a row, so there is nothing to learn; raise "
+            "masking.prob, or data.min_seconds"
+        )
+    return None
+
+
+def _save_early(run: Run) -> str:
+    """Save what the run has learned before an error ends it; returns where it is."""
+    progress = run.training.progress
+    if run.skips.line["skipped"]:
+        run.journal.line({"update": progress.update, **run.skips.logged()})
+    if not progress.update:
+        return "No update was made, so there is no checkpoint"
+    run.saver.save(run.training)
+    return f"{run.saver.last} holds update {progress.update}"
+
+
+def after_update(run: Run, stopping: bool) -> None:
+    """Log, save and validate when it is time, save first; leave when ``stopping``."""
+    training, cfg = run.training, run.training.cfg.run
+    number = training.progress.update
+    finished = number == training.cfg.optim.max_updates
+    if number % cfg.log_every == 0 or finished or stopping:
+        _log(run)
+    keep = _keeps(run)
+    if keep or stopping or finished or number % cfg.save_every == 0:
+        run.saver.save(training, keep)
+    if stopping:
+        _leave(run)
+    if validation_is_due(run):
+        with run.meter.paused():
+            validate_and_save(run)
+    run.journal.advance()
+
+
+def _keeps(run: Run) -> bool:
+    every = run.training.cfg.run.keep_every
+    return every > 0 and run.training.progress.update % every == 0
+
+
+def validation_is_due(run: Run) -> bool:
+    """Whether held-out audio is measured after the update that was just made."""
+    number, cfg = run.training.progress.update, run.training.cfg
+    every = cfg.run.validate_every
+    if run.valid is None or not every or not number:
+        return False
+    return number % every == 0 or number == cfg.optim.max_updates
+
+
+def validate_and_save(run: Run) -> None:
+    """Validate, then save what came out; leave when a signal came meanwhile."""
+    assert run.valid is not None
+    training = run.training
+    best = validate(training, run.valid, run.journal, run.skips.files, run.requested)
+    if best is None:
+        _leave(run)
+    run.saver.save(training, _keeps(run), bool(best))
+
+
+def _leave(run: Run) -> None:
+    """Save and end the process as its signal asks.
+
+    Raises:
+        SystemExit: always.
+    """
+    run.journal.say(f"stopped by a signal; {_save_early(run)}")
+    raise SystemExit(128 + run.requested[0] if run.requested else 143)
+
+
+def _log(run: Run) -> None:
+    training, meter = run.training, run.meter
+    progress, world = training.progress, training.world
+    values = meter.read(world, list(training.model.each_target()), _STEP_METRICS)
+    elapsed = time.perf_counter() - meter.start
+    updates = meter.sums["lr weight"].item()
+    values["audio_seconds_per_s"] = values.pop("audio_seconds") * updates / elapsed
+    values["updates_per_s"] = updates / elapsed
+    overflows = round(values.pop("overflows") * updates)
+    if training.scaler.is_enabled():
+        values["overflows"] = overflows
+    where = {"update": progress.update, "epoch": progress.epoch}
+    spent = {"audio_hours": progress.audio_hours, "wall_hours": progress.wall_hours}
+    run.journal.line({**where, **spent, **run.skips.logged(), **values})
+    meter.reset()
+    for target in training.model.each_target():
+        problem = target.check(values, progress.update)
+        if problem:
+            raise ValueError(f"stopped at update {progress.update}: {problem}")

@@ -1,0 +1,65 @@
+"""A run's checkpoints: last.pt, the one before, and copies that stay."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+from mt4ssl_core import checkpoint
+from mt4ssl_core.files import duplicate
+from mt4ssl_core.state import Training
+from mt4ssl_core.training.progress import read_progress
+
+LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
+
+
+class Saver:
+    """Writes last.pt; what it replaces stays as previous.pt, unless that is known to be damaged."""
+
+    def __init__(self, folder: Path, keep_previous: bool = True):
+        self.folder, self.keep_previous = folder, keep_previous
+        self.saved: dict | None = None  # the progress in last.pt
+
+    @property
+    def last(self) -> Path:
+        """The checkpoint that a run goes on from."""
+        return self.folder / LAST
+
+    def save(self, training: Training, keep: bool = False, best: bool = False) -> None:
+        """Write last.pt; ``keep``: also as update_N.pt; ``best``: also as best.pt.
+
+        All processes call it.
+
+        Raises:
+            OSError: it cannot be written; the last one is whole, then.
+        """
+        names = [f"update_{training.progress.update}.pt"] * keep + [BEST] * best
+        training.world.on_main(lambda: self._write(training, names))
+
+    def _write(self, training: Training, copies: list[str]) -> None:
+        progress = asdict(training.progress)
+        if progress != self.saved:
+            previous = self.folder / PREVIOUS if self.keep_previous else None
+            checkpoint.save(self.last, training.state_dict(), previous)
+            self.saved, self.keep_previous = progress, True
+        for name in copies:  # copies, not links: what damages one must not damage the other
+            duplicate(self.last, self.folder / name)
+
+
+def whole_ones(folder: Path, besides: Path) -> str:
+    """Name the usable checkpoints of a run whose checkpoint ``besides`` is damaged, and what to
+    do with them.
+    """
+    kept = sorted(folder.glob("update_*.pt"), key=lambda path: path.stat().st_mtime)
+    found = []
+    for path in [folder / PREVIOUS, folder / BEST, *kept[-1:]]:
+        if path == besides or not path.exists():
+            continue
+        try:
+            update = read_progress(checkpoint.load(path)["progress"], path).update
+        except ValueError:
+            continue
+        found.append((update, path.name))
+    if not found:
+        return "no other whole checkpoint lies beside it; start again with another run.out"
+    found.sort(key=lambda pair: -pair[0])
+    listing = ", ".join(f"{name} (update {update})" for update, name in found)
+    return f"whole: {listing}; go on with `mt4ssl pretrain ... --from {found[0][1]}`"

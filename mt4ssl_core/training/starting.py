@@ -1,0 +1,125 @@
+"""Where a run begins: alone in its folder; anew, from other weights, or where a checkpoint is."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from mt4ssl_core import checkpoint, convert
+from mt4ssl_core.distributed import World
+from mt4ssl_core.files import reading, remove_leftovers
+from mt4ssl_core.locks import lock
+from mt4ssl_core.state import Training
+from mt4ssl_core.training.saving import LAST, PREVIOUS, Saver, whole_ones
+
+LOCK = "run.lock"
+
+
+@contextmanager
+def sole_run(folder: Path, world: World) -> Iterator[None]:
+    """Hold ``folder`` while the body runs, and remove what killed runs left half-written in it.
+
+    Folders made for it are removed again if they stay empty.
+
+    Raises:
+        ValueError, OSError: another run has it, or it cannot be made; on every process.
+    """
+    new = [path for path in (folder, *folder.parents) if not path.exists()]
+    with ExitStack() as held:
+
+        def take() -> None:
+            held.callback(_remove_empty, new)
+            held.enter_context(lock(folder / LOCK, f"the run in {folder}"))
+            remove_leftovers(folder, all_hosts=True)
+
+        world.on_main(take)
+        yield
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    with suppress(OSError):
+        for folder in folders:
+            folder.rmdir()
+
+
+def begin(training: Training, folder: Path, chosen: str | None) -> tuple[Saver, list[str]]:
+    """Bring ``training`` to where the run in ``folder`` goes on; returns also what to say of it.
+
+    chosen: the checkpoint in ``folder`` to go on from instead of last.pt.
+
+    Raises:
+        ValueError: a checkpoint that cannot be used; names the whole ones beside it.
+    """
+    run, last = training.cfg.run, folder / LAST
+    if chosen is not None:
+        path = _in_folder(folder, chosen)
+        notes = _resume(training, path, folder)
+        return Saver(folder, keep_previous=checkpoint.whole(last)), notes
+    if last.exists():
+        return Saver(folder), _resume(training, last, folder)
+    if (folder / PREVIOUS).exists():
+        raise ValueError(
+            f"{folder}: {PREVIOUS} without {LAST}; "
+            f"{whole_ones(folder, last)}, or give another run.out to start anew"
+        )
+    if run.continue_from is not None:
+        return Saver(folder), _continue(training, Path(run.continue_from))
+    if run.init_from is not None:
+        origin = Path(run.init_from)
+        with reading(origin, "give another checkpoint"):
+            training.load_weights(convert.load_any(origin), origin)
+        return Saver(folder), [f"started from the weights of {origin}"]
+    return Saver(folder), []
+
+
+def _in_folder(folder: Path, chosen: str) -> Path:
+    path = folder / chosen
+    if not path.exists() and Path(chosen).exists():
+        path = Path(chosen)
+    if path.resolve().parent != folder.resolve():
+        raise ValueError(
+            f"--from {chosen}: not in {folder}; run.continue_from={chosen} starts a new run from it"
+        )
+    return path
+
+
+def _resume(training: Training, path: Path, folder: Path) -> list[str]:
+    try:
+        with reading(path, "it is damaged"):
+            state = checkpoint.load(path)
+            training.check(state, path)
+    except ValueError as error:
+        raise ValueError(f"{error}; {whole_ones(folder, path)}") from error
+    changed = training.resume(state, path)
+    return [f"resumed from {path} at update {training.progress.update}", *changed]
+
+
+def _continue(training: Training, origin: Path) -> list[str]:
+    """Go on with a run that is elsewhere, or fairseq's; the lowest held-out loss begins anew."""
+    with reading(origin, "give another checkpoint"):
+        state: dict[str, Any] = convert.load_any(origin)
+        if state.get("optimizer") is None:
+            _take_by_name(training, state, origin)
+            changed = []
+        else:
+            training.check(state, origin)
+            changed = training.resume(state, origin)
+    progress, most = training.progress, training.cfg.optim.max_updates
+    progress.best = None
+    if progress.update >= most:
+        raise ValueError(
+            f"run.continue_from: {origin} has done {progress.update} updates, optim.max_updates is "
+            f"{most}; raise it"
+        )
+    return [f"goes on from {origin} at update {progress.update}", *changed]
+
+
+def _take_by_name(training: Training, state: dict[str, Any], origin: Path) -> None:
+    if not state.get("optimizer_by_name"):
+        raise ValueError(
+            f"{origin}: holds no state of the optimiser that could go on; run.init_from={origin} "
+            "takes the weights alone"
+        )
+    training.load_weights(state, origin)
+    training.take_moments(state["optimizer_by_name"], origin)
+    training.take_progress(state["progress"], origin)

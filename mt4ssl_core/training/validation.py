@@ -1,0 +1,110 @@
+"""Losses on held-out audio, with masks and crops that never change."""
+
+from dataclasses import dataclass
+
+import torch
+
+from mt4ssl_core.data import PretrainLoader, Skipped
+from mt4ssl_core.log import Journal, Meter
+from mt4ssl_core.state import Training
+from mt4ssl_core.training.loaders import stop_all
+from mt4ssl_core.training.skipping import SkipList, named
+from mt4ssl_core.training.step import autocast, hide
+
+
+@dataclass
+class Measured:
+    """What a pass over the held-out audio gave; alike on all processes.
+
+    values: means of what targets report. skipped: what could not be used. read: seconds that could.
+    """
+
+    values: dict[str, float]
+    skipped: list[Skipped]
+    read: float
+
+
+def validate(
+    training: Training,
+    loader: PretrainLoader,
+    journal: Journal,
+    files: SkipList,
+    requested: list[int],
+) -> bool | None:
+    """Measure, log, and say whether the model is the best so far; None when a signal came first.
+
+    The best is that of the first target in the config: a teacher's answers change as it learns,
+    so its losses of different updates cannot be compared. Of audio that cannot be used as usual
+    (see data.max_skipped) it is never the best.
+    """
+    model, progress = training.model, training.progress
+    model.eval()
+    try:
+        measured = _measure(training, loader, requested)
+    finally:
+        model.train()
+    if measured is None:
+        return None
+    progress.validated = progress.update
+    files.add(named(measured.skipped), progress.update)
+    lost = sum(item.seconds for item in measured.skipped)
+    share = lost / (lost + measured.read) if measured.skipped else 0.0
+    weights = {target.name: target.cfg.weight for target in model.each_target()}
+    values = measured.values
+    losses = {name: values.get(f"{name}/loss") for name in weights}
+    line = {f"valid/{key}": value for key, value in values.items()}
+    if None not in losses.values():
+        total = sum(weight * (losses[name] or 0.0) for name, weight in weights.items())
+        line = {"valid/loss": total} | line
+    line |= {"valid/skipped": len(measured.skipped), "valid/skipped_share": share}
+    journal.line({"update": progress.update, **line})
+    count, first = len(measured.skipped), losses[next(iter(weights))]
+    if first is None or (count > 1 and share > training.cfg.data.max_skipped):
+        named_first = f", first {measured.skipped[0].name}: {measured.skipped[0].reason}"
+        journal.say(
+            f"update {progress.update}: {count} of {len(loader.cuts)} held-out utterances could "
+            f"not be used ({share:.1%} of their audio{named_first if count else ''}); best.pt is "
+            f"left as it is. All are named in {files.path}"
+        )
+        return False
+    if progress.best is not None and first >= progress.best:
+        return False
+    progress.best = first
+    return True
+
+
+@torch.no_grad()
+def _measure(training: Training, loader: PretrainLoader, requested: list[int]) -> Measured | None:
+    """One pass over the held-out audio; None when any process was asked to stop."""
+    cfg, world, model = training.cfg, training.world, training.model
+    meter, skipped, read = Meter(world.device), [], 0.0
+    batches = loader.batches(epoch=0)
+    for _ in range(loader.num_batches(0)):
+        error: Exception | None = None
+        try:
+            batch = next(batches)
+        except Exception as problem:  # the others have to hear of it first
+            error = problem
+        signs = torch.tensor([float(error is not None), float(len(requested))])
+        failed, stop = world.sum(signs.to(world.device)).tolist()
+        if failed:
+            stop_all(world, error)
+        if stop:
+            return None  # and `batches` ends its workers
+        skipped += batch.skipped
+        read += batch.seconds
+        mask = hide(training, batch)
+        batch = batch.to(world.device)
+        with autocast(cfg, world):
+            losses = model(
+                batch.waves,
+                batch.lengths,
+                mask.to(world.device),
+                batch.labels,
+                training.progress.update,
+            )
+        meter.add_losses(losses)
+    values = meter.read(world, list(model.each_target()), [])
+    met = world.gather((skipped, read))
+    everything = [item for part, _ in met for item in part]
+    return Measured(values, everything, sum(seconds for _, seconds in met))
