@@ -8,10 +8,7 @@ epoch has to cost nothing.
 
 import math
 import multiprocessing
-import signal
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import blake2b
@@ -35,6 +32,7 @@ from mt4ssl_core.audio import (
 )
 from mt4ssl_core.config import DataConfig
 from mt4ssl_core.labels import LabelStore
+from mt4ssl_core.loader_workers import deaths_wait, obituary, start_worker
 from mt4ssl_core.manifest import Manifest, open_manifest, split_valid, stable_hash
 
 __all__ = [
@@ -187,14 +185,14 @@ class PretrainLoader:
             batch_size=None,
             sampler=plan,  # type: ignore[arg-type]  # any iterable of indices will do
             num_workers=min(self.cfg.workers, len(plan)),
-            worker_init_fn=_start_worker,
+            worker_init_fn=start_worker,
             pin_memory=torch.cuda.is_available(),
             generator=torch.Generator(),  # or it would advance the global one, which resuming sees
         )
         others = multiprocessing.active_children()
         iterator = iter(loader)
         workers = [child for child in multiprocessing.active_children() if child not in others]
-        with _deaths_wait():
+        with deaths_wait():
             try:
                 for batch in iterator:
                     if isinstance(batch, str):
@@ -204,7 +202,7 @@ class PretrainLoader:
                 dead = [worker for worker in workers if worker.exitcode]
                 if not dead:
                     raise
-                raise ValueError(_obituary(dead[0].pid, dead[0].exitcode)) from error
+                raise ValueError(obituary(dead[0].pid, dead[0].exitcode)) from error
             finally:
                 del iterator  # ends the workers
 
@@ -341,40 +339,3 @@ class _EpochData(Dataset):
             return self.reader.read(cuts, self.epoch)
         except ValueError as error:
             return str(error)
-
-
-def _start_worker(_: int) -> None:
-    # A signal to the whole process group is for the main process: it finishes its update first.
-    # Workers leave when it closes the iterator, or within seconds when it is gone.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
-    torch.set_num_threads(1)
-
-
-@contextmanager
-def _deaths_wait() -> Iterator[None]:
-    """Notice a dead worker when its batch is waited for, and not, as torch does, at once: its
-    handler of SIGCHLD would raise in the middle of an update or of a checkpoint.
-    """
-    handler = signal.getsignal(signal.SIGCHLD)
-    if threading.current_thread() is not threading.main_thread() or not callable(handler):
-        yield
-        return
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGCHLD, handler)
-
-
-def _obituary(pid: int | None, code: int | None) -> str:
-    """What is said of a worker that ended by itself."""
-    assert code is not None
-    if code > 0:
-        cause, remedy = f"exited with code {code}", "run again with data.workers=0 to see why"
-    else:
-        cause = f"was killed by signal {-code} ({signal.strsignal(-code)})"
-        remedy = "if memory ran out, lower data.workers or data.batch_seconds"
-        if -code == signal.SIGBUS:
-            remedy = "shared memory (/dev/shm) ran out: enlarge it or lower data.workers"
-    return f"a process that loads audio (pid {pid}) {cause}; {remedy}"

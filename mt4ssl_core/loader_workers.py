@@ -1,0 +1,46 @@
+"""Processes that load audio: which signals they heed, and what is said when one is killed."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+def start_worker(_: int) -> None:
+    """Set a new worker up."""
+    # A signal to the whole process group is for the main process: it finishes its update first.
+    # Workers leave when it closes the iterator, or within seconds when it is gone.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    torch.set_num_threads(1)
+
+
+@contextmanager
+def deaths_wait() -> Iterator[None]:
+    """Notice a dead worker when its batch is waited for, and not, as torch does, at once: its
+    handler of SIGCHLD would raise in the middle of an update or of a checkpoint.
+    """
+    handler = signal.getsignal(signal.SIGCHLD)
+    if threading.current_thread() is not threading.main_thread() or not callable(handler):
+        yield
+        return
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGCHLD, handler)
+
+
+def obituary(pid: int | None, code: int | None) -> str:
+    """What is said of a worker that ended by itself, and what to do."""
+    assert code is not None
+    if code > 0:
+        cause, remedy = f"exited with code {code}", "run again with data.workers=0 to see why"
+    else:
+        cause = f"was killed by signal {-code} ({signal.strsignal(-code)})"
+        remedy = "if memory ran out, lower data.workers or data.batch_seconds"
+        if -code == signal.SIGBUS:
+            remedy = "shared memory (/dev/shm) ran out: enlarge it or lower data.workers"
+    return f"a process that loads audio (pid {pid}) {cause}; {remedy}"
