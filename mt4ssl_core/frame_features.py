@@ -14,10 +14,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from mt4ssl_core.audio import load_wave, normalize
-from mt4ssl_core.config import HOP
+from mt4ssl_core.command_line import printable
+from mt4ssl_core.config import HOP, SAMPLE_RATE
 from mt4ssl_core.encoder import Encoder
 from mt4ssl_core.feature_store import FRAMES, FeatureStore, Kind, content_key
 from mt4ssl_core.fingerprints import checkpoint_fingerprint, encoder_fingerprint
+from mt4ssl_core.manifest import Manifest, check_share
 from mt4ssl_core.mfcc import mfcc, num_frames
 from mt4ssl_core.threads import cores, thread_pool
 
@@ -134,12 +136,18 @@ def _stored(encoder: Encoder, layer: int, store: FeatureStore, precision: str) -
 
 
 class AudioBar:
-    """Progress in seconds of audio (so its rate is times real time), and the files left out."""
+    """Progress in seconds of audio (so its rate is times real time), and the files left out.
 
-    def __init__(self, what: str, hours: float, skipped: Iterable, show: bool) -> None:
+    used: utterances done. failed: files that could not be read or encoded.
+    """
+
+    def __init__(
+        self, what: str, hours: float, skipped: Iterable, show: bool, failed: int = 0
+    ) -> None:
         """Begin; ``skipped`` are (path, reason) of files that were left out before."""
         self.skipped = [[str(path), str(reason)] for path, reason in skipped]
         self.show = show
+        self.used, self.failed = 0, failed
         self._bar = tqdm(
             total=math.ceil(hours * 3600),
             desc=what,
@@ -151,25 +159,46 @@ class AudioBar:
         for path, reason in self.skipped:
             self.say(f"skipped {path}: {reason}")
 
+    @classmethod
+    def over(cls, what: str, manifest: Manifest, show: bool) -> "AudioBar":
+        """Begin with what is known about a corpus."""
+        bar = cls(what, manifest.hours, manifest.skipped, show, manifest.unreadable)
+        for note in manifest.notes:
+            bar.say(note)
+        return bar
+
     def advance(self, seconds: float) -> None:
-        """Count audio as done."""
+        """Count the audio of an utterance as done."""
+        self.used += 1
         self._bar.update(seconds)
 
     def skip(self, path: str, reason: str) -> None:
         """Name a file that is left out, and why."""
+        self.failed += 1
         self.skipped.append([path, reason])
         self.say(f"skipped {path}: {reason}")
 
     def say(self, text: str) -> None:
         """Print a line without disturbing the bar."""
         if self.show:
-            tqdm.write(text)
+            tqdm.write(printable(text))
 
     def close(self) -> None:
         """End the bar and count what was left out."""
         self._bar.close()
         if self.skipped:
             self.say(f"{len(self.skipped)} files were skipped")
+
+    def check(self, what: str, most: float, remedy: str) -> None:
+        """Raise ValueError when more than the share ``most`` of the files failed."""
+        first = f"first {': '.join(self.skipped[-1])}; " if self.failed and self.skipped else ""
+        check_share(what, self.failed, self.used + self.failed, most, first + remedy)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory, of the machine or of a GPU, is short."""
+    short = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    return short or (isinstance(error, RuntimeError) and "allocate memory" in str(error))
 
 
 def stream(
@@ -187,20 +216,40 @@ def stream(
         wave = load_wave(cut)
         if num_frames(len(wave)) == 0:
             raise ValueError(f"{cut.id}: {len(wave)} samples are less than one frame; leave it out")
-        return wave, source.function(wave) if source.threaded else None
+        return wave, _features(source, wave, cut.id) if source.threaded else None
 
     for cut, future in ahead(cuts, work, workers or cores(), source.threaded):
         try:
             wave, frames = future.result()
+            if frames is None:
+                frames = _features(source, wave, cut.id)
         except ValueError as error:
-            if strict:
+            if strict or isinstance(error, WrongFeatures):
                 raise
             bar.skip(cut.id, str(error))
             continue
-        if frames is None:
-            frames = source.function(wave)
         source.check(frames, len(wave), cut.id)
         yield cut, wave, frames
+
+
+class WrongFeatures(ValueError):
+    """It is the feature function that is at fault, not the file."""
+
+
+def _features(source: FeatureSource, wave: np.ndarray, id: str) -> Tensor:
+    """Return the features (T, D) of samples (N,).
+
+    Raises ValueError when the memory is too short for them.
+    """
+    try:
+        return source.function(wave)
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        seconds = len(wave) / SAMPLE_RATE
+        raise ValueError(f"{id}: out of memory over {seconds:.0f} s; cut it into pieces") from None
+    except ValueError as error:
+        raise WrongFeatures(str(error)) from error
 
 
 def ahead(

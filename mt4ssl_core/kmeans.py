@@ -5,77 +5,34 @@
 """
 
 import json
+import os
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from lhotse.cut import Cut
-from torch import Tensor
 
-from mt4ssl_core import tensor_files
 from mt4ssl_core.audio import num_samples
 from mt4ssl_core.distributed import choose_device
 from mt4ssl_core.feature_store import FeatureStore
-from mt4ssl_core.files import write_json
+from mt4ssl_core.files import remove_leftovers, user_path, write_json, writing
 from mt4ssl_core.fingerprints import checkpoint_fingerprint
 from mt4ssl_core.frame_features import AudioBar, Features, FeatureSource, stream
-from mt4ssl_core.label_writer import GrowingLabels
+from mt4ssl_core.kmeans_model import KMeans
+from mt4ssl_core.label_writer import LONGEST_NAME, GrowingLabels
 from mt4ssl_core.labels import LabelStore
-from mt4ssl_core.lloyd import Reservoir, fit, nearest
-from mt4ssl_core.manifest import open_manifest, stable_hash
+from mt4ssl_core.lloyd import Reservoir, fit
+from mt4ssl_core.locks import lock
+from mt4ssl_core.manifest import MAX_SKIPPED, Manifest, open_manifest, stable_hash
 from mt4ssl_core.mfcc import SAMPLE_RATE, num_frames
-from mt4ssl_core.tsv import read_tsv
+from mt4ssl_core.tsv import read_root, read_tsv
 
-FORMAT, VERSION = "mt4ssl-kmeans", "1"
 SAMPLE_FRAMES, SAMPLE_BYTES = 2_000_000, 1 << 30  # a sample is at most this long and this large
+_ALLOW = "mend the files named, or allow more with --max-skipped"
 MIN_SECONDS = 0.025  # one frame: labels exist for everything that could be trained on
-
-
-@dataclass
-class KMeans:
-    """Centroids and what they are centroids of."""
-
-    centroids: Tensor  # (K, D) float32
-    features: str = "mfcc"  # "mfcc", "ckpt:PATH:LAYER" or "callable"
-    meta: dict[str, str] = field(default_factory=dict)  # how it was fitted; kept in the file
-
-    def apply(self, features: Tensor) -> Tensor:
-        """Return the nearest centroid of every frame: (T, D) -> (T,) int64, on the same device."""
-        if features.dim() != 2 or features.shape[1] != self.centroids.shape[1]:
-            raise ValueError(
-                f"features of shape {tuple(features.shape)}, but this k-means of {self.features} "
-                f"has {self.centroids.shape[1]} dimensions; use the features of the fit"
-            )
-        centroids = self.centroids.to(features.device)
-        return torch.cat([ids for _, _, ids in nearest(features, centroids)])
-
-    def save(self, path: str | Path) -> None:
-        """Write a safetensors file with the metadata, atomically."""
-        meta = {"format": FORMAT, "version": VERSION, "features": self.features, **self.meta}
-        tensor_files.save(path, {"centroids": self.centroids}, meta)
-
-    @classmethod
-    def load(cls, path: str | Path) -> "KMeans":
-        """Read what :meth:`save` wrote. ValueError: another file; FileNotFoundError: none."""
-        remedy = "make one with `mt4ssl kmeans fit`"
-        if not Path(path).is_file():
-            raise FileNotFoundError(f"{path}: no such k-means file; {remedy}")
-        tensors, meta = tensor_files.load(path, remedy)
-        centroids = tensors.get("centroids")
-        if meta.pop("format", "") != FORMAT or centroids is None:
-            raise ValueError(f"{path}: a safetensors file, but not a k-means; {remedy}")
-        if (version := meta.pop("version", "")) != VERSION:
-            raise ValueError(f"{path}: k-means format {version!r}, expected {VERSION!r}; {remedy}")
-        usable = centroids.dim() == 2 and centroids.numel() and centroids.is_floating_point()
-        if not usable or not bool(centroids.isfinite().all()):
-            raise ValueError(
-                f"{path}: centroids of shape {list(centroids.shape)} and {centroids.dtype} are not "
-                f"(K, D) finite numbers; {remedy}"
-            )
-        return cls(centroids.float(), meta.pop("features", "mfcc"), meta)
 
 
 def fit_corpus(
@@ -94,37 +51,45 @@ def fit_corpus(
     progress: bool = True,
     store: str | Path | None = None,
     store_gb: float | None = None,
+    max_skipped: float = MAX_SKIPPED,
 ) -> KMeans:
     """Fit k-means on a sample of a corpus and write it to ``out_path``.
 
     A corpus with more than twice the ``sample_frames`` (default: 2 million, at most 1 GiB) gives
-    only as many random utterances as hold that; of their frames a uniform sample is kept, so memory
-    does not grow with the corpus. Repeats exactly with the same seed on a CPU. ``store`` is the
-    folder of a feature store (of at most ``store_gb``) that has hidden states, and gets those that
-    it has not.
+    only as many random utterances as hold that (whatever their headers claim); of their frames a
+    uniform sample is kept, so memory does not grow with the corpus. Repeats exactly with the same
+    seed on a CPU. ``store`` is the folder of a feature store (of at most ``store_gb``) that has
+    hidden states, and gets those that it has not.
 
     Raises ValueError: a device, source, store, checkpoint or number that cannot be used, a corpus
-    with fewer different frames than ``k``, and with ``strict`` the first file that cannot be read.
+    with fewer different frames than ``k``, more than the share ``max_skipped`` of the files unusable, and
+    with ``strict`` the first file that cannot be read. Then nothing is written.
     """
     if k < 1 or iterations < 1 or (sample_frames is not None and sample_frames < k):
         raise ValueError(
             f"k={k}, iterations={iterations}, sample_frames={sample_frames}: expected k and "
             "iterations from 1 and at least k sample frames; correct them"
         )
+    out_path = _place(out_path)
     chosen = choose_device(device)
     origin = FeatureSource.of(features, chosen, _opened(store, store_gb, features))
-    manifest = open_manifest(source, min_seconds=max(min_seconds, MIN_SECONDS), strict=strict)
+    manifest = _listed(source, min_seconds, strict, max_skipped)
     reservoir: Reservoir | None = None
-    cuts = _drawn(manifest.cuts, 2 * (sample_frames or SAMPLE_FRAMES), seed)
-    hours = sum(map(num_samples, cuts)) / SAMPLE_RATE / 3600
-    bar = AudioBar("sample", hours, manifest.skipped, progress)
-    for _, wave, frames in stream(cuts, origin, workers, strict, bar):
-        if reservoir is None:
-            fitting = SAMPLE_BYTES // (4 * frames.shape[1])
-            reservoir = Reservoir(sample_frames or min(SAMPLE_FRAMES, fitting), seed)
-        reservoir.add(frames.cpu().numpy())
-        bar.advance(len(wave) / SAMPLE_RATE)
+    left, wanted = list(manifest.cuts), 2 * (sample_frames or SAMPLE_FRAMES)
+    hours = sum(map(num_samples, _drawn(left, wanted, seed))) / SAMPLE_RATE / 3600
+    bar = AudioBar.over("sample", replace(manifest, hours=hours), progress)
+    while left and (reservoir is None or reservoir.seen < wanted):
+        cuts = _drawn(left, wanted - (reservoir.seen if reservoir else 0), seed)
+        drawn = {cut.id for cut in cuts}
+        left = [cut for cut in left if cut.id not in drawn]
+        for _, wave, frames in stream(cuts, origin, workers, strict, bar):
+            if reservoir is None:
+                fitting = SAMPLE_BYTES // (4 * frames.shape[1])
+                reservoir = Reservoir(sample_frames or min(SAMPLE_FRAMES, fitting), seed)
+            reservoir.add(frames.cpu().numpy())
+            bar.advance(len(wave) / SAMPLE_RATE)
     bar.close()
+    bar.check(str(source), max_skipped, f"{out_path} was not written; {_ALLOW}")
     points = reservoir.points if reservoir else torch.zeros(0, 1)
     found = fit(points, k, iterations, seed, chosen, progress)
     if found.used < k:
@@ -147,7 +112,8 @@ def fit_corpus(
     model.save(out_path)
     bar.say(
         f"k-means: {k} clusters of {len(points):,} frames ({origin.name}), mean squared distance "
-        f"{found.inertia[0]:.4g} -> {found.inertia[-1]:.4g}, in {out_path}"
+        f"{found.inertia[0]:.4g} -> {found.inertia[-1]:.4g}; "
+        f"{bar.used} of {bar.used + bar.failed} files were used, in {out_path}"
     )
     return model
 
@@ -166,6 +132,7 @@ def label_corpus(
     progress: bool = True,
     store: str | Path | None = None,
     store_gb: float | None = None,
+    max_skipped: float = MAX_SKIPPED,
 ) -> dict[str, Any]:
     """Label every 20 ms frame of a corpus: OUT/{name}.tsv, OUT/{name}.km, OUT/dict.km.txt.
 
@@ -175,39 +142,48 @@ def label_corpus(
     `fit_corpus`. Returns the statistics that it prints and writes to OUT/{name}.stats.json.
 
     Raises ValueError: a device, k-means or source that cannot be used, a checkpoint that changed
-    since the fit, other labels in OUT by another k-means, a corpus without usable audio, and with
-    ``strict`` the first file that cannot be read.
+    since the fit, other labels in OUT by another k-means, somebody else labelling there, a corpus
+    without usable audio, with ``strict`` the first file that cannot be read; and when more than
+    the share ``max_skipped`` of the files could not be used. What was labelled is kept then: the
+    same command tries the rest again.
     """
     chosen = choose_device(device)
-    model, out = KMeans.load(model_path), Path(out_dir)
-    sha256 = checkpoint_fingerprint(model_path)
+    model, out = KMeans.load(model_path), user_path(out_dir)
+    sha256 = checkpoint_fingerprint(user_path(model_path))
     _check_neighbours(out, name, len(model.centroids), sha256)
     opened = _opened(store, store_gb, features or model.features)
     origin = _origin_of(model, model_path, features, chosen, opened)
-    manifest = open_manifest(source, min_seconds=max(min_seconds, MIN_SECONDS), strict=strict)
-    job = {
-        "kmeans_sha256": sha256,
-        "source": str(Path(source).resolve()),
-        "hours": manifest.hours,
-        "min_seconds": min_seconds,
-    }
-    bar = AudioBar("label", manifest.hours, list(manifest.skipped), progress)
-    growing = GrowingLabels(out, name, job, _root(source))
-    with growing.writing() as write:
-        cuts = growing.remaining(manifest.cuts, bar)
-        for cut, wave, frames in stream(cuts, origin, workers, strict, bar):
-            write(cut.id, len(wave), model.apply(frames).tolist())
-            bar.advance(len(wave) / SAMPLE_RATE)
-        bar.close()
-        if not growing.rows:
-            raise ValueError(f"{source}: no usable audio to label; mend or replace the files named")
-    growing.finish(len(model.centroids))
+    manifest = _listed(source, min_seconds, strict, max_skipped)
+    with lock(out / f".{name}.lock", f"{out / name}.km"):
+        remove_leftovers(out)
+        bar = AudioBar.over("label", manifest, progress)
+        job = {
+            "kmeans_sha256": sha256,
+            "source": str(user_path(source).resolve()),
+            "min_seconds": min_seconds,
+        }
+        growing = GrowingLabels(out, name, job, _root(source))
+        with growing.writing() as write:
+            cuts = growing.remaining(manifest.cuts, bar)
+            for cut, wave, frames in stream(cuts, origin, workers, strict, bar):
+                write(cut.id, len(wave), model.apply(frames).tolist())
+                bar.advance(len(wave) / SAMPLE_RATE)
+            bar.close()
+            if not growing.rows:
+                raise ValueError(
+                    f"{source}: no usable audio to label ({bar.failed} skipped); mend or replace "
+                    "the files named"
+                )
+        what = f"{source}: no labels in {out / name}.km yet"
+        bar.check(what, max_skipped, f"the others are kept: the same command goes on; {_ALLOW}")
+        growing.finish(len(model.centroids))
     stats = label_stats(out / f"{name}.km")
     stats |= {"kmeans": str(model_path), "kmeans_sha256": sha256}
-    stats |= {"features": origin.name, "skipped": bar.skipped}
+    stats |= {"features": origin.name, "skipped": bar.skipped, "failed": bar.failed}
     write_json(out / f"{name}.stats.json", stats)
     bar.say(
-        f"labels: {stats['utterances']:,} utterances, {stats['hours']:.2f} h, "
+        f"labels: {stats['utterances']:,} of {stats['utterances'] + bar.failed:,} utterances, "
+        f"{stats['hours']:.2f} h, "
         f"{stats['used']}/{stats['classes']} clusters used, entropy {stats['entropy_nats']:.3f} "
         f"nats, most frequent label {stats['top_share']:.2%}, in {out / name}.km"
     )
@@ -236,6 +212,22 @@ def label_stats(km_path: str | Path) -> dict[str, Any]:
         "entropy_nats": float(-(share * np.log(share)).sum()),
         "top_share": float(share.max()),
     }
+
+
+def _listed(source: str | Path, min_seconds: float, strict: bool, max_skipped: float) -> Manifest:
+    shortest = max(min_seconds, MIN_SECONDS)
+    return open_manifest(source, min_seconds=shortest, strict=strict, max_skipped=max_skipped)
+
+
+def _place(path: str | Path) -> Path:
+    """Return where a file will be written, known to be possible before hours are spent."""
+    path = user_path(path)
+    if path.is_dir():
+        raise ValueError(f"{path}: a folder; give the name of a file to write, e.g. km.safetensors")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(path.parent)
+    return path
 
 
 def _opened(
@@ -273,8 +265,11 @@ def _origin_of(
 
 def _check_neighbours(out: Path, name: str, k: int, sha256: str) -> None:
     """Raise ValueError when OUT has other labels whose classes are those of another k-means."""
-    if not name or Path(name).name != name:
-        raise ValueError(f"name {name!r}: expected a plain file name such as 'train'; correct it")
+    if not name or Path(name).name != name or len(os.fsencode(name)) > LONGEST_NAME:
+        raise ValueError(
+            f"name {name!r}: expected a plain file name such as 'train', of at most {LONGEST_NAME} "
+            "bytes; correct it"
+        )
     dictionary = out / "dict.km.txt"
     others = sorted(path.name for path in out.glob("*.km") if path.name != f"{name}.km")
     if others and dictionary.is_file():
@@ -299,10 +294,9 @@ def _check_neighbours(out: Path, name: str, k: int, sha256: str) -> None:
 
 def _root(source: str | Path) -> Path:
     """Return the folder that the ids of a source are relative to."""
-    source = Path(source)
+    source = user_path(source)
     if source.suffix == ".tsv" and source.is_file():
-        with open(source, encoding="utf-8") as file:
-            return Path(file.readline().strip()).resolve()
+        return read_root(source).resolve()
     return source.resolve() if source.is_dir() else source.resolve().parent
 
 

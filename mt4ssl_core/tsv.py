@@ -51,6 +51,11 @@ def read_tsv(path: str | Path) -> list[TsvRow]:
     return rows
 
 
+def read_root(path: str | Path) -> Path:
+    """Return the root folder that a ``.tsv`` names."""
+    return user_path(read_lines(Path(path))[0].strip())
+
+
 def write_tsv(path: str | Path, root: str | Path, rows: Iterable[TsvRow]) -> None:
     """Write a fairseq ``.tsv`` atomically, row by row. ValueError: an id that no row can hold."""
     with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
@@ -60,10 +65,21 @@ def write_tsv(path: str | Path, root: str | Path, rows: Iterable[TsvRow]) -> Non
 
 
 def format_row(id: str, num_samples: int) -> str:
-    """Return an utterance's line of a ``.tsv``; ValueError: an id with a tab or line break."""
-    if not id or any(mark in id for mark in "\t\n\r"):
-        raise ValueError(f"{id!r} cannot stand in a .tsv (tab, line break or empty); rename it")
+    """Return an utterance's line of a ``.tsv``; ValueError: an id that no row can hold."""
+    if problem := id_problem(id):
+        raise ValueError(f"{id!r} {problem}")
     return f"{id}\t{num_samples}\n"
+
+
+def id_problem(id: str) -> str:
+    """Return why an id cannot stand in a ``.tsv``, "" if it can."""
+    if not id or any(mark in id for mark in "\t\n\r"):
+        return "cannot stand in a .tsv (tab, line break or empty); rename it"
+    try:
+        id.encode()
+    except UnicodeEncodeError:
+        return "cannot stand in a .tsv (its name is not UTF-8); rename it"
+    return ""
 
 
 def read_lines(path: Path) -> list[str]:
