@@ -5,9 +5,15 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from mt4ssl_core.command_line import FAILED, guarded, printable
 from upstream import store_options
+
+_MAX_SKIPPED: dict[str, Any] = {
+    "type": float, "default": 0.05, "metavar": "SHARE",
+    "help": "of the files that may be unusable (default: 0.05)",
+}  # fmt: skip
 
 
 def pretrain(args: argparse.Namespace) -> None:
@@ -36,6 +42,7 @@ def kmeans_fit(args: argparse.Namespace) -> None:
         device=args.device,
         store=args.store_dir,
         store_gb=args.store_gb,
+        max_skipped=args.max_skipped,
     )
 
 
@@ -53,6 +60,7 @@ def kmeans_label(args: argparse.Namespace) -> None:
         device=args.device,
         store=args.store_dir,
         store_gb=args.store_gb,
+        max_skipped=args.max_skipped,
     )
 
 
@@ -79,6 +87,7 @@ def extract(args: argparse.Namespace) -> None:
         format=args.format,
         device=args.device,
         strict=args.strict,
+        max_skipped=args.max_skipped,
     )
 
 
@@ -259,6 +268,7 @@ def _kmeans_parser(commands: argparse._SubParsersAction) -> None:
         parser.add_argument("--min-seconds", type=float, default=0.025)
         parser.add_argument("--device", default="cpu")
         parser.add_argument("--strict", action="store_true", help="stop at the first bad file")
+        parser.add_argument("--max-skipped", **_MAX_SKIPPED)
         parser.add_argument("--store-dir", metavar="DIR", help="keep hidden layers in this store")
         parser.add_argument("--store-gb", type=float, metavar="GB", help="the most it may hold")
 
@@ -474,6 +484,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--format", choices=["npy", "safetensors"], default="npy")
     command.add_argument("--device", default="cpu")
     command.add_argument("--strict", action="store_true", help="stop at the first bad file")
+    command.add_argument("--max-skipped", **_MAX_SKIPPED)
     command.set_defaults(run=extract)
     return parser
 

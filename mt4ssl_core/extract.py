@@ -1,51 +1,40 @@
 """Features of audio files on disk: one file per utterance, (layers, T, D) float32.
 
 The folder structure of the audio is kept (``a/b.wav`` -> ``OUT/a/b.npy``), what is there already is
-not computed again, and ``OUT/features.json`` says what the files are.
+not computed again, ``OUT/features.json`` says what the files are, and ``OUT/SHA256SUMS`` tells
+damage: ``sha256sum -c SHA256SUMS``, or the same command again, which replaces what is damaged.
 """
 
-import json
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from lhotse.cut import Cut
 from safetensors.torch import save_file
 
 from mt4ssl_core.audio import (
     MIN_SAMPLES,
     SAMPLE_RATE,
-    SUFFIXES,
     audio_name,
     load_wave,
     normalize,
-    num_samples,
-    probe,
 )
+from mt4ssl_core.checksums import Checksums
 from mt4ssl_core.convert import load_encoder
 from mt4ssl_core.distributed import choose_device
 from mt4ssl_core.encoder import Encoder
-from mt4ssl_core.files import atomic_path, write_json
+from mt4ssl_core.extract_items import Item, items_of
+from mt4ssl_core.files import atomic_path, read_json, remove_leftovers, user_path, write_json
 from mt4ssl_core.fingerprints import encoder_fingerprint
-from mt4ssl_core.frame_features import AudioBar
-from mt4ssl_core.manifest import open_manifest
+from mt4ssl_core.frame_features import AudioBar, out_of_memory
+from mt4ssl_core.manifest import MAX_SKIPPED
 
 FORMATS = ("npy", "safetensors")
 KEY = "hidden_states"  # of the tensor in a safetensors file
-
-
-@dataclass(frozen=True)
-class Item:
-    """One utterance to be done: its audio, its length in samples at 16 kHz, the file to write."""
-
-    source: Path | Cut
-    samples: int
-    target: Path
 
 
 def extract(
@@ -58,6 +47,7 @@ def extract(
     device: str = "cpu",
     batch_seconds: float = 60.0,
     strict: bool = False,
+    max_skipped: float = MAX_SKIPPED,
 ) -> int:
     """Write hidden states (layers, T, D) of every utterance, 50 frames per second; return how many.
 
@@ -65,37 +55,50 @@ def extract(
     CutSets or Shar folders. layers: "all", or numbers as Hugging Face counts them: 0 is the input
     of the first layer, cfg.layers the output. batch_seconds: audio that is encoded at once, padding
     included; an encoder with ``isolate_padding: false`` gets one utterance at a time, since others
-    in a batch would change its features. Files that exist are left as they are. Unreadable audio is
-    named and skipped.
+    in a batch would change its features. Files that exist, and agree with their checksums, are left
+    as they are. Unreadable audio, and what is too long for the memory, is named and skipped.
 
     Raises:
         ValueError: nothing to read, an unknown layer or format, two utterances for one file,
-            a folder with features of another kind, and with ``strict`` the first unreadable file.
+            a folder with features of another kind, features with NaN, with ``strict`` the first
+            unreadable file; and in the end, when more than the share ``max_skipped`` of the files
+            could not be used (the others are written).
     """
     if format not in FORMATS:
         raise ValueError(f"format {format!r}: unknown; use {' or '.join(FORMATS)}")
-    encoder = load_encoder(checkpoint).to(choose_device(device))
+    encoder = load_encoder(user_path(checkpoint)).to(choose_device(device))
     chosen = _chosen(layers, encoder.cfg.layers, checkpoint)
-    out = Path(out)
+    out = user_path(out)
     sources = [audio] if isinstance(audio, str | Path) else list(audio)
-    items, skipped = _items(sources, out, format, strict)
+    items, found = items_of(sources, out, format, strict)
     kind = {"sha256": encoder_fingerprint(encoder), "layers": chosen, "format": format}
     _describe(out, kind, checkpoint)
-    wanted = [item for item in items if not item.target.exists()]
+    remove_leftovers(out)
+    sums = Checksums(out)
+    there = [item for item in items if item.target.exists()]
+    damaged = [item for item in there if not sums.whole(item.target)]
+    wanted = [item for item in items if not item.target.exists()] + damaged
     hours = sum(item.samples for item in wanted) / SAMPLE_RATE / 3600
-    bar = AudioBar("extract", hours, skipped, show=True)
-    if len(wanted) < len(items):
-        bar.say(f"{len(items) - len(wanted)} of {len(items)} files exist already")
+    bar = AudioBar.over("extract", replace(found, hours=hours), show=True)
+    if there:
+        bar.say(f"{len(there) - len(damaged)} of {len(items)} files exist already")
+    for item in damaged:
+        bar.say(f"{item.target}: damaged, or without a line in {out}/SHA256SUMS: computed again")
     most = int(batch_seconds * SAMPLE_RATE) if encoder.cfg.isolate_padding else 0
-    written = 0
     try:
         for batch, waves in _read_ahead(_batches(wanted, most), strict, bar):
-            for item, features in zip(batch, _encode(encoder, waves, chosen), strict=True):
-                _write(item.target, features, format)
+            for item, features in _encoded(encoder, batch, waves, chosen, strict, bar):
+                _write(item.target, features, format, sums)
                 bar.advance(item.samples / SAMPLE_RATE)
-            written += len(batch)
     finally:
         bar.close()
+    written, whole = bar.used, len(there) - len(damaged)
+    bar.say(
+        f"extract: {whole + written} of {len(items) + found.unreadable} utterances are in {out}"
+    )
+    bar.used += whole
+    remedy = "the others are written; mend the files named and run again, or give --max-skipped"
+    bar.check(str(out), max_skipped, remedy)
     return written
 
 
@@ -111,64 +114,11 @@ def _chosen(layers: str | Sequence[int], last: int, checkpoint: str | Path) -> l
     return [int(layer) for layer in layers]
 
 
-def _items(
-    sources: Sequence[str | Path], out: Path, format: str, strict: bool
-) -> tuple[list[Item], list[tuple[str, str]]]:
-    """What there is to do, and (path, reason) of what cannot be."""
-    found: dict[Path, Item] = {}
-    skipped: list[tuple[str, str]] = []
-    for source in map(Path, sources):
-        if source.is_dir() or source.suffix.lower() not in SUFFIXES:
-            manifest = open_manifest(source, min_seconds=MIN_SAMPLES / SAMPLE_RATE, strict=strict)
-            skipped += manifest.skipped
-            entries = [(cut.id, cut, num_samples(cut)) for cut in manifest.cuts]
-        else:
-            entries = _single(source, strict, skipped)
-        for name, audio, samples in entries:
-            target = _target(out, name, format)
-            if target in found:
-                raise ValueError(
-                    f"{audio_name(audio)} and {audio_name(found[target].source)}: both would be "
-                    f"written to {target}; extract them to two folders"
-                )
-            found[target] = Item(audio, samples, target)
-    if not found:
-        first = f", first {skipped[0][0]}: {skipped[0][1]}" if skipped else ""
-        raise ValueError(f"no usable audio ({len(skipped)} skipped{first}); give other files")
-    return list(found.values()), skipped
-
-
-def _single(
-    path: Path, strict: bool, skipped: list[tuple[str, str]]
-) -> list[tuple[str, Path | Cut, int]]:
-    """The entry of one audio file; none, and a line in ``skipped``, when it cannot be read."""
-    try:
-        rate, _, frames = probe(path)
-    except ValueError as error:
-        if strict or not path.exists():
-            raise
-        skipped.append((str(path), str(error).removeprefix(f"{path}: ")))
-        return []
-    return [(path.name, path, round(frames * SAMPLE_RATE / rate))]
-
-
-def _target(out: Path, name: str, format: str) -> Path:
-    """Where the features of an utterance go; never outside ``out``."""
-    stem = name[: -len(Path(name).suffix)] if Path(name).suffix.lower() in SUFFIXES else name
-    target = out / f"{stem}.{format}"
-    if not target.resolve().is_relative_to(out.resolve()):
-        raise ValueError(f"{name}: its features would be written outside {out}; rename it")
-    return target
-
-
 def _describe(out: Path, kind: dict[str, Any], checkpoint: str | Path) -> None:
     """Write ``features.json``, or check that the one there says the same."""
     path = out / "features.json"
     if path.is_file():
-        try:
-            there = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
-            there = {}
+        there = read_json(path)
         differing = [
             key for key in kind if not isinstance(there, dict) or there.get(key) != kind[key]
         ]
@@ -255,10 +205,46 @@ def _encode(encoder: Encoder, waves: list[np.ndarray], layers: list[int]) -> Ite
         yield features[:, :frames]
 
 
-def _write(target: Path, features: torch.Tensor, format: str) -> None:
+def _encoded(
+    encoder: Encoder,
+    batch: list[Item],
+    waves: list[np.ndarray],
+    layers: list[int],
+    strict: bool,
+    bar: AudioBar,
+) -> Iterator[tuple[Item, torch.Tensor]]:
+    """Items with their features; where the memory is short, alone; and then named and skipped."""
+    try:
+        done = list(_encode(encoder, waves, layers))
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        if len(batch) > 1:
+            for item, wave in zip(batch, waves, strict=True):
+                yield from _encoded(encoder, [item], [wave], layers, strict, bar)
+            return
+        reason = f"out of memory over {batch[0].samples / SAMPLE_RATE:.0f} s; cut it into pieces"
+        if strict:
+            raise ValueError(f"{audio_name(batch[0].source)}: {reason}") from None
+        bar.skip(audio_name(batch[0].source), reason)
+        return
+    for item, features in zip(batch, done, strict=True):
+        if not bool(features.isfinite().all()):
+            raise ValueError(
+                f"{audio_name(item.source)}: its features contain NaN or infinity; use another "
+                "checkpoint"
+            )
+        yield item, features
+
+
+def _write(target: Path, features: torch.Tensor, format: str, sums: Checksums) -> None:
     with atomic_path(target) as temporary:
         if format == "npy":
-            with open(temporary, "wb") as file:
-                np.save(file, features.numpy())
+            array = np.ascontiguousarray(features.numpy())
+            about = np.lib.format.header_data_from_array_1_0(array)
+            with open(temporary, "wb") as file:  # np.save hides why a disk refuses
+                np.lib.format.write_array_header_1_0(file, about)
+                file.write(array.data.cast("B"))
         else:
             save_file({KEY: features.contiguous()}, temporary)
+        sums.add(target, temporary)

@@ -62,8 +62,8 @@ def fit_corpus(
     hidden states, and gets those that it has not.
 
     Raises ValueError: a device, source, store, checkpoint or number that cannot be used, a corpus
-    with fewer different frames than ``k``, more than the share ``max_skipped`` of the files unusable, and
-    with ``strict`` the first file that cannot be read. Then nothing is written.
+    with fewer different frames than ``k``, more than the share ``max_skipped`` of the files
+    unusable, and with ``strict`` the first file that cannot be read. Then nothing is written.
     """
     if k < 1 or iterations < 1 or (sample_frames is not None and sample_frames < k):
         raise ValueError(
