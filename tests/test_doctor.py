@@ -2,7 +2,8 @@ import pytest
 import toy_suite
 import yaml
 
-from upstream import corpora
+from upstream import corpora, packages
+from upstream.compat import torchaudio_pair
 from upstream.corpora import Survey
 from upstream.suite import doctor, preparation
 from upstream.suite.probe import Probe
@@ -79,3 +80,18 @@ def test_the_size_of_stored_features(roots, tmp_path, capsys):
     assert stored["rate"] == pytest.approx(2 * 3 * 8 * 4 / 1e9)  # utterances, float32
     assert stored["layer"] == pytest.approx(10 * 3600 * 100 * 3 * 8 * 2 / 1e9)  # frames, float16
     assert "store GB" in doctor.report(doctor.examine(roots, "rate", found), tmp_path)
+
+
+def test_a_stack_that_does_not_go_together_is_named_before_anything_is_timed(
+    roots, monkeypatch, capsys
+):
+    def wrong() -> str:
+        raise ValueError("s3prl 1 and espnet-s3prl 2 are both installed")
+
+    assert doctor.doctor(str(roots), asked="layer") == 0
+    said = capsys.readouterr().out
+    assert said.startswith("torch 2.") and ", torchaudio 2." in said and ", s3prl " in said
+    monkeypatch.setattr(packages, "s3prl", wrong)
+    monkeypatch.setattr(torchaudio_pair, "install", lambda: wrong())
+    assert doctor.doctor(str(roots), ckpt="gone.pt", asked="layer") == 1
+    assert capsys.readouterr().out.count("are both installed") == 2

@@ -12,7 +12,7 @@ def register() -> list[str]:
     The first call in a process imports s3prl, which takes some seconds.
 
     Raises:
-        ValueError: s3prl is not installed.
+        ValueError: s3prl or the torchaudio that belongs to this torch is not installed.
     """
     from upstream import compat, hubconf
     from upstream.hub import clean

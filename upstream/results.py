@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from mt4ssl_core.files import write_json, write_text
-from upstream import cache, tasks
+from upstream import cache, packages, tasks
 
 RESULTS, EVALUATIONS = "results.json", "evaluations.jsonl"
 
@@ -95,7 +95,7 @@ def describe(args: Any, config: dict[str, Any]) -> dict[str, Any]:
         "head": args.init_ckpt,
         "corpus": tasks.corpus_paths(config),
         "device": device_name(args.device),
-        "s3prl": version("s3prl"),
+        "s3prl": packages.s3prl(),
         "torch": version("torch"),
         "config": {key: value for key, value in config.items() if key != "superb"},
     }

@@ -4,7 +4,6 @@ import hashlib
 import sys
 from collections.abc import Callable, Iterable
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from tqdm import tqdm
 from mt4ssl_core.config import SAMPLE_RATE
 from mt4ssl_core.feature_store import FRAMES, POOLED, FeatureStore, Kind
 from mt4ssl_core.fingerprints import encoder_fingerprint, weights_fingerprint
-from upstream import processes, results, store_options
+from upstream import packages, processes, results, store_options
 from upstream.expert import UpstreamExpert
 from upstream.lazy_audio import Reading, Utterance
 from upstream.store_options import StoreOptions
@@ -185,7 +184,8 @@ def fingerprint(model: nn.Module, args: Any) -> str:
     if isinstance(model, UpstreamExpert):
         return encoder_fingerprint(model.encoder)
     config = args.upstream_model_config
-    parts = [type(model).__module__, type(model).__qualname__, args.upstream, version("s3prl")]
+    parts = [type(model).__module__, type(model).__qualname__, args.upstream]
+    parts += [packages.s3prl()]
     parts += [results.fingerprint_of(args.upstream_ckpt), config, results.fingerprint_of(config)]
     digest = hashlib.sha256(repr(parts).encode())
     digest.update(weights_fingerprint(model).encode())

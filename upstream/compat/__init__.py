@@ -1,4 +1,4 @@
-"""What s3prl 0.4.18 needs to run, unmodified, on today's stack.
+"""What s3prl 0.4.18, and ESPnet's fork of it, need to run, unmodified, on today's stack.
 
 One file per foreign thing. Every file says what breaks, why, since which version, how it is mended
 and when the file can be deleted, and offers ``install() -> bool``: True when the patch was
@@ -11,10 +11,11 @@ needs, before its expert is imported. A new task adds its files and one line to 
 """
 
 import importlib
-import importlib.util
+
+from upstream import packages
 
 # before `import s3prl.hub`, torchaudio's import first
-BASE = ("torchaudio_cuda", "torchaudio_io", "sox_effects", "torch_load", "hf_hub", "no_code")
+BASE = ("torchaudio_pair", "torchaudio_io", "sox_effects", "torch_load", "hf_hub", "no_code")
 # after s3prl can be imported
 RUNNER = ("isinstance_hack", "progress_bar", "ddp", "scheduler_resume")
 # s3prl's name of a downstream folder -> what its expert needs
@@ -42,10 +43,9 @@ def install() -> list[str]:
     """Make ``s3prl.hub`` and s3prl's runner importable; return all patches applied so far.
 
     Raises:
-        ValueError: s3prl is not installed.
+        ValueError: s3prl or the torchaudio that belongs to this torch is not installed.
     """
-    if importlib.util.find_spec("s3prl") is None:
-        raise ValueError('s3prl is not installed; install it with: pip install "mt4ssl[superb]"')
+    packages.s3prl()
     _apply(BASE)
     _apply(RUNNER)
     return list(_applied)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from upstream import tasks
+from upstream import packages, tasks
 from upstream.store_options import StoreOptions
 from upstream.suite import preparation, protocol, roots, stored
 from upstream.suite.probe import Probe, probe
@@ -31,6 +31,23 @@ class Finding:
     rates: int
     gigabytes: float | None  # of the corpus
     stored: float | None = None  # gigabytes of the upstream's features in the store
+
+
+def stack() -> tuple[str, list[str]]:
+    """Return the versions of what every task needs, and what is wrong with them."""
+    from upstream.compat import torchaudio_pair  # seconds
+
+    told = {name: packages.version_of(name) for name in ("torch", "torchaudio")}
+    problems = []
+    try:
+        told["s3prl"] = packages.s3prl()
+    except ValueError as error:
+        problems.append(str(error))
+    try:
+        torchaudio_pair.install()
+    except ValueError as error:
+        problems.append(str(error))
+    return ", ".join(f"{name} {of}" for name, of in told.items() if of), problems
 
 
 def examine(
@@ -173,8 +190,10 @@ def doctor(
     """
     from mt4ssl_core.distributed import choose_device
 
+    versions, broken = stack()
+    print("\n".join([versions, *broken, ""]))
     found = None
-    if ckpt or upstream:
+    if (ckpt or upstream) and not broken:
         where = str(choose_device(device or "auto"))
         found = probe(upstream or "mt4ssl", ckpt, where, timed=True)
         print(
@@ -184,4 +203,4 @@ def doctor(
     findings = examine(given, asked, found, allow_partial)
     place = Path(given).absolute()
     print(report(findings, place if place.is_dir() else place.parent))
-    return 1 if any(finding.packages or finding.problems for finding in findings) else 0
+    return 1 if broken or any(finding.packages or finding.problems for finding in findings) else 0
