@@ -68,7 +68,10 @@ def export(args: argparse.Namespace) -> None:
     """Write a checkpoint in another format."""
     from mt4ssl_core import convert
 
-    print(f"written: {convert.export_hf(args.checkpoint, args.out)}")
+    out = convert.export_hf(args.checkpoint, args.out)
+    print(f"written: {out}")
+    if note := convert.export_note(out):
+        print(f"note: {note}")
 
 
 def extract(args: argparse.Namespace) -> None:

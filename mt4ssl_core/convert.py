@@ -15,9 +15,10 @@ from mt4ssl_core.encoder import Encoder
 from mt4ssl_core.files import reading
 from mt4ssl_core.foreign import export, fairseq, files, huggingface
 from mt4ssl_core.foreign.assembled import encoder_of
+from mt4ssl_core.foreign.export import note as export_note
 from mt4ssl_core.foreign.names import OURS, renamed
 
-__all__ = ["encoder_of", "export_hf", "load_any", "load_encoder"]
+__all__ = ["encoder_of", "export_hf", "export_note", "load_any", "load_encoder"]
 
 
 def load_any(path: str | Path) -> dict[str, Any]:
@@ -48,6 +49,11 @@ def load_any(path: str | Path) -> dict[str, Any]:
         state = checkpoint.read(path, fairseq.CLASSES)
         if fairseq.is_fairseq(state):
             return fairseq.load(state, path)
+        if weights := files.loose_weights(state):
+            raise ValueError(
+                f"{path}: holds weights ({weights}), but not the settings of their encoder; put it "
+                "as pytorch_model.bin beside the model's config.json and give that folder"
+            )
         state = checkpoint.validate(state, path)
         cfg = config.encoder_from_dict(state["config"].get("encoder", {}), str(path))
         return state | {"encoder": renamed(state["encoder"], cfg, OURS, path)}

@@ -2,6 +2,8 @@
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +38,11 @@ def write(encoder: Encoder, out: Path, origin: str | Path) -> Path:
     try:
         with writing(out, temporary):
             temporary.mkdir(parents=True)
+        with _named(out, temporary):
             tensor_files.save(temporary / WEIGHTS, weights, about)
             write_json(temporary / files.CONFIG, options)
             write_json(temporary / HEARING, {**_HEARING, "do_normalize": cfg.normalize})
+        with writing(out, temporary):
             if out.exists():
                 os.replace(out, former)
             os.replace(temporary, out)
@@ -49,6 +53,31 @@ def write(encoder: Encoder, out: Path, origin: str | Path) -> Path:
             os.replace(former, out)
         shutil.rmtree(former, ignore_errors=True)
     return out
+
+
+@contextmanager
+def _named(out: Path, temporary: Path) -> Iterator[None]:
+    """Let errors about files in ``temporary`` speak of ``out``."""
+    try:
+        yield
+    except OSError as error:
+        named = OSError(str(error).replace(str(temporary), str(out)))
+        named.errno = error.errno
+        raise named from error
+
+
+def note(folder: Path) -> str | None:
+    """What the user of an exported folder has to know of quiet audio, if anything."""
+    eps = files.json_object(folder / files.CONFIG).get(huggingface.NORMALIZE_EPS)
+    if not files.json_object(folder / HEARING)["do_normalize"] or eps == huggingface.EPS:
+        return None
+    other = "torch.nn.functional.layer_norm(wave, wave.shape)"
+    outside = f"by {other}" if eps == 1e-5 else f"with {eps:g}"
+    return (
+        f"trained with encoder.normalize_eps {eps:g}, but the feature extractor of transformers "
+        f"adds {huggingface.EPS:g}: below about -30 dBFS features differ; for the same ones "
+        f"normalise waveforms {outside} and leave the extractor out"
+    )
 
 
 def _replaceable(folder: Path) -> bool:

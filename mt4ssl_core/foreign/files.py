@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from mt4ssl_core import checkpoint, tensor_files
 from mt4ssl_core.files import read_json
 from mt4ssl_core.foreign.names import Tensors
@@ -35,9 +37,10 @@ def weight_files(path: Path) -> list[Path]:
             return [path / name]
         if (index := path / f"{name}.index.json").is_file():
             return _shards(index)
+    ours = sorted(file.name for file in path.glob("*.pt"))
+    remedy = f"give a file in it, e.g. {path / ours[0]}" if ours else "download the whole folder"
     raise ValueError(
-        f"{path}: no {' or '.join(WEIGHTS)} (or its index); download the whole model folder, or "
-        "give a checkpoint file"
+        f"{path}: no {' or '.join(WEIGHTS)} (or its index) as in a Hugging Face folder; {remedy}"
     )
 
 
@@ -97,6 +100,15 @@ def read_weights(files: list[Path]) -> tuple[Tensors, dict[str, str]]:
             raise ValueError(f"{file}: {shown(min(twice))} is in another file too; download again")
         weights |= found
     return weights, about
+
+
+def loose_weights(state: Any) -> str:
+    """Some names of a state dict of weights that has neither settings nor a form we know, or ""."""
+    inner = [state.get(key) for key in WRAPPING] if isinstance(state, dict) else []
+    for values in (state, *inner):
+        if isinstance(values, dict) and any(isinstance(v, torch.Tensor) for v in values.values()):
+            return ", ".join(str(key)[:60] for key in list(values)[:3])
+    return ""
 
 
 def _unwrapped(state: Any, file: Path) -> Tensors:
