@@ -5,7 +5,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 LATEST := .venv-latest
 
-.PHONY: install demo test test-all test-latest lint bench tables clean
+.PHONY: install demo test test-all test-latest lint docs bench tables clean
 install: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
@@ -43,6 +43,11 @@ test-latest:
 	$(LATEST)/bin/python -m pytest -q -m "not slow" tests/test_compat.py tests/test_expert.py \
 	    tests/test_upstream.py tests/test_upstream_contract.py tests/test_runner.py tests/test_resume.py
 
+# The pages of docs/ into site/index.html. Nothing is fetched; the theme's notice is about its future.
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "written: site/index.html"
+
 # The speed and score promises that need no other data than what we synthesise.
 bench: install
 	$(BIN)/python benchmarks/kmeans.py
@@ -60,4 +65,4 @@ tables: install
 	$(BIN)/python benchmarks/real_convergence.py
 
 clean:
-	rm -rf .venv .venv-latest build dist *.egg-info demo_out
+	rm -rf .venv .venv-latest build dist site *.egg-info demo_out
