@@ -1,11 +1,17 @@
-"""A page of the API reference for every package, so that moved modules need no edit here."""
+"""What the pages take from the project: API reference, tables of tasks, plots.
+
+The API reference has a page for every package, so that moved modules need no edit here.
+"""
 
 import pkgutil
 import tomllib
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 ROOT = Path(__file__).parent.parent
+PLOTS = "analysis/scores/convergence"
 
 
 def packages() -> list[str]:
@@ -33,9 +39,57 @@ def on_config(config: Any) -> Any:
 
 
 def on_files(files: Any, config: Any) -> Any:
-    """Add the pages themselves."""
+    """Add the pages themselves, and the plots that they show."""
     from mkdocs.structure.files import File
 
     for name in packages():
         files.append(File.generated(config, f"api/{name}.md", content=page(name)))
+    for path in sorted((ROOT / PLOTS).glob("*.png")):
+        files.append(File.generated(config, f"plots/{path.name}", abs_src_path=str(path)))
     return files
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Fill in the tables of tasks."""
+    for name, table in (("tasks", corpora), ("layouts", layouts)):
+        if (mark := f"<!-- {name} -->") in markdown:
+            markdown = markdown.replace(mark, table())
+    return markdown
+
+
+def headers() -> list[dict[str, Any]]:
+    """Return the `superb:` block of every task."""
+    paths = sorted((ROOT / "downstream_configs").glob("*.yaml"))
+    return [yaml.safe_load(path.read_text(encoding="utf-8"))["superb"] for path in paths]
+
+
+def corpora() -> str:
+    """Return the table of tasks with their corpora."""
+    rows = [["task", "what", "corpus", "hours", "GB", "metrics", "learning rates"]]
+    for header in headers():
+        corpus = header["corpus"]
+        sources = [f"[{number}]({url})" for number, url in enumerate(corpus["source"], 1)]
+        metrics = dict.fromkeys(metric["name"] for metric in header["metrics"])
+        rates = ", ".join(f"{rate:g}" for rate in header["learning_rates"])
+        size = [str(corpus.get(key, "")) for key in ("hours", "gigabytes")]
+        where = f"{corpus['name']} {' '.join(sources)}"
+        rows.append([header["code"], header["task"], where, *size, ", ".join(metrics), rates])
+    return _table(rows)
+
+
+def layouts() -> str:
+    """Return the table of what every task looks for in its folder."""
+    rows = [["task", "what", "looked for", "must hold"]]
+    for header in headers():
+        for entry in header["root_keys"].values():
+            places = " or ".join(f"`{place}`" for place in entry.get("try") or entry["files"])
+            holds = ", ".join(f"`{pattern}`" for pattern in entry.get("holds", ()))
+            made = " (made by `prepare`)" if entry.get("made") else ""
+            made += " (optional)" if entry.get("optional") else ""
+            rows.append([header["code"], entry["what"] + made, places, holds])
+    return _table(rows)
+
+
+def _table(rows: list[list[str]]) -> str:
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
