@@ -61,7 +61,7 @@ def blocks(page):
 
 def commands(text):
     """The simple commands of a shell script, as words."""
-    text = re.sub(r"<<'EOF'\n.*?^EOF$", "", text, flags=re.M | re.S).replace("\\\n", " ")
+    text = re.sub(r"<<'?EOF'?\n.*?^EOF$", "", text, flags=re.M | re.S).replace("\\\n", " ")
     for line in text.splitlines():
         words = shlex.split(line, comments=True)
         while words:
