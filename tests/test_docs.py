@@ -17,13 +17,18 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
+import torch
 import toy
 import yaml
 
 import mt4ssl_cli
 from mt4ssl_core import config, configs
+from mt4ssl_core.files import write_json
 from upstream import command
+from upstream.suite import run_folder
 
 DOCS = toy.ROOT / "docs"
 PAGES = sorted(path.stem for path in DOCS.glob("*.md"))
@@ -330,3 +335,54 @@ def test_the_pages_build_strictly_and_fetch_nothing(tmp_path):
         assert not [t for t in tags if re.search(r'(?:src|href)="(?:https?:)?//', t)], path
     style = "".join(path.read_text() for path in tmp_path.rglob("*.css"))
     assert not re.findall(r"url\(['\"]?https?:", style)
+
+
+MISTAKES = {  # part of the message, which is a heading of the page: a command line
+    "unknown key. Did you mean": "pretrain tiny optim.lrr=1",
+    "missing value; give data.train=": "pretrain online_only",
+    "the offline target needs labels": "pretrain base data.train=AUDIO",
+    "is null (off); add": "pretrain tiny random_projection.num_classes=5",
+    "or one utterance does not fit": "pretrain tiny data.batch_seconds=1",
+    "this machine has no usable GPU": "pretrain online_only data.train=AUDIO run.device=cuda",
+    "no such file or folder": "kmeans fit NOWHERE km.safetensors",
+    "no audio in this folder": "kmeans fit EMPTY km.safetensors",
+    "no usable audio": "kmeans fit SHORT km.safetensors",
+    "not an mt4ssl checkpoint": "extract OTHER.pt EMPTY out",
+    "no such checkpoint": "superb run NOWHERE.pt --roots EMPTY --out out",
+    "unknown task": "superb run --upstream fbank --tasks kz --roots EMPTY --out out",
+    "has no line; add": "superb run --upstream fbank --tasks ks --roots roots.yaml --out out",
+    "problem(s) with the corpora": "superb prepare ks --root EMPTY",
+    "is not among --tasks": "superb run -u fbank --tasks ks --roots EMPTY --out out --rates pr=1",
+    "Results are not mixed": "superb run -u fbank --tasks ks --roots EMPTY --out SUITE",
+    "no results of SUPERB": "superb submit SUITE --tasks ks",
+    "no feature store": "store rm nothing --store-dir EMPTY",
+}
+
+
+@pytest.mark.parametrize("part", MISTAKES)
+def test_the_messages_are_those_that_the_page_explains(part, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "EMPTY").mkdir()
+    (tmp_path / "SHORT").mkdir()
+    soundfile.write("SHORT/a.wav", np.zeros(100), 16_000)
+    torch.save({"weights": torch.zeros(1)}, "OTHER.pt")
+    Path("roots.yaml").write_text("pr: EMPTY\n")
+    owner = {"upstream": "mt4ssl", "fingerprint": "0", "seed": 1337, "smoke": True, "ckpt": None}
+    write_json(Path("SUITE/suite.json"), {"format": run_folder.FORMAT, "version": 1, **owner})
+    if part == "this machine has no usable GPU" and torch.cuda.is_available():
+        pytest.skip("it has one")
+    assert mt4ssl_cli.main(shlex.split(MISTAKES[part])) == 2
+    assert part in capsys.readouterr().err
+    assert f"### `{part}`\n" in read("errors")
+
+
+@pytest.mark.parametrize(
+    "part", re.findall(r"^### `(.*)`$", (DOCS / "errors.md").read_text(), re.M)
+)
+def test_every_explained_message_is_in_the_code(part):
+    """Whole, or its words beside each other where a line of the source is broken."""
+    found = re.compile(r"[\s\"'f(]+".join(map(re.escape, part.split())))
+    rooms = ("mt4ssl_core", "upstream", "analysis", "mt4ssl_cli.py")
+    paths = [p for room in rooms for p in [toy.ROOT / room, *(toy.ROOT / room).rglob("*.py")]]
+    texts = (path.read_text() for path in paths if path.suffix == ".py")
+    assert part in MISTAKES or any(found.search(text) for text in texts)
