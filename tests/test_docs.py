@@ -27,7 +27,7 @@ import yaml
 import mt4ssl_cli
 from mt4ssl_core import config, configs
 from mt4ssl_core.files import write_json
-from upstream import command
+from upstream import arguments
 from upstream.suite import run_folder
 
 DOCS = toy.ROOT / "docs"
@@ -91,8 +91,7 @@ def _parse(words):
         words = ["mt4ssl", *words[2:]] if words[:2] == ["-m", "mt4ssl_cli"] else ["python", *words]
     program, rest = words[0], words[1:]
     if program == "python" and rest[0] == "run_downstream.py":
-        _, unknown = command._parser().parse_known_args(rest[1:])
-        assert not unknown, words
+        arguments.parse(rest[1:])
     elif program == "mt4ssl" or (program == "python" and rest[0] == "spectrogram.py"):
         _parse_ours(rest if program == "mt4ssl" else rest[1:])
     elif program == "python" and rest[:2] == ["-m", "mini_superb"]:
@@ -224,7 +223,9 @@ def small(folder, size):
 case "$1 $2" in
   "pretrain "*) set -- "$@" optim.max_updates=2 run.device=cpu;;
   "superb run") set -- "$@" --executor inline --device cpu;;
-  "convergence study") set -- convergence study optim.max_updates=2 run.keep_every=1 "${{@:3}}";;
+  "convergence study")
+    set -- convergence study optim.max_updates=2 "${{@:3}}"
+    set -- "${{@/#run.keep_every=*/run.keep_every=1}}";;
 esac
 exec {python} -m mt4ssl_cli "$@"
 """
@@ -340,10 +341,10 @@ def test_the_pages_build_strictly_and_fetch_nothing(tmp_path):
 MISTAKES = {  # part of the message, which is a heading of the page: a command line
     "unknown key. Did you mean": "pretrain tiny optim.lrr=1",
     "missing value; give data.train=": "pretrain online_only",
-    "the offline target needs labels": "pretrain base data.train=AUDIO",
+    "the offline target needs labels": "pretrain base data.train=SHORT",
     "is null (off); add": "pretrain tiny random_projection.num_classes=5",
     "or one utterance does not fit": "pretrain tiny data.batch_seconds=1",
-    "this machine has no usable GPU": "pretrain online_only data.train=AUDIO run.device=cuda",
+    "this machine has no usable GPU": "pretrain online_only data.train=SHORT run.device=cuda",
     "no such file or folder": "kmeans fit NOWHERE km.safetensors",
     "no audio in this folder": "kmeans fit EMPTY km.safetensors",
     "no usable audio": "kmeans fit SHORT km.safetensors",
