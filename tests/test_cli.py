@@ -162,9 +162,12 @@ def test_the_wheel_pre_trains_in_an_empty_environment(tmp_path):
     ignored = shutil.ignore_patterns(".venv", ".git", "*.egg-info", "build", "demo_out", "fixtures")
     shutil.copytree(toy.ROOT, source, ignore=ignored)
     build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path]
-    subprocess.run([*build, source], check=True, capture_output=True, timeout=300)
+    built = subprocess.run(
+        [*build, source], check=True, capture_output=True, text=True, timeout=300
+    )
+    assert "would be ignored" not in built.stdout + built.stderr
     (wheel,) = tmp_path.glob("mt4ssl-*.whl")
-    site = next(p for p in sys.path if p.endswith("site-packages"))
+    sites = [p for p in sys.path if p.endswith("site-packages")]
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True, timeout=300)
     (tmp_path / "venv" / "lib").mkdir(exist_ok=True)
     python = tmp_path / "venv" / "bin" / "python"
@@ -175,7 +178,7 @@ def test_the_wheel_pre_trains_in_an_empty_environment(tmp_path):
         check=True, capture_output=True, text=True,
     ).stdout.strip()  # fmt: skip
     with open(f"{inside}/dependencies.pth", "w") as file:  # the installed torch, 2 GB, is borrowed
-        file.write(site + "\n")
+        file.write("\n".join(sites) + "\n")
     mt4ssl = tmp_path / "venv" / "bin" / "mt4ssl"
     where = subprocess.run(
         [python, "-c", "import mt4ssl_core; print(mt4ssl_core.__file__)"],
@@ -190,10 +193,12 @@ def test_the_wheel_pre_trains_in_an_empty_environment(tmp_path):
     listing = subprocess.run(
         [python, "-m", "zipfile", "-l", wheel], check=True, capture_output=True, text=True
     ).stdout
-    for name in (
-        "mt4ssl_core/configs/base.yaml",
-        "downstream_configs/ks.yaml",
-        "run_downstream.py",
-    ):
+    packages = ("analysis", "downstream_configs", "mini_superb", "mt4ssl_core", "upstream")
+    for path in (p for package in packages for p in (source / package).rglob("*")):
+        study = "analysis/scores/convergence/" in path.as_posix()  # of the README only
+        if path.is_file() and "__pycache__" not in path.parts and not study:
+            assert path.relative_to(source).as_posix() in listing
+    for name in ("run_downstream.py", "demo.py", "mt4ssl_cli.py"):
         assert name in listing
-    assert "tests/" not in listing
+    for other in ("tests/", "benchmarks/", "__pycache__", "convergence/"):
+        assert other not in listing
