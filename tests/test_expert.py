@@ -31,7 +31,7 @@ def test_hidden_states_are_the_encoders_on_the_normalised_wave():
     assert torch.equal(found["last_hidden_state"], found["hidden_states"][-1])
     frames = encoded.hidden_states[0].shape[1]
     assert frames == 49
-    assert worst([h[:, :frames] for h in found["hidden_states"]], encoded.hidden_states) <= 1e-6
+    assert worst([h[:, :frames] for h in found["hidden_states"]], encoded.hidden_states) <= 1e-5
 
 
 def test_an_utterance_is_the_same_alone_and_in_any_batch():
@@ -67,7 +67,7 @@ def test_loudness_matters_only_without_normalisation(tmp_path):
         raw = save_checkpoint(tmp_path / "raw.pt", dataclasses.replace(TINY, normalize=False))
         model = UpstreamExpert(str(raw))
         encoded = convert.load_encoder(raw)(wave[None], torch.tensor([4000]))
-        assert worst([model([wave])["last_hidden_state"]], [encoded.hidden_states[-1]]) <= 1e-6
+        assert worst([model([wave])["last_hidden_state"]], [encoded.hidden_states[-1]]) <= 1e-5
 
 
 def test_training_mode_gives_every_layer_and_gradients():
