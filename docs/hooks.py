@@ -70,7 +70,7 @@ def corpora() -> str:
         corpus = header["corpus"]
         sources = [f"[{number}]({url})" for number, url in enumerate(corpus["source"], 1)]
         metrics = dict.fromkeys(metric["name"] for metric in header["metrics"])
-        rates = ", ".join(f"{rate:g}" for rate in header["learning_rates"])
+        rates = ", ".join(f"{r:.0e}".replace("e-0", "e&#8209;") for r in header["learning_rates"])
         size = [str(corpus.get(key, "")) for key in ("hours", "gigabytes")]
         where = f"{corpus['name']} {' '.join(sources)}"
         rows.append([header["code"], header["task"], where, *size, ", ".join(metrics), rates])
