@@ -1,20 +1,15 @@
-"""The pages of docs/: their commands run or at least parse, their links lead somewhere, they build.
+"""The pages of docs/: their commands parse, links lead somewhere, messages and tables are true.
 
 A block that cannot run here has a line ``<!-- not run: REASON -->`` before it. All others run in
-order, per page, in one folder (slow), with small settings put in by the programs of `small`.
+test_docs_commands.py.
 """
 
 import contextlib
-import importlib.util
+import importlib
 import io
-import os
 import re
 import shlex
-import shutil
-import subprocess
-import sys
 import tomllib
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +18,7 @@ import soundfile
 import torch
 import toy
 import yaml
+from docs_pages import DOCS, MAKEFILE, PAGES, blocks, commands, read
 
 import mt4ssl_cli
 from mt4ssl_core import config, configs
@@ -30,49 +26,7 @@ from mt4ssl_core.files import write_json
 from upstream import arguments
 from upstream.suite import run_folder
 
-DOCS = toy.ROOT / "docs"
-PAGES = sorted(path.stem for path in DOCS.glob("*.md"))
-MAKEFILE = (toy.ROOT / "Makefile").read_text()
-FENCE = re.compile(r"(?:<!-- (.*?) -->\n)?```(\w+)(?: title=\"(.*?)\")?\n(.*?)^```$", re.M | re.S)
 OTHER_PROGRAMS = {"cat", "cp", "git", "cd", "source", "tensorboard"}
-
-
-@dataclass
-class Block:
-    """A fenced block; ``remark``: the comment before it."""
-
-    remark: str
-    language: str
-    title: str
-    text: str
-
-    @property
-    def reason(self):
-        """Why it does not run; empty when it does."""
-        return self.remark.removeprefix("not run: ") if self.remark.startswith("not run") else ""
-
-
-def read(page):
-    return (DOCS / f"{page}.md").read_text()
-
-
-def blocks(page):
-    found = [
-        Block(*(part or "" for part in match.groups())) for match in FENCE.finditer(read(page))
-    ]
-    assert len(found) == read(page).count("\n```") / 2, page
-    return found
-
-
-def commands(text):
-    """The simple commands of a shell script, as words."""
-    text = re.sub(r"<<'?EOF'?\n.*?^EOF$", "", text, flags=re.M | re.S).replace("\\\n", " ")
-    for line in text.splitlines():
-        words = shlex.split(line, comments=True)
-        while words:
-            end = words.index("&&") if "&&" in words else len(words)
-            yield words[:end]
-            words = words[end + 1 :]
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -180,164 +134,6 @@ def test_results_show_what_the_json_says(script, marker):
     assert shown.strip() == module.table().strip(), "run `make tables`"
 
 
-CHECKPOINT = (
-    "python -c 'import sys; sys.path.insert(0, sys.argv[1]); import superb_data, pathlib; "
-    'superb_data.save_checkpoint(pathlib.Path("runs/first/last.pt"))\' ' + str(toy.ROOT / "tests")
-)
-BEFORE = {  # what a page takes for granted
-    "index": """
-        python -m mini_superb demo_out/mini_superb
-        mkdir -p .venv/bin && : > .venv/bin/activate""",
-    "pretrain": "python -m mini_superb demo_out/mini_superb",
-    "score": CHECKPOINT,
-    "store": f"python -m mini_superb mini\n{CHECKPOINT}",
-    "understand": f"""
-        python -m mini_superb mini
-        mt4ssl kmeans fit mini/pretrain km.safetensors --clusters 100
-        mt4ssl kmeans label km.safetensors mini/pretrain labels
-        cp {configs.path("tiny")} {configs.path("base")} .
-        printf 'extends: tiny.yaml\\nonline: null\\n' > offline.yaml
-        mt4ssl pretrain tiny data.train=labels/train.tsv data.labels=labels/train.km \\
-            run.out=runs/first run.keep_every=1
-        mt4ssl superb run runs/first/last.pt --tasks ks,pr --roots mini/roots.yaml \\
-            --out runs/first/superb --smoke""",
-}
-SIZE = {"understand": "default"}  # of the corpora; probes need some hundred utterances
-MADE = {  # files that the page says are there afterwards
-    "index": ["runs/first/ks/results.json"],
-    "pretrain": ["runs/one/last.pt", "runs/mine/config.yaml", "runs/two/last.pt",
-                 "hf_model/model.safetensors", "features/features.json"],
-    "score": ["runs/first/superb/results.jsonl", "runs/first/superb/predict.zip",
-              "runs/fbank/results.jsonl", "runs/first/ks/results.json"],
-    "store": ["runs/first/frames/results.jsonl"],
-    "understand": ["runs/first/report.html", "row.tex", "runs/first/superb/layer_weights.svg",
-                   "runs/first/probe/probe.json", "runs/study"],
-}  # fmt: skip
-
-
-def small(folder, size):
-    """Programs that put small settings into what the pages start."""
-    python, torchrun = sys.executable, Path(sys.executable).with_name("torchrun")
-    corpora = "" if size == "default" else f"--size {size}"
-    ours = f"""
-case "$1 $2" in
-  "pretrain "*) set -- "$@" optim.max_updates=2 run.device=cpu;;
-  "superb run") set -- "$@" --executor inline --device cpu;;
-  "convergence study")
-    set -- convergence study optim.max_updates=2 "${{@:3}}"
-    set -- "${{@/#run.keep_every=*/run.keep_every=1}}";;
-esac
-exec {python} -m mt4ssl_cli "$@"
-"""
-    programs = {
-        "mt4ssl": ours,
-        "torchrun": f'exec {torchrun} "$@" optim.max_updates=2',
-        "python": f"""
-case "$1 $2" in
-  "-m mini_superb") set -- "$@" --tasks ks,pr,sid {corpora};;
-esac
-exec {python} "$@"
-""",
-    }
-    folder.mkdir()
-    for name, text in programs.items():
-        (folder / name).write_text(f"#!/usr/bin/env bash\n{text}")
-        (folder / name).chmod(0o755)
-    return folder
-
-
-def script(page):
-    """The blocks of a page that run, as one shell script."""
-    parts = ["set -e", BEFORE.get(page, "")]
-    for block in blocks(page):
-        if block.remark or block.language not in ("bash", "python"):
-            continue
-        text = (
-            block.text if block.language == "bash" else f"python - <<'PYTHON'\n{block.text}PYTHON"
-        )
-        parts.append(text)
-    return "\n".join(parts)
-
-
-def run(folder, text, size="tiny", tree=toy.ROOT):
-    """Run a script with small settings and its own cache; return what it printed."""
-    path = os.pathsep.join([str(small(folder / "small", size)), os.environ["PATH"]])
-    own = {"PATH": path, "PYTHONPATH": str(tree), "MT4SSL_CACHE": str(folder / "cache")}
-    (folder / "run_downstream.py").symlink_to(tree / "run_downstream.py")
-    done = subprocess.run(
-        ["bash", "-c", text], cwd=folder, env={**os.environ, **own}, capture_output=True, text=True,
-        timeout=1700,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
-    return done.stdout
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
-@pytest.mark.parametrize("page", [page for page in PAGES if page != "extend"])
-def test_a_page_runs_word_for_word(page, tmp_path):
-    if not [b for b in blocks(page) if b.language in ("bash", "python") and not b.remark]:
-        return
-    run(tmp_path, script(page), SIZE.get(page, "tiny"))
-    for name in MADE[page]:
-        assert (tmp_path / name).exists(), name
-
-
-@pytest.mark.slow
-def test_the_extensions_work_as_told(tmp_path):
-    """In a copy of the project: a new target trains, a new upstream is scored."""
-    tree = tmp_path / "tree"
-    skip = shutil.ignore_patterns(".*", "demo_out", "runs", "tests", "site")
-    shutil.copytree(toy.ROOT, tree, ignore=skip)
-    shell = ["set -e", "python -m mini_superb mini", "ln -s mini/pretrain speech"]
-    for block in blocks("extend"):
-        if block.title.endswith(".py"):
-            place = tree if "/" in block.title else tmp_path
-            (place / block.title).write_text(block.text)
-        elif block.remark.startswith(("above: ", "below: ")):
-            _insert(tree, block)
-        elif block.language == "bash" and not block.remark:
-            shell.append(block.text)
-    run(tmp_path, "\n".join(shell), tree=tree)
-    assert '"mel/loss"' in (tmp_path / "runs/mel/log.jsonl").read_text()
-    assert (tmp_path / "runs/spectrogram/results.jsonl").exists()
-
-
-def _insert(tree, block):
-    """Put a block above or below the line that its remark names: `above: FILE: LINE`."""
-    where, name, line = block.remark.split(": ", 2)
-    text = (tree / name).read_text()
-    pattern = r"[ \t]*" + r"\s+".join(map(re.escape, line.split())) + r"[^\n]*\n"
-    (found,) = re.finditer(pattern, text)
-    cut = found.start() if where == "above" else found.end()
-    gap = "\n\n" if block.text.startswith("@") else ""
-    (tree / name).write_text(text[:cut] + block.text + gap + text[cut:])
-
-
-@pytest.mark.slow
-def test_the_pages_build_strictly_and_fetch_nothing(tmp_path):
-    for name in ("mkdocs", "material", "mkdocstrings"):
-        if importlib.util.find_spec(name) is None:
-            pytest.skip(f"{name} is missing: pip install '.[docs]'")
-    done = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", tmp_path],
-        cwd=toy.ROOT,
-        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
-        capture_output=True,
-        text=True,
-        timeout=500,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    built = list(tmp_path.rglob("*.html"))
-    assert len(built) > len(PAGES) + 5
-    for path in built:
-        text = path.read_text()
-        tags = re.findall(r"<(?:script|img|link|iframe|source)\b[^>]*>", text)
-        assert not [t for t in tags if re.search(r'(?:src|href)="(?:https?:)?//', t)], path
-    style = "".join(path.read_text() for path in tmp_path.rglob("*.css"))
-    assert not re.findall(r"url\(['\"]?https?:", style)
-
-
 MISTAKES = {  # part of the message, which is a heading of the page: a command line
     "unknown key. Did you mean": "pretrain tiny optim.lrr=1",
     "missing value; give data.train=": "pretrain online_only",
@@ -348,6 +144,7 @@ MISTAKES = {  # part of the message, which is a heading of the page: a command l
     "no such file or folder": "kmeans fit NOWHERE km.safetensors",
     "no audio in this folder": "kmeans fit EMPTY km.safetensors",
     "no usable audio": "kmeans fit SHORT km.safetensors",
+    "not the settings of their encoder": "extract WEIGHTS.pt EMPTY out",
     "not an mt4ssl checkpoint": "extract OTHER.pt EMPTY out",
     "no such checkpoint": "superb run NOWHERE.pt --roots EMPTY --out out",
     "unknown task": "superb run --upstream fbank --tasks kz --roots EMPTY --out out",
@@ -366,7 +163,8 @@ def test_the_messages_are_those_that_the_page_explains(part, tmp_path, monkeypat
     (tmp_path / "EMPTY").mkdir()
     (tmp_path / "SHORT").mkdir()
     soundfile.write("SHORT/a.wav", np.zeros(100), 16_000)
-    torch.save({"weights": torch.zeros(1)}, "OTHER.pt")
+    torch.save({"weights": torch.zeros(1)}, "WEIGHTS.pt")
+    torch.save({"epoch": 3}, "OTHER.pt")
     Path("roots.yaml").write_text("pr: EMPTY\n")
     owner = {"upstream": "mt4ssl", "fingerprint": "0", "seed": 1337, "smoke": True, "ckpt": None}
     write_json(Path("SUITE/suite.json"), {"format": run_folder.FORMAT, "version": 1, **owner})

@@ -1,0 +1,150 @@
+"""What the pages of docs/ say to type works: blocks run in order, per page, in one folder.
+
+Small settings are put in by the programs of `small`.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import toy
+from docs_pages import PAGES, blocks
+
+from mt4ssl_core import configs
+
+CHECKPOINT = (
+    "python -c 'import sys; sys.path.insert(0, sys.argv[1]); import superb_data, pathlib; "
+    'superb_data.save_checkpoint(pathlib.Path("runs/first/last.pt"))\' ' + str(toy.ROOT / "tests")
+)
+BEFORE = {  # what a page takes for granted
+    "index": """
+        python -m mini_superb demo_out/mini_superb
+        mkdir -p .venv/bin && : > .venv/bin/activate""",
+    "pretrain": "python -m mini_superb demo_out/mini_superb",
+    "score": CHECKPOINT,
+    "store": f"python -m mini_superb mini\n{CHECKPOINT}",
+    "understand": f"""
+        python -m mini_superb mini
+        mt4ssl kmeans fit mini/pretrain km.safetensors --clusters 100
+        mt4ssl kmeans label km.safetensors mini/pretrain labels
+        cp {configs.path("tiny")} {configs.path("base")} .
+        printf 'extends: tiny.yaml\\nonline: null\\n' > offline.yaml
+        mt4ssl pretrain tiny data.train=labels/train.tsv data.labels=labels/train.km \\
+            run.out=runs/first run.keep_every=1
+        mt4ssl superb run runs/first/last.pt --tasks ks,pr --roots mini/roots.yaml \\
+            --out runs/first/superb --smoke""",
+}
+SIZE = {"understand": "default"}  # of the corpora; probes need some hundred utterances
+MADE = {  # files that the page says are there afterwards
+    "index": ["runs/first/ks/results.json"],
+    "pretrain": ["runs/one/last.pt", "runs/mine/config.yaml", "runs/two/last.pt",
+                 "hf_model/model.safetensors", "features/features.json"],
+    "score": ["runs/first/superb/results.jsonl", "runs/first/superb/predict.zip",
+              "runs/fbank/results.jsonl", "runs/first/ks/results.json"],
+    "store": ["runs/first/frames/results.jsonl"],
+    "understand": ["runs/first/report.html", "row.tex", "runs/first/superb/layer_weights.svg",
+                   "runs/first/probe/probe.json", "runs/study"],
+}  # fmt: skip
+
+
+def small(folder, size):
+    """Programs that put small settings into what the pages start."""
+    python, torchrun = sys.executable, Path(sys.executable).with_name("torchrun")
+    corpora = "" if size == "default" else f"--size {size}"
+    ours = f"""
+case "$1 $2" in
+  "pretrain "*) set -- "$@" optim.max_updates=2 run.device=cpu;;
+  "superb run") set -- "$@" --executor inline --device cpu;;
+  "convergence study")
+    set -- convergence study optim.max_updates=2 "${{@:3}}"
+    set -- "${{@/#run.keep_every=*/run.keep_every=1}}";;
+esac
+exec {python} -m mt4ssl_cli "$@"
+"""
+    programs = {
+        "mt4ssl": ours,
+        "torchrun": f'exec {torchrun} "$@" optim.max_updates=2',
+        "python": f"""
+case "$1 $2" in
+  "-m mini_superb") set -- "$@" --tasks ks,pr,sid {corpora};;
+esac
+exec {python} "$@"
+""",
+    }
+    folder.mkdir()
+    for name, text in programs.items():
+        (folder / name).write_text(f"#!/usr/bin/env bash\n{text}")
+        (folder / name).chmod(0o755)
+    return folder
+
+
+def script(page):
+    """The blocks of a page that run, as one shell script."""
+    parts = ["set -e", BEFORE.get(page, "")]
+    for block in blocks(page):
+        if block.remark or block.language not in ("bash", "python"):
+            continue
+        text = (
+            block.text if block.language == "bash" else f"python - <<'PYTHON'\n{block.text}PYTHON"
+        )
+        parts.append(text)
+    return "\n".join(parts)
+
+
+def run(folder, text, size="tiny", tree=toy.ROOT):
+    """Run a script with small settings and its own cache; return what it printed."""
+    path = os.pathsep.join([str(small(folder / "small", size)), os.environ["PATH"]])
+    own = {"PATH": path, "PYTHONPATH": str(tree), "MT4SSL_CACHE": str(folder / "cache")}
+    (folder / "run_downstream.py").symlink_to(tree / "run_downstream.py")
+    done = subprocess.run(
+        ["bash", "-c", text], cwd=folder, env={**os.environ, **own}, capture_output=True, text=True,
+        timeout=1700,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+    return done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("page", [page for page in PAGES if page != "extend"])
+def test_a_page_runs_word_for_word(page, tmp_path):
+    if not [b for b in blocks(page) if b.language in ("bash", "python") and not b.remark]:
+        return
+    run(tmp_path, script(page), SIZE.get(page, "tiny"))
+    for name in MADE[page]:
+        assert (tmp_path / name).exists(), name
+
+
+@pytest.mark.slow
+def test_the_extensions_work_as_told(tmp_path):
+    """In a copy of the project: a new target trains, a new upstream is scored."""
+    tree = tmp_path / "tree"
+    skip = shutil.ignore_patterns(".*", "demo_out", "runs", "tests", "site")
+    shutil.copytree(toy.ROOT, tree, ignore=skip)
+    shell = ["set -e", "python -m mini_superb mini", "ln -s mini/pretrain speech"]
+    for block in blocks("extend"):
+        if block.title.endswith(".py"):
+            place = tree if "/" in block.title else tmp_path
+            (place / block.title).write_text(block.text)
+        elif block.remark.startswith(("above: ", "below: ")):
+            _insert(tree, block)
+        elif block.language == "bash" and not block.remark:
+            shell.append(block.text)
+    run(tmp_path, "\n".join(shell), tree=tree)
+    assert '"mel/loss"' in (tmp_path / "runs/mel/log.jsonl").read_text()
+    assert (tmp_path / "runs/spectrogram/results.jsonl").exists()
+
+
+def _insert(tree, block):
+    """Put a block above or below the line that its remark names: `above: FILE: LINE`."""
+    where, name, line = block.remark.split(": ", 2)
+    text = (tree / name).read_text()
+    pattern = r"[ \t]*" + r"\s+".join(map(re.escape, line.split())) + r"[^\n]*\n"
+    (found,) = re.finditer(pattern, text)
+    cut = found.start() if where == "above" else found.end()
+    gap = "\n\n" if block.text.startswith("@") else ""
+    (tree / name).write_text(text[:cut] + block.text + gap + text[cut:])
