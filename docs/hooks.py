@@ -15,9 +15,11 @@ PLOTS = "analysis/scores/convergence"
 
 
 def packages() -> list[str]:
-    """Return the packages that pyproject.toml lists."""
+    """Return the packages below the folders that pyproject.toml ships."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    return sorted(settings["tool"]["setuptools"]["packages"])
+    shipped = settings["tool"]["setuptools"]["packages"]["find"]["include"]
+    found = (path.parent for name in shipped for path in ROOT.glob(f"{name}/**/__init__.py"))
+    return sorted({".".join(path.relative_to(ROOT).parts) for path in found})
 
 
 def modules(package: str) -> list[str]:
