@@ -7,12 +7,26 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from mt4ssl_core.bounds import SEEDS, device_name, real, whole
 from mt4ssl_core.command_line import FAILED, guarded, printable
+from mt4ssl_core.files import user_path
+from mt4ssl_core.parsing import Parser
 from upstream import store_options
 
-_MAX_SKIPPED: dict[str, Any] = {
-    "type": float, "default": 0.05, "metavar": "SHARE",
+COUNT, MANY = whole(at_least=1, at_most=1_000_000), whole(at_least=1, at_most=10**10)
+JOBS = whole(at_least=1, at_most=1024)
+SEED, DEVICE, SIZE = whole(**SEEDS), device_name, real(at_least=0, at_most=1e9)  # gigabytes
+SECONDS, DAYS = real(at_least=0, at_most=1e5), real(at_least=0, at_most=1e5)
+MINUTES = real(above=0, at_most=1e6)
+ON = "cpu or cuda (default: the GPU if there is one)"
+SHARE: dict[str, Any] = {
+    "type": real(at_least=0, at_most=1), "default": 0.05, "metavar": "SHARE",
     "help": "of the files that may be unusable (default: 0.05)",
+}  # fmt: skip
+PATHS = {  # arguments that are paths
+    "alignments", "audio", "checkpoint", "ckpt", "compare", "config", "data", "features", "model",
+    "others", "out", "probe_data", "root", "roots", "run_folder", "runs", "scores", "store_dir",
+    "store_folder",
 }  # fmt: skip
 
 
@@ -157,8 +171,8 @@ def _superb_parser(commands: argparse._SubParsersAction) -> None:
         "--set", nargs="+", default=[], metavar="TASK:KEY=VALUE",
         help="change a task's config, e.g. ks:runner.total_steps=500 (no longer SUPERB's setting)",
     )  # fmt: skip
-    run.add_argument("--seed", type=int, default=1337, help="(default: 1337)")
-    run.add_argument("--jobs", type=int, help="at the same time (default: one per GPU)")
+    run.add_argument("--seed", type=SEED, default=1337, help="(default: 1337)")
+    run.add_argument("--jobs", type=JOBS, help="at the same time (default: one per GPU)")
     run.add_argument("--slurm", nargs="+", default=[], metavar="KEY=VALUE", help="for submitit")
     store_options.add_arguments(run)
     run.set_defaults(run=superb_run)
@@ -170,7 +184,7 @@ def _superb_parser(commands: argparse._SubParsersAction) -> None:
     for parser in (run, doctor):
         parser.add_argument("ckpt", nargs="?", help="ours, fairseq's, or a Hugging Face folder")
         parser.add_argument("-u", "--upstream", help="a name on s3prl's hub (default: mt4ssl)")
-        parser.add_argument("--device", help="cpu or cuda (default: the GPU if there is one)")
+        parser.add_argument("--device", type=DEVICE, help=ON)
     for parser in (command, run, doctor):
         parser.add_argument(
             "--allow-partial", action="store_true", help="accept a part of a corpus"
@@ -232,7 +246,7 @@ def _store_parser(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--root", metavar="DIR", help="the folder that holds the corpus")
     command.add_argument("--roots", help="YAML file of lines 'task: folder'")
     command.add_argument("-u", "--upstream", help="a name on s3prl's hub (default: mt4ssl)")
-    command.add_argument("--device", help="cpu or cuda (default: the GPU if there is one)")
+    command.add_argument("--device", type=DEVICE, help=ON)
     store_options.add_arguments(command)
     command.set_defaults(run=store_fill)
 
@@ -244,8 +258,8 @@ def _store_parser(commands: argparse._SubParsersAction) -> None:
         command.set_defaults(run=function)
         some.append(command)
     *_, prune, rm = some
-    prune.add_argument("--store-gb", type=float, metavar="GB", help="make it this small")
-    prune.add_argument("--days", type=float, help="remove what was not used for so long")
+    prune.add_argument("--store-gb", type=SIZE, metavar="GB", help="make it this small")
+    prune.add_argument("--days", type=DAYS, help="remove what was not used for so long")
     rm.add_argument("which", help="a name or fingerprint as `ls` shows it, or how it begins")
 
 
@@ -256,10 +270,10 @@ def _kmeans_parser(commands: argparse._SubParsersAction) -> None:
     fit.add_argument("audio", help=source)
     fit.add_argument("out", help="k-means file to write, e.g. km.safetensors")
     fit.add_argument("--features", default="mfcc", help="mfcc, or ckpt:PATH:LAYER (default: mfcc)")
-    fit.add_argument("-k", "--clusters", type=int, default=500)
-    fit.add_argument("--sample-frames", type=int, help="frames to cluster (default: 2 million)")
-    fit.add_argument("--iterations", type=int, default=25)
-    fit.add_argument("--seed", type=int, default=0)
+    fit.add_argument("-k", "--clusters", type=COUNT, default=500)
+    fit.add_argument("--sample-frames", type=MANY, help="frames to cluster (default: 2 million)")
+    fit.add_argument("--iterations", type=COUNT, default=25)
+    fit.add_argument("--seed", type=SEED, default=0)
     fit.set_defaults(run=kmeans_fit)
     label = group.add_parser("label", help=kmeans_label.__doc__)
     label.add_argument("model", help="k-means file that `mt4ssl kmeans fit` wrote")
@@ -268,12 +282,12 @@ def _kmeans_parser(commands: argparse._SubParsersAction) -> None:
     label.add_argument("--name", default="train")
     label.set_defaults(run=kmeans_label)
     for parser in (fit, label):
-        parser.add_argument("--min-seconds", type=float, default=0.025)
-        parser.add_argument("--device", default="cpu")
+        parser.add_argument("--min-seconds", type=SECONDS, default=0.025)
+        parser.add_argument("--device", type=DEVICE, default="cpu")
         parser.add_argument("--strict", action="store_true", help="stop at the first bad file")
-        parser.add_argument("--max-skipped", **_MAX_SKIPPED)
+        parser.add_argument("--max-skipped", **SHARE)
         parser.add_argument("--store-dir", metavar="DIR", help="keep hidden layers in this store")
-        parser.add_argument("--store-gb", type=float, metavar="GB", help="the most it may hold")
+        parser.add_argument("--store-gb", type=SIZE, metavar="GB", help="the most it may hold")
 
 
 def leaderboard(args: argparse.Namespace) -> None:
@@ -363,7 +377,7 @@ def _analysis_parsers(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--out", metavar="DIR", help="(default: RUN)")
     command.add_argument("--audio", metavar="DIR", help="scale weights by the layers' norms on it")
     command.add_argument("--ckpt", help="the checkpoint, if it is no longer where it was")
-    command.add_argument("--device", default="cpu")
+    command.add_argument("--device", type=DEVICE, default="cpu")
     command.set_defaults(run=layer_weights)
 
     command = commands.add_parser("probe", help=probe.__doc__)
@@ -379,15 +393,17 @@ def _analysis_parsers(commands: argparse._SubParsersAction) -> None:
         "--probes", help="such as phone,keyword (default: all there are labels for)"
     )
     command.add_argument("--out", required=True, metavar="DIR", help="for tables and figures")
-    command.add_argument("--minutes", type=float, default=20.0, help="to train and to test on (20)")
-    command.add_argument("--clusters", type=int, default=100, help="k-means of each layer (100)")
+    command.add_argument(
+        "--minutes", type=MINUTES, default=20.0, help="to train and to test on (20)"
+    )
+    command.add_argument("--clusters", type=COUNT, default=100, help="k-means of each layer (100)")
     command.add_argument(
         "--compare", metavar="CKPT", help="another one: CKA of its layers with these"
     )
-    command.add_argument("--seed", type=int, default=0)
-    command.add_argument("--device", help="cpu or cuda (default: the GPU if there is one)")
+    command.add_argument("--seed", type=SEED, default=0)
+    command.add_argument("--device", type=DEVICE, help=ON)
     command.add_argument("--store-dir", metavar="DIR", help="keep and read features in this store")
-    command.add_argument("--store-gb", type=float, metavar="GB", help="the most it may hold")
+    command.add_argument("--store-gb", type=SIZE, metavar="GB", help="the most it may hold")
     command.set_defaults(run=probe)
 
     _convergence_parser(commands)
@@ -418,8 +434,10 @@ def _convergence_parser(commands: argparse._SubParsersAction) -> None:
     command.add_argument(
         "--labels", nargs="+", help="names of the RUNs; those of one are its seeds"
     )
-    command.add_argument("--seeds", type=int, default=3, help="study: of each config (default: 3)")
-    command.add_argument("--jobs", type=int, default=1, help="study: runs at a time (default: 1)")
+    command.add_argument(
+        "--seeds", type=COUNT, default=3, help="study: of each config (default: 3)"
+    )
+    command.add_argument("--jobs", type=JOBS, default=1, help="study: runs at a time (default: 1)")
     command.add_argument(
         "--probe-data", nargs="+", default=[], metavar="SOURCE",
         help="probe every checkpoint on this speech, as --data of `mt4ssl probe`",
@@ -429,7 +447,7 @@ def _convergence_parser(commands: argparse._SubParsersAction) -> None:
         "--probes", default="phone_ctc,keyword,speaker", help="(default: %(default)s)"
     )
     command.add_argument(
-        "--minutes", dest="probe_minutes", type=float, default=20.0, help="as `probe`"
+        "--minutes", dest="probe_minutes", type=MINUTES, default=20.0, help="as `probe`"
     )
     command.add_argument("--layer", default="auto", help="auto (best on held-out data) or a number")
     command.add_argument(
@@ -445,7 +463,7 @@ def _convergence_parser(commands: argparse._SubParsersAction) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="mt4ssl", description=__doc__.split(":")[0])
+    parser = Parser(prog="mt4ssl", description=__doc__.split(":")[0])
     try:
         installed = version("mt4ssl")
     except PackageNotFoundError:  # run from a checkout
@@ -453,7 +471,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"mt4ssl {installed}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    command = commands.add_parser("pretrain", help=pretrain.__doc__)
+    command = commands.add_parser(
+        "pretrain", help=pretrain.__doc__, rest="overrides", hint=_setting_hint
+    )
     command.add_argument(
         "config", help="a YAML file, or the name of a shipped one, e.g. base, tiny"
     )
@@ -485,17 +505,39 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("out", help="folder to write")
     command.add_argument("--layers", default="all", help="all, or numbers such as 0,6,12")
     command.add_argument("--format", choices=["npy", "safetensors"], default="npy")
-    command.add_argument("--device", default="cpu")
+    command.add_argument("--device", type=DEVICE, default="cpu")
     command.add_argument("--strict", action="store_true", help="stop at the first bad file")
-    command.add_argument("--max-skipped", **_MAX_SKIPPED)
+    command.add_argument("--max-skipped", **SHARE)
     command.set_defaults(run=extract)
     return parser
+
+
+def _setting_hint(option: str) -> str:
+    """What to say about a setting that is given as an option, such as --optim.lr."""
+    from mt4ssl_core import config, setting_names
+
+    name, keys = option.lstrip("-").replace("-", "_"), config.known_keys()
+    said = "" if name in keys else setting_names.suggestion(name, sorted(keys))
+    return f"settings are given without dashes, as in optim.lr=1e-3.{said}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand and return its exit code (see `mt4ssl_core.command_line`)."""
     args = _parser().parse_args(argv)
-    return guarded("mt4ssl", lambda: args.run(args))
+    return guarded("mt4ssl", lambda: args.run(_at_home(args)))
+
+
+def _at_home(args: argparse.Namespace) -> argparse.Namespace:
+    """Put the home folder in place of ``~`` in every path, also where a shell does not."""
+    for name in PATHS & vars(args).keys():
+        value = getattr(args, name)
+        setattr(args, name, [*map(_home, value)] if isinstance(value, list) else _home(value))
+    return args
+
+
+def _home(text: str | None) -> str | None:
+    kind, path = ("ckpt:", text[5:]) if text and text.startswith("ckpt:") else ("", text)
+    return kind + str(user_path(path)) if path and path.startswith("~") else text
 
 
 if __name__ == "__main__":

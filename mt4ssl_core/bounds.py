@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mt4ssl_core import setting_values
+
 SEEDS = {"at_least": 0, "below": 2**63}
 MISSING = "???"  # the default of a setting that has none
 DEVICE = re.compile(r"auto|cpu|cuda(:[0-9]{1,4})?")
@@ -46,7 +48,7 @@ def _plain(bound: float) -> str:
     """A bound as people write it; 9223372036854775808 is 2**63."""
     if bound >= 2**31 and math.log2(bound).is_integer():
         return f"2**{int(math.log2(bound))}"
-    return f"{bound:,}" if isinstance(bound, int) and bound >= 10_000 else f"{bound:g}"
+    return f"{int(bound):,}" if float(bound).is_integer() and bound >= 10_000 else f"{bound:g}"
 
 
 @dataclass(frozen=True)
@@ -168,20 +170,27 @@ def _leaves(value: Any) -> Iterator[Any]:
 
 def whole(**bounds: float) -> Callable[[str], int]:
     """Return argparse's ``type`` of a whole number within ``bounds``."""
-    return _reader(int, "a whole number", Bounds(**bounds))
+    return _reader(int, Bounds(**bounds))
 
 
 def real(**bounds: float) -> Callable[[str], float]:
     """Return argparse's ``type`` of a number within ``bounds``."""
-    return _reader(float, "a number", Bounds(**bounds))
+    return _reader(float, Bounds(**bounds))
 
 
-def _reader(kind: Callable[[str], Any], what: str, bounds: Bounds) -> Callable[[str], Any]:
+def reader(found: dataclasses.Field) -> Callable[[str], Any]:
+    """Return argparse's ``type`` of a field made by `number`."""
+    limits = rule(found).bounds
+    assert limits is not None and isinstance(found.type, type)
+    return _reader(found.type, limits)
+
+
+def _reader(kind: type, bounds: Bounds) -> Callable[[str], Any]:
     def read(text: str) -> Any:
         try:
-            value = kind(text)
-        except (ValueError, OverflowError):
-            raise argparse.ArgumentTypeError(f"{text!r}; expected {what}") from None
+            value = setting_values.convert(text, kind)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
         if problem := bounds.problem(value):
             raise argparse.ArgumentTypeError(problem)
         return value

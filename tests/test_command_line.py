@@ -105,11 +105,11 @@ def test_an_error_out_of_a_loaders_worker_is_its_own(text, name, message):
 
 @pytest.mark.parametrize("error", [KeyError("x"), TypeError("no"), RuntimeError("torch says")])
 def test_every_command_is_guarded(capsys, monkeypatch, tmp_path, error):
-    import upstream
+    from upstream import command
 
     monkeypatch.delenv("MT4SSL_DEBUG", raising=False)
     monkeypatch.setattr(mt4ssl_cli, "export", failing_with(error))
-    monkeypatch.setattr(upstream, "register", failing_with(error))
+    monkeypatch.setattr(command, "resolve", failing_with(error))
     monkeypatch.setattr(demo, "run", failing_with(error))
     monkeypatch.setattr(mini_superb.__main__, "make", failing_with(error))
     for main, words in (

@@ -140,7 +140,6 @@ def test_every_split_that_the_protocol_goes_through():
         (["--task", "ks", "--store", "off"], "--store off: nothing would be stored"),
         (["--task", "kws"], "did you mean ks"),
         (["--task", "ks", "--roots", "r"], "give the corpus with --root DIR, or"),
-        (["--task", "ks", "--store-gb", "-1"], "--store-gb -1.0: give a number from 0 up"),
         (["--task", "ks", "-u", "nothing"], "-u nothing: no such upstream"),
     ],
 )

@@ -167,5 +167,5 @@ def test_options_are_read_and_written_alike():
         asked = StoreOptions.of(parser.parse_args(words))
         assert StoreOptions.of(parser.parse_args(asked.argv())) == asked
         assert asked.argv() == words
-    with pytest.raises(ValueError, match="--store-crops -1"):
+    with pytest.raises(ValueError, match="--store-crops: -1; must be at least 0"):
         StoreOptions(crops=-1)

@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 from tqdm import tqdm
 
 from mt4ssl_core.files import atomic_path
-from mt4ssl_core.fingerprints import checkpoint_fingerprint
 
 SCHEMES = ("http", "https", "file")
 TIMEOUT = 60  # seconds without a byte
@@ -67,4 +66,6 @@ def fingerprint(path: str | Path) -> str:
     Raises:
         ValueError: there is no checkpoint.
     """
+    from mt4ssl_core.fingerprints import checkpoint_fingerprint  # imports torch
+
     return checkpoint_fingerprint(path)[:16]

@@ -5,6 +5,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from mt4ssl_core import bounds
+from mt4ssl_core.bounds import choice, number
+from mt4ssl_core.files import user_path
 from upstream import cache
 
 AUTO, FRAMES, OFF = "auto", "frames", "off"
@@ -42,26 +45,21 @@ class StoreOptions:
         ValueError: a value that cannot be; says what can.
     """
 
-    mode: str = AUTO
+    mode: str = choice(AUTO, *MODES)
     folder: str | None = None  # None: `default_folder`
-    gigabytes: float = 20.0
-    precision: str = "fp16"
-    crops: int = 0
+    gigabytes: float = number(20.0, at_least=0, at_most=1e9)
+    precision: str = choice("fp16", *PRECISIONS)
+    crops: int = number(0, at_least=0, at_most=100_000)
     alone: bool = False
 
     def __post_init__(self) -> None:
         """Check what needs no files."""
-        for name, known in (("mode", MODES), ("precision", PRECISIONS)):
-            if (value := getattr(self, name)) not in known:
-                raise ValueError(f"{FLAGS[name]} {value}: unknown; give {', '.join(known)}")
-        for name in ("gigabytes", "crops"):
-            if (value := getattr(self, name)) < 0:
-                raise ValueError(f"{FLAGS[name]} {value}: give a number from 0 up")
+        bounds.check(self, FLAGS.__getitem__)
 
     @property
     def place(self) -> Path:
         """Return the folder of the store."""
-        return Path(self.folder).absolute() if self.folder else default_folder()
+        return user_path(self.folder).absolute() if self.folder else default_folder()
 
     @classmethod
     def of(cls, args: argparse.Namespace) -> "StoreOptions":
@@ -80,7 +78,6 @@ class StoreOptions:
 
 def add_arguments(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     """Add the store's flags; `StoreOptions.of` reads what was given."""
-    kinds = {"gigabytes": float, "crops": int}
     metavars = {"folder": "DIR", "gigabytes": "GB", "crops": "N"}
     for field in fields(StoreOptions):
         name, flag = field.name, FLAGS[field.name]
@@ -91,8 +88,9 @@ def add_arguments(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> 
         }
         if name == "alone":
             parser.add_argument(flag, action="store_true", **given)
-        elif name in kinds:
-            parser.add_argument(flag, type=kinds[name], metavar=metavars[name], **given)
+        elif name in ("gigabytes", "crops"):
+            read = bounds.reader(field)
+            parser.add_argument(flag, type=read, metavar=metavars[name], **given)
         else:
             choices = {"mode": MODES, "precision": PRECISIONS}.get(name)
             parser.add_argument(flag, choices=choices, metavar=metavars.get(name), **given)
