@@ -21,7 +21,9 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from mt4ssl_core.bounds import whole
 from mt4ssl_core.command_line import guarded
+from mt4ssl_core.files import user_path
 
 if TYPE_CHECKING:
     import pandas
@@ -213,11 +215,18 @@ def main(argv: list[str] | None = None) -> int:
     """Run all steps and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--out", type=Path, default=Path("demo_out"), help="(%(default)s)")
-    parser.add_argument("--seeds", type=int, default=1, help="head seeds (%(default)s)")
-    parser.add_argument("--updates", type=int, default=UPDATES, help="pre-training (%(default)s)")
+    parser.add_argument(
+        "--seeds", type=whole(at_least=1, at_most=1000), default=1, help="head seeds (%(default)s)"
+    )
+    parser.add_argument(
+        "--updates",
+        type=whole(at_least=1, at_most=10**9),
+        default=UPDATES,
+        help="pre-training (%(default)s)",
+    )
     args = parser.parse_args(argv)
     return guarded(
-        "demo", lambda: _all(args.out, args.seeds, args.updates), "run it again to go on"
+        "demo", lambda: _all(user_path(args.out), args.seeds, args.updates), "run it again to go on"
     )
 
 

@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from mt4ssl_core.bounds import SEEDS, device_name, real, whole
+from mt4ssl_core.bounds import NUMPY_SEEDS, SEEDS, device_name, real, whole
 from mt4ssl_core.command_line import FAILED, guarded, printable
 from mt4ssl_core.files import user_path
 from mt4ssl_core.parsing import Parser
@@ -25,7 +25,8 @@ SHARE: dict[str, Any] = {
 }  # fmt: skip
 PATHS = {  # arguments that are paths
     "alignments", "audio", "checkpoint", "ckpt", "compare", "config", "data", "features", "model",
-    "others", "out", "probe_data", "root", "roots", "run_folder", "runs", "scores", "store_dir",
+    "others", "out", "probe_data", "resume_from", "root",
+    "roots", "run_folder", "runs", "scores", "store_dir",
     "store_folder",
 }  # fmt: skip
 
@@ -171,7 +172,7 @@ def _superb_parser(commands: argparse._SubParsersAction) -> None:
         "--set", nargs="+", default=[], metavar="TASK:KEY=VALUE",
         help="change a task's config, e.g. ks:runner.total_steps=500 (no longer SUPERB's setting)",
     )  # fmt: skip
-    run.add_argument("--seed", type=SEED, default=1337, help="(default: 1337)")
+    run.add_argument("--seed", type=whole(**NUMPY_SEEDS), default=1337, help="(default: 1337)")
     run.add_argument("--jobs", type=JOBS, help="at the same time (default: one per GPU)")
     run.add_argument("--slurm", nargs="+", default=[], metavar="KEY=VALUE", help="for submitit")
     store_options.add_arguments(run)

@@ -28,8 +28,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, help="processes (one per core)")
     arguments = parser.parse_args(argv)
     tasks = [name.strip() for name in arguments.tasks.split(",") if name.strip()]
+    out = arguments.out
     try:
-        make(arguments.out, tasks, arguments.seed, arguments.size, arguments.jobs)
+        out = _at_home(out)
+        make(out, tasks, arguments.seed, arguments.size, arguments.jobs)
     except (ValueError, OSError) as error:
         print(f"mini_superb: error: {error}", file=sys.stderr)
         return 2
@@ -45,13 +47,20 @@ def main(argv: list[str] | None = None) -> int:
         advice = "MT4SSL_DEBUG=1 shows where; please report it"
         print(f"mini_superb: unexpected error: {what}; {advice}", file=sys.stderr)
         return 1
-    made = json.loads((arguments.out / DONE).read_text(encoding="utf-8"))["tasks"]
+    made = json.loads((out / DONE).read_text(encoding="utf-8"))["tasks"]
     for name, splits in made.items():
         counts = ", ".join(
             f"{split} {s['clips']} clips {s['hours'] * 60:.1f} min" for split, s in splits.items()
         )
-        print(f"{arguments.out / name}: {counts}")
+        print(f"{out / name}: {counts}")
     return 0
+
+
+def _at_home(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise ValueError(f"{path}: no such home folder; write the path out") from None
 
 
 if __name__ == "__main__":

@@ -66,7 +66,7 @@ def test_every_folder_of_s3prl_that_superb_has_is_found_or_says_what_to_add():
         ("-d ks", "with --task ks"),
         ("-d ctc -c downstream/ctc/cv_config/cv_zh.yaml", r"cv_zh\.yaml: no such config"),
         ("-d speech_commands --sed 1", "--sed: no such option; did you mean --seed"),
-        ("-d speech_commands --seed one", "--seed: invalid int value: 'one'"),
+        ("-d speech_commands --seed one", "--seed: 'one'; expected a whole number"),
         ("-d speech_commands -l one", "-l/--upstream_layer_selection: invalid int"),
         ("-d speech_commands --device gpu", "'gpu': unknown; use auto, cpu"),
         ("-d speech_commands -i gone.ckpt", r"-i gone\.ckpt: no such file"),

@@ -64,7 +64,7 @@ def test_what_was_meant(capsys, words, said):
         ("kmeans fit a b --device gpu", "--device: 'gpu'; use auto, cpu, cuda or cuda:N"),
         ("extract a b c --device cuda:x", "--device: 'cuda:x'; use"),
         ("superb run --roots a --out b --jobs 100000", "--jobs: 100000; must be"),
-        (f"superb run --roots a --out b --seed {2**63}", "below 2**63"),
+        (f"superb run --roots a --out b --seed {2**32}", "below 2**32"),
         ("superb run --roots a --out b --store-gb inf", "--store-gb: inf; must be"),
         ("superb run --roots a --out b --store-crops -1", "--store-crops: -1; must be"),
         ("store fill --task ks --store-gb nan", "--store-gb: nan; must be"),

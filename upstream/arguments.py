@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any, NoReturn
 
+from mt4ssl_core.bounds import NUMPY_SEEDS, whole
 from mt4ssl_core.files import user_path
 from upstream import cache, hub, names, overrides, store_options, tasks
 
@@ -263,16 +264,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("-a", "--auto_resume", action="store_true")
     parser.add_argument("--hub", choices=["torch", "huggingface"])
     parser.add_argument("--device")
-    parser.add_argument("--seed", type=int)
+    parser.add_argument("--seed", type=whole(**NUMPY_SEEDS))
     return parser
 
 
 def _s3prls() -> argparse.ArgumentParser:
     """Return a parser of s3prl's other options."""
     parser = _Parser()
-    whole = ("local_rank", "upstream_layer_selection")
+    integers = ("local_rank", "upstream_layer_selection")
     for name, (flags, _) in _VALUES.items():
-        parser.add_argument(*flags, dest=name, type=int if name in whole else str)
+        parser.add_argument(*flags, dest=name, type=int if name in integers else str)
     for name, flags in _SWITCHES.items():
         parser.add_argument(*flags, dest=name, action="store_const", const=True)
     return parser
