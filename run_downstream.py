@@ -13,11 +13,12 @@ from mt4ssl_core.command_line import guarded
 
 def main(argv: list[str]) -> int:
     """Patch s3prl, register our upstreams, resolve --task, hand over; return the exit code."""
-    return guarded("run_downstream", lambda: _run(argv))
+    again = "the same command with -a goes on from its last checkpoint"
+    return guarded("run_downstream", lambda: _run(argv), again)
 
 
 def _run(argv: list[str]) -> None:
-    from upstream import arguments, command, tasks
+    from upstream import arguments, command, signals, tasks
 
     help_wanted = not argv or bool({"-h", "--help"} & set(argv))
     if help_wanted:
@@ -25,7 +26,9 @@ def _run(argv: list[str]) -> None:
     asked = command.Command(["--help"]) if help_wanted else command.resolve(argv)
     from upstream import runner  # imports torch and s3prl
 
-    for record in runner.launch(asked):
+    with signals.like_ctrl_c():
+        records = runner.launch(asked)
+    for record in records:
         print(f"{record['task']} {record['split']} {record['metric']} = {record['value']}")
 
 

@@ -40,13 +40,15 @@ def test_a_file_with_lines_relative_to_it(corpora, tmp_path):
 
 def test_all_mistakes_of_a_file_at_once(corpora, tmp_path):
     file = tmp_path / "roots.yaml"
-    file.write_text("ratee: corpora\nfold: 3\nlayer: gone\nrate: corpora\n")
+    file.write_text("ratee: corpora\n")
+    with pytest.raises(ValueError, match=r"1 problem.*\n.*'ratee' \(did you mean rate\?\)"):
+        roots.read(file, ["rate"])
+    file.write_text("fold: 3\nlayer: gone\nrate: corpora\n")
     with pytest.raises(ValueError) as caught:
         roots.read(file, ["rate", "fold", "layer", "every"])
     said = str(caught.value)
     for part in (
-        f"{file}: 4 problem(s)",
-        "unknown task 'ratee' (did you mean rate?)",
+        f"{file}: 3 problem(s)",
         "fold: 3 is not a folder",
         f"layer: {tmp_path / 'gone'} is not there",
         "every has no line; add 'every: FOLDER'",
@@ -55,7 +57,13 @@ def test_all_mistakes_of_a_file_at_once(corpora, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "says"), [("- a\n", "found list"), ("a: [", "not YAML"), ("", "found NoneType")]
+    ("text", "says"),
+    [
+        ("- a\n", "found list"),
+        ("a: [", "cannot be read"),
+        ("", "found NoneType"),
+        ("? &a [*a]\n: 1\n", "cannot be read"),
+    ],
 )
 def test_files_that_are_no_roots(text, says, tmp_path):
     (tmp_path / "roots.yaml").write_text(text)
@@ -66,3 +74,13 @@ def test_files_that_are_no_roots(text, says, tmp_path):
 def test_nothing_there():
     with pytest.raises(ValueError, match="no such file or folder; give a YAML file"):
         roots.read(Path("/gone/roots.yaml"), ["ks"])
+
+
+def test_home_and_what_is_left_without_a_folder(corpora, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    file = tmp_path / "roots.yaml"
+    file.write_text("rate: ~/corpora\nfold: ~/gone\nlayer: ~nobody_here/x\n")
+    found, wrong = roots.read_each("~/roots.yaml", ["rate", "fold", "every"])
+    assert found == {"rate": corpora}
+    assert list(wrong) == ["fold", "every"]
+    assert f"fold: {tmp_path / 'gone'} is not there" in wrong["fold"][0]

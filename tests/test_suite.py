@@ -258,7 +258,7 @@ def test_more_rates_choose_again_and_other_settings_are_refused(root, launcher, 
 def test_another_corpus_is_refused(root, launcher, monkeypatch):
     suite.run(request(root, "none"))
     real = {"none": toy_suite.corpus("real")}
-    monkeypatch.setattr(preparation, "prepare", lambda *_: real)
+    monkeypatch.setattr(preparation, "prepare", lambda *_: (real, {}))
     with pytest.raises(ValueError, match=r"another corpus \(kind mini, now real\)"):
         suite.run(request(root, "none"))
 
@@ -268,8 +268,10 @@ def test_mistakes_are_found_before_anything_starts(root, launcher, tmp_path, mon
     config = yaml.safe_load(path.read_text())
     config["superb"] |= {"packages": ["no_such_package"], "extra": "superb-sg"}
     path.write_text(yaml.safe_dump(config))
-    with pytest.raises(ValueError, match=r'rate needs no_such_package\ninstall.*ssl\[superb-sg\]"'):
-        suite.run(request(root))
+    with pytest.raises(
+        ValueError, match=r'rate: needs no_such_package; install.*ssl\[superb-sg\]"'
+    ):
+        suite.run(request(root, "rate"))
     with pytest.raises(ValueError, match="no such file or folder"):
         suite.run(Request(root.parent / "run", "/gone.yaml", upstream="fbank", tasks="none"))
     (root.parent / "run").mkdir()
@@ -285,6 +287,26 @@ def test_mistakes_are_found_before_anything_starts(root, launcher, tmp_path, mon
     with pytest.raises(ValueError, match="2 problem"):
         suite.run(request(root, "none"))
     assert not (root.parent / "run").exists() and not launcher.asked
+
+
+@pytest.mark.parametrize("fault", ["corpus", "line", "package"])
+def test_an_impossible_task_costs_the_others_nothing(fault, root, launcher, monkeypatch, capsys):
+    file = root.parent / "roots.yaml"
+    file.write_text(f"all: {root}\n" if fault != "line" else f"none: {root}\nrate: {root}/gone\n")
+    if fault == "corpus":
+        made = {"none": toy_suite.corpus()}
+        monkeypatch.setattr(preparation, "prepare", lambda *_: (made, {"rate": ["a.wav: cut off"]}))
+    if fault == "package":
+        lacking = {"rate": ["needs no_such_package; install it"]}
+        monkeypatch.setattr(preparation, "lacking_packages", lambda names: lacking)
+    asked = Request(root.parent / "run", str(file), upstream="fbank", tasks="none,rate")
+    asked.executor = "inline"
+    assert suite.run(asked) == 1
+    said = capsys.readouterr().err
+    why = {"corpus": "a.wav: cut off", "line": "gone is not there", "package": "no_such_package"}
+    assert said.count("1 task(s) left out (1 problem(s)):") == 2  # first and last
+    assert f"rate: {why[fault]}" in said or why[fault] in said
+    assert [r["task"] for r in run_folder.read_results(root.parent / "run")] == ["none"]
 
 
 def test_the_command_lines_errors(capsys, tmp_path):

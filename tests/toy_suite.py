@@ -72,9 +72,9 @@ def corpus(kind: str = "mini") -> dict[str, Any]:
     return {"name": "Toy", "kind": kind, "counts": {"test": 2}, "fingerprint": "0", "hours": 1.0}
 
 
-def prepared(names: Any, folders: Any, allow_partial: bool = False) -> dict[str, Any]:
+def prepared(names: Any, folders: Any, allow_partial: bool = False) -> tuple[dict, dict]:
     """A stand-in for `preparation.prepare`."""
-    return {name: corpus() for name in names}
+    return {name: corpus() for name in names}, {}
 
 
 def plan(name: str, root: Path, request: Any = None, **changes: Any) -> jobs.TaskPlan:

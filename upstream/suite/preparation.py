@@ -12,25 +12,31 @@ from upstream import corpora, tasks
 from upstream.suite import roots
 
 
+def lacking_packages(names: Sequence[str]) -> dict[str, list[str]]:
+    """Return, by task, what the tasks import that is not installed, with the remedy."""
+    problems = {}
+    for name in names:
+        header = tasks.header(name)
+        if lacking := tasks.missing_packages(header):
+            remedy = f'pip install "mt4ssl[{header["extra"]}]"'
+            problems[name] = [f"needs {', '.join(lacking)}; install it with: {remedy}"]
+    return problems
+
+
 def require_packages(names: Sequence[str]) -> None:
     """See that everything the tasks import is installed.
 
     Raises:
         ValueError: something is not; names it for every task, and the extras to install.
     """
-    problems, extras = [], []
-    for name in names:
-        header = tasks.header(name)
-        if lacking := tasks.missing_packages(header):
-            problems.append(f"{name} needs {', '.join(lacking)}")
-            extras.append(header["extra"])
-    if problems:
-        wanted = ",".join(dict.fromkeys(extras))
-        raise ValueError(
-            "\n  ".join([f"{len(problems)} task(s) cannot be run here:", *problems])
-            + f'\ninstall what is missing with: pip install "mt4ssl[{wanted}]", or leave these '
-            "tasks out of --tasks"
-        )
+    if problems := lacking_packages(names):
+        raise ValueError(told(problems, "cannot be run here"))
+
+
+def told(problems: Mapping[str, Sequence[str]], what: str) -> str:
+    """Say in lines what is wrong with some tasks."""
+    lines = [f"{name}: {problem}" for name, found in problems.items() for problem in found]
+    return "\n  ".join([f"{len(problems)} task(s) {what} ({len(lines)} problem(s)):", *lines])
 
 
 def prepare_some(
@@ -39,39 +45,52 @@ def prepare_some(
     """Survey and prepare the corpora of some tasks and say what they are.
 
     Raises:
-        ValueError: all that is wrong with them.
+        ValueError: all that is wrong with any of them; the others are prepared.
     """
     names = roots.pick(asked)
     if (root is None) == (given_roots is None):
         raise ValueError("give the corpus with --root DIR, or the corpora with --roots roots.yaml")
-    folders = roots.read(root or given_roots or "", names)
-    for name, corpus in prepare(names, folders, allow_partial).items():
+    folders, problems = roots.read_each(root or given_roots or "", names)
+    found, wrong = prepare(list(folders), folders, allow_partial)
+    for name, corpus in found.items():
         counts = ", ".join(f"{split} {count}" for split, count in corpus["counts"].items())
         print(f"{name}: {corpus['name']} ({corpus['kind']}): {counts}; ready for s3prl")
+    if problems := {**problems, **wrong}:
+        raise ValueError(told(problems, "without a corpus that is ready"))
 
 
 def prepare(
     names: Sequence[str], folders: Mapping[str, Path], allow_partial: bool = False
-) -> dict[str, dict[str, Any]]:
-    """Survey the corpora and make what s3prl needs from them; returns what they are, by task.
+) -> tuple[dict[str, dict[str, Any]], dict[str, list[str]]]:
+    """Survey the corpora and make what s3prl needs from them.
 
-    Raises:
-        ValueError: all that is wrong with all corpora.
+    Returns, by task, what the corpora are that are ready, and all that is wrong with the others.
     """
-    found, problems = {}, []
+    found, problems = {}, dict[str, list[str]]()
     for name in tqdm(names, desc="corpora", unit="task", leave=False):
-        corpus, wrong = survey(name, folders[name], allow_partial)
-        found[name] = corpus
-        problems += [f"{name}: {problem}" for problem in wrong]
-    _raise_all(problems)
-    for name in tqdm(names, desc="preparation", unit="task", leave=False):
         try:
-            corpora.prepare(name, folders[name])
-            tasks.paths_under(tasks.header(name), folders[name])
-        except ValueError as error:
-            problems.append(f"{name}: {error}")
-    _raise_all(problems)
-    return found
+            corpus, wrong = survey(name, folders[name], allow_partial)
+            if not wrong:
+                corpora.prepare(name, folders[name])
+                tasks.paths_under(tasks.header(name), folders[name])
+        except Exception as error:  # foreign files can raise anything
+            wrong = [_said(error, folders[name])]
+        if wrong:
+            problems[name] = wrong
+        else:
+            found[name] = corpus
+    return found, problems
+
+
+def _said(error: Exception, folder: Path) -> str:
+    text = " ".join(str(error).split())
+    ours = type(error) is ValueError and "; " in text  # ends with its remedy
+    if ours or isinstance(error, OSError):
+        return text
+    return (
+        f"{folder}: cannot be read ({type(error).__name__}: {text}); get the corpus again, or "
+        "correct the file"
+    )
 
 
 def survey(
@@ -85,7 +104,8 @@ def survey(
     kind = corpora.kind(base, seen.counts, published)
     problems = list(seen.problems)
     if not allow_partial:
-        problems += seen.lacking
+        accept = "" if problems else ", or accept what is there with --allow-partial"
+        problems += [f"{line}{accept}" for line in seen.lacking]
     if kind == "partial" and not allow_partial and not problems:
         sources = ", ".join(header["corpus"]["source"])
         problems.append(
@@ -105,8 +125,3 @@ def fingerprint(value: Any) -> str:
     """Return 16 hex digits that tell one plain value from another."""
     text = json.dumps(value, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _raise_all(problems: Sequence[str]) -> None:
-    if problems:
-        raise ValueError("\n  ".join([f"{len(problems)} problem(s) with the corpora:", *problems]))

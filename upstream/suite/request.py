@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from mt4ssl_core.files import user_path
 from upstream import cache, overrides, tasks
 from upstream import names as named
 from upstream.store_options import StoreOptions
@@ -40,7 +41,7 @@ class Request:
 
     def __post_init__(self) -> None:
         """Check what can be checked without looking at files."""
-        self.out = Path(self.out).absolute()
+        self.out = user_path(self.out).absolute()
         self.upstream = self.upstream or ("mt4ssl" if self.ckpt else None)
         if self.upstream is None:
             raise ValueError(
@@ -50,9 +51,9 @@ class Request:
         if self.upstream.startswith("mt4ssl") and not self.ckpt:
             raise ValueError(f"--upstream {self.upstream} needs a checkpoint; give its path")
         if self.ckpt and not cache.is_url(self.ckpt):
-            if not Path(self.ckpt).exists():
+            if not user_path(self.ckpt).exists():
                 raise ValueError(f"{self.ckpt}: no such checkpoint; check the path")
-            self.ckpt = str(Path(self.ckpt).absolute())
+            self.ckpt = str(user_path(self.ckpt).absolute())
         if self.store.folder:
             self.store = replace(self.store, folder=str(self.store.place))
         self.names = roots.pick(self.tasks)

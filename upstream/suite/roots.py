@@ -11,6 +11,7 @@ from pathlib import Path
 
 import yaml
 
+from mt4ssl_core.files import reading, user_path
 from upstream import corpora, tasks
 
 FILE, ALL = "roots.yaml", "all"
@@ -49,43 +50,60 @@ def read(given: str | Path, names: Sequence[str]) -> dict[str, Path]:
     """Return the folder of every task in ``names``: of a roots.yaml, or one folder for all.
 
     Raises:
-        ValueError: no such file or folder, not such a YAML, an unknown task, a task without a
-            folder or a folder that is not there; all of these at once.
+        ValueError: as `read_each`, or a task is without a folder; all of these at once.
     """
-    path = Path(given).absolute()
+    found, problems = read_each(given, names)
+    if problems:
+        lines = [problem for wrong in problems.values() for problem in wrong]
+        raise ValueError("\n  ".join([f"{given}: {len(lines)} problem(s):", *lines]))
+    return found
+
+
+def read_each(
+    given: str | Path, names: Sequence[str]
+) -> tuple[dict[str, Path], dict[str, list[str]]]:
+    """Return the folders of the tasks that have one, and by task why others have none.
+
+    Raises:
+        ValueError: no such file or folder, not such a YAML, or a line of an unknown task.
+    """
+    path = user_path(given).absolute()
     if path.is_dir() and (path / FILE).is_file():
         path = path / FILE
     if path.is_dir():
-        return {name: path for name in names}
+        return {name: path for name in names}, {}
     if not path.is_file():
         raise ValueError(
             f"--roots {given}: no such file or folder; give a YAML file of lines 'task: folder', "
             "or one folder that holds all corpora"
         )
     lines = _lines(path)
-    problems = [_unknown(name) for name in lines if name not in (ALL, *tasks.names())]
-    found = {}
+    unknown = [_unknown(name) for name in lines if name not in (ALL, *tasks.names())]
+    if unknown:
+        raise ValueError("\n  ".join([f"{path}: {len(unknown)} problem(s):", *unknown]))
+    found, problems = {}, {}
     for name in names:
-        folder = lines.get(name, lines.get(ALL))
-        if folder is None:
-            problems.append(f"{name} has no line; add '{name}: FOLDER' or leave it out of --tasks")
-        elif not isinstance(folder, str):
-            problems.append(f"{name}: {folder!r} is not a folder; write '{name}: FOLDER'")
-        elif not corpora.base(path.parent / folder, name).is_dir():
-            problems.append(f"{name}: {path.parent / folder} is not there; correct the line")
-        else:
-            found[name] = (path.parent / folder).absolute()
-    if problems:
-        raise ValueError("\n  ".join([f"{path}: {len(problems)} problem(s):", *problems]))
-    return found
+        try:
+            found[name] = _place(path, name, lines.get(name, lines.get(ALL)))
+        except ValueError as error:
+            problems[name] = [f"{path}: {error}"]
+    return found, problems
+
+
+def _place(path: Path, name: str, folder: object) -> Path:
+    if folder is None:
+        raise ValueError(f"{name} has no line; add '{name}: FOLDER' or leave it out of --tasks")
+    if not isinstance(folder, str):
+        raise ValueError(f"{name}: {folder!r} is not a folder; write '{name}: FOLDER'")
+    place = path.parent / user_path(folder)
+    if not corpora.base(place, name).is_dir():
+        raise ValueError(f"{name}: {place} is not there; correct the line")
+    return place.absolute()
 
 
 def _lines(path: Path) -> dict[str, object]:
-    try:
+    with reading(path, "write lines 'task: folder'"):
         lines = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"{path}: not YAML ({reason}); write lines 'task: folder'") from error
     if not isinstance(lines, dict):
         raise ValueError(f"{path}: expected lines 'task: folder', found {type(lines).__name__}")
     return {str(name): folder for name, folder in lines.items()}

@@ -3,18 +3,16 @@
 What was done is never done again; what was interrupted goes on; what failed does not stop the rest.
 """
 
-import signal
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from upstream import results, tasks
+from mt4ssl_core.files import remove_leftovers
+from upstream import results, signals, tasks
 from upstream.suite import (
     collecting,
     executors,
@@ -34,14 +32,15 @@ from upstream.suite.table import render
 
 
 def run(request: Request) -> int:
-    """Do what is asked; returns 0, or 1 when a job failed.
+    """Do what is asked; returns 0, or 1 when a job failed or a task could not be done here.
 
     Raises:
         ValueError: something that is asked for cannot be, found before anything was started.
     """
     started = time.perf_counter()
-    folders = roots.read(request.roots, request.names)
-    preparation.require_packages(request.names)
+    folders, impossible = roots.read_each(request.roots, request.names)
+    impossible |= preparation.lacking_packages(list(folders))
+    _go_on(request, impossible)
     owner = owner_of(request)
     run_folder.check(request.out, owner)
     run_folder.read_results(request.out)
@@ -51,10 +50,17 @@ def run(request: Request) -> int:
     )
     encoder = probe(str(request.upstream), request.ckpt)
     owner |= {"params": encoder.params, "macs": encoder.macs}
-    found = preparation.prepare(request.names, folders, request.allow_partial)
+    ready = [name for name in request.names if name not in impossible]
+    found, wrong = preparation.prepare(ready, folders, request.allow_partial)
+    impossible |= wrong
+    _go_on(request, impossible)
+    if impossible:
+        print(preparation.told(impossible, "left out"), file=sys.stderr)
     plans = [plan_task(request, name, folders[name], found[name], encoder) for name in found]
     _refuse_other_settings(request.out, plans)
-    with run_folder.claimed(request.out, owner) as token, _terminated():
+    with run_folder.claimed(request.out, owner) as token, signals.like_ctrl_c():
+        for place in (request.out, request.out / run_folder.JOBS):
+            remove_leftovers(place)
         try:
             failed = _work(request, plans, executor, token, owner)
         except KeyboardInterrupt:
@@ -66,7 +72,15 @@ def run(request: Request) -> int:
     print(f"\n{request.out / run_folder.RESULTS}, {time.perf_counter() - started:.0f} s")
     if failed:
         _say_failed(request, failed)
-    return 1 if failed else 0
+    if impossible:
+        print(preparation.told(impossible, "left out"), file=sys.stderr)
+    return 1 if failed or impossible else 0
+
+
+def _go_on(request: Request, impossible: Mapping[str, Sequence[str]]) -> None:
+    """Raise ValueError if no task is left."""
+    if set(request.names) <= set(impossible):
+        raise ValueError(preparation.told(impossible, "cannot be run here"))
 
 
 def owner_of(request: Request) -> dict[str, Any]:
@@ -226,23 +240,6 @@ def _why(out: Path, name: str, handle: executors.Handle) -> str:
     if state.get("state") == work.FAILED:
         return str(state["error"])
     return f"its process ended too early ({handle.error() or 'killed?'})"
-
-
-@contextmanager
-def _terminated() -> Iterator[None]:
-    """Treat SIGTERM as Ctrl-C: what runs is stopped first."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _say_failed(request: Request, failed: Mapping[str, str]) -> None:
