@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 import upstream
+from mt4ssl_core.files import remove_leftovers, writing
 from upstream import (
     data_order,
     lazy_audio,
@@ -129,20 +130,39 @@ class Runner(s3prl_runner.Runner):
         """Train the head (and with -f the upstream), as s3prl does."""
         started = time.perf_counter()
         if processes.rank() == 0:
-            states.remove_halves(self.args.expdir)
+            remove_leftovers(self.args.expdir)
             results.forget_after(self.args.expdir, self.init_ckpt.get("Step", 0))
-        with states.whole(self._place), contextlib.suppress(processes.Ended):
+        with self._named(), states.whole(self._place), contextlib.suppress(processes.Ended):
             super().train()
         self.train_seconds = time.perf_counter() - started
 
     def evaluate(self, split: str | None = None, logger: Any = None, global_step: int = 0) -> Any:
         """Evaluate a split; outside training, also write results.json."""
         started = time.perf_counter()
-        with _without_cuda(str(self.args.device)), processes.alone(self.all_entries):
+        with (
+            self._named(),
+            _without_cuda(str(self.args.device)),
+            processes.alone(self.all_entries),
+        ):
             saved = super().evaluate(split, logger, global_step)
         if self.args.mode == "evaluate":
             self._keep_results(started)
         return saved
+
+    @contextlib.contextmanager
+    def _named(self) -> Iterator[None]:
+        """Name the folder that cannot be written, and say when a loader's process was killed."""
+        try:
+            with writing(self.args.expdir):
+                yield
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            raise ChildProcessError(
+                f"{self.args.expdir}: a process that reads audio was killed ({error}); perhaps the "
+                "memory was full: give fewer (num_workers) with -o, and -a to go on from the last "
+                "checkpoint"
+            ) from error
 
     def _keep_results(self, started: float) -> None:
         args, config, split = self.args, self.config, self.args.evaluate_split

@@ -12,13 +12,16 @@ Here: threads, as many as there are cores (most of the work is outside Python); 
 Delete when: s3prl's sv_voxceleb1/dataset.py keys its list by its arguments.
 """
 
+import contextlib
 import functools
 import hashlib
 import os
-import tempfile
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from mt4ssl_core.files import remove_leftovers, temporary_beside
 from upstream import cache
 from upstream.compat.qbe_workers import cores
 
@@ -47,8 +50,9 @@ def _redirect(module: Any, original: Any) -> Any:
         final.mkdir(parents=True, exist_ok=True)
         made = more | {"n_jobs": cores()}
         try:
-            with tempfile.TemporaryDirectory(dir=final) as temporary:
-                place = final if (final / LENGTHS).is_dir() else Path(temporary)
+            remove_leftovers(final)
+            with _temporary(final) as temporary:
+                place = final if (final / LENGTHS).is_dir() else temporary
                 module.__file__ = str(place / "dataset.py")  # which s3prl puts its folder beside
                 with joblib.parallel_config(backend="threading"):
                     original(self, vad_config, key_list, file_path, *rest, **made)
@@ -59,6 +63,16 @@ def _redirect(module: Any, original: Any) -> Any:
 
     init.redirected = True  # type: ignore[attr-defined]
     return init
+
+
+@contextlib.contextmanager
+def _temporary(final: Path) -> Iterator[Path]:
+    made = temporary_beside(final / LENGTHS)
+    made.mkdir()
+    try:
+        yield made
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
 
 
 def _keep(made: Path, final: Path) -> None:
