@@ -250,7 +250,9 @@ def reading(path: str | Path, remedy: str = "give another or copy it again") -> 
         raise ValueError(f"{path}: cannot be read ({reason}); {remedy}") from error
 
 
-def read_json(path: str | Path, limit: int = JSON_LIMIT) -> Any:
+def read_json(
+    path: str | Path, limit: int = JSON_LIMIT, remedy: str = "copy the file again"
+) -> Any:
     """Read a JSON file of at most ``limit`` bytes.
 
     Raises ValueError naming it: missing, larger, not UTF-8, not JSON, nested too deeply.
@@ -266,6 +268,6 @@ def read_json(path: str | Path, limit: int = JSON_LIMIT) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except RecursionError:
-        raise ValueError(f"{path}: JSON nested too deeply; give another file") from None
+        raise ValueError(f"{path}: JSON nested too deeply; {remedy}") from None
     except ValueError as error:
-        raise ValueError(f"{path}: not valid JSON ({error}); copy the file again") from None
+        raise ValueError(f"{path}: not valid JSON ({error}); {remedy}") from None

@@ -109,9 +109,12 @@ def test_fine_tuning_in_the_folder_of_a_frozen_upstream_is_refused(exp):
 
 
 def test_a_description_that_cannot_be_read_is_named(tmp_path):
-    (tmp_path / experiment.FILE).write_text("{")
-    with pytest.raises(ValueError, match=r"experiment\.json: not an experiment's description"):
-        experiment.read(tmp_path)
+    for text, says in (("{", "valid JSON"), ("[" * 10**5, "JSON"), ("[]", "an experiment's desc")):
+        (tmp_path / experiment.FILE).write_text(text)
+        with pytest.raises(
+            ValueError, match=rf"experiment\.json: .*{says}.*another folder with -p"
+        ):
+            experiment.read(tmp_path)
 
 
 def test_an_experiment_older_than_descriptions_is_not_given_one_by_an_evaluation(tmp_path):

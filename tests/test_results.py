@@ -79,7 +79,7 @@ def test_results_replace_those_of_the_same_split(tmp_path):
         ("test", 0.3),
     ]
     (tmp_path / "results.json").write_text("{")
-    with pytest.raises(ValueError, match=r"results\.json: not JSON"):
+    with pytest.raises(ValueError, match=r"results\.json: not valid JSON .*; remove it and"):
         results.read(tmp_path)
 
 

@@ -46,7 +46,7 @@ def test_folders_of_others_are_left_alone(tmp_path):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ('{"format": "mt4', "not JSON"),
+        ('{"format": "mt4', "not valid JSON"),
         ('{"format": "other"}', "not written by"),
         ('{"format": "mt4ssl superb run", "version": 9}', "version 9"),
     ],
@@ -98,7 +98,8 @@ def test_results_are_replaced_by_task(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("tail", "says"), [('{"task": "er", "me', "not JSON"), ("[1]", "not a record"), ("3", "not a")]
+    ("tail", "says"),
+    [('{"task": "er", "me', "not JSON"), ("[1]", "not a record"), ("3", "not a")],
 )
 def test_half_written_or_foreign_results_are_left_as_they_are(tail, says, tmp_path):
     path = tmp_path / "results.jsonl"

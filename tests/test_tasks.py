@@ -128,12 +128,32 @@ def test_task_names_and_configs_that_are_wrong(tmp_path):
     with pytest.raises(ValueError, match="no such config"):
         tasks.read(tmp_path / "gone.yaml")
     path = tmp_path / "a.yaml"
-    path.write_text("runner: {total_steps: 1}\noptimizer: {lr: 5e-4}\n")
+    path.write_text("runner: {total_steps: 1}\noptimizer: {lr: 5e-4}\ndownstream_expert: {}\n")
     with pytest.raises(ValueError, match=r"optimizer\.lr: YAML reads 5e-4 as text; write 5\.0e-04"):
         tasks.read(path)
     path.write_text("- 1\n")
     with pytest.raises(ValueError, match="expected sections"):
         tasks.read(path)
-    path.write_text("a: [")
-    with pytest.raises(ValueError, match="not YAML"):
+    whole = "runner: {}\ndownstream_expert: {}\n"
+    for text in ("a: [", "a: !!python/object/apply:os.system [true]", f"&a [*a]\n{whole}"):
+        path.write_text(text)
+        with pytest.raises(ValueError, match=r"a\.yaml: cannot be read"):
+            tasks.read(path)
+    path.write_text(f"{whole}a: &a\n  b: *a\n")  # endless
+    with pytest.raises(ValueError, match=r"a\.yaml: cannot be read \(RecursionError"):
         tasks.read(path)
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(ValueError, match=r"a\.yaml: cannot be read"):
+        tasks.read(path)
+    for header in ("3", "{}", "{code: ks, s3prl: x, metrics: 3, root_keys: {}, corpus: {}}"):
+        path.write_text(f"{whole}superb: {header}\n")
+        with pytest.raises(ValueError, match=r"a\.yaml: superb: .*metrics.* missing or of another"):
+            tasks.read(path)
+
+
+@pytest.mark.parametrize("value", [None, 0, -1, 1.5, "many", True, [3]])
+def test_steps_are_whole_numbers(value):
+    steps = {"total_steps": 2, "log_step": 1, "eval_step": 1, "save_step": 1}
+    tasks.check_steps({"runner": steps})
+    with pytest.raises(ValueError, match=r"config\.runner\.eval_step: .*; give a whole number"):
+        tasks.check_steps({"runner": {**steps, "eval_step": value}})

@@ -4,11 +4,10 @@
 its checkpoint, the seed and whether the upstream is trained.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
-from mt4ssl_core.files import write_json
+from mt4ssl_core.files import read_json, write_json
 from upstream import processes, results
 
 FILE = "experiment.json"
@@ -42,10 +41,7 @@ def read(folder: str | Path) -> dict[str, Any] | None:
     path = Path(folder) / FILE
     if not path.is_file():
         return None
-    try:
-        found = json.loads(path.read_text())
-    except ValueError as error:
-        found = error
+    found = read_json(path, remedy="give another folder with -p")
     if not isinstance(found, dict):
         raise ValueError(f"{path}: not an experiment's description; give another folder with -p")
     return found

@@ -6,8 +6,10 @@
 value.
 """
 
+import errno
 import json
 import math
+import os
 import platform
 from importlib.metadata import version
 from pathlib import Path
@@ -15,10 +17,12 @@ from typing import Any
 
 import torch
 
-from mt4ssl_core.files import write_json, write_text
+from mt4ssl_core.files import read_json, write_json, write_text, writing
 from upstream import cache, packages, tasks
+from upstream.texts import read_text
 
 RESULTS, EVALUATIONS = "results.json", "evaluations.jsonl"
+_NEEDED = ("task", "metric", "value", "split", "stage")
 
 
 class Scalars:
@@ -138,33 +142,44 @@ def read(expdir: str | Path) -> list[dict[str, Any]]:
     path = Path(expdir) / RESULTS
     if not path.is_file():
         return []
-    try:
-        found = json.loads(path.read_text())
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: not JSON ({error}); remove it and evaluate again") from error
-    if not isinstance(found, list):
-        raise ValueError(f"{path}: expected a list of records; remove it and evaluate again")
+    found = read_json(path, remedy="remove it and evaluate again")
+    if not isinstance(found, list) or not all(_is_record(record) for record in found):
+        raise ValueError(
+            f"{path}: expected a list of records with {', '.join(_NEEDED)}; remove it and evaluate "
+            "again"
+        )
     return found
+
+
+def _is_record(found: Any) -> bool:
+    if not isinstance(found, dict) or not set(_NEEDED) <= set(found):
+        return False
+    return type(found["value"]) in (int, float, type(None))
 
 
 def log(expdir: str | Path, split: str, step: int, values: dict[str, float]) -> None:
     """Append what was reported at a step of training to evaluations.jsonl."""
     line = {"step": step, "split": split}
     finite = {key: value if math.isfinite(value) else None for key, value in values.items()}
-    with open(Path(expdir) / EVALUATIONS, "a") as file:
-        file.write(json.dumps({**line, **finite}) + "\n")
+    path, text = Path(expdir) / EVALUATIONS, json.dumps({**line, **finite}) + "\n"
+    with writing(path), open(path, "ab", buffering=0) as file:
+        end = file.seek(0, os.SEEK_END)
+        written = file.write(text.encode())
+        if written != len(text):  # the disk is full
+            file.truncate(end)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
 def forget_after(expdir: str | Path, step: int) -> None:
     """Drop what was reported after ``step``, which a run that goes on from there reports again."""
     path = Path(expdir) / EVALUATIONS
     if path.is_file():
-        lines = path.read_text().splitlines(keepends=True)
+        lines = read_text(path).splitlines(keepends=True)
         write_text(path, "".join(line for line in lines if _step_of(line) <= step))
 
 
 def _step_of(line: str) -> float:
     try:
         return float(json.loads(line)["step"])
-    except json.JSONDecodeError:  # the run was killed while it wrote
+    except (ValueError, TypeError, KeyError):  # the run was killed while it wrote
         return math.inf

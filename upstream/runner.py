@@ -155,6 +155,8 @@ def _checked_args() -> tuple[Any, dict[str, Any], list[str]]:
     command.check_upstream(args)
     tasks.check_corpus(config)
     steps = config["runner"]
+    if args.mode == "train":
+        tasks.check_steps(config)
     if args.mode == "train" and steps["total_steps"] < (
         first := min(steps["eval_step"], steps["save_step"])
     ):

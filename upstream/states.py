@@ -16,7 +16,7 @@ import torch
 
 from mt4ssl_core import checkpoint
 from mt4ssl_core.files import atomic_path
-from upstream import compat
+from upstream import compat, tasks
 from upstream.stand_in import StandIn
 
 NAMESPACE = [(argparse.Namespace, "argparse.Namespace")]  # what s3prl pickles
@@ -51,7 +51,8 @@ def whole(more: Callable[[], dict[str, Any]]) -> Iterator[None]:
 
 def newest(expdir: str | Path) -> list[Path]:
     """Return the experiment's states-N.ckpt files, oldest step first."""
-    return sorted(Path(expdir).glob("states-*.ckpt"), key=lambda p: int(p.stem.split("-")[-1]))
+    found = [path for path in Path(expdir).glob("states-*.ckpt") if path.stem[7:].isdecimal()]
+    return sorted(found, key=lambda path: int(path.stem[7:]))
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -74,6 +75,9 @@ def read(path: Path) -> dict[str, Any]:
         raise ValueError(
             f"-e {path}: not an s3prl checkpoint; an upstream is given with -u mt4ssl -k"
         )
+    if not isinstance(getattr(stored["Args"], "upstream", None), str):
+        raise ValueError(f"-e {path}: does not say of which upstream it is; give another head")
+    tasks.check_sections(stored["Config"], f"-e {path}")
     compat.install_for(stored["Args"].downstream)
     return stored
 
@@ -109,12 +113,6 @@ def best_checkpoint(expdir: str | Path, newer_than: float | None = None) -> Path
 
 def _dev_last(path: Path) -> tuple[bool, str]:
     return "dev" in path.name, path.name
-
-
-def remove_halves(expdir: str | Path) -> None:
-    """Remove the half-written files of a run that was killed."""
-    for path in Path(expdir).glob(".*.tmp"):
-        path.unlink(missing_ok=True)
 
 
 def plain(records: Any) -> dict[str, list[Any]]:

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 import downstream_configs
+from mt4ssl_core.files import reading
 from upstream import overrides
 
 UNSET = "???"  # a path that the user has to give
@@ -54,19 +55,47 @@ def read(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"{path}: no such config; give one with -c, or a task with --task")
-    try:
-        config = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path}: not YAML ({error}); correct it") from error
-    if not isinstance(config, dict) or "runner" not in config:
+    with reading(path, "correct it"):
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+        check_sections(config, str(path))
+        for key, value in overrides.flatten(config):
+            number = overrides.parse_value(value) if isinstance(value, str) else None
+            if isinstance(number, float):
+                raise ValueError(f"{path}: {key}: YAML reads {value} as text; write {number:.1e}")
+    found: dict[str, Any] = config
+    return found
+
+
+def check_sections(config: Any, where: str) -> None:
+    """See that an experiment's config has the sections that it needs.
+
+    Raises:
+        ValueError: it has not; begins with ``where``.
+    """
+    needed = ("runner", "downstream_expert")
+    given = config if isinstance(config, dict) else {}
+    if not all(isinstance(given.get(name), dict) for name in needed):
         raise ValueError(
-            f"{path}: expected sections runner, optimizer and downstream_expert; add them"
+            f"{where}: expected sections runner, optimizer and downstream_expert; add them"
         )
-    for key, value in overrides.flatten(config):
-        number = overrides.parse_value(value) if isinstance(value, str) else None
-        if isinstance(number, float):
-            raise ValueError(f"{path}: {key}: YAML reads {value} as text; write {number:.1e}")
-    return config
+    kinds = {"code": str, "s3prl": str, "metrics": list, "root_keys": dict, "corpus": dict}
+    if "superb" not in given:
+        return
+    header = given["superb"] if isinstance(given["superb"], dict) else {}
+    if wrong := [name for name, kind in kinds.items() if not isinstance(header.get(name), kind)]:
+        raise ValueError(f"{where}: superb: {', '.join(wrong)} missing or of another kind")
+
+
+def check_steps(config: dict[str, Any]) -> None:
+    """See that the numbers of steps of a training are such.
+
+    Raises:
+        ValueError: one is missing or is none; names its key.
+    """
+    for key in ("total_steps", "log_step", "eval_step", "save_step"):
+        value = config["runner"].get(key)
+        if type(value) is not int or value < 1:
+            raise ValueError(f"config.runner.{key}: {value!r}; give a whole number from 1 up")
 
 
 def header(task: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from upstream.corpora import voxceleb
 from upstream.corpora.audio_checks import name_some
 from upstream.corpora.prepared import FOLDER, remake, stamp_of
 from upstream.corpora.survey import Survey
+from upstream.texts import read_text
 
 PEOPLE, UTTERANCES, TRIALS = 40, 10, 50  # of the dev trials; the last two per person
 SEED = 1337
@@ -42,7 +43,7 @@ def survey(root: Path) -> Survey:
 def _read(file: Path) -> tuple[list[tuple[str, ...]], list[str]]:
     """Return the trials of a list and what is wrong with it."""
     trials: list[tuple[str, ...]] = []
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(read_text(file).splitlines(), 1):
         fields = tuple(line.split())
         if len(fields) != 3 or fields[0] not in ("0", "1"):
             return trials, [

@@ -4,12 +4,12 @@
 folder, with the action, object and location that each asks for. Nothing has to be made from these.
 """
 
-import csv
 from pathlib import Path
 
 from upstream import tasks
 from upstream.corpora.audio_checks import inner, look, name_some
 from upstream.corpora.survey import Survey
+from upstream.texts import read_rows
 
 SPLITS = ("train", "valid", "test")
 LABELS = ("action", "object", "location")
@@ -49,8 +49,7 @@ def _read(table: Path, remedy: str) -> tuple[list[Row], list[str]]:
     """Return the rows of a table and what is wrong with it."""
     if not table.is_file():
         return [], [f"{table}: no such file; {remedy}"]
-    with open(table, encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = read_rows(table, remedy)
     needed = ("path", *LABELS)
     if lacking := [name for name in needed if rows and name not in rows[0]]:
         what = f"{table}: lacks the column {', '.join(lacking)} of Fluent Speech Commands"

@@ -10,11 +10,12 @@ from tqdm import tqdm
 
 from mt4ssl_core.files import atomic_path, write_text
 from upstream.corpora.audio_checks import name_some, show_bars
+from upstream.texts import read_text
 
 
 def read_table(path: Path) -> dict[str, list[str]]:
     """Return the lines of a file such as wav.scp: first field -> the others."""
-    lines = (line.split() for line in path.read_text(encoding="utf-8").splitlines())
+    lines = (line.split() for line in read_text(path).splitlines())
     return {fields[0]: fields[1:] for fields in lines if fields}
 
 

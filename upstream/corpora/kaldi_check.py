@@ -4,6 +4,7 @@ from pathlib import Path
 
 from upstream.corpora import kaldi
 from upstream.corpora.audio_checks import name_some
+from upstream.texts import read_text
 
 TABLES = ("wav.scp", "segments", "utt2spk", "spk2utt", "reco2dur")
 SPEAKERS = 2  # s3prl's head has two outputs
@@ -41,7 +42,7 @@ def check(folder: Path, tables: Tables, remedy: str) -> list[str]:
         speakers.setdefault(recording, set()).update(tables["utt2spk"].get(utterance, []))
     turns = {
         fields[1]
-        for line in (folder / "rttm").read_text(encoding="utf-8").splitlines()
+        for line in read_text(folder / "rttm").splitlines()
         if len(fields := line.split()) > 1
     }
     gone = [str(path) for path in _listed(tables) if not path.is_file()]

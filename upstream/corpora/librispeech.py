@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from upstream.corpora.audio_checks import inner, look, name_some
+from upstream.texts import read_text
 
 SPLITS = ("train-clean-100", "dev-clean", "test-clean")
 SOURCE = "https://www.openslr.org/12"
@@ -34,7 +35,7 @@ def utterances(base: Path, split: str) -> Iterator[Utterance]:
     """Yield what the transcripts of a split name, in their order."""
     for file in transcripts(base, split):
         there = {path.stem: path for path in file.parent.iterdir() if _is_audio(path)}
-        for line in file.read_text(encoding="utf-8").splitlines():
+        for line in read_text(file).splitlines():
             name, _, text = line.strip().partition(" ")
             if name:
                 yield Utterance(name, text, there.get(name))

@@ -19,7 +19,7 @@ import soundfile
 from tqdm import tqdm
 
 from mt4ssl_core.audio import SAMPLE_RATE, load_wave
-from mt4ssl_core.files import atomic_path, write_text
+from mt4ssl_core.files import atomic_path, reading, write_text
 from upstream import tasks
 from upstream.corpora import prepared
 from upstream.corpora.audio_checks import name_some, show_bars, spread
@@ -105,7 +105,7 @@ def read(base: Path, language: str, split: str) -> list[Clip]:
     path = base / f"{split}.tsv"
     if not path.is_file():
         raise ValueError(f"{path}: no such file; unpack Common Voice 7.0 ({language}) again")
-    with open(path, encoding="utf-8", newline="") as file:
+    with reading(path), open(path, encoding="utf-8", newline="") as file:
         rows = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
         lacking = {"path", "sentence", "accent"} - set(rows.fieldnames or ())
         if lacking:

@@ -5,6 +5,7 @@ from pathlib import Path
 from upstream.corpora.audio_checks import inner, look, name_some
 from upstream.corpora.survey import Survey
 from upstream.scores.qbe import ground_truth, truth_folder
+from upstream.texts import read_text
 
 ENGLISH = "nnenglish"
 RATE = 8000
@@ -47,7 +48,7 @@ def _read(file: Path) -> tuple[list[tuple[str, str]], list[str]]:
     if not file.is_file():
         return [], [f"{file}: no such list; unpack {SOURCE} there"]
     rows: list[tuple[str, str]] = []
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(read_text(file).splitlines(), 1):
         fields = line.split()
         if len(fields) != 2 or "/" not in fields[0]:
             return rows, [

@@ -5,7 +5,6 @@ them they are made of ``Libri2Mix/wav16k/max`` and the turns of LibriSpeech's ut
 with that fork as ``metadata/LibriSpeech/*.rttm``.
 """
 
-import csv
 import math
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from upstream.corpora.kaldi_check import check, paths_of, read
 from upstream.corpora.prepared import FOLDER, remake, stamp_of
 from upstream.corpora.survey import Survey
 from upstream.scores import diarization
+from upstream.texts import read_rows
 
 SPLITS = {
     "train": ("train-100", "train_clean_100"),
@@ -137,8 +137,7 @@ def _make(root: Path, folder: Path) -> None:
 
 def _mixtures(metadata: Path) -> dict[str, tuple[str, int]]:
     """The mixtures of LibriMix's table: name -> (path, samples)."""
-    with open(metadata, encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = read_rows(metadata, f"make it again with {_SOURCE}")
     try:
         return {
             row["mixture_ID"]: (row["mixture_path"], math.floor(float(row["length"])))

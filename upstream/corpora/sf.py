@@ -10,6 +10,7 @@ from pathlib import Path
 from upstream import tasks
 from upstream.corpora.audio_checks import inner, look, name_some
 from upstream.corpora.survey import Survey
+from upstream.texts import read_text
 
 SPLITS = ("train", "valid", "test")
 TRANSCRIPTS, SLOTS = "all.iob.snips.txt", "slots.txt"
@@ -61,7 +62,7 @@ def _transcripts(path: Path, remedy: str) -> tuple[dict[str, list[str]], list[st
     if not path.is_file():
         return {}, [f"{path}: no such file; {remedy}"]
     slots, bad = {}, []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(read_text(path).splitlines(), 1):
         text, _, tags = line.strip().partition("\t")
         (name, *words), marks = text.split(" ") or [""], tags.split(" ")
         if len(words) != len(marks) or len(words) < 3 or words[0] != "BOS" or words[-1] != "EOS":
@@ -78,7 +79,7 @@ def _slots(path: Path, spoken: dict[str, list[str]], remedy: str) -> list[str]:
     """Return what is wrong with the list of slots."""
     if not path.is_file():
         return [f"{path}: no such file; {remedy}"]
-    first, *slots = path.read_text(encoding="utf-8").split("\n")
+    first, *slots = read_text(path).split("\n")
     problems = []
     if first.strip() != NO_SLOT:
         problems.append(

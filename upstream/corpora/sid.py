@@ -4,6 +4,7 @@ from pathlib import Path
 
 from upstream.corpora import voxceleb
 from upstream.corpora.survey import Survey
+from upstream.texts import read_text
 
 SPLITS = {"1": "train", "2": "dev", "3": "test"}
 
@@ -16,7 +17,7 @@ def survey(root: Path) -> Survey:
     if file is None:
         return Survey(counts, problems + absent, hours)
     wanted = set()
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(read_text(file).splitlines(), 1):
         fields = line.split()
         if len(fields) != 2 or fields[0] not in SPLITS:
             problems.append(

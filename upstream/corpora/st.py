@@ -15,7 +15,7 @@ import soundfile
 import yaml
 from tqdm import tqdm
 
-from mt4ssl_core.files import atomic_path, write_text
+from mt4ssl_core.files import atomic_path, reading, write_text
 from upstream.corpora import audio_checks, prepared
 from upstream.corpora.punctuation import normalise
 from upstream.corpora.survey import Survey
@@ -143,7 +143,7 @@ def _common_voice(root: Path) -> Path | None:
 
 
 def _read(path: Path, columns: tuple[str, ...]) -> Iterator[dict[str, str]]:
-    with open(path, encoding="utf-8", newline="") as file:
+    with reading(path), open(path, encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE, escapechar="\\")
         if lacking := [name for name in columns if name not in (reader.fieldnames or ())]:
             raise ValueError(

@@ -1,9 +1,10 @@
 """What is found in a corpus folder, and whether it is the published corpus."""
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from mt4ssl_core.files import read_json, reading
 
 MINI = "mini_superb.json"  # what mini_superb leaves beside its corpora
 
@@ -32,8 +33,10 @@ def is_mini(root: str | Path) -> dict[str, Any] | None:
     folder = Path(root).absolute()
     for place in (folder, *folder.parents):
         if (place / MINI).is_file():
-            found = json.loads((place / MINI).read_text(encoding="utf-8"))
-            return {key: found[key] for key in ("version", "seed", "size")}
+            remedy = "make the corpora again with mini_superb"
+            with reading(place / MINI, remedy):
+                found = read_json(place / MINI, remedy=remedy)
+                return {key: found[key] for key in ("version", "seed", "size")}
     return None
 
 

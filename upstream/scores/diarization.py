@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from upstream.texts import read_text
+
 Turn = tuple[str, float, float]  # speaker, start, end (seconds)
 
 
@@ -98,7 +100,7 @@ def read_rttm(path: Path) -> dict[str, list[Turn]]:
     if not path.is_file():
         raise ValueError(f"{path}: no such file; it holds the reference turns, prepare the corpus")
     turns: dict[str, list[Turn]] = defaultdict(list)
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(read_text(path).splitlines(), 1):
         fields = line.split()
         if not fields or fields[0] != "SPEAKER":
             continue

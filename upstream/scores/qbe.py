@@ -19,6 +19,8 @@ from xml.etree import ElementTree
 
 import numpy as np
 
+from upstream.texts import read_text
+
 C_MISS, C_FA, P_TARGET = 100.0, 1.0, 0.0008  # MediaEval's scoring script, QUESST
 BETA = C_FA / C_MISS * (1 / P_TARGET - 1)  # 12.49
 FOUND = "benchmark.stdlist.xml"  # what s3prl's expert writes
@@ -62,7 +64,7 @@ def ground_truth(folder: Path) -> tuple[dict[str, set[str]], set[str]]:
     }
     truth: dict[str, set[str]] = {}
     rttm = _one(folder, "*.rttm")
-    for number, line in enumerate(rttm.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(read_text(rttm).splitlines(), 1):
         fields = line.split()
         if not fields or fields[0] != "LEXEME":
             continue

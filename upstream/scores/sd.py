@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from mt4ssl_core.files import write_json
+from mt4ssl_core.files import reading, write_json
 from upstream.scores import diarization
+from upstream.texts import read_text
 
 THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7)
 MEDIANS = (1, 11)
@@ -32,7 +33,9 @@ def score(
         return {"frame_der": values["der"]}
     settings = config["downstream_expert"]
     rate = settings["datarc"]["rate"]
-    shift = int((expdir / "frame_shift").read_text()) * settings["datarc"].get("subsampling", 1)
+    with reading(expdir / "frame_shift", "evaluate again"):
+        frames = int((expdir / "frame_shift").read_text())
+    shift = frames * settings["datarc"].get("subsampling", 1)
     test = Path(settings["loaderrc"]["test_dir"])
     reference = diarization.read_rttm(test / "rttm")
     totals = {(t, m): diarization.NONE for m in MEDIANS for t in THRESHOLDS}
@@ -49,7 +52,7 @@ def score(
 
 
 def _recordings(folder: Path) -> list[str]:
-    lines = (folder / "wav.scp").read_text(encoding="utf-8").splitlines()
+    lines = read_text(folder / "wav.scp").splitlines()
     return [line.split(None, 1)[0] for line in lines if line.strip()]
 
 

@@ -23,6 +23,7 @@ from mt4ssl_core.files import write_json
 from upstream.corpora.audio_checks import show_bars
 from upstream.corpora.vc import LIST_FILES, SOURCES
 from upstream.scores import world
+from upstream.texts import read_text
 
 SPLITS = ("dev", "test")
 REPORT = "objective.json"  # beside the wavs: every utterance's distance
@@ -134,7 +135,7 @@ def _texts(file: Path) -> dict[str, list[str]]:
     if not file.is_file():
         raise ValueError(f"{file}: no such file; expected lines 'NAME WORDS', put it there")
     table = {ord(mark): None for mark in string.punctuation}
-    lines = (line.split() for line in file.read_text(encoding="utf-8").splitlines() if line.strip())
+    lines = (line.split() for line in read_text(file).splitlines() if line.strip())
     return {name: " ".join(words).upper().translate(table).split() for name, *words in lines}
 
 

@@ -1,12 +1,13 @@
 """From the states of a suite's jobs to the records of results.jsonl."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mt4ssl_core.files import reading
 from upstream import tasks
 from upstream.suite import jobs, protocol, run_folder, work
-from upstream.suite.jobs import TaskPlan
+from upstream.suite.jobs import Job, TaskPlan
 
 
 def collect(out: Path, plan: TaskPlan, owner: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -14,6 +15,18 @@ def collect(out: Path, plan: TaskPlan, owner: Mapping[str, Any]) -> list[dict[st
     first, tests = jobs.jobs_of(plan)
     if not all(work.done(out, job) for job in tests):
         return []
+    place = out / run_folder.JOBS / f"{plan.code}.*.json"
+    with reading(place, "remove what is damaged of these to do it again"):
+        return _collect(out, plan, owner, first, tests)
+
+
+def _collect(
+    out: Path,
+    plan: TaskPlan,
+    owner: Mapping[str, Any],
+    first: Sequence[Job],
+    tests: Sequence[Job],
+) -> list[dict[str, Any]]:
     states = {job.variant.name: run_folder.read_state(out, job.name)["result"] for job in tests}
     result = next(iter(states.values()))
     chosen = next(c for c in plan.candidates if c.name == result["chosen"])

@@ -196,7 +196,7 @@ def _evaluated(folder: Path, stage: Mapping[str, Any], head: Path | None) -> lis
     return [
         record
         for record in results.read(folder)
-        if (record["stage"], record["split"], record["head"]) == asked
+        if (record["stage"], record["split"], record.get("head")) == asked
     ]
 
 

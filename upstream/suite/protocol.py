@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from upstream import results, tasks
+from upstream.texts import read_text
 
 LAYER, NONE = "layer", "none"
 DEFAULT_DEV = "dev"
@@ -102,13 +103,14 @@ def dev_while_training(expdir: str | Path, dev: Dev) -> float | None:
     """Return the best dev value that an experiment reported while training; None when none did."""
     path = Path(expdir) / results.EVALUATIONS
     values = []
-    for line in path.read_text().splitlines() if path.is_file() else []:
+    for line in read_text(path).splitlines() if path.is_file() else []:
         try:
             entry = json.loads(line)
-        except json.JSONDecodeError:  # cut off by a crash; the evaluation was repeated
+        except (ValueError, RecursionError):  # cut off by a crash; the evaluation was repeated
             continue
-        if entry.get("split") == dev.split:
-            values.append(entry.get(dev.key))
+        if isinstance(entry, dict) and entry.get("split") == dev.split:
+            value = entry.get(dev.key)
+            values.append(value if type(value) in (int, float) else None)
     return best(values, dev.direction)
 
 

@@ -18,7 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mt4ssl_core.files import write_json, write_text
+from mt4ssl_core.files import read_json, write_json, write_text
+from upstream.texts import read_text
 
 SUITE, RESULTS, JOBS, LOGS, LOCK = "suite.json", "results.jsonl", "jobs", "logs", ".lock"
 FORMAT, VERSION = "mt4ssl superb run", 1
@@ -50,10 +51,7 @@ def read_owner(out: Path) -> dict[str, Any]:
     path = out / SUITE
     if not path.is_file():
         raise ValueError(f"{out}: no {SUITE} here; give a folder that `mt4ssl superb run` made")
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not JSON ({error}); give another --out") from error
+    found = read_json(path, remedy="give another --out")
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         raise ValueError(f"{path}: not written by `mt4ssl superb run`; give another --out")
     if found.get("version") != VERSION:
@@ -140,15 +138,20 @@ def read_state(out: Path, job: str) -> dict[str, Any]:
         ValueError: the file is damaged.
     """
     path = state_path(out, job)
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not path.is_file():
         return {}
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not JSON ({error}); remove it to do {job} again") from error
-    if not isinstance(found, dict) or "state" not in found:
+    found = read_json(path, remedy=f"remove it to do {job} again")
+    if not _is_state(found):
         raise ValueError(f"{path}: not the state of a job; remove it to do {job} again")
     return found
+
+
+def _is_state(found: Any) -> bool:
+    if not isinstance(found, dict) or type(found.get("state")) is not str:
+        return False
+    sections = [found[key] for key in ("settings", "result") if key in found]
+    number = type(found.get("seconds", 0.0)) in (int, float)
+    return number and all(isinstance(section, dict) for section in sections)
 
 
 def write_state(out: Path, job: str, state: Mapping[str, Any]) -> None:
@@ -167,15 +170,22 @@ def read_results(out: Path) -> list[dict[str, Any]]:
         return []
     found = []
     remedy = f"correct it, or move {path.name} away: it is written anew from {JOBS}/"
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(read_text(path, remedy).splitlines(), 1):
         try:
             record = json.loads(line)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{path}:{number}: not JSON ({error}); {remedy}") from error
-        if not isinstance(record, dict) or any(key not in record for key in _NEEDED):
+        if not _is_record(record):
             raise ValueError(f"{path}:{number}: not a record with {', '.join(_NEEDED)}; {remedy}")
         found.append(record)
     return found
+
+
+def _is_record(found: Any) -> bool:
+    if not isinstance(found, dict) or any(key not in found for key in _NEEDED):
+        return False
+    texts = all(type(found[key]) is str for key in ("task", "metric"))
+    return texts and type(found["value"]) in (int, float, type(None))
 
 
 def write_results(out: Path, tasks: Sequence[str], new: Sequence[Mapping[str, Any]]) -> Path:

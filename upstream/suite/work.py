@@ -60,7 +60,8 @@ def done(out: Path, job: Job) -> bool:
     state = run_folder.read_state(out, job.name)
     if state.get("state") != DONE or state.get("settings") != job.settings():
         return False
-    return job.candidate is not None or state["result"]["devs"] == jobs.devs_of(out, job.plan)
+    devs = state.get("result", {}).get("devs")
+    return job.candidate is not None or devs == jobs.devs_of(out, job.plan)
 
 
 def run(
