@@ -318,7 +318,6 @@ def test_the_command_lines_errors(capsys, tmp_path):
         (["prepare", "ks", "--root", "/gone"], "no such file or folder"),
         (["doctor", "--roots", "/gone"], "no such file or folder"),
         (["submit", str(tmp_path)], "no suite.json here"),
-        (["run", "--roots", "r", "--out", "o", "-u", "fbank", "--store-gb", "-1"], "from 0 up"),
     ):
         assert mt4ssl_cli.main(["superb", *words]) == 2
         assert says in capsys.readouterr().err
