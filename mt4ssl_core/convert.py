@@ -55,7 +55,9 @@ def load_any(path: str | Path) -> dict[str, Any]:
                 "as pytorch_model.bin beside the model's config.json and give that folder"
             )
         state = checkpoint.validate(state, path)
-        cfg = config.encoder_from_dict(state["config"].get("encoder", {}), str(path))
+        if not state["config"].get("encoder"):
+            raise ValueError(f"{path}: config.encoder is missing; give another checkpoint")
+        cfg = config.encoder_from_dict(state["config"]["encoder"], str(path))
         return state | {"encoder": renamed(state["encoder"], cfg, OURS, path)}
 
 

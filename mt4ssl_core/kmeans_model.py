@@ -10,7 +10,7 @@ from mt4ssl_core import tensor_files
 from mt4ssl_core.files import user_path
 from mt4ssl_core.lloyd import nearest
 
-FORMAT, VERSION = "mt4ssl-kmeans", "1"
+FORMAT, VERSION = "mt4ssl-kmeans", "2"  # 1 had no checksum
 
 
 @dataclass
@@ -43,12 +43,14 @@ class KMeans:
         file = user_path(path)
         if not file.is_file():
             raise FileNotFoundError(f"{path}: no such k-means file; {remedy}")
-        tensors, meta = tensor_files.load(file, remedy)
+        tensors, meta, checked = tensor_files.load(file, remedy)
         centroids = tensors.get("centroids")
         if meta.pop("format", "") != FORMAT or centroids is None:
             raise ValueError(f"{path}: a safetensors file, but not a k-means; {remedy}")
-        if (version := meta.pop("version", "")) != VERSION:
+        if (version := meta.pop("version", "")) not in ("1", VERSION):
             raise ValueError(f"{path}: k-means format {version!r}, expected {VERSION!r}; {remedy}")
+        if version == VERSION and not checked:
+            raise ValueError(f"{path}: damaged (it has lost its checksum); {remedy}")
         usable = centroids.dim() == 2 and centroids.numel() and centroids.is_floating_point()
         if not usable or not bool(centroids.isfinite().all()):
             raise ValueError(

@@ -25,8 +25,8 @@ def save(path: str | Path, tensors: Mapping[str, Tensor], about: Mapping[str, st
 
 def load(
     path: str | Path, remedy: str = "copy it again"
-) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read the tensors and the texts about them.
+) -> tuple[dict[str, Tensor], dict[str, str], bool]:
+    """Read the tensors, the texts about them, and whether a checksum of ours was with them.
 
     Raises:
         ValueError: not a safetensors file, cut off, or its checksum (if it has ours) does not
@@ -38,7 +38,7 @@ def load(
     found = about.pop(CHECKSUM, None)
     if found is not None and found != checksum(tensors, about):
         raise ValueError(f"{path}: damaged (its checksum does not agree); {remedy}")
-    return tensors, about
+    return tensors, about, found is not None
 
 
 def checksum(tensors: Mapping[str, Tensor], about: Mapping[str, str]) -> str:

@@ -33,7 +33,7 @@ def write(encoder: Encoder, out: Path, origin: str | Path) -> Path:
         raise ValueError(f"{out}: holds something that is not an export; give a new folder")
     rows = table(cfg)
     weights = {str(rename(key, rows, OURS, HF)): v for key, v in encoder.state_dict().items()}
-    about = {"format": "pt", huggingface.RECORD: huggingface.feature_record(cfg)}
+    about = {"format": "pt", files.RECORD: huggingface.feature_record(cfg)}
     temporary, former = temporary_beside(out), temporary_beside(out)
     try:
         with writing(out, temporary):

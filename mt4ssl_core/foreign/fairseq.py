@@ -218,7 +218,7 @@ def _targets(
             }
     if cfg.online is not None:
         below = {f"encoder.{key}": value for key, value in mapping(model["_ema"]).items()}
-        teacher = renamed(below, cfg.encoder, FAIRSEQ, path)
+        teacher = renamed(below, cfg.encoder, FAIRSEQ, path, before="")
         targets["online"] |= {TEACHER + k.removeprefix("context."): v for k, v in teacher.items()}
     return targets
 

@@ -14,6 +14,7 @@ CONFIG = "config.json"
 HEARING = ("processor_config.json", "preprocessor_config.json")  # the first that speaks counts
 SETTINGS_LIMIT, INDEX_LIMIT = 1 << 22, 1 << 24  # bytes of a JSON file
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # each also in shards, named by an index
+RECORD = "mt4ssl_encoder"  # key of the metadata of an exported model.safetensors
 WRAPPING = ("state_dict", "model", "model_state_dict")  # where trainers keep the weights
 
 
@@ -92,7 +93,10 @@ def read_weights(files: list[Path]) -> tuple[Tensors, dict[str, str]]:
     about: dict[str, str] = {}
     for file in files:
         if file.suffix == ".safetensors":
-            found, meta = tensor_files.load(file, "copy it again or download the model anew")
+            again = "copy it again or download the model anew"
+            found, meta, checked = tensor_files.load(file, again)
+            if RECORD in meta and not checked:
+                raise ValueError(f"{file}: damaged (it has lost its checksum); {again}")
             about |= meta
         else:
             found = _unwrapped(checkpoint.read(file), file)

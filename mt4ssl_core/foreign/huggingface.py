@@ -19,7 +19,6 @@ from mt4ssl_core.foreign.values import Settings, shown, whole_numbers
 
 EPS = 1e-7  # what the feature extractor adds to a waveform's variance
 NORMALIZE_EPS = "normalize_eps"  # in config.json of our exports: what the model was trained with
-RECORD = "mt4ssl_encoder"  # key of the metadata of an exported model.safetensors
 KINDS = ("data2vec-audio", "hubert", "wav2vec2")
 FIXED: dict[str, Any] = {  # what the models can vary and this encoder cannot
     "hidden_act": "gelu",
@@ -156,9 +155,9 @@ def _check_record(cfg: EncoderConfig, about: dict[str, str], path: Path, weights
 
     Raises ValueError: it does not, so one of the two files is damaged or of another model.
     """
-    if RECORD not in about:
+    if files.RECORD not in about:
         return
-    now, then = json.loads(feature_record(cfg)), json.loads(about[RECORD])
+    now, then = json.loads(feature_record(cfg)), json.loads(about[files.RECORD])
     changed = [f"{key} {then.get(key)} there, {now[key]} here" for key in now]
     changed = [text for key, text in zip(now, changed, strict=True) if now[key] != then.get(key)]
     if changed:

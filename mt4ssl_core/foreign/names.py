@@ -1,7 +1,7 @@
 """Names of an encoder's weights: ours, fairseq's, Hugging Face's, and what others wrap around."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mt4ssl_core.config import EncoderConfig
+from mt4ssl_core.files import reading
 
 Tensors = dict[str, Tensor]
 Row = tuple[str, str, str]
@@ -63,6 +64,12 @@ WRAPPERS = {
     "w2v_encoder", "w2v_model", "encoder", "upstream", "backbone", "speech_encoder",
     "hubert", "wav2vec2", "data2vec_audio",
 }
+# The weight by which an encoder is found in a file, whatever stands before it.
+FIRST = {
+    OURS: "extractor.blocks.0.conv.weight",
+    FAIRSEQ: "feature_extractor.conv_layers.0.0.weight",
+    HF: "feature_extractor.conv_layers.0.conv.weight",
+}
 # Below these there is nothing but the encoder.
 INSIDE = {
     OURS: ("",),
@@ -101,40 +108,52 @@ def rename(key: str, rows: list[Row], source: int, target: int) -> str | None:
     return None
 
 
-def known(key: str, rows: list[Row], source: int) -> str | None:
-    """Our name of ``key``, under whatever wrappers it lies; None if it has none."""
-    while True:
-        ours = rename(key, rows, source, OURS)
-        if ours is not None:
-            return ours
-        first, _, rest = key.partition(".")
-        if first not in WRAPPERS or not rest:
-            return None
-        key = rest
+def wrapper(keys: Iterable[Any], source: int) -> str | None:
+    """What stands before every name of the encoder's weights, such as "module."; None: nothing is.
+
+    Raises ValueError: there is more than one encoder.
+    """
+    found = []
+    for key in map(str, keys):
+        if key.endswith(FIRST[source]):
+            before = key.removesuffix(FIRST[source])  # empty, or parts that each end in a dot
+            *parts, last = before.split(".")
+            if last == "" and WRAPPERS.issuperset(parts):
+                found.append(before)
+    if len(found) > 1:
+        raise ValueError(f"holds {len(found)} encoders ({', '.join(found[:3])}); save one of them")
+    return found[0] if found else None
 
 
-def renamed(weights: Mapping[Any, Any], cfg: EncoderConfig, source: int, path: Path) -> Tensors:
+def renamed(
+    weights: Mapping[Any, Any],
+    cfg: EncoderConfig,
+    source: int,
+    path: Path,
+    before: str | None = None,
+) -> Tensors:
     """The encoder's weights under our names, float32; those of other parts are dropped.
 
-    Raises ValueError: weights that belong inside the encoder and are unknown, two of one name, or
+    ``before``: what stands before the names; by default it is found out.
+
+    Raises ValueError: weights that belong inside the encoder and are unknown, two encoders, or
     none at all; names some of those that are there and of those expected.
     """
-    rows, out, origin, unknown = table(cfg), dict[str, Tensor](), dict[str, str](), list[str]()
+    rows, out, unknown = table(cfg), dict[str, Tensor](), list[str]()
+    if before is None:
+        with reading(path, "give a checkpoint of one encoder"):
+            before = wrapper(weights, source)
+    if before is None:
+        raise ValueError(f"{path}: {_no_names(weights, source)}")
     for key, value in weights.items():
-        if not isinstance(value, Tensor):
+        if not isinstance(value, Tensor) or not str(key).startswith(before):
             continue
-        key = str(key)
-        ours = known(key, rows, source)
-        if ours is None:
-            unknown += [key] if _inside(key, source) else []
-        elif ours in out:
-            raise ValueError(
-                f"{path}: {origin[ours]} and {key} are both {ours}; save the weights of one model"
-            )
-        else:
-            out[ours], origin[ours] = float32(value), key
-    if not out:
-        raise ValueError(f"{path}: {_no_names(weights, rows, source)}")
+        name = str(key)[len(before) :]
+        ours = rename(name, rows, source, OURS)
+        if ours is not None:
+            out[ours] = float32(value)
+        elif name.startswith(INSIDE[source]):
+            unknown.append(name)
     if unknown:
         raise ValueError(
             f"{path}: {len(unknown)} weights that this encoder lacks, e.g. {unknown[0][:200]}; "
@@ -143,22 +162,12 @@ def renamed(weights: Mapping[Any, Any], cfg: EncoderConfig, source: int, path: P
     return split_weight_norm(out) if cfg.pos_conv_depth == 1 else out
 
 
-def _inside(key: str, source: int) -> bool:
-    """Whether a weight lies in the encoder, under whatever wrappers."""
-    while not key.startswith(INSIDE[source]):
-        first, _, rest = key.partition(".")
-        if first not in WRAPPERS or not rest:
-            return False
-        key = rest
-    return True
-
-
-def _no_names(weights: Mapping[Any, Any], rows: list[Row], source: int) -> str:
+def _no_names(weights: Mapping[Any, Any], source: int) -> str:
     there = ", ".join(str(key)[:80] for key in list(weights)[:3]) or "none"
-    expected = ", ".join(row[source].replace("#", "0").replace("*", "weight") for row in rows[1:4])
     return (
-        f"none of its {len(weights)} entries is a weight of this encoder: it has {there}; expected "
-        f"{expected}, ...; give the checkpoint of the encoder itself"
+        f"none of its {len(weights)} entries is called as this encoder's weights: it has {there}, "
+        f"...; expected {FIRST[source]} and others, bare or after {', '.join(sorted(WRAPPERS)[:6])}"
+        ", ...; give the checkpoint of the encoder itself"
     )
 
 
