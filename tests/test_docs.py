@@ -26,7 +26,7 @@ from mt4ssl_core.files import write_json
 from upstream import arguments
 from upstream.suite import run_folder
 
-OTHER_PROGRAMS = {"cat", "cp", "git", "cd", "source", "tensorboard"}
+OTHER_PROGRAMS = {"cat", "cp", "echo", "git", "cd", "source", "tensorboard"}
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -25,7 +25,11 @@ BEFORE = {  # what a page takes for granted
         python -m mini_superb demo_out/mini_superb
         mkdir -p .venv/bin && : > .venv/bin/activate""",
     "pretrain": "python -m mini_superb demo_out/mini_superb",
-    "score": CHECKPOINT,
+    "score": f"""{CHECKPOINT}
+        python -c "import numpy, soundfile, os; [
+            soundfile.write(os.path.join(folder, str(i) + '.wav'), numpy.sin(range(32_000)), 16_000)
+            for folder in ('my_speakers/ann', 'my_speakers/bob', 'my_speakers/cem')
+            for i in range(10) if os.makedirs(folder, exist_ok=True) is None]" """,
     "store": f"python -m mini_superb mini\n{CHECKPOINT}",
     "understand": f"""
         python -m mini_superb mini
@@ -44,7 +48,8 @@ MADE = {  # files that the page says are there afterwards
     "pretrain": ["runs/one/last.pt", "runs/mine/config.yaml", "runs/two/last.pt",
                  "hf_model/model.safetensors", "features/features.json"],
     "score": ["runs/first/superb/results.jsonl", "runs/first/superb/predict.zip",
-              "runs/fbank/results.jsonl", "runs/first/ks/results.json"],
+              "runs/fbank/results.jsonl", "runs/first/ks/results.json",
+              "runs/first/mine/results.jsonl"],
     "store": ["runs/first/frames/results.jsonl"],
     "understand": ["runs/first/report.html", "row.tex", "runs/first/superb/layer_weights.svg",
                    "runs/first/probe/probe.json", "runs/study"],
