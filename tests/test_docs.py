@@ -149,7 +149,7 @@ MISTAKES = {  # part of the message, which is a heading of the page: a command l
     "no such checkpoint": "superb run NOWHERE.pt --roots EMPTY --out out",
     "unknown task": "superb run --upstream fbank --tasks kz --roots EMPTY --out out",
     "has no line; add": "superb run --upstream fbank --tasks ks --roots roots.yaml --out out",
-    "problem(s) with the corpora": "superb prepare ks --root EMPTY",
+    "without a corpus that is ready": "superb prepare ks --root EMPTY",
     "is not among --tasks": "superb run -u fbank --tasks ks --roots EMPTY --out out --rates pr=1",
     "Results are not mixed": "superb run -u fbank --tasks ks --roots EMPTY --out SUITE",
     "no results of SUPERB": "superb submit SUITE --tasks ks",
