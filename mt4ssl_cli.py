@@ -291,20 +291,27 @@ def _kmeans_parser(commands: argparse._SubParsersAction) -> None:
         parser.add_argument("--store-gb", type=SIZE, metavar="GB", help="the most it may hold")
 
 
-def leaderboard(args: argparse.Namespace) -> None:
+def leaderboard(args: argparse.Namespace) -> int:
     """Print SUPERB's table: published scores and those of your runs, with superb_s."""
     from analysis import leaderboard as table
 
-    _give(table.leaderboard(args.runs, args.format, args.score_set), args.out)
+    broken: list[str] = []
+    _give(table.leaderboard(args.runs, args.format, args.score_set, broken), args.out)
+    return _incomplete(broken)
 
 
-def layer_weights(args: argparse.Namespace) -> None:
+def layer_weights(args: argparse.Namespace) -> int:
     """Draw which layers the heads of a run weigh most."""
     from analysis import layer_weights as weights
 
-    frame = weights.draw(args.run_folder, args.out, args.audio, args.ckpt, args.device)
+    broken: list[str] = []
+    frame = weights.draw(args.run_folder, args.out, args.audio, args.ckpt, args.device, broken)
     print(weights.markdown(frame))
-    print(f"{Path(args.out or args.run_folder) / weights.NAME}.svg, .png and .csv")
+    code = _incomplete(broken)
+    heads = int(frame.drop_duplicates(["model", "task"])["heads"].sum())
+    base = Path(args.out or args.run_folder) / weights.NAME
+    print(f"{heads} of {heads + len(broken)} heads: {base}.svg, .png and .csv")
+    return code
 
 
 def probe(args: argparse.Namespace) -> int:
@@ -329,8 +336,12 @@ def convergence(args: argparse.Namespace) -> int:
     asked = {key: value for key, value in vars(args).items() if key in names}
     scoring = comparison.Scoring(**asked)
     if args.runs[0] != "study":
-        print(comparison.compare(args.runs, args.out or "convergence", args.labels, scoring))
-        return 0
+        broken: list[str] = []
+        out = Path(args.out or "convergence")
+        print(comparison.compare(args.runs, out, args.labels, scoring, broken=broken))
+        code = _incomplete(broken)
+        print(f"{out / comparison.TABLE}, {out / comparison.JSON} and figures beside them")
+        return code
     overrides = [word for word in args.runs[1:] if "=" in word]
     configs = [word for word in args.runs[1:] if "=" not in word]
     if args.out is None:
@@ -338,11 +349,15 @@ def convergence(args: argparse.Namespace) -> int:
     return convergence_study.study(configs, args.seeds, args.out, overrides, scoring, args.jobs)
 
 
-def report(args: argparse.Namespace) -> None:
+def report(args: argparse.Namespace) -> int:
     """Write one HTML page about a run: scores, layers, probes, convergence."""
     from analysis import report as page
 
-    print(f"written: {page.report(args.run_folder, args.others, args.out, args.score_set)}")
+    broken: list[str] = []
+    path = page.report(args.run_folder, args.others, args.out, args.score_set, broken)
+    code, runs = _incomplete(broken), len(args.others) + 1
+    print(f"{runs - len(broken)} of {runs} runs, written: {path}")
+    return code
 
 
 def _incomplete(problems: Sequence[str]) -> int:

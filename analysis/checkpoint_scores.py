@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
-from analysis import probe_data, probing, results, score_files
+from analysis import probe_data, probe_tasks, probing, results, score_files, tables
 from analysis.probe_data import Utterance
 from analysis.score_files import SUPERB
 from analysis.training_runs import VALID, Run
@@ -26,6 +26,7 @@ from upstream.suite import request, run_folder, suite
 COLUMNS = ["run", "group", "seed", "update", "metric", "value", "unit", "direction", "layer"]
 PROBES = "probes"  # folder of a run
 NO_LAYER = -1
+_ROW = {"measure", "layer", "value", "unit", "direction"}  # of a probe
 HELD_OUT = {  # in the log: (metric, unit, direction)
     "offline/loss": ("offline_loss", "nats", "min"),
     "offline/accuracy": ("offline_accuracy", "fraction", "max"),
@@ -66,6 +67,7 @@ def probed(
     layer: str = "auto",
     seed: int = 0,
     minutes: float = probing.MINUTES,
+    broken: list[str] | None = None,
 ) -> pd.DataFrame:
     """Return the score of every probe at every checkpoint.
 
@@ -77,6 +79,8 @@ def probed(
         utterances: the labelled speech, and ``probes``: names that `analysis.probing` has.
         layer: auto, the best layer on training data held out for that, or a number.
         seed: of the probes; ``minutes``: of speech to train one on, and to test it on.
+        broken: gets a line on each probe that is not possible, and each checkpoint that cannot be
+            probed; None: the first one is refused.
 
     Raises:
         ValueError: an unknown probe, a layer that is not there, or a run without checkpoints.
@@ -85,6 +89,10 @@ def probed(
         raise ValueError(f"--layer {layer}: expected auto or a number from 0 on")
     if unknown := [name for name in probes if name not in probing.PROBES]:
         raise ValueError(f"--probes {unknown[0]}: unknown; choose from {', '.join(probing.PROBES)}")
+    if broken is not None:
+        probes = _possible(probes, utterances, minutes, broken)
+    if not probes:
+        return _frame([])
     todo = [(run, update, path) for run in runs for update, path in _checkpoints(run)]
     data = probe_data.fingerprint(utterances)
     setting = {"data": data, "seed": seed, "minutes": minutes, "version": probing.VERSION}
@@ -94,13 +102,32 @@ def probed(
             bar.set_postfix_str(f"{run.name} {path.stem}", refresh=True)
             key = {"checkpoint": cache.fingerprint(path), **setting}
             kept = run.folder / PROBES / data / f"{path.stem}.json"
-            for row in _chosen(_probe(path, kept, utterances, probes, key), layer, path):
+            try:
+                found = _chosen(_probe(path, kept, utterances, probes, key), layer, path)
+            except (ValueError, OSError) as error:
+                if broken is None:
+                    raise
+                broken.append(f"not probed: {run.name} at update {update}: {error}")
+                continue
+            for row in found:
                 name = f"{path}: {row['measure']}"
                 if not _is_number(row["value"]):
                     raise ValueError(f"{name} is {row['value']}; remove {kept} to probe again")
                 facts = (row["measure"], row["value"], row["unit"], row["direction"])
                 rows.append(_point(run, update, *facts, row["layer"]))
     return _frame(rows)
+
+
+def _possible(
+    probes: Sequence[str], utterances: Sequence[Utterance], minutes: float, broken: list[str]
+) -> list[str]:
+    """The probes that the labels allow; why others are not is told."""
+    try:
+        possible, lacking = probe_tasks.tasks(utterances, probes, minutes)
+    except ValueError as error:
+        possible, lacking = [], [str(error)]
+    broken += [f"not probed: {why}" for why in lacking]
+    return [task.name for task in possible]
 
 
 def _probe(
@@ -116,7 +143,9 @@ def _probe(
         try:
             found = json.loads(kept.read_text(encoding="utf-8"))
             known = found["probes"] if found["key"] == key else {}
-        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
+            whole = all(row.keys() >= _ROW for rows in known.values() for row in rows)
+            known = known if whole else {}
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             known = {}  # damaged: probed again
     missing = [name for name in probes if name not in known]
     if missing:
@@ -216,15 +245,10 @@ def from_csv(path: str | Path, runs: Sequence[Run]) -> pd.DataFrame:
         ValueError: no such table, column, run or update, no finite number, or a point twice.
     """
     path = Path(path)
-    try:
-        found = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (ValueError, OSError) as error:
-        raise ValueError(f"{path}: not a table ({error}); write it as CSV") from error
-    if lacking := [c for c in ("run", "update", "metric", "value") if c not in found]:
-        raise ValueError(f"{path}: no column {', '.join(lacking)}; add it")
+    _, found = tables.read_table(path, ("run", "update", "metric", "value"))
     names = {run.name: run for run in runs}
     rows, seen = [], set()
-    for line, row in enumerate(found.to_dict("records"), 2):
+    for line, row in found:
         where = f"{path}, line {line}"
         run = names.get(row["run"])
         if run is None:

@@ -24,7 +24,7 @@ from analysis.results import ARROWS
 from analysis.table_formats import markdown_text
 from analysis.training_runs import Run, curves
 from analysis.updates_to_reach import Target
-from mt4ssl_core.files import write_json, write_text
+from mt4ssl_core.files import remove_leftovers, write_json, write_text
 from mt4ssl_core.threads import cores
 
 __all__ = ["Scoring", "compare", "curves", "plot"]
@@ -60,6 +60,7 @@ def compare(
     labels: Sequence[str] | None = None,
     scoring: Scoring | None = None,
     told: Sequence[str] = (),
+    broken: list[str] | None = None,
 ) -> str:
     """Compare pre-training runs; write figures, tables and convergence.json to ``out``.
 
@@ -69,6 +70,8 @@ def compare(
         labels: names of groups, one for each of ``runs``; runs of one label are its seeds.
         scoring: how checkpoints are scored; by default held-out losses and what is there.
         told: what else the tables should say, a line each.
+        broken: gets a line on each run, checkpoint or probe that is left out, as the tables do;
+            None: the first one is refused.
 
     Returns:
         The tables, as Markdown.
@@ -79,13 +82,14 @@ def compare(
     if not runs:
         raise ValueError("no runs to compare; give run.out folders of `mt4ssl pretrain`")
     scoring, out = scoring or Scoring(), Path(out)
-    found, notes = training_runs.find(runs, labels)
+    remove_leftovers(out)
+    found, notes = training_runs.find(runs, labels, broken)
     notes += [*told, *training_runs.check(found)]
     curves_table = training_runs.frame(found, PANELS)
     if curves_table.empty:
         raise ValueError(f"{', '.join(map(str, runs))}: the logs are empty; train longer")
-    points, more = _scored(found, scoring)
-    notes += more
+    points, more = _scored(found, scoring, broken)
+    notes += [*more, *(broken or [])]
     targets, more = _targets(points, scoring.target)
     notes += more
     reach = updates_to_reach.table(points, targets)
@@ -121,19 +125,21 @@ def plot(
     return out
 
 
-def _scored(runs: Sequence[Run], scoring: Scoring) -> tuple[pd.DataFrame, list[str]]:
+def _scored(
+    runs: Sequence[Run], scoring: Scoring, broken: list[str] | None
+) -> tuple[pd.DataFrame, list[str]]:
     """Points of all sources, with their costs."""
     held_out, notes = checkpoint_scores.held_out(runs)
     parts = []
     if scoring.probe_data:
-        speech = probe_data.read(scoring.probe_data, scoring.alignments)
+        speech = probe_data.read(scoring.probe_data, scoring.alignments, notes)
         probes = [name.strip() for name in scoring.probes.split(",")]
         setting = (scoring.layer, scoring.probe_seed, scoring.probe_minutes)
-        scores = checkpoint_scores.probed(runs, speech, probes, *setting)
-        parts.append(scores)
+        parts.append(checkpoint_scores.probed(runs, speech, probes, *setting, broken=broken))
     if scoring.superb:
         asked = (scoring.superb, scoring.roots, scoring.set)
-        notes += checkpoint_scores.run_superb(runs, *asked)
+        failed = checkpoint_scores.run_superb(runs, *asked)
+        (notes if broken is None else broken).extend(failed)
     parts.append(checkpoint_scores.superb(runs))
     if scoring.scores:
         parts.append(checkpoint_scores.from_csv(scoring.scores, runs))

@@ -15,6 +15,7 @@ import torch
 
 from analysis import score_files
 from mt4ssl_core import checkpoint
+from mt4ssl_core.files import reading
 from upstream import results, states, tasks
 from upstream.suite import protocol, roots, run_folder
 
@@ -47,8 +48,11 @@ class Head:
         return upstream, self.fingerprint or self.ckpt
 
 
-def read(run: str | Path) -> list[Head]:
+def read(run: str | Path, broken: list[str] | None = None) -> list[Head]:
     """Return the heads of a run that were tested, of every fold and seed.
+
+    ``broken`` gets a line on each head that cannot be read, which is left out unless there is no
+    other; None: the first one is refused.
 
     Raises:
         ValueError: no results, a head that is gone or broken, or weights that are not finite.
@@ -61,7 +65,20 @@ def read(run: str | Path) -> list[Head]:
     records += _of_experiments(experiments)
     if not records:
         raise ValueError(f"{run}: no results of any task; {TRAIN}")
-    return [_head(folder, record) for folder, record in records]
+    found, refused = [], []
+    for folder, record in records:
+        try:
+            with reading(folder, TRAIN):
+                found.append(_head(folder, record))
+        except (ValueError, OSError) as error:
+            if broken is None:
+                raise
+            refused.append(error)
+    if refused and not found:
+        raise refused[0]
+    if broken is not None:
+        broken += [f"left out: {error}" for error in refused]
+    return found
 
 
 def _of_suite(run: Path) -> Iterator[tuple[Path, dict[str, Any]]]:

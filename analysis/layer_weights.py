@@ -20,6 +20,7 @@ from analysis import head_files, plots, superb_score, table_formats
 from analysis.head_files import Head
 from analysis.layer_features import LayerFeatures, open_upstream
 from mt4ssl_core.audio import load_wave
+from mt4ssl_core.files import remove_leftovers
 from mt4ssl_core.manifest import open_manifest
 from upstream import results, tasks
 from upstream.suite import protocol, roots
@@ -37,6 +38,7 @@ def draw(
     audio: str | Path | None = None,
     ckpt: str | Path | None = None,
     device: str = "cpu",
+    broken: list[str] | None = None,
 ) -> pd.DataFrame:
     """Write layer_weights.svg, .png and .csv of a run and return what is in the CSV.
 
@@ -46,12 +48,15 @@ def draw(
         audio: adds norms and scaled weights, from this folder of audio (or .tsv, or CutSet).
         ckpt: where the upstream's checkpoint is, if not where the results say.
         device: that encodes the audio.
+        broken: gets a line on each head that cannot be read (`head_files.read`).
 
     Raises:
         ValueError: what `head_files.read`, `table` and `scaled` refuse.
     """
-    found = head_files.read(run)
+    remove_leftovers(out or run)
+    found = head_files.read(run, broken)
     frame = table(found)
+    frame.attrs["notes"] += broken or []
     if audio is not None:
         frame = scaled(frame, found, audio, ckpt, device)
     plots.save(figure(frame), Path(out or run) / NAME, frame)
@@ -111,7 +116,8 @@ def markdown(frame: pd.DataFrame) -> str:
         values = part.sort_values("layer")[column]
         cells = [f"{v:.3f}" if v < values.max() else f"**{v:.3f}**" for v in values]
         lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join([*lines, "", *frame.attrs["notes"]]) + "\n"
+    notes = map(table_formats.markdown_text, frame.attrs["notes"])
+    return "\n".join([*lines, "", *notes]) + "\n"
 
 
 def without(found: Iterable[Head]) -> list[str]:

@@ -56,7 +56,12 @@ class Table:
     notes: list[str] = field(default_factory=list)
 
 
-def leaderboard(runs: Iterable[str | Path], format: str = "md", score_set: str = "paper") -> str:
+def leaderboard(
+    runs: Iterable[str | Path],
+    format: str = "md",
+    score_set: str = "paper",
+    broken: list[str] | None = None,
+) -> str:
     """Return the leaderboard of run folders (none: the published scores alone).
 
     Args:
@@ -64,13 +69,16 @@ def leaderboard(runs: Iterable[str | Path], format: str = "md", score_set: str =
         format: md, latex (for \\input), csv (one line per model, the first column names its table)
             or html (a page).
         score_set: the tasks of superb_s: those of the "paper", or of the challenge's "public" set.
+        broken: gets a line on each run that cannot be read, as the table's notes do; None: the
+            first one is refused.
 
     Raises:
         ValueError: another format or set, or what `score_files.read` and `tables` refuse.
     """
     if format not in FORMATS:
         raise ValueError(f"--format {format}: no such format; choose one of {', '.join(FORMATS)}")
-    found = tables(score_files.read(runs), score_files.published(), score_set)
+    found = tables(score_files.read(runs, broken), score_files.published(), score_set)
+    found[0].notes.extend(broken or [])
     if format == "csv":
         return csv(found)
     grids = [grid(table) for table in found]

@@ -23,7 +23,7 @@ from analysis.score_files import Found
 from analysis.superb_score import SETS
 from analysis.table_formats import Cell, Grid
 from analysis.training_runs import CONFIG, LOG
-from mt4ssl_core.files import write_text
+from mt4ssl_core.files import reading, remove_leftovers, write_text
 from upstream.suite import roots
 
 NAME, TOTAL = "report.html", "superb_s"
@@ -40,6 +40,7 @@ def report(
     others: Sequence[str | Path] = (),
     out: str | Path | None = None,
     score_set: str = "paper",
+    broken: list[str] | None = None,
 ) -> Path:
     """Write one HTML page about a run and return its path.
 
@@ -51,11 +52,13 @@ def report(
         others: folders of runs to stand beside it in tables and plots.
         out: file to write; report.html in the run's folder by default.
         score_set: tasks of superb_s, "paper" or "public".
+        broken: gets a line on each of ``others`` that cannot be read, which is left out, and so
+            says the page; None: the first one is refused.
 
     Raises:
         ValueError: a folder with nothing to show, two runs of one name, or damaged files.
     """
-    mine, beside = report_inputs.find(run), [report_inputs.find(other) for other in others]
+    mine, beside = report_inputs.find(run), _readable(others, broken)
     if mine.empty:
         raise ValueError(
             f"{run}: nothing to report: no results.jsonl, probe.json, {LOG} or convergence.json in "
@@ -83,9 +86,27 @@ def report(
     lead = html.facts(facts, [name for name in facts if name.startswith(f"{TOTAL} (")])
     if beside:
         lead += html.paragraph(f"Beside it: {', '.join(other.name for other in beside)}.")
+    lead += "".join(html.paragraph(line, "warning") for line in broken or [])
     path = Path(out) if out is not None else Path(run) / NAME
+    remove_leftovers(path.parent)
     write_text(path, html.page(mine.name, lead, sections))
     return path
+
+
+def _readable(others: Sequence[str | Path], broken: list[str] | None) -> list[RunFiles]:
+    """The files of runs that can be read whole."""
+    found = []
+    for other in others:
+        try:
+            files = report_inputs.find(other)
+            if broken is not None:
+                report_inputs.check(files)
+            found.append(files)
+        except (ValueError, OSError) as error:
+            if broken is None:
+                raise
+            broken.append(f"left out: {error}")
+    return found
 
 
 def _check_names(runs: Sequence[RunFiles]) -> None:
@@ -174,7 +195,8 @@ def _setting(run: RunFiles, others: Sequence[RunFiles]) -> Section:
         body.append(html.details(f"Pre-training: {len(runs)} runs", _pre(text)))
     for path in [one.folder / CONFIG for one in runs if len(runs) == 1]:
         if path.is_file():
-            text = path.read_text(encoding="utf-8")
+            with reading(path):
+                text = path.read_text(encoding="utf-8")
             body.append(html.details(f"Pre-training: {path.relative_to(run.folder)}", _pre(text)))
     for path in (*run.probes, *run.convergences):
         found = report_inputs.read(path)

@@ -1,6 +1,5 @@
 """What a report is made of: the files of a run, wherever below its folder they lie."""
 
-import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,6 +11,7 @@ from typing import Any
 from analysis import results, score_files, training_runs
 from analysis.score_files import EXPERIMENT, SUPERB, Found
 from analysis.training_runs import LOG, Run
+from mt4ssl_core.files import read_json
 from upstream import results as experiments
 from upstream.suite import run_folder
 
@@ -130,6 +130,18 @@ def _walk(folder: Path, depth: int) -> Iterator[tuple[Path, set[str]]]:
             yield from _walk(folder / entry.name, depth - 1)
 
 
+def check(run: RunFiles) -> None:
+    """See that everything in a run can be read.
+
+    Raises:
+        ValueError: a damaged or foreign file.
+    """
+    scores([run])
+    training(run)
+    for path in (*run.probes, *run.convergences):
+        read(path)
+
+
 def scores(runs: Iterable[RunFiles]) -> dict[str, Found]:
     """Return the scores of every run by its name; models are called after their run.
 
@@ -193,10 +205,7 @@ def read(path: Path) -> dict[str, Any]:
         ValueError: it is damaged, or lacks a part.
     """
     again = f"write it again with `{_MADE_BY[path.name]}`"
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not JSON ({error}); {again}") from error
+    found = read_json(path)
     if not isinstance(found, dict):
         raise ValueError(f"{path}: expected an object; {again}")
     lacking = [key for key in _NEEDED[path.name] if key not in found]

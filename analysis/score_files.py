@@ -5,7 +5,6 @@ it (results.json). What a corpus is, a suite has surveyed; an experiment says on
 all that can be known of it later is whether it is one of mini_superb.
 """
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 from analysis import results
 from analysis.results import AGAIN, MINI, PARTIAL, REAL, Score, Setting
 from analysis.training_runs import SEED
+from mt4ssl_core.files import read_json, reading
 from upstream import corpora, tasks
 from upstream.suite import run_folder
 
@@ -41,7 +41,11 @@ class Found:
 
 def published(path: str | Path = PUBLISHED) -> Found:
     """Return the published scores."""
-    content = json.loads(Path(path).read_text(encoding="utf-8"))
+    with reading(path, "install mt4ssl again"):
+        return _published(path, read_json(path))
+
+
+def _published(path: str | Path, content: Any) -> Found:
     scores, sizes = [], {}
     for model in content["models"]:
         sizes[model["name"]] = Size(model["params"], model["macs"])
@@ -65,11 +69,12 @@ def run_name(folder: Path) -> str:
     return f"{run.parent.name}/{run.name}" if SEED.fullmatch(run.name) else run.name
 
 
-def read(folders: Iterable[str | Path]) -> Found:
+def read(folders: Iterable[str | Path], broken: list[str] | None = None) -> Found:
     """Return the test scores in ``folders``; a model is called after the folder it is first in.
 
     Folders of one checkpoint become one model. Its scores on real and on other corpora stay apart
-    by their setting.
+    by their setting. ``broken`` gets a line on each folder that cannot be read, which is left out
+    unless there is no other; None: the first one is refused.
 
     Raises:
         ValueError: a folder without results, a record that is damaged or of an unknown task or
@@ -77,8 +82,7 @@ def read(folders: Iterable[str | Path]) -> Found:
             was scored twice; each names the file.
     """
     found, names = Found([], {}), _Names()
-    for folder in dict.fromkeys(Path(folder).resolve() for folder in folders):
-        entries = list(_entries(folder))
+    for folder, entries in _usable(folders, broken):
         models = {_model(record, source) for record, _, source in entries}
         labels = [label for _, _, label in models]
         new = []
@@ -89,12 +93,8 @@ def read(folders: Iterable[str | Path]) -> Found:
             called = run_name(folder)
             name = f"{called}: {label}" if len(models) > 1 else called
             name = names.give((upstream, checkpoint), setting, name, folder)
-            keys = ("task", "metric", "unit", "direction")
-            task, metric, unit, direction = (_need(record, key, source, str) for key in keys)
-            value = _need(record, "value", source)
-            new.append(Score(name, task, metric, value, unit, direction, setting, source))
-            counts = [_need({k: None, **record}, k, source, _COUNT) for k in ("params", "macs")]
-            size = Size(*counts)
+            new.append(_score(name, (record, setting, source)))
+            size = _size(record, source)
             found.sizes[name] = size if size != Size() else found.sizes.get(name, size)
         kinds = sorted({score.setting.corpus for score in new})
         if MINI in kinds and len(kinds) > 1:
@@ -105,6 +105,46 @@ def read(folders: Iterable[str | Path]) -> Found:
         found.scores.extend(new)
     results.check(found.scores)
     return found
+
+
+Entry = tuple[dict[str, Any], Setting, str]  # a record, its setting, its file with line or place
+
+
+def _usable(
+    folders: Iterable[str | Path], broken: list[str] | None
+) -> list[tuple[Path, list[Entry]]]:
+    """The folders with their records, each of which makes a score."""
+    found, refused = [], []
+    for folder in dict.fromkeys(Path(folder).resolve() for folder in folders):
+        try:
+            with reading(folder, AGAIN):
+                entries = list(_entries(folder))
+                for entry in entries:
+                    _model(*entry[::2])
+                    _score("", entry)
+                    _size(*entry[::2])
+            found.append((folder, entries))
+        except (ValueError, OSError) as error:
+            if broken is None:
+                raise
+            refused.append(error)
+    if refused and not found:
+        raise refused[0]
+    if broken is not None:
+        broken += [f"left out: {error}" for error in refused]
+    return found
+
+
+def _score(name: str, entry: Entry) -> Score:
+    record, setting, source = entry
+    keys = ("task", "metric", "unit", "direction")
+    task, metric, unit, direction = (_need(record, key, source, str) for key in keys)
+    value = _need(record, "value", source)
+    return Score(name, task, metric, value, unit, direction, setting, source)
+
+
+def _size(record: Mapping[str, Any], source: str) -> Size:
+    return Size(*[_need({k: None, **record}, k, source, _COUNT) for k in ("params", "macs")])
 
 
 @dataclass
@@ -132,7 +172,7 @@ def _model(record: Mapping[str, Any], source: str) -> tuple[str, str | None, str
     return upstream, _text(record, "fingerprint", source) or path, label
 
 
-def _entries(folder: Path) -> Iterator[tuple[dict[str, Any], Setting, str]]:
+def _entries(folder: Path) -> Iterator[Entry]:
     """Yield every test record of a folder, its setting, and its file with line or place."""
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder; give what `mt4ssl superb run` made with --out")
@@ -181,10 +221,7 @@ def _of_checkpoint(folder: Path, run: Path) -> bool:
 
 def _tested(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the records of an experiment that are of a task's test split, with their places."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not JSON ({error}); evaluate the experiment again") from error
+    found = read_json(path)
     if not isinstance(found, list) or not all(isinstance(record, dict) for record in found):
         raise ValueError(f"{path}: expected a list of records; evaluate the experiment again")
     for place, record in enumerate(found):

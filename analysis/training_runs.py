@@ -2,24 +2,27 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 import yaml
 
 from mt4ssl_core import checkpoint
+from mt4ssl_core.files import reading
 from mt4ssl_core.log import read_jsonl
 
 LOG, CONFIG, LAST = "log.jsonl", "config.yaml", "last.pt"
 VALID = "valid/"  # begins the names of what was measured on held-out audio
 SEED = re.compile(r"seed[-_]?(\d+)")
 _KEPT = re.compile(r"update_(\d+)\.pt")
+_LARGEST = 1 << 20  # bytes of a config
+T = TypeVar("T")
 _HOURS = ("train_hours", "audio_hours", "wall_hours")
 _DATA = ("data.train", "data.valid", "data.labels", "data.valid_labels")
 
@@ -57,8 +60,8 @@ class Run:
                  if (m := _KEPT.fullmatch(path.name))}  # fmt: skip
         last = self.folder / LAST
         if last.is_file():
-            progress = checkpoint.load(last)["progress"]
-            found.setdefault(progress["update"], last)
+            with reading(last):
+                found.setdefault(int(checkpoint.load(last)["progress"]["update"]), last)
         return dict(sorted(found.items()))
 
     def spent(self, updates: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
@@ -129,13 +132,17 @@ def with_costs(table: pd.DataFrame, runs: Iterable[Run]) -> pd.DataFrame:
 
 
 def find(
-    folders: Sequence[str | Path], labels: Sequence[str] | None = None
+    folders: Sequence[str | Path],
+    labels: Sequence[str] | None = None,
+    broken: list[str] | None = None,
 ) -> tuple[list[Run], list[str]]:
     """Return the runs in some folders, named, and notes on what was left out.
 
     A folder is a run, a group of runs (GROUP/seed1, GROUP/seed2, ...) or a folder of groups. A run
     in a folder seedK is a seed of the group called after the folder above it; ``labels``, one for
     each of ``folders``, give groups other names, and folders of one label are seeds of one group.
+    ``broken`` gets a line on each run that cannot be read, which is left out unless there is no
+    other; None: the first one is refused.
 
     Raises:
         ValueError: no log, other labels than folders, a run twice, or two runs of one name.
@@ -144,12 +151,20 @@ def find(
         raise ValueError(f"--labels: {len(labels)} for {len(folders)} runs; give one for each")
     found: list[Run] = []
     notes: list[str] = []
+    refused: list[Exception] = []
+    failing = None if broken is None else refused
     for folder, label in zip_longest(map(Path, folders), labels or []):
-        places, empty = _expand(folder)
+        places, empty = _attempt(failing, _expand, folder) or ([], [])
         if label and len({place.resolve().parent for place in places}) > 1:
             raise ValueError(f"--labels {label}: {folder} holds several groups; give each of them")
         notes += [f"{place}: no {LOG} yet, left out" for place in empty]
-        found += [open_run(place, label) for place in places]
+        for place in places:
+            run = _attempt(failing, _whole if failing is refused else open_run, place, label)
+            found += [run] if run else []
+    if refused and not found:
+        raise refused[0]
+    if broken is not None:
+        broken += [f"left out: {error}" for error in refused]
     twice = [str(p) for p, n in Counter(run.folder.resolve() for run in found).items() if n > 1]
     if twice:
         raise ValueError(f"{twice[0]}: given twice; give each run once")
@@ -162,6 +177,24 @@ def find(
                 f"{where}: all would be called {name}; give them --labels, or only one"
             )
     return named, notes
+
+
+def _attempt(refused: list[Exception] | None, read: Callable[..., T], *given: Any) -> T | None:
+    """What ``read`` returns, or None; then ``refused``, if any, has the reason."""
+    try:
+        return read(*given)
+    except (ValueError, OSError) as error:
+        if refused is None:
+            raise
+        refused.append(error)
+    return None
+
+
+def _whole(folder: Path, label: str | None) -> Run:
+    """A run whose checkpoints can be read as well."""
+    run = open_run(folder, label)
+    _ = run.checkpoints
+    return run
 
 
 def open_run(folder: Path, label: str | None = None) -> Run:
@@ -179,10 +212,13 @@ def open_run(folder: Path, label: str | None = None) -> Run:
 
 
 def _read_config(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not YAML ({error}); give the run as it was left") from error
+    if path.stat().st_size > _LARGEST:
+        raise ValueError(f"{path}: larger than {_LARGEST:,} bytes; give the run as it was left")
+    with reading(path, "give the run as it was left"):
+        text = path.read_text(encoding="utf-8")
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
+            raise ValueError(f"{path}: not a config of `mt4ssl pretrain`: it has aliases")
+        values = yaml.safe_load(text)
     sections = values.values() if isinstance(values, dict) else [values]
     if not all(isinstance(section, dict | None) for section in sections):
         raise ValueError(f"{path}: not a config of `mt4ssl pretrain`; give the run as it was left")

@@ -155,7 +155,7 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
     for number, line in enumerate(lines, 1):
         try:
             record = json.loads(line)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:  # also of too many digits
             if number == len(lines):
                 break
             raise ValueError(f"{path}:{number}: not JSON ({error}); remove the line") from error

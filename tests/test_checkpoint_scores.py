@@ -184,7 +184,7 @@ def test_numbers_from_a_table(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("run,metric,value\n", "no column update; add it"),
+        ("run,metric,value\n", "no column update among"),
         ("run,update,metric,value\nb,10,x,1\n", "line 2: no run 'b'; is it a?"),
         ("run,update,metric,value\na,10,x,1\na,10,x,nan\n", "line 3: value 'nan' is no finite num"),
         ("run,update,metric,value\na,ten,x,1\n", "line 2: update 'ten' is no finite number"),

@@ -172,7 +172,7 @@ def test_missing_keys_and_broken_files_are_named(tmp_path):
         score_files.read([run])
     exp = score_runs.experiment(tmp_path / "exp", record("ks", 0.5))
     (exp / "results.json").write_text("[{")
-    with pytest.raises(ValueError, match=r"results\.json: not JSON .* evaluate the experiment"):
+    with pytest.raises(ValueError, match=r"results\.json: not valid JSON"):
         score_files.read([exp])
     (exp / "results.json").write_text('{"task": "ks"}')
     with pytest.raises(ValueError, match=r"expected a list of records; evaluate the experiment"):
