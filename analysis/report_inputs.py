@@ -205,7 +205,7 @@ def read(path: Path) -> dict[str, Any]:
         ValueError: it is damaged, or lacks a part.
     """
     again = f"write it again with `{_MADE_BY[path.name]}`"
-    found = read_json(path)
+    found = read_json(path, remedy=again)
     if not isinstance(found, dict):
         raise ValueError(f"{path}: expected an object; {again}")
     lacking = [key for key in _NEEDED[path.name] if key not in found]

@@ -221,7 +221,7 @@ def _of_checkpoint(folder: Path, run: Path) -> bool:
 
 def _tested(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the records of an experiment that are of a task's test split, with their places."""
-    found = read_json(path)
+    found = read_json(path, remedy="evaluate the experiment again")
     if not isinstance(found, list) or not all(isinstance(record, dict) for record in found):
         raise ValueError(f"{path}: expected a list of records; evaluate the experiment again")
     for place, record in enumerate(found):
