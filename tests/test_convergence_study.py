@@ -167,7 +167,7 @@ def test_a_signal_stops_the_children_and_says_so(setting):
     ready = setting / "out" / "endless" / "seed1" / "ready"
 
     def interrupt():
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while not ready.exists() and time.monotonic() < deadline:
             time.sleep(0.05)
         os.kill(os.getpid(), signal.SIGINT)

@@ -118,8 +118,15 @@ def test_local_processes_share_gpus_and_cores(tmp_path, monkeypatch):
     monkeypatch.setattr(executors, "_cores", lambda: 6)
     executor = executors.Local(tmp_path / "submitit", ["4", "7"], None)
     assert executor.slots == 2
-    slow = "import time; time.sleep(1)"  # so that both GPUs are in use at once
-    batches = [batch(tmp_path, name, script=slow) for name in ("a", "b")]
+    meet = (  # so that both GPUs are in use at once
+        "import pathlib, time\n"
+        "folder, name = pathlib.Path({!r}), {!r}\n"
+        "(folder / (name + '.begun')).touch()\n"
+        "while len(list(folder.glob('*.begun'))) < 2: time.sleep(0.01)"
+    )
+    batches = [
+        batch(tmp_path, name, script=meet.format(str(tmp_path), name)) for name in ("a", "b")
+    ]
     begun, _ = run([*batches, batch(tmp_path, "bad", fails=True)], executor, tmp_path)
     assert begun == ["a", "b", "bad"]
     left = [(tmp_path / name).read_text().split() for name in ("a", "b")]
@@ -138,7 +145,7 @@ def test_a_local_batch_can_be_stopped_and_its_error_read(tmp_path):
     handle.stop()
     started = time.monotonic()
     while not handle.over():
-        assert time.monotonic() - started < 10
+        assert time.monotonic() - started < 60
         time.sleep(0.05)
     assert not (tmp_path / "a").exists()
     failing = executor.start(batch(tmp_path, "b", script="raise RuntimeError('no such corpus')"))

@@ -4,6 +4,7 @@ import os
 import pickle
 import random
 import resource
+import select
 import signal
 import struct
 import time
@@ -127,11 +128,13 @@ class Ready:
 @pytest.mark.parametrize("times", [10, pytest.param(100, marks=pytest.mark.slow)])
 def test_kill_at_any_moment(times, tmp_path):
     draw, before = random.Random(times), set()
-    for _ in range(times):
+    for turn in range(times):
         read, write = os.pipe()
         if (child := os.fork()) == 0:
             write_until_killed(tmp_path, Ready(write, before))
         os.close(write)
+        if turn % 2:  # half of them get something done, however busy the machine is
+            select.select([read], [], [], 60)
         time.sleep(draw.uniform(0, 0.03))
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
@@ -145,7 +148,7 @@ def test_kill_at_any_moment(times, tmp_path):
         for number in told:
             assert audio.find(key_of(number)) == (key_of(number + 1), number)
         before = found
-    assert len(before) > times / 2
+    assert len(before) >= times / 2
 
 
 @pytest.mark.parametrize("suffix", ["features", "index", "audio"])

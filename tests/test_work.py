@@ -167,6 +167,6 @@ def test_a_process_ends_with_its_suite(tmp_path):
         time.sleep(1.5)
         assert process.poll() is None
     with run_folder.claimed(out, OWNER):
-        assert process.wait(20) == 1
+        assert process.wait(60) == 1
     states = [p.read_text() for p in out.glob("jobs/*.json")]
     assert len(states) == 1 and '"running"' in states[0]
