@@ -4,8 +4,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 LATEST := .venv-latest
+# Some workers of one thread each: torch's threads on the same cores would wait for one another.
+# Tests of one file stay together, since they share what its fixtures make.
+PYTEST := $(BIN)/python -m pytest -q
+QUICK := $(PYTEST) -m "not slow" -n auto --maxprocesses 4 --dist loadfile
+SHUFFLED := $(QUICK) --random-order --random-order-seed
 
-.PHONY: install demo test test-all test-latest lint docs bench tables clean
+.PHONY: install demo test test-all test-robust test-latest lint docs bench tables clean
 install: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
@@ -27,21 +32,39 @@ lint: install
 	$(BIN)/deptry .
 
 test: lint
-	$(BIN)/python -m pytest -q -m "not slow"
+	OMP_NUM_THREADS=1 $(QUICK)
 
-test-all: lint
-	$(BIN)/python -m pytest -q
+# The slow ones start processes of their own: one after the other.
+test-all: test
+	$(PYTEST) -m slow
 
-# The door to s3prl with the newest torch on PyPI, in an environment of its own (about 5 GB).
+# The quick tests as other processors compute them, with other threads, seeds and orders.
+test-robust: install
+	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 OMP_NUM_THREADS=1 \
+	    $(SHUFFLED)=1 --hypothesis-seed=1
+	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 OMP_NUM_THREADS=2 \
+	    $(SHUFFLED)=2 --hypothesis-seed=2
+	ATEN_CPU_CAPABILITY=avx512 ONEDNN_MAX_CPU_ISA=AVX512_CORE OMP_NUM_THREADS=1 \
+	    $(SHUFFLED)=3 --hypothesis-seed=3
+
+# The door to s3prl with the newest torch on PyPI and the torchaudio that belongs to it, in an
+# environment of its own (about 5 GB); then the same on ESPnet's fork of s3prl.
+DOOR := $(LATEST)/bin/python -m pytest -q -m "not slow" tests/test_compat.py tests/test_packages.py \
+    tests/test_compat_torchaudio_pair.py tests/test_expert.py tests/test_upstream.py \
+    tests/test_upstream_contract.py tests/test_runner.py tests/test_resume.py
+LATEST_PIP := $(LATEST)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade
 test-latest:
 	test -x $(LATEST)/bin/python || $(PYTHON) -m venv $(LATEST)
-	$(LATEST)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25"
-	$(LATEST)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade torch torchaudio \
-	    -e ".[superb,corpus]" pytest pytest-timeout
-	$(LATEST)/bin/python -c "import torch, importlib.metadata as m; \
-	    print('torch', torch.__version__, '| torchaudio', m.version('torchaudio'))"
-	$(LATEST)/bin/python -m pytest -q -m "not slow" tests/test_compat.py tests/test_expert.py \
-	    tests/test_upstream.py tests/test_upstream_contract.py tests/test_runner.py tests/test_resume.py
+	$(LATEST_PIP) "pip>=25"
+	$(LATEST_PIP) torch -e ".[superb,corpus]" pytest pytest-timeout
+	$(LATEST_PIP) --no-deps torchaudio==$$($(LATEST)/bin/python -c "import torch; \
+	    from upstream.compat import torchaudio_pair as pair; print(pair.belonging(torch.__version__))")
+	$(LATEST)/bin/python -c "from upstream.suite import doctor; print(*doctor.stack())"
+	$(DOOR)
+	$(LATEST_PIP) --no-deps --target $(LATEST)/fork espnet-s3prl
+	PYTHONPATH=$(CURDIR)/$(LATEST)/fork $(LATEST)/bin/python -c "from upstream.suite import doctor; \
+	    print(*doctor.stack())"
+	PYTHONPATH=$(CURDIR)/$(LATEST)/fork $(DOOR)
 
 # The pages of docs/ into site/index.html. Nothing is fetched; the theme's notice is about its future.
 docs: install

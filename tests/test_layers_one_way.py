@@ -57,8 +57,10 @@ def test_only_one_folder_knows_foreign_names():
             assert not [word for word in words if word in text], path.name
 
 
-def test_every_module_is_listed():
+def test_every_package_is_found():
     import tomllib
 
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    rooms = {f"{room}*" for room in ROOMS if (ROOT / room).is_dir()}
+    assert rooms == set(settings["packages"]["find"]["include"])
     assert {p.stem for p in ROOT.glob("*.py")} == set(settings["py-modules"])
