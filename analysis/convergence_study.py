@@ -1,7 +1,6 @@
 """Pre-train several configs with several seeds on the same data, then compare how they converge."""
 
 import contextlib
-import fcntl
 import json
 import os
 import subprocess
@@ -24,7 +23,7 @@ from mt4ssl_core.threads import cores
 from upstream.suite import executors
 
 COMMAND = (sys.executable, "-m", "mt4ssl_cli", "pretrain")
-CHILD_LOG, LOCK = "pretrain.log", ".study.lock"
+CHILD_LOG = "pretrain.log"
 _SET_HERE = ("run.seed", "run.out")
 _SHARED = (  # what all configs must have in common
     "optim.max_updates", "run.keep_every", "data.train", "data.valid", "data.valid_share",
@@ -202,12 +201,7 @@ def train(plans: Sequence[Planned], todo: Sequence[Planned], jobs: int = 1) -> d
             while (waiting or running) and not stopped:
                 while waiting and slots:
                     item, slot = waiting.pop(0), slots.pop(0)
-                    process = _start(item, slot, jobs)
-                    if process is None:
-                        failed[item.name] = f"another process trains in {item.folder}; wait for it"
-                        slots.append(slot)
-                    else:
-                        running[item.name] = (item, process, slot)
+                    running[item.name] = (item, _start(item, slot, jobs), slot)
                 for name, (item, process, slot) in list(running.items()):
                     if process.poll() is not None:
                         del running[name]
@@ -227,24 +221,16 @@ def train(plans: Sequence[Planned], todo: Sequence[Planned], jobs: int = 1) -> d
     return failed
 
 
-def _start(item: Planned, slot: int, jobs: int) -> subprocess.Popen | None:
-    """Start a run; None when another process is at work in its folder."""
+def _start(item: Planned, slot: int, jobs: int) -> subprocess.Popen:
+    """Start a run."""
     item.folder.mkdir(parents=True, exist_ok=True)
-    with (
-        open(item.folder / LOCK, "a", encoding="utf-8") as lock,
-        open(item.folder / CHILD_LOG, "a", encoding="utf-8") as log,
-    ):
-        try:  # the process inherits the lock and has it for as long as it lives
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return None
+    with open(item.folder / CHILD_LOG, "a", encoding="utf-8") as log:
         return subprocess.Popen(
             [*COMMAND, *item.words],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
             env=_environment(item.cfg, slot, jobs),
-            pass_fds=(lock.fileno(),),
             start_new_session=True,  # Ctrl-C is for the study, which stops its runs
         )
 

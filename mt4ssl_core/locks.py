@@ -17,8 +17,11 @@ BEAT, SILENCE = 30.0, 600.0  # seconds between two signs of life; after which a 
 
 
 @contextmanager
-def lock(path: str | Path, what: str) -> Iterator[None]:
+def lock(path: str | Path, what: str, patience: float = 0.0) -> Iterator[str]:
     """Hold the lock file ``path`` while the body runs; ``what`` names the locked thing in errors.
+
+    Yields a token by which other processes can see with `held` whether this one still has it.
+    ``patience``: seconds to wait for another owner.
 
     The file says which process of which host has had it since when. It needs no flock, so it works
     on every file system, and on several hosts. The lock of a process of this machine that is gone,
@@ -36,11 +39,15 @@ def lock(path: str | Path, what: str) -> Iterator[None]:
         "process_started": _started(os.getpid()),
         "since": time.strftime("%Y-%m-%d %H:%M:%S %z"),
     }  # fmt: skip
+    deadline = time.monotonic() + patience
     while not _create(path, json.dumps(mine)):
         owner, beat = _owner(path)
         if owner is None:
             continue  # released between two looks
         if not _gone(path, owner, beat):
+            if time.monotonic() < deadline:
+                time.sleep(min(0.2, patience))
+                continue
             raise ValueError(
                 f"{what} is in use by process {owner.get('pid')} on {owner.get('host')} since "
                 f"{owner.get('since')}; wait for it or stop it. If it is no longer running, "
@@ -51,12 +58,18 @@ def lock(path: str | Path, what: str) -> Iterator[None]:
     heart = threading.Thread(target=_beat, args=(path, token, done), daemon=True)
     heart.start()
     try:
-        yield
+        yield token
     finally:
         done.set()
         owner, _ = _owner(path)
         if owner is not None and owner.get("token") == token:
             path.unlink(missing_ok=True)
+
+
+def held(path: str | Path, token: str) -> bool:
+    """Whether the process that got this ``token`` from `lock` is still there and has the lock."""
+    owner, beat = _owner(Path(path))
+    return owner is not None and owner.get("token") == token and not _gone(Path(path), owner, beat)
 
 
 def _remove_stale(path: Path, owner: dict[str, Any]) -> None:
@@ -122,6 +135,8 @@ def _gone(path: Path, owner: dict[str, Any], beat: float) -> bool:
         return not (
             type(pid) is int and alive(pid) and _started(pid) == owner.get("process_started")
         )
+    if abs(time.time() - beat) < SILENCE / 2:
+        return False
     probe = temporary_beside(path)  # its time is the file server's, as the lock's is
     probe.touch()
     try:

@@ -179,22 +179,6 @@ def test_a_signal_stops_the_children_and_says_so(setting):
     assert not (setting / "out" / "both" / "seed1" / "started").exists()
 
 
-def test_a_folder_in_which_another_process_trains_is_left_alone(setting):
-    (item,) = plan(setting, "endless")
-    item.folder.mkdir(parents=True)
-    process = convergence_study._start(item, 0, 1)
-    try:
-        failed = convergence_study.train([item], [item])
-        assert failed == {item.name: f"another process trains in {item.folder}; wait for it"}
-    finally:
-        process.kill()
-        process.wait()
-    second = convergence_study._start(item, 0, 1)  # the lock went with the process
-    assert second is not None
-    second.kill()
-    second.wait()
-
-
 @pytest.mark.slow
 def test_a_study_for_real_is_resumed_after_ctrl_c(tmp_path):
     """Toy models: stopped in the middle, the same command finishes and finished runs stay."""

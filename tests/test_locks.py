@@ -39,6 +39,38 @@ def test_another_process_is_refused_too_and_a_killed_one_leaves_nothing_to_clear
         pass
 
 
+def test_others_see_whether_the_owner_is_there(tmp_path):
+    path = tmp_path / "run.lock"
+    with lock(path, "x") as token:
+        assert locks.held(path, token) and not locks.held(path, "another")
+        owner = json.loads(path.read_text())
+        path.write_text(json.dumps(owner | {"process_started": "1"}))  # its number is another's
+        assert not locks.held(path, token)
+        path.write_text(json.dumps(owner | {"machine": "0123abcd"}))
+        assert locks.held(path, token)
+        os.utime(path, (time.time() - 2 * locks.SILENCE,) * 2)
+        assert not locks.held(path, token)
+    assert not locks.held(path, token)
+
+
+def test_a_patient_owner_waits(tmp_path):
+    path, order = tmp_path / "run.lock", []
+
+    def first():
+        with lock(path, "x"):
+            order.append("first")
+            time.sleep(0.5)
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    while not order:
+        time.sleep(0.01)
+    with lock(path, "x", patience=20.0):
+        order.append("second")
+    thread.join()
+    assert order == ["first", "second"]
+
+
 def claim(path, **changes):
     owner = {"host": "far", "pid": 1, "machine": "0123abcd", "token": "t", "since": "then"}
     path.write_text(json.dumps(owner | changes))

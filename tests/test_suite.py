@@ -17,6 +17,7 @@ import yaml
 from toy_suite import Launcher
 
 import mt4ssl_cli
+from mt4ssl_core.locks import lock
 from upstream.store_options import StoreOptions
 from upstream.suite import jobs, preparation, run_folder, suite
 from upstream.suite.probe import Probe
@@ -389,7 +390,7 @@ def test_ctrl_c_ends_everything_and_the_same_command_goes_on(corpora, tmp_path):
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130 and "the same command goes on" in said
     assert json.loads(state.read_text())["state"] == "running"
-    with open(state.with_suffix(".lock")) as file:  # no process has the job any more
-        run_folder.fcntl.flock(file, run_folder.fcntl.LOCK_EX | run_folder.fcntl.LOCK_NB)
+    with lock(state.with_suffix(".lock"), "job"):  # no process has the job any more
+        pass
     assert subprocess.run(words, capture_output=True, timeout=300).returncode == 0
     assert [record["task"] for record in run_folder.read_results(tmp_path / "run")] == ["ic"]

@@ -131,7 +131,7 @@ def test_two_processes_never_do_the_same_job(setting, job, monkeypatch):
     assert work.run(setting, job, do=outer)
     assert state(setting, job)["result"] == {"dev": 1.0}
     log = run_folder.log_path(setting.out, job.name).read_text()
-    assert "another process is doing this job" in log
+    assert f"{job.name} is in use by process" in log
 
 
 SCRIPT = """

@@ -9,15 +9,13 @@
     TASK/[VARIANT/]CANDIDATE/   s3prl's experiments
 """
 
-import fcntl
 import json
-import time
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from mt4ssl_core import locks
 from mt4ssl_core.files import read_json, write_json, write_text
 from upstream.texts import read_text
 
@@ -86,39 +84,16 @@ def claimed(out: Path, owner: Mapping[str, Any], patience: float = 5.0) -> Itera
     Raises:
         ValueError: another one is at work there, or it is another's folder.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    token, deadline = uuid.uuid4().hex, time.monotonic() + patience
-    with open(out / LOCK, "a+", encoding="utf-8") as file:
-        while not _lock(file):
-            if time.monotonic() > deadline:
-                raise ValueError(
-                    f"--out {out}: another `mt4ssl superb run` works here; wait for it or stop it"
-                )
-            time.sleep(0.1)
+    with locks.lock(out / LOCK, f"--out {out}", patience) as token:
         check(out, owner)
         if not (out / SUITE).is_file():
             write_json(out / SUITE, {"format": FORMAT, "version": VERSION, **owner})
-        file.truncate(0)
-        file.write(token)
-        file.flush()
         yield token
 
 
 def abandoned(out: Path, token: str) -> bool:
     """Whether the suite that locked ``out`` with ``token`` is gone."""
-    try:
-        with open(out / LOCK, "r+", encoding="utf-8") as file:
-            return file.read() != token or _lock(file)
-    except FileNotFoundError:
-        return True
-
-
-def _lock(file: Any) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+    return not locks.held(out / LOCK, token)
 
 
 def state_path(out: Path, job: str) -> Path:

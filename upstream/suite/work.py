@@ -5,7 +5,6 @@ jobs/NAME.json of the suite's folder. A job goes on from its last checkpoint whe
 """
 
 import contextlib
-import fcntl
 import logging
 import os
 import threading
@@ -15,11 +14,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from mt4ssl_core.locks import SILENCE, lock
 from upstream.suite import jobs, run_folder
 from upstream.suite.jobs import Job, Setting
 
 DONE, FAILED, RUNNING = "done", "failed", "running"
-PATIENCE = 60.0  # seconds to wait for a process of an abandoned suite that has the same job
+PATIENCE = SILENCE + 60.0  # seconds to wait for a job whose process on another host was killed
 _WATCH, _HEARTBEAT = 1.0, 20.0  # seconds
 
 
@@ -83,7 +83,8 @@ def run(
         _own_logging(),
     ):
         try:
-            with _alone(out, job.name), _Clock(out, job, token) as clock:
+            held = run_folder.state_path(out, job.name).with_suffix(".lock")
+            with lock(held, job.name, PATIENCE), _Clock(out, job, token) as clock:
                 print(f"== {job.name} {time.strftime('%Y-%m-%d %H:%M:%S')} ==", flush=True)
                 result = (do or jobs.perform)(setting, job)
         except Exception as error:
@@ -147,23 +148,3 @@ class _Clock:
         self.over.set()
         self.thread.join()
         run_folder.write_state(self.out, self.job.name, self.state())
-
-
-@contextlib.contextmanager
-def _alone(out: Path, name: str) -> Iterator[None]:
-    """Hold the job, so that no two processes write one experiment."""
-    path = run_folder.state_path(out, name).with_suffix(".lock")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    deadline = time.monotonic() + PATIENCE
-    with open(path, "a", encoding="utf-8") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise ValueError(
-                        f"{name}: another process is doing this job; wait for it or stop it"
-                    ) from None
-                time.sleep(0.2)
-        yield
