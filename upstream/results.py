@@ -181,5 +181,5 @@ def forget_after(expdir: str | Path, step: int) -> None:
 def _step_of(line: str) -> float:
     try:
         return float(json.loads(line)["step"])
-    except (ValueError, TypeError, KeyError):  # the run was killed while it wrote
+    except (ValueError, TypeError, KeyError, RecursionError):  # the run was killed while it wrote
         return math.inf
