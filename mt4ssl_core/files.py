@@ -110,7 +110,7 @@ def writing(path: str | Path, temporary: Path | None = None) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno is None:  # says all that it has to say
+        if error.errno is None or error.strerror is None:  # says all that it has to say
             raise
         reason = error.strerror or str(error)
         mine = {str(path), str(temporary), str(Path(path).parent), "None"}

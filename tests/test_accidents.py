@@ -78,6 +78,11 @@ def test_a_killed_reader_is_named(said, tmp_path):
         raise RuntimeError("shapes do not fit")
     with pytest.raises(OSError, match=rf"{tmp_path}: cannot be written"), named(runner):
         raise OSError(28, "No space left on device")
+    small = tmp_path / "gone" / "a.ckpt"
+    (tmp_path / "gone").write_text("a file")
+    with pytest.raises(OSError, match=r"a\.ckpt") as raised, named(runner), files.writing(small):
+        raise OSError(27, "File too large")
+    assert str(raised.value).count("cannot be written") == 1
 
 
 @pytest.mark.parametrize("number", signals.ENDING)
