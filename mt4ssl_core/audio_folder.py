@@ -3,7 +3,6 @@
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -72,10 +71,13 @@ class AudioFolder:
 
     def note(self) -> str:
         """Return one line about what was not looked at, "" if nothing was left out."""
-        parts = [_counted(suffix, n, suffix in self.sounding)
-                 for suffix, n in _largest_first(self.others)][:_NAMED]  # fmt: skip
+        groups: dict[str, list[str]] = {}
+        for suffix, count in _largest_first(self.others)[:_NAMED]:
+            remedy = _remedy(suffix, suffix in self.sounding)
+            groups.setdefault(remedy, []).append(f"{count} {suffix or 'without suffix'}")
+        parts = [", ".join(group) + remedy for remedy, group in groups.items()]
         if len(self.others) > _NAMED:
-            parts.append(f"{len(self.others) - _NAMED} other suffixes")
+            parts.append(f"files of {len(self.others) - _NAMED} other suffixes")
         if self.hidden:
             parts.append(f"{self.hidden} hidden audio file(s)")
         if self.loops:
@@ -99,18 +101,17 @@ class AudioFolder:
         self.problems.append((str(error.filename), reason))
 
 
-def _largest_first(counts: Counter) -> Iterator[tuple[str, int]]:
+def _largest_first(counts: Counter) -> list[tuple[str, int]]:
     """Suffixes that may hold audio first, then by how many there are."""
-    yield from sorted(counts.items(), key=lambda item: (item[0] in _TEXT, -item[1], item[0]))
+    return sorted(counts.items(), key=lambda item: (item[0] in _TEXT, -item[1], item[0]))
 
 
-def _counted(suffix: str, count: int, sounding: bool) -> str:
-    what = f"{count} {suffix or 'without suffix'}"
+def _remedy(suffix: str, sounding: bool) -> str:
     if suffix in ffmpeg_audio.SUFFIXES:
-        return f"{what} (libsndfile does not decode these: {ffmpeg_audio.REMEDY})"
+        return f" (libsndfile does not decode these: {ffmpeg_audio.REMEDY})"
     if suffix in _HEADERLESS:
-        return f"{what} (no header: convert with `ffmpeg -f s16le -ar RATE -i IN OUT.flac`)"
-    return f"{what} (audio by their content: give them its suffix)" if sounding else what
+        return " (no header: convert with `ffmpeg -f s16le -ar RATE -i IN OUT.flac`)"
+    return " (audio by their content: give them its suffix)" if sounding else ""
 
 
 def _sounds(folder: str, name: str) -> bool:

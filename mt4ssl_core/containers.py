@@ -55,21 +55,24 @@ def claimed_and_present(file: BinaryIO) -> tuple[int, int] | None:
     return found
 
 
-def finished(path: str | Path) -> str | io.BytesIO:
-    """Return ``path``, or its content with the length filled in if a WAV's header has none yet.
+def finished(path: str | Path) -> str | bytes | io.BytesIO:
+    """Return ``path`` as soundfile takes it (in bytes where it is no text), or, if a WAV's header
+    has no length yet, its content with the length filled in.
 
     Raises ValueError: such a file of more than 4 GB.
     """
+    name = str(path)
+    openable = name if name.isprintable() else os.fsencode(name)
     with open(path, "rb") as file:
         head = file.read(12)
         if head[:4] != b"RIFF" or head[8:12] != b"WAVE":
-            return str(path)
+            return openable
         size = os.fstat(file.fileno()).st_size
         (whole,) = struct.unpack("<I", head[4:8])
         data = next((place for name, place, length in _riff(file, size, "<")
                      if name == b"data" and length == 0), None)  # fmt: skip
         if data is None or data >= size or data < whole + 8 <= size:
-            return str(path)
+            return openable
         if size > _LARGEST:
             raise ValueError(f"{size:,} bytes, but its header has no length; write it again")
         file.seek(0)

@@ -147,7 +147,7 @@ class AudioBar:
         """Begin; ``skipped`` are (path, reason) of files that were left out before."""
         self.skipped = [[str(path), str(reason)] for path, reason in skipped]
         self.show = show
-        self.used, self.failed = 0, failed
+        self.used, self.failed, self._ended = 0, failed, False
         self._bar = tqdm(
             total=math.ceil(hours * 3600),
             desc=what,
@@ -183,15 +183,24 @@ class AudioBar:
         if self.show:
             tqdm.write(printable(text))
 
+    def __enter__(self) -> "AudioBar":
+        """End it when the body does, so that an error begins on a line of its own."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close."""
+        self.close()
+
     def close(self) -> None:
-        """End the bar and count what was left out."""
+        """End the bar and count what was left out; once."""
+        ended, self._ended = self._ended, True
         self._bar.close()
-        if self.skipped:
+        if self.skipped and not ended:
             self.say(f"{len(self.skipped)} files were skipped")
 
     def check(self, what: str, most: float, remedy: str) -> None:
         """Raise ValueError when more than the share ``most`` of the files failed."""
-        first = f"first {': '.join(self.skipped[-1])}; " if self.failed and self.skipped else ""
+        first = f"such as {': '.join(self.skipped[-1])}; " if self.failed and self.skipped else ""
         check_share(what, self.failed, self.used + self.failed, most, first + remedy)
 
 

@@ -78,17 +78,17 @@ def fit_corpus(
     left, wanted = list(manifest.cuts), 2 * (sample_frames or SAMPLE_FRAMES)
     hours = sum(map(num_samples, _drawn(left, wanted, seed))) / SAMPLE_RATE / 3600
     bar = AudioBar.over("sample", replace(manifest, hours=hours), progress)
-    while left and (reservoir is None or reservoir.seen < wanted):
-        cuts = _drawn(left, wanted - (reservoir.seen if reservoir else 0), seed)
-        drawn = {cut.id for cut in cuts}
-        left = [cut for cut in left if cut.id not in drawn]
-        for _, wave, frames in stream(cuts, origin, workers, strict, bar):
-            if reservoir is None:
-                fitting = SAMPLE_BYTES // (4 * frames.shape[1])
-                reservoir = Reservoir(sample_frames or min(SAMPLE_FRAMES, fitting), seed)
-            reservoir.add(frames.cpu().numpy())
-            bar.advance(len(wave) / SAMPLE_RATE)
-    bar.close()
+    with bar:
+        while left and (reservoir is None or reservoir.seen < wanted):
+            cuts = _drawn(left, wanted - (reservoir.seen if reservoir else 0), seed)
+            drawn = {cut.id for cut in cuts}
+            left = [cut for cut in left if cut.id not in drawn]
+            for _, wave, frames in stream(cuts, origin, workers, strict, bar):
+                if reservoir is None:
+                    fitting = SAMPLE_BYTES // (4 * frames.shape[1])
+                    reservoir = Reservoir(sample_frames or min(SAMPLE_FRAMES, fitting), seed)
+                reservoir.add(frames.cpu().numpy())
+                bar.advance(len(wave) / SAMPLE_RATE)
     bar.check(str(source), max_skipped, f"{out_path} was not written; {_ALLOW}")
     points = reservoir.points if reservoir else torch.zeros(0, 1)
     found = fit(points, k, iterations, seed, chosen, progress)
@@ -154,9 +154,11 @@ def label_corpus(
     opened = _opened(store, store_gb, features or model.features)
     origin = _origin_of(model, model_path, features, chosen, opened)
     manifest = _listed(source, min_seconds, strict, max_skipped)
-    with lock(out / f".{name}.lock", f"{out / name}.km"):
+    with (
+        lock(out / f".{name}.lock", f"{out / name}.km"),
+        AudioBar.over("label", manifest, progress) as bar,
+    ):
         remove_leftovers(out)
-        bar = AudioBar.over("label", manifest, progress)
         job = {
             "kmeans_sha256": sha256,
             "source": str(user_path(source).resolve()),

@@ -194,14 +194,15 @@ class LabelStore:
             return f"that row is of other audio or incomplete; {_REMEDY}"
         ratio = statistics.median(count / max(frames, 1) for count, frames in off)
         alike = [n for n, frames in off if abs(n - ratio * frames) <= TOLERANCE * ratio]
-        if not ratio or 5 * len(alike) < 4 * len(off):
+        rate = ratio * FRAME_RATE
+        near = min((12.5, 25.0, 50.0, 100.0, 200.0), key=lambda known: abs(rate / known - 1))
+        exact = abs(rate / near - 1) < 0.06
+        if 5 * len(alike) < 4 * len(off) or (len(off) < 4 and not exact):
             return (
                 f"the lines of {self.path} and {self.tsv} are in different orders or of different "
                 f"audio; {_REMEDY}"
             )
-        rate = ratio * FRAME_RATE
-        near = min((12.5, 25.0, 50.0, 100.0, 200.0), key=lambda known: abs(rate / known - 1))
-        rate = near if abs(rate / near - 1) < 0.06 else float(f"{rate:.3g}")
+        rate = near if exact else float(f"{rate:.3g}")
         if rate == self.rate:
             return _REMEDY
         return f"the labels seem to be at {rate:g} per second: set data.label_rate={rate:g}"

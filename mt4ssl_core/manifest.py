@@ -64,7 +64,7 @@ def check_share(what: str, failed: int, total: int, most: float, remedy: str) ->
     """
     if failed > most * total and (failed > 1 or most == 0 or total == 1):
         raise ValueError(
-            f"{what}: {failed} of {total} files could not be used, more than {most:.3g} of them; "
+            f"{what}: {failed} of {total} files could not be used, more than {100 * most:.3g} %; "
             f"{remedy}"
         )
 
