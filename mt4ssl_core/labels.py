@@ -197,7 +197,7 @@ class LabelStore:
         rate = ratio * FRAME_RATE
         near = min((12.5, 25.0, 50.0, 100.0, 200.0), key=lambda known: abs(rate / known - 1))
         exact = abs(rate / near - 1) < 0.06
-        if 5 * len(alike) < 4 * len(off) or (len(off) < 4 and not exact):
+        if not ratio or 5 * len(alike) < 4 * len(off) or (len(off) < 4 and not exact):
             return (
                 f"the lines of {self.path} and {self.tsv} are in different orders or of different "
                 f"audio; {_REMEDY}"

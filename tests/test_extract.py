@@ -1,6 +1,8 @@
 """Features on disk are those of each utterance alone, whatever the batch or an interruption."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from mt4ssl_core import checkpoint, config
+from mt4ssl_core.checksums import Checksums
 from mt4ssl_core.config import EncoderConfig
 from mt4ssl_core.convert import load_encoder
 from mt4ssl_core.encoder import Encoder
@@ -116,3 +119,90 @@ def test_nothing_is_written_outside_the_folder(tmp_path, audio):
     tsv.write_text(f"{audio / 'b'}\n../a/one.wav\t16000\n")
     with pytest.raises(ValueError, match=r"\.\./a/one\.wav: .* outside"):
         extract(ckpt, tsv, tmp_path / "out")
+
+
+@pytest.mark.parametrize("format", ["npy", "safetensors"])
+@pytest.mark.parametrize("damage", ["flip", "cut", "unlisted"])
+def test_damaged_features_are_computed_again(tmp_path, audio, capsys, format, damage):
+    ckpt, out = model(tmp_path / "m.pt"), tmp_path / "out"
+    extract(ckpt, audio, out, format=format)
+    path = out / f"a/one.{format}"
+    whole = path.read_bytes()
+    if damage == "flip":
+        path.write_bytes(whole[:700] + bytes([whole[700] ^ 1]) + whole[701:])
+    elif damage == "cut":
+        path.write_bytes(whole[: len(whole) // 2])
+    else:
+        lines = (out / "SHA256SUMS").read_text().splitlines(True)
+        (out / "SHA256SUMS").write_text("".join(line for line in lines if "a/one" not in line))
+    assert extract(ckpt, audio, out, format=format) == 1
+    assert f"a/one.{format}: damaged, or without a line" in capsys.readouterr().out
+    assert path.read_bytes() == whole
+    check = ["sha256sum", "--strict", "-c", "SHA256SUMS"]
+    assert not subprocess.run(check, cwd=out, capture_output=True).returncode
+
+
+def test_checksums_of_odd_names(tmp_path):
+    names = ["plain", "back\\slash", "line\nbreak", "both\\n\n", "ü ü"]
+    sums = Checksums(tmp_path)
+    for name in names:
+        (tmp_path / name).write_text(name)
+        sums.add(tmp_path / name, tmp_path / name)
+    assert all(Checksums(tmp_path).whole(tmp_path / name) for name in names)
+    check = ["sha256sum", "--strict", "-c", "SHA256SUMS"]
+    assert not subprocess.run(check, cwd=tmp_path, capture_output=True).returncode
+    (tmp_path / "plain").write_text("other")
+    assert not Checksums(tmp_path).whole(tmp_path / "plain")
+
+
+@pytest.mark.parametrize("bad", [2, 3])
+def test_too_many_bad_files_are_an_error_in_the_end(tmp_path, audio, capsys, bad):
+    ckpt, out = model(tmp_path / "m.pt"), tmp_path / "out"
+    for number in range(bad):
+        (audio / f"bad{number}.wav").write_bytes(b"")
+    with pytest.raises(ValueError, match=rf"{bad} of {3 + bad} files could not be used"):
+        extract(ckpt, audio, out)
+    assert f"extract: 3 of {3 + bad} utterances are in {out}" in capsys.readouterr().out
+    assert len(list(out.rglob("*.npy"))) == 3
+
+
+def test_absolute_rows_and_long_names(tmp_path, audio):
+    ckpt, name = model(tmp_path / "m.pt"), "ü" * 124 + ".wav"
+    (audio / "a/one.wav").rename(audio / name)
+    tsv = tmp_path / "x.tsv"
+    rows = [f"{audio / name}\t16000\n", f"{audio}/b/one.wav\t12345\n"]
+    tsv.write_text("/\n" + "".join(rows))
+    assert extract(ckpt, tsv, tmp_path / "out", format="safetensors") == 2
+    below = tmp_path / "out" / str(audio).lstrip("/")
+    assert (below / "b/one.safetensors").is_file()
+    assert len(list(below.glob("ü*-*.safetensors"))) == 1
+    assert extract(ckpt, tsv, tmp_path / "out", format="safetensors") == 0
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("can't allocate memory: 9 bytes")])
+def test_what_is_too_long_for_the_memory_is_skipped(tmp_path, audio, monkeypatch, capsys, error):
+    real = Encoder.forward
+
+    def short(self, waves, lengths):
+        if len(waves) > 1 or lengths.max() == 12_345:
+            raise error
+        return real(self, waves, lengths)
+
+    monkeypatch.setattr(Encoder, "forward", short)
+    assert extract(model(tmp_path / "m.pt"), audio, tmp_path / "out") == 2
+    assert "b/one.wav: out of memory over 1 s; cut it into pieces" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="out of memory"):
+        extract(tmp_path / "m.pt", audio, tmp_path / "strict", strict=True)
+
+
+@pytest.mark.parametrize("format", ["npy", "safetensors"])
+def test_a_file_size_limit_is_one_line(tmp_path, audio, format):
+    ckpt, out = model(tmp_path / "m.pt"), tmp_path / "out"
+    command = ["extract", str(ckpt), str(audio), str(out), "--format", format]
+    script = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000));"
+    script += f"from mt4ssl_cli import main; sys.exit(main({command!r}))"
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert ended.returncode == 2
+    assert ended.stderr.splitlines()[-1].startswith(f"mt4ssl: error: {out}/")
+    assert "cannot be written (File too large)" in ended.stderr
+    assert not list(out.rglob(f"*.{format}")) and not list(out.rglob(".*"))

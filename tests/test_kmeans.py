@@ -15,6 +15,7 @@ from mt4ssl_core.config import EncoderConfig
 from mt4ssl_core.encoder import Encoder
 from mt4ssl_core.kmeans import KMeans, fit_corpus, label_corpus, label_stats
 from mt4ssl_core.labels import LabelStore, read_dict
+from mt4ssl_core.locks import lock
 from mt4ssl_core.manifest import open_manifest
 from mt4ssl_core.mfcc import mfcc, num_frames
 from mt4ssl_core.tsv import read_tsv
@@ -232,6 +233,87 @@ def test_bad_files_are_left_out_of_both_files_named_and_counted(corpus, model, t
     with pytest.raises(ValueError, match=r"0[24]\.wav"):
         label(model, corpus, tmp_path / "strict", strict=True)
     assert not (tmp_path / "strict").exists() or not visible(tmp_path / "strict")
+
+
+@pytest.mark.parametrize("bad", [2, 6, 12])
+@pytest.mark.parametrize("late", [False, True])
+def test_too_many_bad_files_write_nothing(corpus, model, tmp_path, bad, late):
+    """By their headers, or found while they are read."""
+    for number in range(bad):
+        path = corpus / ("sub" if number % 2 else ".") / f"{number:02}.wav"
+        if late:
+            soundfile.write(path, np.full(8000, np.nan), 16000, subtype="FLOAT")
+        else:
+            path.write_bytes(b"")
+    what = f"{bad} of 12 files could not be used|no usable audio"
+    with pytest.raises(ValueError, match=what):
+        fit_corpus(corpus, tmp_path / "again", k=3, progress=False)
+    assert not (tmp_path / "again").exists()
+    with pytest.raises(ValueError, match=what):
+        label(model, corpus, tmp_path / "out")
+    assert not (tmp_path / "out/train.km").exists()
+    if bad < 12:
+        assert label(model, corpus, tmp_path / "out", max_skipped=0.5)["utterances"] == 12 - bad
+
+
+def test_mended_files_are_labelled_by_the_same_command(corpus, model, tmp_path):
+    label(model, corpus, tmp_path / "whole")
+    kept = {path: path.read_bytes() for path in (corpus / "02.wav", corpus / "04.wav")}
+    for path in kept:
+        path.write_bytes(b"")
+    with pytest.raises(ValueError, match=r"the others are kept|could not be used"):
+        label(model, corpus, tmp_path / "out")
+    for path, content in kept.items():
+        path.write_bytes(content)
+    assert label(model, corpus, tmp_path / "out")["utterances"] == 12
+    stores = [LabelStore.open(tmp_path / name / "train.km") for name in ("whole", "out")]
+    assert all(np.array_equal(stores[0][id], stores[1][id]) for id in stores[0])
+
+
+@pytest.mark.parametrize("claim", [200_000_000, 9223372036854775807])
+def test_a_claimed_length_does_not_fill_the_sample(corpus, tmp_path, claim):
+    lengths = [(path.relative_to(corpus), soundfile.info(path).frames)
+               for path in sorted(corpus.rglob("*.wav"))]  # fmt: skip
+    rows = "".join(f"{name}\t{claim if n < 1 else frames}\n"
+                   for n, (name, frames) in enumerate(lengths))  # fmt: skip
+    (tmp_path / "x.tsv").write_text(f"{corpus}\n{rows}")
+    made = fit_corpus(tmp_path / "x.tsv", tmp_path / "km", k=3, progress=False)
+    total = sum(num_frames(frames) for _, frames in lengths[1:])
+    assert made.meta["frames_seen"] == str(total)
+
+
+@pytest.mark.parametrize("name", ["tab\t.wav", "line\n.wav", "bad\udcff.wav"])
+def test_a_name_that_no_list_can_hold_is_skipped(corpus, model, tmp_path, name):
+    (corpus / "02.wav").rename(corpus / name)
+    stats = label(model, corpus, tmp_path / "out")
+    assert stats["utterances"] == 11 and stats["failed"] == 1
+    assert "cannot stand in a .tsv" in stats["skipped"][0][1]
+
+
+@pytest.mark.parametrize("place", ["file", "labels"])
+def test_a_file_size_limit_is_one_line(corpus, model, tmp_path, place):
+    command = ["label", str(model), str(corpus), str(tmp_path / "o")]
+    if place == "file":
+        command = ["fit", str(corpus), str(tmp_path / "o"), "-k", "20"]
+    script = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300));"
+    script += f"from mt4ssl_cli import main; sys.exit(main({['kmeans', *command]!r}))"
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert ended.returncode == 2
+    assert ended.stderr.splitlines()[-1].startswith(f"mt4ssl: error: {tmp_path}/o")
+    assert "File too large" in ended.stderr and "Traceback" not in ended.stderr
+    assert not [path for path in tmp_path.glob("o*/[!.]*")] and not (tmp_path / "o").is_file()
+
+
+def test_two_do_not_label_the_same(corpus, model, tmp_path):
+    with lock(tmp_path / "out" / ".train.lock", "x"), pytest.raises(ValueError, match="in use by"):
+        label(model, corpus, tmp_path / "out")
+
+
+def test_names_that_are_too_long(corpus, model, tmp_path):
+    with pytest.raises(ValueError, match="at most 240"):
+        label(model, corpus, tmp_path / "out", name="x" * 241)
+    label(model, corpus, tmp_path / "out", name="x" * 240)
+    assert (tmp_path / "out" / f"{'x' * 240}.km").is_file()
 
 
 def test_statistics(tmp_path):

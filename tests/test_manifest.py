@@ -1,8 +1,11 @@
+import os
+
 import numpy as np
 import pytest
 import soundfile
 from lhotse import CutSet, Recording
 
+from mt4ssl_core import ffmpeg_audio
 from mt4ssl_core.audio import load_wave
 from mt4ssl_core.manifest import open_manifest, split_valid, stable_hash
 from mt4ssl_core.tsv import TsvRow, write_tsv
@@ -170,3 +173,99 @@ def test_split_of_little_data_leaves_something_on_both_sides(tmp_path):
 def test_hash_is_the_same_everywhere():
     assert stable_hash("valid", 0, "a/b.wav") == 15601081246165072802
     assert stable_hash("a", "b") != stable_hash("ab", "")
+
+
+@pytest.mark.parametrize("suffix", [".m4a", ".webm", ".mp4", ".aac"])
+def test_what_is_not_looked_at_is_counted(tmp_path, monkeypatch, suffix):
+    monkeypatch.setattr(ffmpeg_audio, "available", lambda: False)
+    corpus(tmp_path, [1.0])
+    for name in (f"a{suffix}", f"b{suffix.upper()}", "a.txt", "b.txt", "c.raw", "README"):
+        (tmp_path / name).write_text("x")
+    (tmp_path / "old.bak").write_bytes((tmp_path / "speaker0/utt0.wav").read_bytes())
+    (tmp_path / ".hidden.wav").write_text("x")
+    (tmp_path / "loop").symlink_to(tmp_path)
+    (note,) = open_manifest(tmp_path, min_seconds=0.5).notes
+    assert note.startswith(f"{tmp_path}: not looked at: ") and "\n" not in note
+    for part in (f"2 {suffix} (libsndfile does not decode these: install torchcodec", "2 .txt",
+                 "1 .raw (no header", "1 without suffix", "1 .bak (audio by their content",
+                 "1 hidden audio file", "1 link(s) to folders already seen"):  # fmt: skip
+        assert part in note
+    with pytest.raises(ValueError, match=rf"no audio in this folder .*1 {suffix}"):
+        (tmp_path / "only").mkdir()
+        (tmp_path / f"a{suffix}").rename(tmp_path / "only" / f"a{suffix}")
+        open_manifest(tmp_path / "only", min_seconds=0.5)
+
+
+def test_nothing_to_say_about_a_plain_folder(tmp_path):
+    assert open_manifest(corpus(tmp_path), min_seconds=0.5).notes == []
+
+
+def test_a_closed_folder_is_named(tmp_path, monkeypatch):
+    corpus(tmp_path)
+    scandir = os.scandir
+
+    def closed(path):
+        if str(path).endswith("speaker1"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    ((path, reason),) = open_manifest(tmp_path, min_seconds=0.5).skipped
+    assert path.endswith("speaker1") and "cannot be opened (Permission denied)" in reason
+
+
+def tsv(folder, rows, root=None):
+    text = "".join(f"{name}\t{samples}\n" for name, samples in rows)
+    (folder / "x.tsv").write_text(f"{root or folder}\n{text}")
+    return folder / "x.tsv"
+
+
+ROWS = [("speaker0/utt0.wav", 16_000), ("speaker1/utt1.wav", 32_000), ("speaker0/utt2.wav", 48_000)]
+
+
+@pytest.mark.parametrize("claim", [9223372036854775807, 10**30, 4 * 3600 * 16_000 + 1])
+def test_absurd_lengths_of_a_list_are_skipped_and_named(tmp_path, claim):
+    path = tsv(corpus(tmp_path), [*ROWS[:2], (ROWS[2][0], claim)])
+    manifest = open_manifest(path, min_seconds=0.5)
+    ((name, reason),) = manifest.skipped
+    assert name.endswith("utt2.wav") and "line 4 of" in reason and "4 h" in reason
+    assert manifest.unreadable == 1 and len(manifest.cuts) == 2
+    with pytest.raises(ValueError, match=r"utt2\.wav: .*line 4"):
+        open_manifest(path, min_seconds=0.5, strict=True)
+
+
+@pytest.mark.parametrize("rate", [8_000, 22_050, 48_000])
+def test_lengths_at_the_files_own_rate(tmp_path, rate):
+    rows = [(name, samples * rate // 16_000) for name, samples in ROWS]
+    path = tsv(corpus(tmp_path, rate=rate), rows)
+    with pytest.raises(ValueError, match=rf"x\.tsv: lengths at another rate: .* own {rate} Hz"):
+        open_manifest(path, min_seconds=0.1)
+
+
+def test_a_pipe_in_a_list_or_folder(tmp_path):
+    os.mkfifo(corpus(tmp_path) / "p.wav")
+    for source in (tmp_path, tsv(tmp_path, [*ROWS, ("p.wav", 16_000)])):
+        manifest = open_manifest(source, min_seconds=0.5)
+        ((name, reason),) = manifest.skipped
+        assert name.endswith("p.wav") and "a pipe (FIFO)" in reason and len(manifest.cuts) == 3
+    os.mkfifo(tmp_path / "pipe.tsv")
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    for name in ("pipe.tsv", "pipe.jsonl"):
+        with pytest.raises(ValueError, match=rf"{name}: .*FIFO"):
+            open_manifest(tmp_path / name, min_seconds=0.5)
+
+
+@pytest.mark.parametrize(("bad", "most"), [(2, 0.05), (3, 0.3), (1, 0.0)])
+def test_too_many_unreadable_files(tmp_path, bad, most):
+    corpus(tmp_path, [1.0] * 6)
+    for number in range(bad):
+        (tmp_path / f"bad{number}.wav").write_bytes(b"")
+    with pytest.raises(ValueError, match=rf"{bad} of {6 + bad} files could not be used"):
+        open_manifest(tmp_path, min_seconds=0.5, max_skipped=most)
+    manifest = open_manifest(tmp_path, min_seconds=0.5, max_skipped=0.5)
+    assert manifest.unreadable == bad
+
+
+def test_one_unreadable_file_is_never_too_many(tmp_path):
+    (corpus(tmp_path) / "bad.wav").write_bytes(b"")
+    assert len(open_manifest(tmp_path, min_seconds=0.5, max_skipped=0.05).cuts) == 3

@@ -68,8 +68,9 @@ def open_data(
         "left_out": [f"{path}: {reason}" for path, reason in left_out],
         "not_looked_at": manifest.notes + held_out.notes,
     }
+    training = loader(manifest, labels)  # first: most labels are compared with their audio here
     valid = loader(held_out, valid_labels) if held_out.hours > 0 else None
-    return loader(manifest, labels), valid, amounts, left_out
+    return training, valid, amounts, left_out
 
 
 def endless(loader: PretrainLoader, progress: Progress) -> Generator[Numbered]:
