@@ -41,9 +41,12 @@ def of_head(path: Path) -> Any:
     return [stored["Featurizer"], vars(stored["Args"]), stored["Config"]]
 
 
+CONFIG: dict[str, Any] = {"runner": {}, "optimizer": {}, "downstream_expert": {}}
+
+
 def head(path: Path) -> Path:
     args = argparse.Namespace(downstream="speech_commands", upstream="fbank")
-    state = {"Args": args, "Config": {}, "Featurizer": {"weights": torch.randn(4)}}
+    state = {"Args": args, "Config": CONFIG, "Featurizer": {"weights": torch.randn(4)}}
     torch.save(state, path)
     return path
 
