@@ -1,7 +1,9 @@
 #!/usr/bin/env python
-"""Does pre-training help, on every task? The demo with three head seeds, as JSON and in the README.
+"""Does pre-training help, on every task? The demo with three head seeds.
 
 python benchmarks/demo_scores.py [--machine NAME] [--out demo_out] [--tables-only]
+
+Written as JSON, and as a table in docs/results.md.
 """
 
 import argparse
@@ -17,6 +19,7 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 import demo  # noqa: E402
 from analysis import readme_tables  # noqa: E402
+from benchmarks import pages  # noqa: E402
 from mt4ssl_core.files import write_json  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results"
@@ -49,7 +52,7 @@ def measure(out: Path, machine: str) -> Path:
 
 
 def table() -> str:
-    """The README's table, from the committed JSON."""
+    """The table of docs/results.md, from the committed JSON."""
     (path,) = sorted(RESULTS.glob("demo_scores_*.json"))[:1]
     record = json.loads(path.read_text())
     rows = readme_tables.markdown(pd.DataFrame(record["rows"]), list(demo.SYSTEMS))
@@ -64,15 +67,15 @@ def table() -> str:
 
 
 def main() -> None:
-    """Measure, then put the table into the README."""
+    """Measure, then put the table into docs/results.md."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--machine", default=f"{platform.machine()}_{platform.node()}")
     parser.add_argument("--out", type=Path, default=Path("demo_out"))
-    parser.add_argument("--tables-only", action="store_true", help="only write the README's table")
+    parser.add_argument("--tables-only", action="store_true", help="only write the table")
     args = parser.parse_args()
     if not args.tables_only:
         print(measure(args.out, args.machine))
-    readme_tables.between_markers(ROOT / "README.md", "demo-scores", table())
+    pages.show("demo-scores", table())
 
 
 if __name__ == "__main__":

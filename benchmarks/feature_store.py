@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""What the feature store saves: plain s3prl and ours in one run, as JSON and in the README.
+"""What the feature store saves: plain s3prl and ours in one run, as JSON and in docs/results.md.
 
     python benchmarks/feature_store.py [--machine NAME] [--work runs/feature_store] [--ckpt CKPT]
         [--device cpu] [--tasks ic,ks] [--only speed|scores] [--tables-only]
@@ -39,8 +39,7 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 import demo  # noqa: E402
 import mini_superb  # noqa: E402
-from analysis import readme_tables  # noqa: E402
-from benchmarks import speed_corpora  # noqa: E402
+from benchmarks import pages, speed_corpora  # noqa: E402
 from benchmarks.kmeans import cpu_name  # noqa: E402
 from benchmarks.store_rows import (  # noqa: E402
     BANK,
@@ -225,7 +224,7 @@ def update(path: Path, record: dict[str, Any], row: Row, values: Mapping[str, An
 
 
 def table() -> str:
-    """The README's table, from the committed JSON."""
+    """The table of docs/results.md, from the committed JSON."""
     (path,) = sorted(RESULTS.glob("feature_store_*.json"))[:1]
     return table_of(json.loads(path.read_text()))
 
@@ -267,7 +266,7 @@ def _number(value: float | None) -> str:
 
 
 def main() -> None:
-    """Measure, then put the table into the README."""
+    """Measure, then put the table into docs/results.md."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--machine", default=f"{platform.machine()}_{platform.node()}")
     parser.add_argument("--work", type=Path, default=Path("runs/feature_store"))
@@ -275,11 +274,11 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--tasks")
     parser.add_argument("--only", choices=["speed", "scores"])
-    parser.add_argument("--tables-only", action="store_true", help="only write the README's table")
+    parser.add_argument("--tables-only", action="store_true", help="only write the table")
     args = parser.parse_args()
     if not args.tables_only:
         print(measure(args))
-    readme_tables.between_markers(ROOT / "README.md", "feature-store", table())
+    pages.show("feature-store", table())
 
 
 if __name__ == "__main__":

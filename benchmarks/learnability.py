@@ -31,7 +31,8 @@ import soundfile
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 import mini_superb  # noqa: E402
-from analysis import readme_tables, results  # noqa: E402
+from analysis import results  # noqa: E402
+from benchmarks import pages  # noqa: E402
 from mt4ssl_core.files import write_json  # noqa: E402
 from upstream import tasks  # noqa: E402
 from upstream.scores import diarization  # noqa: E402
@@ -222,7 +223,7 @@ def row(out: Path, record: dict[str, Any], root: Path) -> dict[str, Any]:
 
 
 def table() -> str:
-    """The README's table, from the committed JSON."""
+    """The table of docs/results.md, from the committed JSON."""
     (path,) = sorted(RESULTS.glob("learnability_*.json"))[:1]
     record = json.loads(path.read_text())
     lines = [
@@ -249,7 +250,7 @@ def table() -> str:
 
 
 def main() -> None:
-    """Measure, then put the table into the README."""
+    """Measure, then put the table into docs/results.md."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--machine", default=platform.machine())
     parser.add_argument("--work", type=Path, default=Path("runs/learnability"))
@@ -257,7 +258,7 @@ def main() -> None:
     args = parser.parse_args()
     if not args.tables_only:
         print(measure(args.work, args.machine))
-    readme_tables.between_markers(ROOT / "README.md", "learnability", table())
+    pages.show("learnability", table())
 
 
 if __name__ == "__main__":

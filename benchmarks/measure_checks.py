@@ -1,11 +1,12 @@
 #!/usr/bin/env python
 """Is every measure right? Each against another implementation or a closed form.
 
-    python benchmarks/measure_checks.py
+    python benchmarks/measure_checks.py [--tables-only]
 
 Data are synthetic, of fixed seeds; the other implementations are numpy, scipy and scikit-learn.
 """
 
+import argparse
 import json
 import platform
 import sys
@@ -26,9 +27,9 @@ from analysis import (  # noqa: E402
     ctc_probe,
     layer_measures,
     linear_probe,
-    readme_tables,
     similarity,
 )
+from benchmarks import pages  # noqa: E402
 from mt4ssl_core.files import write_json  # noqa: E402
 
 RESULT = ROOT / "benchmarks" / "results" / "measure_checks.json"
@@ -174,7 +175,7 @@ def measure() -> None:
 
 
 def table() -> str:
-    """The README's table, from the committed JSON."""
+    """The table of docs/results.md, from the committed JSON."""
     lines = ["| measure | checked against | difference |", "| --- | --- | ---: |"]
     for row in json.loads(RESULT.read_text())["rows"]:
         lines.append(f"| {row['measure']} | {row['against']} | {row['difference']:.1g} |")
@@ -182,10 +183,13 @@ def table() -> str:
 
 
 def main() -> None:
-    """Measure, then put the table into the README."""
-    measure()
-    print(table())
-    readme_tables.between_markers(ROOT / "README.md", "measure-checks", table())
+    """Measure, then put the table into docs/results.md."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--tables-only", action="store_true", help="only write the table")
+    if not parser.parse_args().tables_only:
+        measure()
+        print(table())
+    pages.show("measure-checks", table())
 
 
 if __name__ == "__main__":

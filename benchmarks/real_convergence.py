@@ -6,8 +6,8 @@
 AUDIO holds folders with an index.csv each (columns path, num_samples, speaker, split, label,
 phones). Pre-trained on are the training splits of the folders that are probed, and all of the
 others, so speakers of the probes' test sets were never heard. Labels are k-means on MFCC.
-Interrupted, it goes on where it stopped. Without AUDIO only the README's table is written, from
-the committed results.
+Interrupted, it goes on where it stopped. Without AUDIO only the table in docs/results.md is
+written, from the committed results.
 """
 
 import argparse
@@ -22,8 +22,9 @@ import pandas as pd
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
-from analysis import convergence, convergence_study, probe_data, probing, readme_tables  # noqa: E402
+from analysis import convergence, convergence_study, probe_data, probing  # noqa: E402
 from analysis.results import ARROWS  # noqa: E402
+from benchmarks import pages  # noqa: E402
 from mt4ssl_core import kmeans, tsv  # noqa: E402
 from mt4ssl_core.files import write_json  # noqa: E402
 
@@ -52,7 +53,7 @@ def heard(audio: Path, work: Path) -> Path:
 
 
 def measure(audio: Path, work: Path, jobs: int) -> None:
-    """Cluster, label, pre-train, probe, draw; keep what the README shows."""
+    """Cluster, label, pre-train, probe, draw; keep what docs/results.md shows."""
     km, made = work / "km.safetensors", work / "labels" / "train.km"
     if not made.exists():
         speech = heard(audio, work)
@@ -87,7 +88,7 @@ def references(work: Path, data: Sequence[str]) -> dict[str, dict[str, float]]:
 
 
 def table() -> str:
-    """The README's tables, from the committed results."""
+    """The tables of docs/results.md, from the committed results."""
     record = json.loads((SCORES / "results.json").read_text())
     points = pd.DataFrame(record["points"])
     metrics = {
@@ -152,7 +153,7 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def main() -> None:
-    """Measure, then put the table into the README."""
+    """Measure, then put the table into docs/results.md."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("audio", type=Path, nargs="?")
     parser.add_argument("--work", type=Path, default=Path("runs/real_convergence"))
@@ -160,7 +161,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.audio:
         measure(args.audio, args.work, args.jobs)
-    readme_tables.between_markers(ROOT / "README.md", "convergence", table())
+    pages.show("convergence", table())
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 import demo  # noqa: E402
 from analysis import readme_tables  # noqa: E402
+from benchmarks import pages  # noqa: E402
 from mt4ssl_core.audio import SAMPLE_RATE, load_wave  # noqa: E402
 from mt4ssl_core.files import write_json  # noqa: E402
 
@@ -122,7 +123,7 @@ def measure(data: Path, ckpt: Path, machine: str, work: Path) -> Path:
 
 
 def table() -> str:
-    """The README's paragraph, from the committed JSON."""
+    """The paragraph of docs/results.md, from the committed JSON."""
     (path,) = sorted(RESULTS.glob("real_keywords_*.json"))[:1]
     record = json.loads(path.read_text())
     counts = record["setting"]["test clips per class"]
@@ -141,7 +142,7 @@ def table() -> str:
 
 
 def main() -> None:
-    """Measure, then put the figures into the README."""
+    """Measure, then put the figures into docs/results.md."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("data", type=Path, nargs="?")
     parser.add_argument("checkpoint", type=Path, nargs="?")
@@ -150,7 +151,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.data and args.checkpoint:
         print(measure(args.data, args.checkpoint, args.machine, args.work))
-    readme_tables.between_markers(ROOT / "README.md", "real-ks", table())
+    pages.show("real-ks", table())
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ import yaml
 from docs_pages import DOCS, MAKEFILE, PAGES, blocks, commands, read
 
 import mt4ssl_cli
+from benchmarks import pages
 from mt4ssl_core import config, configs
 from mt4ssl_core.files import write_json
 from upstream import arguments
@@ -132,6 +133,21 @@ def test_results_show_what_the_json_says(script, marker):
     module = importlib.import_module(f"benchmarks.{script}")
     shown = read("results").split(f"<!-- {marker} -->")[1].split(f"<!-- /{marker} -->")[0]
     assert shown.strip() == module.table().strip(), "run `make tables`"
+
+
+def test_a_table_goes_to_the_results_and_to_the_readme_where_it_has_a_place(tmp_path, monkeypatch):
+    place, other = tmp_path / "results.md", tmp_path / "README.md"
+    monkeypatch.setattr(pages, "RESULTS", place)
+    monkeypatch.setattr(pages, "ALSO", other)
+    place.write_text("<!-- x -->\n<!-- /x -->\n")
+    other.write_text("no tables\n")
+    pages.show("x", "| a |")
+    assert "| a |" in place.read_text() and other.read_text() == "no tables\n"
+    other.write_text("<!-- x -->\n<!-- /x -->\n")
+    pages.show("x", "| b |")
+    assert "| b |" in place.read_text() and "| b |" in other.read_text()
+    with pytest.raises(ValueError, match="not found"):
+        pages.show("y", "")
 
 
 MISTAKES = {  # part of the message, which is a heading of the page: a command line

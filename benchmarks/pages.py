@@ -1,0 +1,20 @@
+"""Where the tables go that the benchmarks write: docs/results.md, between markers."""
+
+from pathlib import Path
+
+from analysis import readme_tables
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "docs" / "results.md"
+ALSO = ROOT / "README.md"  # where it has the markers, too
+
+
+def show(name: str, text: str) -> None:
+    """Put a table between ``<!-- name -->`` and ``<!-- /name -->``.
+
+    Raises:
+        ValueError: docs/results.md has no such markers.
+    """
+    readme_tables.between_markers(RESULTS, name, text)
+    if f"<!-- {name} -->" in ALSO.read_text(encoding="utf-8"):
+        readme_tables.between_markers(ALSO, name, text)
