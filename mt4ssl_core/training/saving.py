@@ -37,7 +37,9 @@ class Saver:
     def _write(self, training: Training, copies: list[str]) -> None:
         progress = asdict(training.progress)
         if progress != self.saved:
-            previous = self.folder / PREVIOUS if self.keep_previous else None
+            again = self.saved is not None and self.saved["update"] == progress["update"]
+            stays = self.keep_previous and not again  # so that it is of another update
+            previous = self.folder / PREVIOUS if stays else None
             checkpoint.save(self.last, training.state_dict(), previous)
             self.saved, self.keep_previous = progress, True
         for name in copies:  # copies, not links: what damages one must not damage the other

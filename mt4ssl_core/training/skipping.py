@@ -36,7 +36,7 @@ class SkipList:
         lines = []
         for name, reason in files:
             name = _plain(name)
-            if len(self.first) < 3:
+            if len(self.first) < 2:
                 self.first.append(f"{name}: {reason}")
             if self.active and name not in self.names:
                 self.names.add(name)

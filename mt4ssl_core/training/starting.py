@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mt4ssl_core import checkpoint, convert
+from mt4ssl_core.damage import remedy
 from mt4ssl_core.distributed import World
 from mt4ssl_core.files import reading, remove_leftovers
 from mt4ssl_core.locks import lock
@@ -89,8 +90,10 @@ def _resume(training: Training, path: Path, folder: Path) -> list[str]:
             state = checkpoint.load(path)
             training.check(state, path)
     except ValueError as error:
-        raise ValueError(f"{error}; {whole_ones(folder, path)}") from error
-    changed = training.resume(state, path)
+        problem = str(error).removesuffix(f"; {remedy(path)}")
+        raise ValueError(f"{problem}; {whole_ones(folder, path)}") from error
+    with reading(path, "it is damaged"):
+        changed = training.resume(state, path)
     return [f"resumed from {path} at update {training.progress.update}", *changed]
 
 

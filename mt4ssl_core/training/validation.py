@@ -50,7 +50,7 @@ def validate(
     lost = sum(item.seconds for item in measured.skipped)
     share = lost / (lost + measured.read) if measured.skipped else 0.0
     weights = {target.name: target.cfg.weight for target in model.each_target()}
-    values = measured.values
+    values = measured.values if measured.read else {}
     losses = {name: values.get(f"{name}/loss") for name in weights}
     line = {f"valid/{key}": value for key, value in values.items()}
     if None not in losses.values():
