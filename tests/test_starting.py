@@ -167,7 +167,7 @@ HOSTILE = [
     put("scaler", {"scale": -1.0}), put("scaler", {"scale": float("inf"), "_growth_tracker": 0}),
     put("scaler", [1]), put("targets.online", 3), put("targets.online", {"head.bias": "x"}),
     put("config.optim", 3), put("config.encoder", None), put("config.run", [1]),
-    put("config.more", {"a": 1}), put("encoder.projection.weight", 3),
+    put("config.more", {"a": 1}), put("encoder", {"projection.weight": 3}),
 ]  # fmt: skip
 
 
