@@ -192,19 +192,19 @@ class PretrainLoader:
         others = multiprocessing.active_children()
         iterator = iter(loader)
         workers = [child for child in multiprocessing.active_children() if child not in others]
-        with deaths_wait():
-            try:
-                for batch in iterator:
-                    if isinstance(batch, str):
-                        raise ValueError(batch)
-                    yield batch
-            except RuntimeError as error:
-                dead = [worker for worker in workers if worker.exitcode]
-                if not dead:
-                    raise
-                raise ValueError(obituary(dead[0].pid, dead[0].exitcode)) from error
-            finally:
-                del iterator  # ends the workers
+        deaths_wait()
+        try:
+            for batch in iterator:
+                if isinstance(batch, str):
+                    raise ValueError(batch)
+                yield batch
+        except RuntimeError as error:
+            dead = [worker for worker in workers if worker.exitcode]
+            if not dead:
+                raise
+            raise ValueError(obituary(dead[0].pid, dead[0].exitcode)) from error
+        finally:
+            del iterator  # ends the workers
 
     def _groups(self, epoch: int) -> list[np.ndarray]:
         """Indices of the utterances in each batch of an epoch, for all processes."""

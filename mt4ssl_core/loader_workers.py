@@ -2,8 +2,6 @@
 
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 
@@ -17,20 +15,13 @@ def start_worker(_: int) -> None:
     torch.set_num_threads(1)
 
 
-@contextmanager
-def deaths_wait() -> Iterator[None]:
+def deaths_wait() -> None:
     """Notice a dead worker when its batch is waited for, and not, as torch does, at once: its
     handler of SIGCHLD would raise in the middle of an update or of a checkpoint.
     """
-    handler = signal.getsignal(signal.SIGCHLD)
-    if threading.current_thread() is not threading.main_thread() or not callable(handler):
-        yield
-        return
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGCHLD, handler)
+    main = threading.current_thread() is threading.main_thread()
+    if main and getattr(signal.getsignal(signal.SIGCHLD), "__module__", "").startswith("torch."):
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 def obituary(pid: int | None, code: int | None) -> str:
