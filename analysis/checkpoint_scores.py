@@ -55,7 +55,9 @@ def held_out(runs: Sequence[Run]) -> tuple[pd.DataFrame, list[str]]:
     for run in having:
         for record in run.records:
             for key, (metric, unit, direction) in HELD_OUT.items():
-                if isinstance(value := record.get(f"{VALID}{key}"), int | float):
+                if f"{VALID}{key}" in record:  # null in the log: no number
+                    value = record[f"{VALID}{key}"]
+                    value = math.nan if value is None else value
                     rows.append(_point(run, record["update"], metric, value, unit, direction))
     return _frame(rows), []
 

@@ -1,5 +1,6 @@
 """How fast pre-training runs converge: curves, scores of checkpoints, updates to reach a score."""
 
+import math
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -205,16 +206,27 @@ def _last_scores(points: pd.DataFrame) -> str:
     ]
     ordered = points.sort_values("update", kind="stable")
     last = ordered.drop_duplicates(["metric", "run"], keep="last")
+    seeds = points.groupby("group")["run"].nunique()
     lines = [f"| last checkpoint | {' | '.join(heads)} |", "| --- |" + " ---: |" * len(heads)]
     for group in dict.fromkeys(points["group"]):
         cells = [markdown_text(group)]
         for metric in metrics:
             values = last[(last["metric"] == metric) & (last["group"] == group)]["value"]
-            text = f"{values.mean():.4g}" if len(values) else "-"
-            text += f" ({values.min():.4g}-{values.max():.4g})" if len(values) > 1 else ""
-            cells.append(text)
+            cells.append(_spread(values, seeds[group]))
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _spread(values: pd.Series, seeds: int) -> str:
+    """Mean and range over seeds, and how many there are where some are missing or no number."""
+    known = values[values.abs() < math.inf]
+    if values.empty:
+        return "-"
+    if known.empty:
+        return "nan"
+    text = f"{known.mean():.4g}"
+    text += f" ({known.min():.4g}-{known.max():.4g})" if len(known) > 1 else ""
+    return text + (f", {len(known)} of {seeds} seeds" if len(known) < seeds else "")
 
 
 def _record(
@@ -229,7 +241,8 @@ def _record(
     asked |= {k: Path(asked[k]).name for k in ("alignments", "roots", "scores") if k in asked}
     if "probe_data" in asked:
         asked["probe_data"] = [Path(source).name for source in asked["probe_data"]]
-    plain = points.astype(object).where(points.notna(), None)
+    known = points.replace([math.inf, -math.inf], math.nan).notna()
+    plain = points.astype(object).where(known, None)
     plain["layer"] = plain["layer"].replace(checkpoint_scores.NO_LAYER, None)
     return {
         "machine": _machine(),

@@ -1,5 +1,6 @@
 """Curves of pre-training runs, and scores of their checkpoints, against three costs."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -41,7 +42,8 @@ def summary(table: pd.DataFrame, cost: str) -> pd.DataFrame:
     """Return what is drawn of curves or points: the mean over the runs of a group, and their range.
 
     Columns: metric, group, part, update, x (the mean cost), cost (what x is, with its unit), mean,
-    low, high, runs. Updates that some run of the group does not have are left out.
+    low, high, runs. Updates that some run of the group does not have, or where its value is no
+    number, are left out.
     """
     if "part" not in table:
         table = table.assign(part="checkpoint")
@@ -50,7 +52,8 @@ def summary(table: pd.DataFrame, cost: str) -> pd.DataFrame:
     if cost != "update":
         short = table[cost].max() < _MINUTES_BELOW
         label, scale = (f"{label}, minutes", 60) if short else (f"{label}, hours", 1)
-    rows = table.assign(x=scale * table[cost], cost=label)
+    known = table[table["value"].abs() < math.inf]
+    rows = known.assign(x=scale * known[cost], cost=label)
     found = rows.groupby([*keys, "update", "cost"], sort=False)
     drawn = found.agg(
         x=("x", "mean"),

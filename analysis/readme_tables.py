@@ -1,6 +1,5 @@
 """Tables for the README and the demo: records of s3prl experiments in, Markdown out."""
 
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,8 @@ from typing import Any
 import pandas as pd
 
 from analysis.results import ARROWS
-from mt4ssl_core.files import write_text
+from analysis.table_formats import markdown_text
+from mt4ssl_core.files import read_json, write_text
 
 COLUMNS = {"task", "metric", "value", "direction"}
 
@@ -24,9 +24,9 @@ def load(folders: Iterable[str | Path], split: str = "test") -> pd.DataFrame:
     for root in paths:
         for path in sorted(root.rglob("results.json")):
             try:
-                records = json.loads(path.read_text(encoding="utf-8"))
+                records = read_json(path)
                 wrong = [r for r in records if not r.keys() >= COLUMNS]
-            except (json.JSONDecodeError, AttributeError, TypeError):
+            except (AttributeError, TypeError):
                 wrong = [{}]
             if wrong:
                 raise ValueError(
@@ -47,22 +47,30 @@ def markdown(frame: pd.DataFrame, systems: Sequence[str], digits: int = 1) -> st
     one cell (seeds) become their mean ± sample standard deviation. A cell without a value is "-".
     """
     columns = list(dict.fromkeys(zip(frame.task, frame.metric, frame.direction, strict=True)))
-    header = ["system"] + [f"{t.upper()} {m} % {ARROWS[d]}" for t, m, d in columns]
+    header = ["system"]
+    header += [f"{markdown_text(f'{t.upper()} {m}')} % {ARROWS[d]}" for t, m, d in columns]
     cells = {}
     for task, metric, direction in columns:
         part = frame[(frame.task == task) & (frame.metric == metric)]
+        part = part.assign(value=pd.to_numeric(part.value, errors="coerce"))
         means = part.groupby("system").value.mean()
+        n = part.groupby("system").value.size().max()
         best = means.max() if direction == "max" else means.min()
         for system, values in part.groupby("system").value:
+            values = values.dropna()
+            if values.empty:
+                cells[system, task, metric] = "nan"
+                continue
             text = f"{100 * means[system]:.{digits}f}"
             if len(values) > 1:
                 text += f" ± {100 * values.std():.{digits}f}"
+            text += f" ({len(values)} of {n} seeds)" if len(values) < n else ""
             bold = means[system] == best
             cells[system, task, metric] = f"**{text}**" if bold else text
     lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
     for system in systems:
         row = [cells.get((system, task, metric), "-") for task, metric, _ in columns]
-        lines.append("| " + " | ".join([system, *row]) + " |")
+        lines.append("| " + " | ".join([markdown_text(system), *row]) + " |")
     return "\n".join(lines) + "\n"
 
 

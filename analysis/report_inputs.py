@@ -17,24 +17,26 @@ from upstream.suite import run_folder
 
 PROBE, CONVERGENCE = "probe.json", "convergence.json"
 DEPTH = 3  # folders below the run's
+_NUMBER = float | int | None
+_OPTIONAL = dict.fromkeys(("low", "high", "baseline", "control", "ratio"), _NUMBER)
 _NEEDED: dict[str, dict[str, Any]] = {  # keys and their types; of lists, the keys of their lines
     PROBE: {
         "model": str,
         "fingerprint": str,
         "layers": int,
-        "rows": {"measure": str, "layer": int, "value": float | int | None, "direction": str},
+        "rows": {"measure": str, "layer": int, "value": _NUMBER, "direction": str},
         "matrices": {"measure": str, "values": list},
     },
     CONVERGENCE: {
         "runs": {"run": str},
         "points": {
             **{"metric": str, "group": str, "run": str, "update": int, "unit": str},
-            **{"value": float | int | None, "direction": str},
-            **dict.fromkeys(("audio_hours", "wall_hours"), float | int | None),
+            **{"value": _NUMBER, "direction": str},
+            **dict.fromkeys(("audio_hours", "wall_hours"), _NUMBER),
         },
         "reach": {
             **{"metric": str, "group": str, "target": float | int, "seeds": int},
-            **{"seeds_reached": int, "updates": float | int | None},
+            **{"seeds_reached": int, "updates": _NUMBER},
         },
     },
 }
@@ -219,8 +221,9 @@ def read(path: Path) -> dict[str, Any]:
 def _check(found: Any, kind: Any, name: str, remedy: str) -> None:
     """See that a value has a type, or is a list of objects with keys of some types."""
     if not isinstance(kind, dict):
-        if not isinstance(found, kind):
-            raise ValueError(f"{name} cannot be {found!r}; {remedy}")
+        wrong = not isinstance(found, kind) or (isinstance(found, bool) and kind is not bool)
+        if wrong or (isinstance(found, int) and abs(found) > 10**15):
+            raise ValueError(f"{name} cannot be {_short(found)}; {remedy}")
         return
     lines = found if isinstance(found, list) else [found]
     for line in lines:
@@ -228,8 +231,25 @@ def _check(found: Any, kind: Any, name: str, remedy: str) -> None:
             if not isinstance(line, dict) or key not in line:
                 raise ValueError(f"{name}: a line has no {key}; {remedy}")
             _check(line[key], own, f"{name}: {key}", remedy)
+        for key in _OPTIONAL.keys() & line.keys():
+            _check(line[key], _NUMBER, f"{name}: {key}", remedy)
+        if "values" in line and kind.get("values") is list:
+            _check_matrix(line["values"], name, remedy)
         if line.get("direction", "max") not in ("min", "max"):
-            raise ValueError(f"{name}: direction cannot be {line['direction']!r}; {remedy}")
+            raise ValueError(f"{name}: direction cannot be {_short(line['direction'])}; {remedy}")
+
+
+def _check_matrix(values: Any, name: str, remedy: str) -> None:
+    rows = [len(row) if isinstance(row, list) else 0 for row in values]
+    if not rows or 0 in rows or len(set(rows)) > 1:
+        raise ValueError(f"{name}: values are no table of numbers; {remedy}")
+    if not all(type(value) in (int, float) for row in values for value in row):
+        raise ValueError(f"{name}: values are not all numbers; {remedy}")
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) < 100 else f"{text[:100]} ..."
 
 
 def inventory(runs: Sequence[RunFiles]) -> list[tuple[str, str, str]]:

@@ -21,6 +21,7 @@ from analysis.leaderboard import Table
 from analysis.report_inputs import RunFiles
 from analysis.report_page import Section
 from analysis.results import ARROWS
+from mt4ssl_core.files import reading
 
 # --- Scores ---------------------------------------------------------------------------------------
 
@@ -87,9 +88,12 @@ def _with_scaled(frame: pd.DataFrame, folder: Path) -> pd.DataFrame:
     path, keys = folder / f"{layer_weights.NAME}.csv", ["model", "task", "layer"]
     if not path.is_file():
         return frame
-    there = pd.read_csv(path)
-    if not {*keys, "weight", "norm", "scaled"} <= set(there):
-        return frame
+    with reading(path, "remove it, or make it again with `mt4ssl layer-weights`"):
+        there = pd.read_csv(path)
+        if not {*keys, "weight", "norm", "scaled"} <= set(there):
+            return frame
+        there = there.astype({"layer": int, "weight": float, "norm": float, "scaled": float})
+        there = there.astype({"model": str, "task": str})
     both = frame[[*keys, "weight"]].merge(there, on=keys, how="left", suffixes=("", "_there"))
     if not ((both["weight"] - both["weight_there"]).abs() < 1e-6).all():
         return frame

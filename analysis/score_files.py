@@ -277,7 +277,7 @@ def _need(record: Mapping[str, Any], key: str, source: str, kind: Any = object) 
     if key not in record:
         raise ValueError(f"{source}: the record has no {key!r}; {AGAIN}")
     if not isinstance(record[key], kind):
-        raise ValueError(f"{source}: {key} cannot be {record[key]!r}; {AGAIN}")
+        raise ValueError(f"{source}: {key} cannot be {record[key]!r:.100}; {AGAIN}")
     return record[key]
 
 

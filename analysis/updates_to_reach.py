@@ -1,5 +1,6 @@
 """How soon a score is reached: in updates, hours of audio and hours of training."""
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -63,6 +64,8 @@ def default_target(points: pd.DataFrame, metric: str) -> tuple[Target | None, li
             still.append(f"{group} has {metric} at one checkpoint only")
         elif all(sign * last > sign * first for first, last in ends.values()):
             moving |= {run: last for run, (_, last) in ends.items()}
+        elif not all(map(math.isfinite, itertools.chain(*ends.values()))):
+            still.append(f"{group} has runs whose first or last {metric} is no number")
         else:
             still.append(f"{group} makes no progress on {metric}")
     if not moving:
@@ -83,13 +86,14 @@ def first_reached(
     """
     sign = 1.0 if direction == "max" else -1.0
     ahead = sign * (np.asarray(values, float) - target)
+    ahead[~np.isfinite(ahead)] = -np.inf  # what is no number reaches nothing
     (good,) = np.nonzero(ahead >= 0)
     if not len(good):
         return None
     at = int(good[0])
     if at == 0:
         return 0.0, True
-    return at - ahead[at] / (ahead[at] - ahead[at - 1]), False
+    return float(at - ahead[at] / (ahead[at] - ahead[at - 1])), False
 
 
 def table(points: pd.DataFrame, targets: Sequence[Target]) -> list[dict[str, Any]]:

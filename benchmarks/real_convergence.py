@@ -26,7 +26,7 @@ from analysis import convergence, convergence_study, probe_data, probing  # noqa
 from analysis.results import ARROWS  # noqa: E402
 from benchmarks import pages  # noqa: E402
 from mt4ssl_core import kmeans, tsv  # noqa: E402
-from mt4ssl_core.files import write_json  # noqa: E402
+from mt4ssl_core.files import atomic_path, write_json  # noqa: E402
 
 SCORES = ROOT / "analysis" / "scores" / "convergence"
 CONFIGS = ("both_targets", "offline_only", "online_only")  # .yaml there
@@ -72,7 +72,8 @@ def measure(audio: Path, work: Path, jobs: int) -> None:
     write_json(SCORES / "results.json", record)
     for name in PLOTS:
         for suffix in (".svg", ".png", ".csv"):
-            shutil.copy(work / "runs" / f"{name}{suffix}", SCORES / f"{name}{suffix}")
+            with atomic_path(SCORES / f"{name}{suffix}") as copy:
+                shutil.copyfile(work / "runs" / f"{name}{suffix}", copy)
 
 
 def references(work: Path, data: Sequence[str]) -> dict[str, dict[str, float]]:

@@ -8,6 +8,8 @@ import pytest
 import report_runs
 from test_analysis_commands import call
 
+from analysis import convergence
+
 BROKEN = [b"", b"\xff\xfe\0", b"[" * 100_000, b"5\n", b'{"task": 1}\n', b"9" * 5_000]
 
 
@@ -66,3 +68,37 @@ def test_report(tmp_path, capsys, file):
     assert f"other/probe/{file}" in shown.err
     assert shown.out.strip().splitlines()[-1].startswith("2 of 3 runs, written: ")
     assert f"other/probe/{file}" in (mine / "report.html").read_text()
+
+
+@pytest.mark.parametrize("lost", ["null", "NaN", "Infinity", "-Infinity"])
+def test_seeds_whose_last_value_is_no_number_are_counted(tmp_path, lost):
+    for seed in (1, 2, 3):
+        run = pretraining_runs.run(tmp_path / "a" / f"seed{seed}", (4.0, 3.0, 2.5), run__seed=seed)
+    log = run / "log.jsonl"
+    key = '"valid/offline/loss": '
+    log.write_text(log.read_text().replace(f"{key}2.5", f"{key}{lost}"))
+    text = convergence.compare([tmp_path / "a"], tmp_path / "out")
+    assert "2.5 (2.5-2.5), 2 of 3 seeds" in text
+    assert "a/seed3: valid/offline/loss is no number at update 30" in text
+    drawn = (tmp_path / "out" / "scores_updates.csv").read_text()
+    assert "offline_loss,a,checkpoint,30" not in drawn and "offline_loss,a,checkpoint,20" in drawn
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("low", "x"), ("low", {}), ("value", 10**400), ("layer", True), ("baseline", []),
+     ("measure", None), ("direction", "<b>" * 9_999)],
+)  # fmt: skip
+def test_a_probe_of_other_types_is_refused_by_name(tmp_path, capsys, key, value):
+    rows = [{**report_runs.row(1, "phone", 0.6), key: value}]
+    report_runs.probe(tmp_path / "mine" / "probe", rows=rows)
+    assert call("report", tmp_path / "mine") == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()[-1:]
+    assert f"probe.json: rows: {key} cannot be" in line and len(line) < 600
+
+
+def test_a_probe_without_a_value_shows_that(tmp_path):
+    rows = [{**report_runs.row(n, "phone", 0.5), "value": None, "low": None} for n in range(3)]
+    report_runs.probe(tmp_path / "mine" / "probe", rows=rows)
+    assert call("report", tmp_path / "mine") == 0
+    assert "phone ↑ nan at layer 0" in (tmp_path / "mine" / "report.html").read_text()

@@ -9,7 +9,7 @@ from upstream import compat
 compat.install_for("ctc")
 from s3prl.downstream.ctc.text import load_text_encoder  # noqa: E402
 
-from upstream.compat import ctc_common_voice, ctc_letters, ctc_snips  # noqa: E402
+from upstream.compat import ctc_common_voice, ctc_corpus, ctc_letters, ctc_snips  # noqa: E402
 
 LINES = {
     "Ivy-snips-train-0": "BOS PLAY BOB DYLAN EOS\tO O artist artist PlayMusic",
@@ -128,3 +128,21 @@ def test_problems_of_lists_are_named(voices, lines, message):
     with pytest.raises(ValueError, match=message):
         common_voice(voices)
     assert ctc_common_voice.install() is False
+
+
+@pytest.mark.parametrize(
+    ("phone", "vocabulary", "found"),
+    [
+        ("IH1", ("IH0", "IH1"), "IH1"),
+        ("IH", ("IH0", "IH1", "IH2"), "IH0"),  # no stress is none
+        ("ih", ("IH0", "IH1"), "IH0"),
+        ("sh", ("SH", "IH0"), "SH"),
+        ("ih2", ("IH1", "IH2"), "IH2"),
+        ("IH1", ("IH", "SH"), "IH"),  # a vocabulary without stress
+        ("ix", ("IH0", "SH"), None),  # of TIMIT's 61
+        ("h#", ("IH0", "SH"), None),
+        ("", ("IH0",), None),
+    ],
+)
+def test_phones_are_found_however_their_stress_is_written(phone, vocabulary, found):
+    assert ctc_corpus.spelled(phone, vocabulary) == found

@@ -14,6 +14,7 @@ lexicon=..., **rest)`` whose items are ``(path, token ids)``, or, for ``bucket_s
 """
 
 import functools
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -148,13 +149,23 @@ def _pronounce(
                 "tool)"
             )
         phones += pronunciations[word.upper()].split()
-    unknown = next((phone for phone in phones if phone not in vocabulary), None)
-    if unknown is not None:
+    found = [spelled(phone, vocabulary) for phone in phones]
+    if None in found:
         raise ValueError(
-            f"{where}: the lexicon uses the phone {unknown!r}, which is not in the vocabulary; "
-            "set config.downstream_expert.text.vocab_file to a file with one phone per line"
+            f"{where}: the lexicon uses the phone {phones[found.index(None)]!r}, which is not in "
+            "the vocabulary; write it as one that is, or set "
+            "config.downstream_expert.text.vocab_file to a file with one phone per line"
         )
-    return " ".join(phones)
+    return " ".join(filter(None, found))
+
+
+def spelled(phone: str, vocabulary: Collection[str]) -> str | None:
+    """Return a phone as the vocabulary has it, or None: in capital letters, a vowel without stress
+    as the unstressed one (0), a stressed one without where the vocabulary knows no stress.
+    """
+    capital = phone.upper()
+    ways = (phone, capital, f"{capital}0", capital.rstrip("012"))
+    return next((way for way in ways if way in vocabulary), None)
 
 
 def _audio(stem: Path) -> str:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from upstream import tasks
-from upstream.compat.ctc_corpus import read_lexicon
+from upstream.compat.ctc_corpus import read_lexicon, spelled
 from upstream.compat.ctc_phones import phones
 from upstream.corpora import librispeech
 from upstream.corpora.audio_checks import name_some
@@ -41,10 +41,11 @@ def _lexicon(root: Path, words: set[str]) -> list[str]:
             "there, or add lines for these words"
         )
     used = {phone for word in words for phone in known.get(word.upper(), "").split()}
-    if strange := sorted(used - set(phones())):
+    vocabulary = set(phones())
+    if strange := sorted(phone for phone in used if spelled(phone, vocabulary) is None):
         problems.append(
-            f"{where}: the phones {name_some(strange)} are not among the 71 of LibriSpeech's "
-            "lexicon; download it again, or set config.downstream_expert.text.vocab_file to a file "
-            "with one phone per line"
+            f"{where}: the phones {name_some(strange)} are not among the 71 (ARPAbet with stress, "
+            "SIL, SPN): write them as one of these in the lexicon, or set "
+            "config.downstream_expert.text.vocab_file to a file with one phone per line"
         )
     return problems
