@@ -1,6 +1,7 @@
 """All SUPERB tasks of one upstream: check everything, train, choose on dev, test, collect.
 
-What was done is never done again; what was interrupted goes on; what failed does not stop the rest.
+What was done is never done again; what was interrupted goes on; what failed, or cannot be done
+here, does not stop the rest.
 """
 
 import sys
