@@ -149,8 +149,8 @@ def probe(out: Path, checkpoint: Path) -> None:
             clusters=50,
             device="cpu",
         )
-        if not probing.is_done(asked):
-            probing.probe(asked)
+        if not probing.is_done(asked) and (failed := probing.probe(asked).failed):
+            raise ValueError(f"not probed: {'; '.join(failed)}; see {folder / 'log'}")
 
 
 def score(

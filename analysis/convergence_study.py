@@ -79,7 +79,7 @@ def study(
         jobs: runs at the same time.
 
     Returns:
-        0, or 1 when a run failed.
+        0, or 1 when a run failed, or something could not be scored.
 
     Raises:
         ValueError: configs that cannot be compared, or runs in ``out`` made under other settings;
@@ -99,9 +99,12 @@ def study(
         raise ValueError("every run failed; correct what is named above and try again")
     labels = [item.group for item in finished]
     notes = [f"{name} failed and is left out: {why}" for name, why in failed.items()]
-    print(convergence.compare([item.folder for item in finished], out, labels, scoring, notes))
+    folders, broken = [item.folder for item in finished], list[str]()
+    print(convergence.compare(folders, out, labels, scoring, notes, broken))
+    for line in broken:
+        print(line, file=sys.stderr)
     print(f"{Path(out) / convergence.TABLE}, {Path(out) / convergence.JSON} and figures beside it")
-    return 1 if failed else 0
+    return 1 if failed or broken else 0
 
 
 def plan(
