@@ -36,7 +36,7 @@ def test_the_modules_are_found_under_every_name(names):
 def test_a_real_fairseq_is_left_alone(names, tmp_path, monkeypatch):
     (tmp_path / "fairseq").mkdir()
     (tmp_path / "fairseq" / "__init__.py").write_text("real = True\n")
-    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     assert not fairseq_names.install()
     assert importlib.import_module("fairseq").real
 

@@ -1,4 +1,5 @@
 import importlib.util
+import sys
 from importlib.machinery import ModuleSpec
 
 import pytest
@@ -11,7 +12,7 @@ def site(tmp_path, monkeypatch):
     """A folder of packages with s3prl's package in it, the first on the path."""
     (tmp_path / "s3prl").mkdir()
     (tmp_path / "s3prl" / "__init__.py").touch()
-    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     spec = importlib.util.spec_from_file_location("s3prl", tmp_path / "s3prl" / "__init__.py")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
     return tmp_path
@@ -49,7 +50,7 @@ def test_both_in_one_folder_are_an_error_that_names_the_way_out(site, call):
 def test_both_in_two_folders_are_the_first_one(site, tmp_path_factory, monkeypatch):
     other = tmp_path_factory.mktemp("other")
     add(other, "s3prl", "0.4.18")
-    monkeypatch.syspath_prepend(other)
+    monkeypatch.setattr(sys, "path", [str(other), *sys.path])
     add(site, "espnet-s3prl", "2026.5.14")
     assert packages.s3prl() == "espnet-s3prl 2026.5.14"
 

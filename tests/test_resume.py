@@ -14,6 +14,7 @@ import torch
 from superb_data import FEW_STEPS, SPEED, corpora, smoke, tiny_checkpoint
 
 import run_downstream
+from mt4ssl_core import files
 from upstream import command, overrides, results, runner, states, tasks
 
 STEPS = {"runner.total_steps": 6, "runner.eval_step": 3, "runner.save_step": 2}
@@ -117,7 +118,8 @@ def test_a_checkpoint_appears_whole_or_not_at_all(tmp_path, monkeypatch):
     monkeypatch.undo()
     assert (exp / "states-2.ckpt").read_bytes() == kept  # s3prl would have removed it first
     assert not (exp / "states-4.ckpt").exists()
-    (exp / ".states-4.ckpt.1.tmp").write_bytes(b"half")  # what kill -9 leaves
+    dead = 2**22 + 1  # above every process's number
+    (exp / f".{files.machine()}-{dead}-00000000.tmp").write_bytes(b"half")  # what kill -9 leaves
     train("ks", exp, **{"runner.total_steps": 5, "runner.max_keep": 1})
     assert [path.name for path in exp.glob("states-*")] == ["states-4.ckpt"]
     assert not list(exp.glob(".*.tmp"))
