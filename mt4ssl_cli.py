@@ -199,14 +199,14 @@ def _superb_parser(commands: argparse._SubParsersAction) -> None:
     submit.set_defaults(run=superb_submit)
 
 
-def store_fill(args: argparse.Namespace) -> None:
+def store_fill(args: argparse.Namespace) -> int:
     """Compute the features of SUPERB tasks before training."""
     from upstream import store_fill as filling
     from upstream.store_options import StoreOptions
 
     names = filling.Asked.__dataclass_fields__
     settings = {key: value for key, value in vars(args).items() if key in names}
-    filling.fill(filling.Asked(**settings, store=StoreOptions.of(args)))
+    return filling.fill(filling.Asked(**settings, store=StoreOptions.of(args)))
 
 
 def store_ls(args: argparse.Namespace) -> None:

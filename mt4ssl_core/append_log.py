@@ -4,6 +4,7 @@ No locks and no file that two processes write, so that network file systems are 
 ends in a checksum of itself: one that a kill or a full disk cut off is never read.
 """
 
+import errno
 import os
 import secrets
 import socket
@@ -52,6 +53,8 @@ class AppendLog:
             writer = path.name.removesuffix(f".{self.suffix}")
             start = self._seen.get(writer, 0)
             try:
+                if path.exists() and not path.is_file():  # to open a pipe is to wait for ever
+                    raise OSError(errno.EINVAL, "not a regular file")
                 with open(path, "rb") as file:
                     file.seek(start)
                     data = file.read()

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mt4ssl_core.append_log import AppendLog, write_all
 from mt4ssl_core.feature_codec import PRECISIONS, decode, encode, encoded_size, roundtrip
-from mt4ssl_core.files import write_json
+from mt4ssl_core.files import read_json, write_json
 
 if TYPE_CHECKING:
     from mt4ssl_core.feature_store import FeatureStore
@@ -26,6 +26,7 @@ SPOILED = "<120sQ"  # writer, offset of a record that is not to be read
 INDEX_BYTES = 64  # of an entry, about
 ALIGNMENT = 64  # bytes
 SHARD = 4 * 2**30  # bytes after which a writer begins a new file
+JSON_LIMIT = 1 << 16  # bytes of a store's JSON files
 PATIENCE = 5.0  # seconds between two looks at what others have written
 
 
@@ -142,14 +143,16 @@ class Space:
             self._spoiled.add((writer.rstrip(b"\0").decode(errors="replace"), offset))
         for entry in self._log.new():
             writer, (key, offset, *_) = entry
-            if (writer, offset) not in self._spoiled:
+            if not _possible(entry[1]):
+                self._tell(writer, "a record is impossible")
+            elif (writer, offset) not in self._spoiled:
                 self._entries.setdefault(key, entry)
         self._looked = time.monotonic()
 
     def notes(self) -> dict[str, Any]:
         """Return what `note` was told."""
         try:
-            found = json.loads((self.folder / "notes.json").read_text())
+            found = read_json(self.folder / "notes.json", JSON_LIMIT)
         except (OSError, ValueError):
             return {}
         return found if isinstance(found, dict) else {}
@@ -194,7 +197,10 @@ class Space:
         found = self._maps.get(writer)
         if found is None or len(found) < end:
             try:
-                with open(self.folder / f"{writer}.features", "rb") as file:
+                path = self.folder / f"{writer}.features"
+                if not path.is_file():
+                    return None
+                with open(path, "rb") as file:
                     found = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
             except (OSError, ValueError):  # removed, or empty
                 return None
@@ -203,20 +209,23 @@ class Space:
 
     def _forget(self, key: bytes, writer: str, offset: int, spoiled: bool) -> None:
         """Use a record no more; one that fails its checksum in no other process either."""
-        if writer not in self._told:
-            self._told.add(writer)
-            path = self.folder / f"{writer}.features"
-            what = "a record is spoiled" if spoiled else "records are gone"
-            self.store.say(
-                f"store: {path}: {what}; what cannot be read is computed again (see mt4ssl store "
-                "verify)"
-            )
+        self._tell(writer, "a record is spoiled" if spoiled else "records are gone")
         self._entries.pop(key, None)
         self._verified.discard(key)
         self._spoiled.add((writer, offset))
         if spoiled:
             with contextlib.suppress(OSError):  # a store that may only be read
                 self._spoiled_log.append(writer.encode(), offset)
+
+    def _tell(self, writer: str, what: str) -> None:
+        """Say, once for each file, that records cannot be used."""
+        if writer not in self._told:
+            self._told.add(writer)
+            path = self.folder / f"{writer}.features"
+            self.store.say(
+                f"store: {path}: {what}; what cannot be read is computed again (see mt4ssl store "
+                "verify)"
+            )
 
     def _make(self) -> None:
         self.store.make()
@@ -237,6 +246,14 @@ class Space:
         file = os.open(self.folder / f"{name}.features", flags, 0o644)
         self._shard = (file, name, os.getpid())
         return file, name
+
+
+def _possible(record: tuple[Any, ...]) -> bool:
+    """Whether an entry of an index says what `Space.put` can have written."""
+    _, _, size, layers, frames, dim, precision, _ = record
+    return precision < len(PRECISIONS) and size == encoded_size(
+        (layers, frames, dim), PRECISIONS[precision]
+    )
 
 
 def write_once(path: Path, value: Any) -> None:

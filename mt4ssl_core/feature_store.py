@@ -13,9 +13,10 @@ entry; what was cut off by a kill is not in the index, and what a disk has spoil
 checksum. So any number of processes read and write at once, without locks.
 """
 
+import contextlib
 import errno
 import hashlib
-import json
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -23,9 +24,20 @@ from pathlib import Path
 
 import numpy as np
 
+from mt4ssl_core import files
 from mt4ssl_core.append_log import AppendLog
 from mt4ssl_core.feature_codec import PRECISIONS
-from mt4ssl_core.feature_space import FRAMES, INDEX, PATIENCE, POOLED, Kind, Space, write_once
+from mt4ssl_core.feature_space import (
+    FRAMES,
+    INDEX,
+    JSON_LIMIT,
+    PATIENCE,
+    POOLED,
+    Kind,
+    Space,
+    write_once,
+)
+from mt4ssl_core.files import read_json
 
 __all__ = [
     "FRAMES",
@@ -41,6 +53,11 @@ __all__ = [
 FORMAT = 1
 AUDIO = "<16s16sQ"  # identity, key, samples
 GB = 1e9
+SPACE = re.compile(r"[0-9a-f]{24}")  # what `Kind.name` returns
+_WRITER = r".+-[0-9]{1,10}-[0-9a-f]{8}"  # of `append_log.writer_name`
+OWN = re.compile(
+    rf"space\.json|notes\.json|used|{_WRITER}\.(features|index|spoiled)|{files.TEMPORARY.pattern}"
+)
 
 
 def content_key(wave: np.ndarray) -> bytes:
@@ -175,7 +192,7 @@ def check_format(folder: Path) -> None:
     path = folder / "store.json"
     if path.exists():
         try:
-            found = json.loads(path.read_text())["format"]
+            found = read_json(path, JSON_LIMIT)["format"]
         except (OSError, ValueError, TypeError, KeyError):
             found = "unknown"
         if found != FORMAT:
@@ -192,18 +209,23 @@ def check_format(folder: Path) -> None:
 
 
 def space_folders(folder: Path) -> Iterator[Path]:
-    """Yield the folders of all spaces."""
-    for path in sorted(folder.glob("*/")):
-        if path.name != "audio" and not path.name.startswith("."):
+    """Yield the folders of all spaces: those with a name of ours, and no links."""
+    for path in sorted(folder.glob("*")):
+        if SPACE.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
+            yield path
+
+
+def own_files(folder: Path) -> Iterator[Path]:
+    """Yield the files that we wrote to a space: regular files, by the form of their names."""
+    for path in sorted(folder.glob("*")) + sorted(folder.glob(".*.tmp")):
+        if OWN.fullmatch(path.name) and path.is_file() and not path.is_symlink():
             yield path
 
 
 def bytes_of(folder: Path) -> int:
-    """Return how many bytes the files of a space take."""
+    """Return how many bytes our files of a space take."""
     total = 0
-    for path in folder.glob("*"):
-        try:
+    for path in own_files(folder):
+        with contextlib.suppress(OSError):  # removed a moment ago
             total += path.stat().st_size
-        except OSError:  # removed a moment ago
-            continue
     return total

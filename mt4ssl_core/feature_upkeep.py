@@ -1,10 +1,9 @@
 """Looking after a feature store: what is in it, whether it is sound, and making room."""
 
 import contextlib
-import json
 import os
+import re
 import secrets
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,9 +11,20 @@ from pathlib import Path
 from typing import Any
 
 from mt4ssl_core.append_log import AppendLog
-from mt4ssl_core.feature_store import GB, INDEX, FeatureStore, Kind, bytes_of, space_folders
+from mt4ssl_core.feature_space import JSON_LIMIT
+from mt4ssl_core.feature_store import (
+    GB,
+    INDEX,
+    FeatureStore,
+    Kind,
+    bytes_of,
+    own_files,
+    space_folders,
+)
+from mt4ssl_core.files import TEMPORARY, read_json
 
 DAY = 86400.0  # seconds; what was left half done for longer belongs to nobody
+REMOVED = re.compile(r"\.removed-[0-9a-f]{8}")
 
 
 @dataclass(frozen=True)
@@ -30,11 +40,14 @@ class SpaceInfo:
 
 @dataclass(frozen=True)
 class Report:
-    """What `verify` found: records that are good and spoiled, and bytes that belong to none."""
+    """What `verify` found: records that are good and spoiled, bytes that belong to none, and spaces
+    whose space.json is not readable.
+    """
 
     good: int
     spoiled: int
     lost_bytes: int
+    unreadable: int = 0
 
 
 def spaces(folder: str | Path) -> list[SpaceInfo]:
@@ -61,10 +74,14 @@ def verify(folder: str | Path, say: Callable[[str], Any], progress: Callable[[in
     Raises:
         ValueError: there is no store of our format.
     """
-    store, good, spoiled, lost = _store(folder, say), 0, 0, 0
+    store, good, spoiled, lost, unreadable = _store(folder, say), 0, 0, 0, 0
     for info in spaces(folder):
         if info.kind is None:
-            say(f"{info.folder}: space.json is not readable; remove the folder")
+            say(
+                f"{info.folder}: its space.json is not readable, or of another space; look what is "
+                "in the folder, and remove it"
+            )
+            unreadable += 1
             continue
         space = store.space(info.kind)
         with contextlib.suppress(OSError):  # to verify is not to use
@@ -74,7 +91,7 @@ def verify(folder: str | Path, say: Callable[[str], Any], progress: Callable[[in
             good, spoiled = good + sound, spoiled + (not sound)
             progress(size)
         lost += space.lost_bytes()
-    return Report(good, spoiled, lost)
+    return Report(good, spoiled, lost, unreadable)
 
 
 def prune(
@@ -82,6 +99,8 @@ def prune(
 ) -> list[SpaceInfo]:
     """Remove spaces and return them: those not used for ``days``, then the least recently used
     until ``gigabytes`` are left; also what killed processes left half done.
+
+    Only our files are removed, of folders whose space.json is valid, and nothing through links.
 
     Raises:
         ValueError: there is no store of our format.
@@ -91,28 +110,36 @@ def prune(
     for info in reversed(found):
         old = days is not None and now - info.used > days * DAY
         if old or (gigabytes is not None and left > gigabytes * GB):
+            if info.kind is None:
+                continue
             removed.append(info)
             left -= info.bytes
             _remove(info.folder)
     for path in Path(folder).glob(".removed-*"):
-        shutil.rmtree(path, ignore_errors=True)
-    for path in (*Path(folder).glob("*/.*.tmp"), *Path(folder).glob(".*.tmp")):
-        with contextlib.suppress(OSError):
-            if now - path.stat().st_mtime > DAY:
-                path.unlink()
+        if REMOVED.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
+            _empty(path)
+    for place in (Path(folder), Path(folder) / "audio", *space_folders(Path(folder))):
+        for path in own_files(place):
+            with contextlib.suppress(OSError):
+                if TEMPORARY.fullmatch(path.name) and now - path.stat().st_mtime > DAY:
+                    path.unlink()
     return removed
 
 
 def remove(folder: str | Path, which: str) -> list[SpaceInfo]:
     """Remove the spaces whose name or whose upstream's fingerprint begins with ``which``.
 
+    Only our files are removed, and the folder if there are no others in it.
+
     Raises:
         ValueError: there is no store of our format.
     """
     removed = []
     for info in spaces(folder):
-        fingerprint = info.kind.fingerprint if info.kind else ""
-        if which and (info.folder.name.startswith(which) or fingerprint.startswith(which)):
+        if info.kind is None:
+            continue
+        names = (info.folder.name, info.kind.fingerprint)
+        if which and any(name.startswith(which) for name in names):
             _remove(info.folder)
             removed.append(info)
     return removed
@@ -125,16 +152,34 @@ def _store(folder: str | Path, say: Callable[[str], Any] = print) -> FeatureStor
 
 
 def _kind(path: Path) -> Kind | None:
+    """What the space in a folder holds; None unless its space.json says so, and all of it."""
     try:
-        found = json.loads((path / "space.json").read_text())
+        found = read_json(path / "space.json", JSON_LIMIT)
         layers = found["layers"]
-        return Kind(**{**found, "layers": None if layers is None else tuple(layers)})
+        kind = Kind(**{**found, "layers": None if layers is None else tuple(layers)})
+        return kind if kind.name() == path.name and isinstance(kind.upstream, str) else None
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
 
-def _remove(folder: Path) -> None:
-    """Remove a folder that others may be reading: at once, as far as they can see."""
-    away = folder.with_name(f".removed-{secrets.token_hex(4)}")
-    os.rename(folder, away)
-    shutil.rmtree(away, ignore_errors=True)
+def _remove(folder: Path) -> bool:
+    """Remove our files of a space that others may be reading, and the folder if nothing is left in
+    it; returns whether that is so.
+
+    A folder that holds nothing else goes at once, as far as others can see.
+    """
+    if len(list(own_files(folder))) == len(list(folder.iterdir())):
+        away = folder.with_name(f".removed-{secrets.token_hex(4)}")
+        os.rename(folder, away)
+        folder = away
+    return _empty(folder)
+
+
+def _empty(folder: Path) -> bool:
+    for path in own_files(folder):
+        with contextlib.suppress(OSError):
+            path.unlink()
+    with contextlib.suppress(OSError):  # the user's files stay
+        folder.rmdir()
+        return True
+    return False

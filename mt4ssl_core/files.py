@@ -18,6 +18,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 
+TEMPORARY = re.compile(r"\.([0-9a-f]{8})-([0-9]{1,10})-[0-9a-f]{8}\.tmp")  # machine, process
 JSON_LIMIT = 1 << 28  # bytes; no JSON file that we read is near this
 
 
@@ -193,7 +194,7 @@ def remove_leftovers(folder: str | Path, all_hosts: bool = False) -> list[Path]:
     """
     removed = []
     for path in Path(folder).glob(".*.tmp"):
-        name = re.fullmatch(r"\.([0-9a-f]{8})-([0-9]{1,10})-[0-9a-f]{8}\.tmp", path.name)
+        name = TEMPORARY.fullmatch(path.name)
         if name is None or path.is_symlink():  # not of ours
             continue
         if alive(int(name[2])) if name[1] == machine() else not all_hosts:

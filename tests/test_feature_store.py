@@ -1,4 +1,5 @@
 import hashlib
+import json
 import multiprocessing
 import os
 import pickle
@@ -8,6 +9,7 @@ import select
 import signal
 import struct
 import time
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ import pytest
 import torch
 
 from mt4ssl_core import append_log, feature_space, feature_upkeep
-from mt4ssl_core.feature_store import FRAMES, POOLED, FeatureStore, Kind, content_key
+from mt4ssl_core.feature_store import FRAMES, INDEX, POOLED, FeatureStore, Kind, content_key
 
 SHAPE = (3, 5, 7)  # L, T, D
 
@@ -392,12 +394,79 @@ def test_listing_and_removing(tmp_path):
 def test_a_space_whose_maker_was_killed_is_listed(tmp_path):
     space = filled(tmp_path, 3)
     (space.folder / "used").unlink()
-    (tmp_path / "begun").mkdir()
+    (tmp_path / ("0" * 24)).mkdir()
     found = {info.folder.name: info for info in feature_upkeep.spaces(tmp_path)}
-    assert found[space.folder.name].kind == kind() and found["begun"].kind is None
+    assert found[space.folder.name].kind == kind() and found["0" * 24].kind is None
     assert filled(tmp_path, 0).put(key_of(5), features_of(5)) and (space.folder / "used").exists()
     feature_upkeep.prune(tmp_path, gigabytes=0)
     assert not space.folder.exists()
+
+
+@pytest.mark.parametrize("how", ["rm", "prune", "prune all"])
+def test_files_of_the_user_stay(tmp_path, how):
+    """In folders of the user's, in a space, behind links, and with names much like ours."""
+    store, outside = tmp_path / "store", tmp_path / "outside"
+    space = filled(store, 3)
+    kept = {
+        store / "my_thesis" / "chapter.tex", store / "abcd" / "x", outside / "data.features",
+        store / "my_thesis" / ".0123abcd-1-0123abcd.tmp", store / ".removed-mine" / "y",
+        space.folder / "notes.txt", space.folder / "mine.features", space.folder / "sub" / "z",
+        store / ("a" * 24) / "no_space_json", store / ("b" * 24) / "space.json",
+    }  # fmt: skip
+    for path in kept:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}")
+        os.utime(path, (0, 0))
+    (store / ("c" * 24)).symlink_to(outside)
+    (outside / "space.json").write_text((space.folder / "space.json").read_text())
+    (space.folder / "host-1-0123abcd.features").symlink_to(outside / "data.features")
+    (store / ".removed-0123abcd").symlink_to(outside)
+    if how == "rm":
+        for which in ("my", "a", "b", "c", "abcd", space.folder.name[:4]):
+            feature_upkeep.remove(store, which)
+    else:
+        feature_upkeep.prune(store, gigabytes=0, days=0 if how == "prune all" else None)
+    assert all(path.exists() for path in kept) and (outside / "space.json").exists()
+    assert not list(space.folder.glob("*-*.index")) and not (space.folder / "space.json").exists()
+    assert (store / ("c" * 24)).is_symlink()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"kind": 3}, {"layers": "ab"}, {"layers": 7}, {"precision": None}, {"more": 1},
+     {"upstream": 3}, {"fingerprint": "other"}, None, [], "deep"],
+)  # fmt: skip
+def test_a_space_that_says_something_else_is_not_ours(tmp_path, change):
+    space = filled(tmp_path, 3)
+    path = space.folder / "space.json"
+    found = json.loads(path.read_text())
+    text = json.dumps({**found, **change} if isinstance(change, dict) else change)
+    path.write_text("[" * 10**5 if change == "deep" else text)
+    (info,) = feature_upkeep.spaces(tmp_path)
+    assert info.kind is None and not feature_upkeep.remove(tmp_path, space.folder.name)
+    assert not feature_upkeep.prune(tmp_path, gigabytes=0) and path.exists()
+    said: list[str] = []
+    assert feature_upkeep.verify(tmp_path, said.append, lambda _: None).unreadable == 1
+    assert "space.json is not readable" in said[0]
+
+
+@pytest.mark.parametrize(
+    "changes", [{6: 200}, {2: 1}, {2: 2**63}, {3: 2**31}, {4: 0}, {5: 2**32 - 1}, {1: 2**63}]
+)
+def test_an_index_that_claims_what_cannot_be(tmp_path, changes):
+    space = filled(tmp_path, 1)
+    ((key, entry),) = space._entries.items()
+    record = list(entry[1])
+    for place, value in changes.items():
+        record[place] = value
+    path = the(tmp_path, "index")
+    path.unlink()
+    body = struct.pack(INDEX, *record)
+    path.write_bytes(body + struct.pack("<I", zlib.crc32(body)))
+    said: list[str] = []
+    again = FeatureStore(tmp_path, say=said.append).space(kind())
+    assert again.get(key) is None and len(said) == 1
+    assert again.put(key, features_of(0)) and again.get(key) is not None
 
 
 def test_pruning(tmp_path):
@@ -405,7 +474,7 @@ def test_pruning(tmp_path):
         space = filled(tmp_path, 10, fingerprint=f"{number}")
         past = time.time() - age * 86400
         os.utime(space.folder / "used", (past, past))
-    leftover = tmp_path / ".removed-1234"
+    leftover = tmp_path / ".removed-12340000"
     leftover.mkdir()
 
     def left():

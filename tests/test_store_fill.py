@@ -51,7 +51,7 @@ def test_training_finds_everything_in_the_store(tmp_path, encoded, capsys):
     assert "ic: about" in said and "train, dev, test" in said and "GB" in said
     count = stored(tmp_path / "store")
     assert count == len(encoded) > 0
-    assert f"everything is stored, in all of {count} utterances" in said
+    assert f"{count} of {count} utterances are stored in " in said
     encoded.clear()
     (record,) = smoke("ic", tmp_path, store=StoreOptions(folder=str(tmp_path / "store")))
     assert record["store"]["exactness"] == "exact" and not encoded
@@ -110,9 +110,36 @@ def test_each_process_has_its_gpu(monkeypatch):
 
 def test_a_full_store_ends_it(tmp_path, encoded, monkeypatch, capsys):
     monkeypatch.setattr(store_fill.storing, "WINDOW", 4)
-    store_fill.fill(asked("ic", tmp_path, gigabytes=0.0))
-    assert "give more room with --store-gb" in capsys.readouterr().out
+    assert store_fill.fill(asked("ic", tmp_path, gigabytes=0.0)) == 1
+    said = capsys.readouterr().out
+    assert "ic: 0 of at least 5 utterances are stored in " in said
+    assert "give more room with --store-gb" in said
     assert 4 <= len(encoded) <= 8 and stored(tmp_path) == 0
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        ("disk", "could not be written; make room"),
+        ("nan", "are not finite"),
+        ("none", "no utterance"),
+    ],
+)
+def test_what_could_not_be_stored_is_counted(fault, says, tmp_path, monkeypatch, capsys):
+    space = store_fill.Space
+    if fault == "disk":
+
+        def full(self):
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(space, "_own_shard", full)
+    elif fault == "nan":
+        monkeypatch.setattr(space, "put", lambda *_: False)
+    else:
+        monkeypatch.setattr(store_fill, "_utterances", lambda *_: iter(()))
+    assert store_fill.fill(asked("ic", tmp_path)) == 1
+    said = capsys.readouterr().out
+    assert says in said and "ic: 0 of " in said
 
 
 @pytest.mark.slow

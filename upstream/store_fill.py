@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from mt4ssl_core.config import SAMPLE_RATE
 from mt4ssl_core.distributed import choose_device
-from mt4ssl_core.feature_store import POOLED, Space
+from mt4ssl_core.feature_store import POOLED, FeatureStore, Space
 from mt4ssl_core.threads import cores
 from upstream import store_options, storing, tasks
 from upstream.data_order import Batches
@@ -92,8 +92,10 @@ class Split:
         return rows * storage.frame_bytes
 
 
-def fill(asked: Asked) -> None:
+def fill(asked: Asked) -> int:
     """Store the features of all utterances of some tasks.
+
+    Returns 0, or 1 when some could not be stored.
 
     Raises:
         ValueError: a task whose features are not stored; otherwise as `run_downstream.py`.
@@ -104,10 +106,11 @@ def fill(asked: Asked) -> None:
     _refuse(names, asked.store)
     folders = roots.read(asked.root or asked.roots or "", names)
     preparation.require_packages(names)
-    share = Share.here()
+    share, whole = Share.here(), True
     for name in names:
         with _runner(asked, name, folders[name], share) as runner:
-            _fill_task(name, runner, share)
+            whole = _fill_task(name, runner, share) and whole
+    return 0 if whole else 1
 
 
 def _refuse(names: Iterable[str], options: StoreOptions) -> None:
@@ -140,7 +143,8 @@ def _runner(asked: Asked, name: str, root: Path, share: Share) -> Iterator[Any]:
         yield made
 
 
-def _fill_task(name: str, runner: Any, share: Share) -> None:
+def _fill_task(name: str, runner: Any, share: Share) -> bool:
+    """Store what is missing of a task; returns whether all of this process's share is stored."""
     storage: Storage = runner.storage
     splits = {split: _split(runner, split) for split in splits_of(runner.config)}
     seconds = sum(split.seconds for split in splits.values())
@@ -169,10 +173,28 @@ def _fill_task(name: str, runner: Any, share: Share) -> None:
         storage.fill(utterances, progress)
         if not utterances.full:
             bar.total = bar.n
-    if utterances.full:
+    return _told(name, utterances, store, share)
+
+
+def _told(name: str, utterances: "UntilFull", store: FeatureStore, share: Share) -> bool:
+    """Say how much is stored, and where; returns whether it is all."""
+    space = utterances.space
+    asked = len(utterances.seen)
+    there = sum(key in space for key in utterances.seen)
+    whole = there == asked > 0 and not utterances.full
+    of = f"at least {asked}" if utterances.full else f"{asked}"
+    mine = "" if share.size == 1 else f" (of this process {share.rank})"
+    if not whole or share.rank == 0:
+        print(f"{name}: {there} of {of} utterances{mine} are stored in {store.folder}")
+    if utterances.full or (there < asked and not (store.broken or store.fits(0))):
         print(f"{name}: the store is full; for all of it give more room with --store-gb")
-    elif share.rank == 0:
-        print(f"{name}: everything is stored, in all of {len(space)} utterances")
+    elif store.broken:
+        print(f"{name}: the store could not be written; make room, and give the same command again")
+    elif there < asked:
+        print(f"{name}: the features of {asked - there} are not finite, or there was no room")
+    elif not asked:
+        print(f"{name}: no utterance has features that can be stored")
+    return whole
 
 
 def splits_of(config: Mapping[str, Any]) -> list[str]:
@@ -223,6 +245,7 @@ class UntilFull:
 
     def __init__(self, utterances: Iterable[Utterance], space: Space) -> None:
         self.utterances, self.space, self.full = utterances, space, False
+        self.seen: set[bytes] = set()  # contents that can be stored
 
     def __iter__(self) -> Iterator[Utterance]:
         """Yield the utterances."""
@@ -233,6 +256,8 @@ class UntilFull:
                     self.full = True
                     return
                 waiting.clear()
-            if utterance.key is not None and utterance.key not in self.space:
-                waiting.append(utterance.key)
+            if utterance.key is not None:
+                self.seen.add(utterance.key)
+                if utterance.key not in self.space:
+                    waiting.append(utterance.key)
             yield utterance

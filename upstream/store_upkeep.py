@@ -36,7 +36,7 @@ def verify(folder: str | None) -> int:
         f"{place}: {report.good} records are good, {report.spoiled} are spoiled and not used any "
         f"more, {gigabytes(report.lost_bytes)} belong to none"
     )
-    return 1 if report.spoiled else 0
+    return 1 if report.spoiled or report.unreadable else 0
 
 
 def prune(folder: str | None, gigabytes: float | None, days: float | None) -> None:
@@ -76,6 +76,9 @@ def _row(info: SpaceInfo) -> list[str]:
 def _say_removed(removed: Sequence[SpaceInfo]) -> None:
     if removed:
         print(table(removed))
+    for info in removed:
+        if info.folder.exists():
+            print(f"{info.folder}: holds files that are not of the store; they stay")
     print(f"{_sum(removed)} removed")
 
 

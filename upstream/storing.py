@@ -142,7 +142,7 @@ def attach(runner: Any, options: StoreOptions) -> Storage | None:
     store = _open(options.place, options.gigabytes)
     space = store.space(kind)
     facts = space.notes()
-    if "batch_dependent" not in facts:
+    if not all(type(facts.get(name)) is bool for name in ("stacks", "batch_dependent")):
         facts = probe(runner.upstream.model, kind.selection, args.device)
         space.note(**facts)
     if not facts["stacks"]:
