@@ -16,7 +16,7 @@ from analysis import results, score_files, table_formats
 from analysis.results import MINI, PARTIAL, REAL, UNKNOWN, Score
 from analysis.score_files import Found, Size
 from analysis.superb_score import SETS, Column, columns_of, name_of, points, superb_s, tasks_of
-from analysis.table_formats import Cell, Grid
+from analysis.table_formats import Cell, Grid, plain_csv
 from upstream.suite import roots
 
 FORMATS = ("md", "latex", "csv", "html")
@@ -271,4 +271,4 @@ def csv(found: Sequence[Table]) -> str:
     keys = dict.fromkeys(column.key for table in found for column in table.columns)
     ordered = ["table", "model", "from", PARAMS, MACS, *keys, SCORE, DONE]
     whole = pd.concat([part.astype(object) for part in parts], ignore_index=True)
-    return whole.reindex(columns=ordered).to_csv(index=False, lineterminator="\n")
+    return plain_csv(whole.reindex(columns=ordered))

@@ -10,7 +10,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from mt4ssl_core.files import atomic_path
+from analysis.table_formats import plain_csv
+from mt4ssl_core.files import atomic_path, write_text
 
 plt.rcParams["text.parse_math"] = False  # a $ in the name of a run is a $
 
@@ -65,6 +66,5 @@ def save(figure: Any, base: str | Path, data: pd.DataFrame) -> None:
             plt.rc_context({**_SAME_TWICE, **_SIZES}),
         ):
             figure.savefig(temporary, format=suffix, **options)
-    with atomic_path(f"{base}.csv") as temporary:
-        data.to_csv(temporary, index=False)
+    write_text(f"{base}.csv", plain_csv(data))
     plt.close(figure)

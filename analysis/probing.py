@@ -16,9 +16,9 @@ from analysis.probe_data import Utterance
 from analysis.probe_features import Kept, frame_data, gather
 from analysis.probe_tasks import PHONE, PROBES, Row, Task
 from analysis.results import ARROWS
-from analysis.table_formats import markdown_text
+from analysis.table_formats import markdown_text, plain_csv
 from mt4ssl_core.feature_store import FeatureStore
-from mt4ssl_core.files import atomic_path, remove_leftovers, user_path, write_json, write_text
+from mt4ssl_core.files import remove_leftovers, user_path, write_json, write_text
 from upstream.results import fingerprint_of
 
 __all__ = ["MINUTES", "PROBES", "VERSION", "Asked", "probe", "score"]
@@ -127,8 +127,7 @@ def probe(asked: Asked) -> Probed:
         matrices.append(_cka(features.name, other, chosen, kept))
     found = _record(asked, setting, features, chosen, rows, matrices, notes)
     write_json(out / JSON, found)
-    with atomic_path(out / TABLE) as temporary:
-        pd.DataFrame(found["rows"]).to_csv(temporary, index=False)
+    write_text(out / TABLE, plain_csv(pd.DataFrame(found["rows"])))
     probe_figures.write({features.name: found}, out)
     text = table(found)
     write_text(out / MARKDOWN, text)

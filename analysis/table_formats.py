@@ -1,10 +1,16 @@
-"""Tables as Markdown, LaTeX and HTML: what stands in them is decided elsewhere."""
+"""Tables as Markdown, LaTeX, HTML and CSV: what stands in them is decided elsewhere."""
 
 import html
 import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from mt4ssl_core.files import plain_cell
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 BEST, SECOND = "best", "second"
 
@@ -189,3 +195,9 @@ def _html(grid: Grid) -> str:
     if grid.notes:
         lines += ["<ul>", *(f"<li>{html.escape(note)}</li>" for note in grid.notes), "</ul>"]
     return "\n".join([*lines, "</div>"])
+
+
+def plain_csv(frame: "DataFrame") -> str:
+    """Return a table as CSV, in which no spreadsheet finds a formula (see `plain_cell`)."""
+    plain = frame.map(plain_cell).rename(columns=plain_cell)
+    return plain.to_csv(index=False, lineterminator="\n")

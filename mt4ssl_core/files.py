@@ -172,6 +172,9 @@ def plain_cell(value: Any) -> Any:
     are.
     """
     formula = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
+    if not isinstance(value, str):
+        return value
+    value = value.replace("\r", "\\r")  # not quoted by csv, and a new row for a spreadsheet
     return f"'{value}" if formula else value
 
 

@@ -1,13 +1,17 @@
 """analysis/table_formats.py."""
 
+import csv
+import io
 import re
 import shutil
 import subprocess
 from html.parser import HTMLParser
 
+import matplotlib.pyplot as plt
+import pandas as pd
 import pytest
 
-from analysis import table_formats
+from analysis import plots, table_formats
 from analysis.table_formats import BEST, SECOND, Cell, Grid
 
 NASTY = r"a|b_c <d> & 50% #1 $x$ {y} ~^\*[z] é ł 汉"
@@ -118,3 +122,18 @@ def test_without_rows_on_both_sides_there_is_no_rule():
         assert "| — |" not in table_formats.markdown([grid])
         assert 'class="rule"' not in table_formats.page([grid], "")
         assert table_formats.latex([grid]).count(r"\hline") == 3
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\tx"])
+def test_no_cell_of_a_csv_is_a_formula(text):
+    frame = pd.DataFrame({text: [text, "plain"], "number": [-1.5, float("nan")], "whole": [-1, 2]})
+    head, first, *_ = csv.reader(io.StringIO(table_formats.plain_csv(frame), newline=""))
+    assert head == [f"'{text}", "number", "whole"] and first == [f"'{text}", "-1.5", "-1"]
+    assert "\r" not in table_formats.plain_csv(pd.DataFrame({"name": [f"a\r{text}"]}))
+
+
+@pytest.mark.parametrize("label", ["=cmd", "@home", "-run"])
+def test_tables_beside_figures_hold_no_formula(label, tmp_path):
+    frame = pd.DataFrame({"model": [label], "value": [-0.5]})
+    plots.save(plt.figure(), tmp_path / "figure", frame)
+    assert (tmp_path / "figure.csv").read_text() == f"model,value\n'{label},-0.5\n"
