@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -10,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tensorboardX import SummaryWriter
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.summary import scalar
 from torch import Tensor
 from tqdm import tqdm
 
@@ -83,6 +86,37 @@ class Meter:
         return means
 
 
+class _Board:
+    """TensorBoard's events of one run from ``start`` on; what came later before is hidden.
+
+    They are written here and not by tensorboardX's thread: when the disk is full that dies, and
+    what is given to it afterwards waits for ever.
+    """
+
+    def __init__(self, folder: Path, start: int):
+        self.path, self.flushed = folder, time.monotonic()
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            self.events = EventsWriter(str(folder / "events"), f".{os.getpid()}.{start}")
+        self._write(Event(step=start, session_log=SessionLog(status=SessionLog.START)))
+
+    def add(self, name: str, value: float, update: int) -> None:
+        """Append a value. OSError: it cannot be written; names the folder."""
+        self._write(Event(step=update, summary=scalar(name, value)))
+
+    def _write(self, event: Event) -> None:
+        event.wall_time = time.time()
+        with writing(self.path):
+            self.events.write_event(event)
+            if time.monotonic() - self.flushed > 60:
+                self.events.flush()
+                self.flushed = time.monotonic()
+
+    def close(self) -> None:
+        """Write the rest. OSError: as of the system."""
+        self.events.close()
+
+
 class Journal:
     """Writes the log of one run; on processes other than the first it does nothing."""
 
@@ -95,7 +129,7 @@ class Journal:
             folder.mkdir(parents=True, exist_ok=True)
             _forget_after(self.path, progress)
             self.file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115, see close()
-        self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=resumed_at + 1)
+        self.board = _Board(folder / "tensorboard", resumed_at + 1)
         self.bar = tqdm(
             total=total,
             initial=resumed_at,
@@ -119,7 +153,7 @@ class Journal:
             self.file.flush()
         for name, value in values.items():
             if isinstance(value, int | float) and name not in ("update", "epoch"):
-                self.board.add_scalar(name, value, values["update"])
+                self.board.add(name, value, values["update"])
         shown = {k: f"{v:.3f}" for k, v in values.items() if k.endswith("loss") or "accuracy" in k}
         self.bar.set_postfix(shown, refresh=False)
 
