@@ -49,9 +49,9 @@ test-robust: install
 
 # The door to s3prl with the newest torch on PyPI and the torchaudio that belongs to it, in an
 # environment of its own (about 5 GB); then the same on ESPnet's fork of s3prl.
-DOOR := $(LATEST)/bin/python -m pytest -q -m "not slow" tests/test_compat.py tests/test_packages.py \
-    tests/test_compat_torchaudio_pair.py tests/test_expert.py tests/test_upstream.py \
-    tests/test_upstream_contract.py tests/test_runner.py tests/test_resume.py
+DOOR := $(LATEST)/bin/python -m pytest -q -m "not slow" tests/upstream/compat/test_compat.py tests/upstream/door/test_packages.py \
+    tests/upstream/compat/test_compat_torchaudio_pair.py tests/upstream/door/test_expert.py tests/upstream/test_upstream.py \
+    tests/upstream/door/test_upstream_contract.py tests/upstream/heads/test_runner.py tests/upstream/heads/test_resume.py
 LATEST_PIP := $(LATEST)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade
 test-latest:
 	test -x $(LATEST)/bin/python || $(PYTHON) -m venv $(LATEST)

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from mt4ssl_core.bounds import whole
 from mt4ssl_core.command_line import guarded
 from mt4ssl_core.files import user_path
+from mt4ssl_core.settings.bounds import whole
 
 if TYPE_CHECKING:
     import pandas
@@ -55,7 +55,9 @@ def timed(name: str) -> Iterator[None]:
 
 def learn(out: Path, audio: Path, updates: int) -> Path:
     """Audio -> k-means labels -> MT4SSL; returns the checkpoint."""
-    from mt4ssl_core import config, configs, kmeans, train
+    from mt4ssl_core import config, configs
+    from mt4ssl_core.labelling import kmeans
+    from mt4ssl_core.training import pretrain
 
     labels, checkpoint = out / "labels" / "train.km", out / "pretrain" / "last.pt"
     if not labels.exists():
@@ -73,13 +75,14 @@ def learn(out: Path, audio: Path, updates: int) -> Path:
         ],
     )
     with timed(f"MT4SSL pre-training, {updates} updates"):
-        train.pretrain(cfg)
+        pretrain.pretrain(cfg)
     return checkpoint
 
 
 def is_done(expdir: Path, upstream: str, checkpoint: Path, overrides: dict[str, Any]) -> bool:
     """Whether ``expdir`` holds the results of this checkpoint with these head settings."""
-    from upstream import results, tasks
+    from upstream.door import tasks
+    from upstream.heads import results
 
     own = str(checkpoint) if upstream.startswith("mt4ssl") else None
     found = results.read(expdir)
@@ -109,8 +112,8 @@ def train_heads(
     }
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / f"{upstream}.log", "a") as log, redirect_stdout(log), redirect_stderr(log):
-        from upstream import runner
-        from upstream.store_options import StoreOptions
+        from upstream.heads import runner
+        from upstream.store.options import StoreOptions
 
         # features are computed once: the seeds share them
         store = StoreOptions("frames", str(out / "features"), precision="fp32")
@@ -138,7 +141,7 @@ def probe(out: Path, checkpoint: Path) -> None:
     folder = out / "probe"
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "log", "a") as log, redirect_stdout(log), redirect_stderr(log):
-        from analysis import probing
+        from analysis.probes import probing
 
         asked = probing.Asked(
             data=[str(out / "mini_superb")],
@@ -174,9 +177,9 @@ def score(
 
 def scores(out: Path) -> "pandas.DataFrame":
     """The test results under ``out``, with a column `system`, in the order of the tasks."""
-    from analysis import readme_tables
+    from analysis.tables import readme
 
-    frame = readme_tables.load([out / "superb"])
+    frame = readme.load([out / "superb"])
     names = {upstream: system for system, upstream in SYSTEMS.items()}
     frame["system"] = frame.upstream.map(names)
     return frame.sort_values("task", key=lambda column: column.map(list(TASKS).index))
@@ -184,18 +187,19 @@ def scores(out: Path) -> "pandas.DataFrame":
 
 def report(out: Path, seeds: int = 1) -> str:
     """Write table.md, convergence.png and, of one seed, report.html; returns the table."""
-    from analysis import convergence, readme_tables
-    from analysis import report as page
+    from analysis.convergence import comparison
+    from analysis.report import report as page
+    from analysis.tables import readme
     from mt4ssl_core.files import write_text
 
-    table = readme_tables.markdown(scores(out), SHOWN)
+    table = readme.markdown(scores(out), SHOWN)
     write_text(out / "table.md", table)
     stats = json.loads((out / "labels" / "train.stats.json").read_text())
     references = {
         "offline/loss": (stats["entropy_nats"], "entropy of the labels"),
         "offline/accuracy": (stats["top_share"], "most frequent label"),
     }
-    convergence.plot({"MT4SSL": out / "pretrain"}, out / "convergence.png", references)
+    comparison.plot({"MT4SSL": out / "pretrain"}, out / "convergence.png", references)
     if seeds == 1:  # a report shows one score per system and task
         page.report(out)
     return table

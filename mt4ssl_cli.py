@@ -7,11 +7,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from mt4ssl_core.bounds import NUMPY_SEEDS, SEEDS, device_name, real, whole
 from mt4ssl_core.command_line import FAILED, guarded, printable
 from mt4ssl_core.files import user_path
 from mt4ssl_core.parsing import Parser
-from upstream import store_options
+from mt4ssl_core.settings.bounds import NUMPY_SEEDS, SEEDS, device_name, real, whole
+from upstream.store import options
 
 COUNT, MANY = whole(at_least=1, at_most=1_000_000), whole(at_least=1, at_most=10**10)
 JOBS = whole(at_least=1, at_most=1024)
@@ -33,7 +33,8 @@ PATHS = {  # arguments that are paths
 
 def pretrain(args: argparse.Namespace) -> None:
     """Pre-train an encoder."""
-    from mt4ssl_core import config, train
+    from mt4ssl_core import config
+    from mt4ssl_core.training import pretrain as train
 
     strict = ["data.strict=true"] if args.strict else []
     cfg = config.load(args.config, [*args.overrides, *strict], files=True)
@@ -42,7 +43,7 @@ def pretrain(args: argparse.Namespace) -> None:
 
 def kmeans_fit(args: argparse.Namespace) -> None:
     """Cluster the frames of a corpus."""
-    from mt4ssl_core import kmeans
+    from mt4ssl_core.labelling import kmeans
 
     kmeans.fit_corpus(
         args.audio,
@@ -63,7 +64,7 @@ def kmeans_fit(args: argparse.Namespace) -> None:
 
 def kmeans_label(args: argparse.Namespace) -> None:
     """Label every frame of a corpus with its cluster."""
-    from mt4ssl_core import kmeans
+    from mt4ssl_core.labelling import kmeans
 
     kmeans.label_corpus(
         args.model,
@@ -81,7 +82,7 @@ def kmeans_label(args: argparse.Namespace) -> None:
 
 def export(args: argparse.Namespace) -> None:
     """Write a checkpoint in another format."""
-    from mt4ssl_core import convert
+    from mt4ssl_core.checkpoints import convert
 
     out = convert.export_hf(args.checkpoint, args.out)
     print(f"written: {out}")
@@ -91,7 +92,7 @@ def export(args: argparse.Namespace) -> None:
 
 def extract(args: argparse.Namespace) -> None:
     """Write features of audio files."""
-    from mt4ssl_core import extract as extraction
+    from mt4ssl_core.labelling import extract as extraction
 
     try:
         layers = "all" if args.layers == "all" else [int(i) for i in args.layers.split(",")]
@@ -118,7 +119,7 @@ def superb_prepare(args: argparse.Namespace) -> None:
 
 def superb_run(args: argparse.Namespace) -> int:
     """Train and test an upstream on SUPERB tasks."""
-    from upstream.store_options import StoreOptions
+    from upstream.store.options import StoreOptions
     from upstream.suite import request, suite
 
     names = request.Request.__dataclass_fields__
@@ -175,7 +176,7 @@ def _superb_parser(commands: argparse._SubParsersAction) -> None:
     run.add_argument("--seed", type=whole(**NUMPY_SEEDS), default=1337, help="(default: 1337)")
     run.add_argument("--jobs", type=JOBS, help="at the same time (default: one per GPU)")
     run.add_argument("--slurm", nargs="+", default=[], metavar="KEY=VALUE", help="for submitit")
-    store_options.add_arguments(run)
+    options.add_arguments(run)
     run.set_defaults(run=superb_run)
 
     doctor = group.add_parser("doctor", help=superb_doctor.__doc__)
@@ -201,8 +202,8 @@ def _superb_parser(commands: argparse._SubParsersAction) -> None:
 
 def store_fill(args: argparse.Namespace) -> int:
     """Compute the features of SUPERB tasks before training."""
-    from upstream import store_fill as filling
-    from upstream.store_options import StoreOptions
+    from upstream.store import fill as filling
+    from upstream.store.options import StoreOptions
 
     names = filling.Asked.__dataclass_fields__
     settings = {key: value for key, value in vars(args).items() if key in names}
@@ -211,30 +212,30 @@ def store_fill(args: argparse.Namespace) -> int:
 
 def store_ls(args: argparse.Namespace) -> None:
     """Say what a store holds."""
-    from upstream import store_upkeep
+    from upstream.store import upkeep
 
-    store_upkeep.ls(args.store_dir)
+    upkeep.ls(args.store_dir)
 
 
 def store_verify(args: argparse.Namespace) -> int:
     """Read everything in a store, and say what is spoiled."""
-    from upstream import store_upkeep
+    from upstream.store import upkeep
 
-    return store_upkeep.verify(args.store_dir)
+    return upkeep.verify(args.store_dir)
 
 
 def store_prune(args: argparse.Namespace) -> None:
     """Remove what was not used for longest, and what killed processes left behind."""
-    from upstream import store_upkeep
+    from upstream.store import upkeep
 
-    store_upkeep.prune(args.store_dir, args.store_gb, args.days)
+    upkeep.prune(args.store_dir, args.store_gb, args.days)
 
 
 def store_rm(args: argparse.Namespace) -> None:
     """Remove the features of an upstream."""
-    from upstream import store_upkeep
+    from upstream.store import upkeep
 
-    store_upkeep.rm(args.store_dir, args.which)
+    upkeep.rm(args.store_dir, args.which)
 
 
 def _store_parser(commands: argparse._SubParsersAction) -> None:
@@ -248,14 +249,14 @@ def _store_parser(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--roots", help="YAML file of lines 'task: folder'")
     command.add_argument("-u", "--upstream", help="a name on s3prl's hub (default: mt4ssl)")
     command.add_argument("--device", type=DEVICE, help=ON)
-    store_options.add_arguments(command)
+    options.add_arguments(command)
     command.set_defaults(run=store_fill)
 
     some = []
     for name, function in (("ls", store_ls), ("verify", store_verify), ("prune", store_prune),
                            ("rm", store_rm)):  # fmt: skip
         command = group.add_parser(name, help=function.__doc__)
-        command.add_argument("--store-dir", metavar="DIR", help=store_options.HELP["folder"])
+        command.add_argument("--store-dir", metavar="DIR", help=options.HELP["folder"])
         command.set_defaults(run=function)
         some.append(command)
     *_, prune, rm = some
@@ -293,7 +294,7 @@ def _kmeans_parser(commands: argparse._SubParsersAction) -> None:
 
 def leaderboard(args: argparse.Namespace) -> int:
     """Print SUPERB's table: published scores and those of your runs, with superb_s."""
-    from analysis import leaderboard as table
+    from analysis.tables import leaderboard as table
 
     broken: list[str] = []
     _give(table.leaderboard(args.runs, args.format, args.score_set, broken), args.out)
@@ -316,7 +317,7 @@ def layer_weights(args: argparse.Namespace) -> int:
 
 def probe(args: argparse.Namespace) -> int:
     """Measure what each layer of an encoder holds: phones, words, speakers."""
-    from analysis import probing
+    from analysis.probes import probing
 
     names = probing.Asked.__dataclass_fields__
     asked = {key: value for key, value in vars(args).items() if key in names}
@@ -329,8 +330,7 @@ def probe(args: argparse.Namespace) -> int:
 
 def convergence(args: argparse.Namespace) -> int:
     """Compare how fast pre-training runs converge."""
-    from analysis import convergence as comparison
-    from analysis import convergence_study
+    from analysis.convergence import comparison, study
 
     names = comparison.Scoring.__dataclass_fields__
     asked = {key: value for key, value in vars(args).items() if key in names}
@@ -346,12 +346,12 @@ def convergence(args: argparse.Namespace) -> int:
     configs = [word for word in args.runs[1:] if "=" not in word]
     if args.out is None:
         raise ValueError("convergence study: give --out DIR, where the runs go")
-    return convergence_study.study(configs, args.seeds, args.out, overrides, scoring, args.jobs)
+    return study.study(configs, args.seeds, args.out, overrides, scoring, args.jobs)
 
 
 def report(args: argparse.Namespace) -> int:
     """Write one HTML page about a run: scores, layers, probes, convergence."""
-    from analysis import report as page
+    from analysis.report import report as page
 
     broken: list[str] = []
     path = page.report(args.run_folder, args.others, args.out, args.score_set, broken)
@@ -530,7 +530,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _setting_hint(option: str) -> str:
     """What to say about a setting that is given as an option, such as --optim.lr."""
-    from mt4ssl_core import config, setting_names
+    from mt4ssl_core import config
+    from mt4ssl_core.settings import names as setting_names
 
     name, keys = option.lstrip("-").replace("-", "_"), config.known_keys()
     said = "" if name in keys else setting_names.suggestion(name, sorted(keys))

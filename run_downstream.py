@@ -18,13 +18,14 @@ def main(argv: list[str]) -> int:
 
 
 def _run(argv: list[str]) -> None:
-    from upstream import arguments, command, signals, tasks
+    from upstream.door import signals, tasks
+    from upstream.heads import arguments, command
 
     help_wanted = not argv or bool({"-h", "--help"} & set(argv))
     if help_wanted:
         print(arguments.OURS.format(tasks=", ".join(tasks.names())))
     asked = command.Command(["--help"]) if help_wanted else command.resolve(argv)
-    from upstream import runner  # imports torch and s3prl
+    from upstream.heads import runner  # imports torch and s3prl
 
     with signals.like_ctrl_c():
         records = runner.launch(asked)

@@ -16,13 +16,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis import head_files, plots, superb_score, table_formats
-from analysis.head_files import Head
-from analysis.layer_features import LayerFeatures, open_upstream
-from mt4ssl_core.audio import load_wave
+from analysis import plots
+from analysis.probes.layer_features import LayerFeatures, open_upstream
+from analysis.records import head_files, superb_score
+from analysis.records.head_files import Head
+from analysis.tables import formats
+from mt4ssl_core.data.audio import load_wave
+from mt4ssl_core.data.manifest import open_manifest
 from mt4ssl_core.files import remove_leftovers
-from mt4ssl_core.manifest import open_manifest
-from upstream import results, tasks
+from upstream.door import tasks
+from upstream.heads import results
 from upstream.suite import protocol, roots
 
 NAME = "layer_weights"  # of the files that are written
@@ -112,11 +115,11 @@ def markdown(frame: pd.DataFrame) -> str:
     several = frame["model"].nunique() > 1
     for (task, model), part in frame.groupby(["task", "model"], sort=False):
         name = superb_score.name_of(str(task))
-        name += f" ({table_formats.markdown_text(str(model))})" if several else ""
+        name += f" ({formats.markdown_text(str(model))})" if several else ""
         values = part.sort_values("layer")[column]
         cells = [f"{v:.3f}" if v < values.max() else f"**{v:.3f}**" for v in values]
         lines.append(f"| {name} | {' | '.join(cells)} |")
-    notes = map(table_formats.markdown_text, frame.attrs["notes"])
+    notes = map(formats.markdown_text, frame.attrs["notes"])
     return "\n".join([*lines, "", *notes]) + "\n"
 
 

@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from analysis.table_formats import plain_csv
+from analysis.tables.formats import plain_csv
 from mt4ssl_core.files import atomic_path, write_text
 
 plt.rcParams["text.parse_math"] = False  # a $ in the name of a run is a $

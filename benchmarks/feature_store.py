@@ -56,11 +56,13 @@ from benchmarks.store_rows import (  # noqa: E402
     Row,
     summary,
 )
-from mt4ssl_core import checkpoint, config, configs  # noqa: E402
-from mt4ssl_core.encoder import Encoder  # noqa: E402
+from mt4ssl_core import config, configs  # noqa: E402
+from mt4ssl_core.checkpoints import checkpoint  # noqa: E402
 from mt4ssl_core.files import write_json  # noqa: E402
+from mt4ssl_core.model.encoder import Encoder  # noqa: E402
 from mt4ssl_core.threads import cores  # noqa: E402
-from upstream import corpora, tasks  # noqa: E402
+from upstream import corpora  # noqa: E402
+from upstream.door import tasks  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results"
 WORKERS = 2  # that load data

@@ -19,9 +19,9 @@ import torch
 from sklearn.cluster import KMeans as SklearnKMeans
 from threadpoolctl import threadpool_limits
 
+from mt4ssl_core.data.mfcc import log_mel, mfcc
 from mt4ssl_core.files import write_json
-from mt4ssl_core.lloyd import fit
-from mt4ssl_core.mfcc import log_mel, mfcc
+from mt4ssl_core.labelling.lloyd import fit
 
 
 def mixture(points: int, dim: int, seed: int = 0) -> torch.Tensor:

@@ -31,10 +31,10 @@ import soundfile
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 import mini_superb  # noqa: E402
-from analysis import results  # noqa: E402
+from analysis.records import score  # noqa: E402
 from benchmarks import pages  # noqa: E402
 from mt4ssl_core.files import write_json  # noqa: E402
-from upstream import tasks  # noqa: E402
+from upstream.door import tasks  # noqa: E402
 from upstream.scores import diarization  # noqa: E402
 from upstream.suite import roots  # noqa: E402
 
@@ -232,7 +232,7 @@ def table() -> str:
     ]
     for r in record["rows"]:
         value, floor = (f"{x:.3g}" for x in (r["value"], r["baseline"]))
-        arrow = results.ARROWS[r["direction"]]
+        arrow = score.ARROWS[r["direction"]]
         minutes = "-" if not r["train_seconds"] else f"{r['train_seconds'] / 60:.1f} min"
         lines.append(
             f"| {r['task']} | {r['metric']} ({r['unit']}) {arrow} | {value} | {floor} | "

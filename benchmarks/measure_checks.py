@@ -21,14 +21,7 @@ from sklearn.linear_model import LogisticRegression
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
-from analysis import (  # noqa: E402
-    chance,
-    cluster_quality,
-    ctc_probe,
-    layer_measures,
-    linear_probe,
-    similarity,
-)
+from analysis.probes import chance, cluster_quality, ctc, layer_measures, linear, similarity  # noqa: E402
 from benchmarks import pages  # noqa: E402
 from mt4ssl_core.files import write_json  # noqa: E402
 
@@ -127,7 +120,7 @@ def probe_logits() -> float:
     """Logits of the linear probe against scikit-learn's logistic regression, relative."""
     x, _ = related_views()
     y = np.array(["abc"[k] for k in (x[:, 0] > 0).astype(int) + (x[:, 1] > 0)])
-    probe = linear_probe.fit(x, y, 1e-2)
+    probe = linear.fit(x, y, 1e-2)
     z = (x - x.mean(0)) / x.std(0)
     theirs = LogisticRegression(C=1 / (1e-2 * N), tol=1e-9, max_iter=5000).fit(z, y)
     ours = z @ probe.weight.numpy() + probe.bias.numpy()
@@ -144,7 +137,7 @@ def phone_error_rate() -> float:
         frames = np.repeat(np.eye(6)[np.stack([said, np.full(6, 5)], 1).ravel()], 4, axis=0)
         utterances.append(frames[None].astype(np.float16))
         phones.append(tuple("abcde"[k] for k in said))
-    (found,) = ctc_probe.phone_errors(utterances[:60], phones[:60], utterances[60:], phones[60:])
+    (found,) = ctc.phone_errors(utterances[:60], phones[:60], utterances[60:], phones[60:])
     return float(found.errors.sum() / found.lengths.sum())
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from analysis import readme_tables
+from analysis.tables import readme
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "docs" / "results.md"
@@ -15,6 +15,6 @@ def show(name: str, text: str) -> None:
     Raises:
         ValueError: docs/results.md has no such markers.
     """
-    readme_tables.between_markers(RESULTS, name, text)
+    readme.between_markers(RESULTS, name, text)
     if f"<!-- {name} -->" in ALSO.read_text(encoding="utf-8"):
-        readme_tables.between_markers(ALSO, name, text)
+        readme.between_markers(ALSO, name, text)

@@ -22,11 +22,14 @@ import pandas as pd
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
-from analysis import convergence, convergence_study, probe_data, probing  # noqa: E402
-from analysis.results import ARROWS  # noqa: E402
+from analysis.convergence import comparison, study  # noqa: E402
+from analysis.probes import probing  # noqa: E402
+from analysis.probes import speech as probe_data  # noqa: E402
+from analysis.records.score import ARROWS  # noqa: E402
 from benchmarks import pages  # noqa: E402
-from mt4ssl_core import kmeans, tsv  # noqa: E402
+from mt4ssl_core.data import tsv  # noqa: E402
 from mt4ssl_core.files import atomic_path, write_json  # noqa: E402
+from mt4ssl_core.labelling import kmeans  # noqa: E402
 
 SCORES = ROOT / "analysis" / "scores" / "convergence"
 CONFIGS = ("both_targets", "offline_only", "online_only")  # .yaml there
@@ -60,12 +63,12 @@ def measure(audio: Path, work: Path, jobs: int) -> None:
         kmeans.fit_corpus(speech, km, k=CLUSTERS, min_seconds=0.5)
         kmeans.label_corpus(km, speech, made.parent, min_seconds=0.5)
     data = [str(audio / name) for name in PROBED]
-    scoring = convergence.Scoring(probe_data=data, probes=",".join(PROBES), probe_minutes=MINUTES)
+    scoring = comparison.Scoring(probe_data=data, probes=",".join(PROBES), probe_minutes=MINUTES)
     train = [f"data.train={made.with_suffix('.tsv')}", f"data.labels={made}", "data.workers=1"]
     configs = [str(SCORES / f"{name}.yaml") for name in CONFIGS]
-    if convergence_study.study(configs, SEEDS, work / "runs", train, scoring, jobs):
+    if study.study(configs, SEEDS, work / "runs", train, scoring, jobs):
         raise SystemExit(1)
-    record = json.loads((work / "runs" / convergence.JSON).read_text())
+    record = json.loads((work / "runs" / comparison.JSON).read_text())
     for run in record["runs"]:
         del run["folder"]  # of this machine
     record["references"] = references(work, data)

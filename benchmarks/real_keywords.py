@@ -28,9 +28,9 @@ import soundfile
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 import demo  # noqa: E402
-from analysis import readme_tables  # noqa: E402
+from analysis.tables import readme  # noqa: E402
 from benchmarks import pages  # noqa: E402
-from mt4ssl_core.audio import SAMPLE_RATE, load_wave  # noqa: E402
+from mt4ssl_core.data.audio import SAMPLE_RATE, load_wave  # noqa: E402
 from mt4ssl_core.files import write_json  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results"
@@ -87,7 +87,7 @@ def noise(seconds: int, rng: np.random.Generator) -> np.ndarray:
 
 def measure(data: Path, ckpt: Path, machine: str, work: Path) -> Path:
     """Train and test the heads; write benchmarks/results/real_keywords_MACHINE.json."""
-    from upstream import runner
+    from upstream.heads import runner
 
     if not (work / "counts.json").exists():
         shutil.rmtree(work, ignore_errors=True)
@@ -103,7 +103,7 @@ def measure(data: Path, ckpt: Path, machine: str, work: Path) -> Path:
                     "ks", upstream, expdir, ckpt=own, root=work / "corpus", overrides=HEAD,
                     seed=seed, device="cpu",
                 )  # fmt: skip
-            value = float(readme_tables.load([expdir]).value.iloc[0])
+            value = float(readme.load([expdir]).value.iloc[0])
             rows += [{"system": system, "seed": seed, "accuracy": value}]
             print(rows[-1], flush=True)
     record = {
@@ -111,7 +111,7 @@ def measure(data: Path, ckpt: Path, machine: str, work: Path) -> Path:
         "versions": {name: version(name) for name in ("torch", "s3prl")},
         "setting": {
             "test clips per class": counts,
-            "checkpoint": readme_tables.load([work / "runs"]).fingerprint.dropna().iloc[0],
+            "checkpoint": readme.load([work / "runs"]).fingerprint.dropna().iloc[0],
             "head": HEAD,
         },
         "majority class": max(counts.values()) / sum(counts.values()),

@@ -22,7 +22,7 @@ from tqdm import tqdm
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 from benchmarks import real_keywords  # noqa: E402
-from mt4ssl_core.audio import SAMPLE_RATE, load_wave  # noqa: E402
+from mt4ssl_core.data.audio import SAMPLE_RATE, load_wave  # noqa: E402
 from mt4ssl_core.files import write_text  # noqa: E402
 from upstream.compat import ctc_phones  # noqa: E402
 

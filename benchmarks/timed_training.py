@@ -3,7 +3,8 @@
 
     python benchmarks/timed_training.py ASKED.json ANSWER.json
 
-The training is s3prl's, through `upstream.runner`, with its loader, heads and optimiser. A step
+The training is s3prl's, through `upstream.heads.runner`, with its loader, heads and optimiser. A
+step
 lasts from when the training asks for a batch until it asks for the next one. Parts of a step are
 then measured one by one, without the others.
 """
@@ -122,7 +123,10 @@ def timed(
     ``steps`` are those of the first run, ``parts`` the seconds of single parts, ``seconds`` how
     long all runs took together, from building the data sets on.
     """
-    from upstream import data_order, runner, s3prl_runner, store_options, stored_features, tasks
+    from upstream.door import tasks
+    from upstream.heads import data_order, runner, s3prl_runner
+    from upstream.store import features as stored_features
+    from upstream.store import options as store_options
 
     watch = Watch(device)
     parts: dict[str, float] = {}
@@ -195,7 +199,7 @@ def measure_parts(runner: Any, watch: Watch) -> dict[str, float]:
     ``read`` is a loader and what stands for the upstream, without a head; ``head`` is featurizer,
     head, backward pass and optimiser on batches that are there.
     """
-    from upstream.lazy_audio import Utterance
+    from upstream.store.lazy_audio import Utterance
 
     split = runner.config["runner"].get("train_dataloader", "train")
 
@@ -270,7 +274,9 @@ def scored(
     device: str = "cpu",
 ) -> dict[str, Any]:
     """Train and test heads with several seeds; return the task's first metric of each."""
-    from upstream import runner, store_options, tasks
+    from upstream.door import tasks
+    from upstream.heads import runner
+    from upstream.store import options as store_options
 
     metric = tasks.header(task)["metrics"][0]["name"]
     options, values = store_options.StoreOptions(**store), []

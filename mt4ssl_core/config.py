@@ -15,13 +15,15 @@ from typing import Any
 
 import yaml
 
-from mt4ssl_core import bounds, config_checks, configs, setting_values
-from mt4ssl_core.bounds import MISSING, SEEDS, choice, device, number, numbers, path
-from mt4ssl_core.config_checks import HOP as HOP
-from mt4ssl_core.config_checks import SAMPLE_RATE as SAMPLE_RATE
-from mt4ssl_core.config_checks import WINDOW as WINDOW
+from mt4ssl_core import configs
 from mt4ssl_core.files import user_path
-from mt4ssl_core.setting_layers import Layers
+from mt4ssl_core.settings import bounds, checks
+from mt4ssl_core.settings import values as setting_values
+from mt4ssl_core.settings.bounds import MISSING, SEEDS, choice, device, number, numbers, path
+from mt4ssl_core.settings.checks import HOP as HOP
+from mt4ssl_core.settings.checks import SAMPLE_RATE as SAMPLE_RATE
+from mt4ssl_core.settings.checks import WINDOW as WINDOW
+from mt4ssl_core.settings.layers import Layers
 
 MOST = 10**9  # updates
 
@@ -374,9 +376,9 @@ def _finish(found: Layers, where: str, only_encoder: bool = False, files: bool =
         if settings is not None:
             out += bounds.problems(settings, f"{section}.")
             out += bounds.unfound(settings, f"{section}.") if files else []
-    out += config_checks.encoder_problems(config.encoder)
+    out += checks.encoder_problems(config.encoder)
     if not only_encoder:
-        out += config_checks.problems(config)
+        out += checks.problems(config)
     if out:
         listing = "\n  ".join(out)
         raise ValueError(f"{where}: {len(out)} problem(s), nothing was started:\n  {listing}")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from upstream import tasks
+from upstream.door import tasks
 
 LACKING = {name: tasks.missing_packages(tasks.header(name)) for name in tasks.names()}
 ALL_TASKS = {"test_every_task_gives_a_number_word_for_word"}

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from upstream import tasks
+from upstream.door import tasks
 
 ARGS = {"upstream_layer_selection": None, "upstream_feature_normalize": False}
 

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from mt4ssl_core import checkpoint
+from mt4ssl_core.checkpoints import checkpoint
 
 EVERY = 10  # updates between two lines of the log and two checkpoints
 

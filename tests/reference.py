@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
+from mt4ssl_core.checkpoints.foreign import names
 from mt4ssl_core.config import Config, EncoderConfig, OfflineConfig, OnlineConfig
-from mt4ssl_core.foreign import names
-from mt4ssl_core.model import MT4SSL
+from mt4ssl_core.model.mt4ssl import MT4SSL
 
 FOLDER = Path(__file__).parent / "fixtures" / "reference"
 LENGTHS = {  # valid samples per utterance: padded, cropped to the shortest, single

@@ -8,7 +8,8 @@ import head_runs
 import pretraining_runs
 import score_runs
 
-from analysis import results, score_files
+from analysis.records import score as results
+from analysis.records import score_files
 
 
 def published(folder: Path, model: str = "HuBERT Base", **changes: Any) -> Path:

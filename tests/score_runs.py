@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from upstream import tasks
+from upstream.door import tasks
 
 MINI = {"kind": "mini", "fingerprint": "m0", "version": 1, "seed": 0, "size": "default"}
 REAL = {"kind": "real", "fingerprint": "r0"}

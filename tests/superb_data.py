@@ -8,9 +8,10 @@ from typing import Any
 import torch
 
 import mini_superb
-from mt4ssl_core import checkpoint, config
+from mt4ssl_core import config
+from mt4ssl_core.checkpoints import checkpoint
 from mt4ssl_core.config import EncoderConfig
-from mt4ssl_core.encoder import Encoder
+from mt4ssl_core.model.encoder import Encoder
 from upstream import corpora as corpora_of_tasks
 
 CONV = [[8, 10, 5], *[[8, 3, 2]] * 4, *[[8, 2, 2]] * 2]
@@ -89,10 +90,12 @@ def smoke(
 ) -> list[dict[str, Any]]:
     """Train a task's head for two steps and test it; return the records.
 
-    ``settings`` go to `upstream.runner.run`; the task's own ``smoke:`` settings come before its
+    ``settings`` go to `upstream.heads.runner.run`; the task's own ``smoke:`` settings come before
+    its
     ``overrides``.
     """
-    from upstream import runner, tasks
+    from upstream.door import tasks
+    from upstream.heads import runner
 
     changes = {**tasks.header(task).get("smoke", {}), **FEW_STEPS, **settings.pop("overrides", {})}
     ckpt = tiny_checkpoint() if upstream.startswith("mt4ssl") else None

@@ -12,7 +12,9 @@ import torch
 import toy_suite
 
 from mt4ssl_core import files
-from upstream import results, s3prl_runner, signals, states, tasks, texts
+from upstream.corpora import texts
+from upstream.door import signals, tasks
+from upstream.heads import results, s3prl_runner, states
 from upstream.suite import protocol, run_folder, suite
 from upstream.suite.suite import Request
 

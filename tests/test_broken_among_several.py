@@ -8,7 +8,7 @@ import pytest
 import report_runs
 from test_analysis_commands import call
 
-from analysis import convergence
+from analysis.convergence import comparison
 
 BROKEN = [b"", b"\xff\xfe\0", b"[" * 100_000, b"5\n", b'{"task": 1}\n', b"9" * 5_000]
 
@@ -77,7 +77,7 @@ def test_seeds_whose_last_value_is_no_number_are_counted(tmp_path, lost):
     log = run / "log.jsonl"
     key = '"valid/offline/loss": '
     log.write_text(log.read_text().replace(f"{key}2.5", f"{key}{lost}"))
-    text = convergence.compare([tmp_path / "a"], tmp_path / "out")
+    text = comparison.compare([tmp_path / "a"], tmp_path / "out")
     assert "2.5 (2.5-2.5), 2 of 3 seeds" in text
     assert "a/seed3: valid/offline/loss is no number at update 30" in text
     drawn = (tmp_path / "out" / "scores_updates.csv").read_text()

@@ -24,7 +24,7 @@ import mt4ssl_cli
 from benchmarks import pages
 from mt4ssl_core import config, configs
 from mt4ssl_core.files import write_json
-from upstream import arguments
+from upstream.heads import arguments
 from upstream.suite import run_folder
 
 OTHER_PROGRAMS = {"cat", "cp", "echo", "git", "cd", "source", "tensorboard"}

@@ -16,6 +16,32 @@ ROOMS = {  # room: what it may import of ours
     "demo": {"mt4ssl_core", "upstream", "analysis", "mini_superb"},
     "mt4ssl_cli": {"mt4ssl_core", "upstream", "analysis", "mini_superb", "run_downstream"},
 }
+FLOORS = {  # package: its rooms and files from the ground up; each imports only what is below it
+    "mt4ssl_core": [
+        {"files"},
+        {
+            "command_line",
+            "config",
+            "configs",
+            "distributed",
+            "locks",
+            "parsing",
+            "settings",
+            "threads",
+        },
+        {"data", "store"},
+        {"model"},
+        {"checkpoints"},
+        {"labelling", "training"},
+    ],
+    "analysis": [
+        {"plots", "records"},
+        {"tables"},
+        {"probes"},
+        {"convergence", "layer_weights"},
+        {"report"},
+    ],
+}
 FOREIGN = {  # package: the only rooms that may import it
     "s3prl": {"upstream"},
     "fairseq": set(),
@@ -37,6 +63,32 @@ def imported(path):
             yield from (alias.name.split(".")[0] for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
             yield (node.module or "").split(".")[0]
+
+
+def modules(path):
+    """Dotted names of every import in a file, of what is imported from a package too."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("package", FLOORS)
+def test_the_rooms_of_a_package_stand_above_each_other(package):
+    floor = {room: number for number, rooms in enumerate(FLOORS[package]) for room in rooms}
+    for path in files(package):
+        inner = path.relative_to(ROOT / package).parts
+        if inner == ("__init__.py",):
+            continue
+        mine = inner[0].removesuffix(".py")
+        for name in modules(path):
+            top, _, rest = name.partition(".")
+            theirs = rest.split(".")[0]
+            if top != package or theirs not in floor or theirs == mine:
+                continue
+            settings = package == "mt4ssl_core" and floor[mine] == floor[theirs] == 1
+            assert floor[theirs] < floor[mine] or settings, f"{path.relative_to(ROOT)}: {name}"
 
 
 @pytest.mark.parametrize("room", ROOMS)

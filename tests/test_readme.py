@@ -11,7 +11,7 @@ import pytest
 import superb_data
 import toy
 
-from upstream import tasks
+from upstream.door import tasks
 
 README = (toy.ROOT / "README.md").read_text()
 

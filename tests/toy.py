@@ -8,7 +8,7 @@ import numpy as np
 import soundfile
 
 from mt4ssl_core import config
-from mt4ssl_core import tsv as lists
+from mt4ssl_core.data import tsv as lists
 
 ROOT = Path(__file__).parent.parent
 CLASSES = 8

@@ -6,7 +6,8 @@ from typing import Any
 
 import yaml
 
-from upstream import results, tasks
+from upstream.door import tasks
+from upstream.heads import results
 from upstream.suite import jobs, suite
 from upstream.suite.probe import Probe
 from upstream.suite.protocol import Variant

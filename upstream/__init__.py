@@ -14,8 +14,9 @@ def register() -> list[str]:
     Raises:
         ValueError: s3prl or the torchaudio that belongs to this torch is not installed.
     """
-    from upstream import compat, hubconf
-    from upstream.hub import clean
+    from upstream import compat
+    from upstream.door import hubconf
+    from upstream.door.hub import clean
 
     compat.install()
     import s3prl.hub as hub

@@ -5,11 +5,11 @@ from functools import partial
 from typing import Any
 
 from mt4ssl_core.config import Config
-from mt4ssl_core.data import Batch, Manifest, PretrainLoader, open_manifest, split_valid
+from mt4ssl_core.data.labels import LabelStore
+from mt4ssl_core.data.loader import Batch, Manifest, PretrainLoader, open_manifest, split_valid
 from mt4ssl_core.distributed import World
-from mt4ssl_core.encoder import frame_count
-from mt4ssl_core.labels import LabelStore
-from mt4ssl_core.model import MT4SSL
+from mt4ssl_core.model.encoder import frame_count
+from mt4ssl_core.model.mt4ssl import MT4SSL
 from mt4ssl_core.training.progress import Progress
 
 Numbered = tuple[Batch, int]  # a batch, and how many of its epoch are consumed with it

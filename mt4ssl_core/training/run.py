@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mt4ssl_core.data import PretrainLoader
-from mt4ssl_core.log import Journal, Meter
-from mt4ssl_core.state import Training
+from mt4ssl_core.data.loader import PretrainLoader
+from mt4ssl_core.training.journal import Journal, Meter
 from mt4ssl_core.training.loaders import Numbered, stop_all
 from mt4ssl_core.training.saving import Saver
 from mt4ssl_core.training.skipping import BATCHES, Skips
+from mt4ssl_core.training.state import Training
 from mt4ssl_core.training.validation import validate
 
 _IDLE = 1000

@@ -3,10 +3,10 @@
 from dataclasses import asdict
 from pathlib import Path
 
-from mt4ssl_core import checkpoint
+from mt4ssl_core.checkpoints import checkpoint
 from mt4ssl_core.files import duplicate
-from mt4ssl_core.state import Training
 from mt4ssl_core.training.progress import read_progress
+from mt4ssl_core.training.state import Training
 
 LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
 

@@ -5,13 +5,13 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from mt4ssl_core import checkpoint, convert
-from mt4ssl_core.damage import remedy
+from mt4ssl_core.checkpoints import checkpoint, convert
+from mt4ssl_core.checkpoints.damage import remedy
 from mt4ssl_core.distributed import World
 from mt4ssl_core.files import reading, remove_leftovers
 from mt4ssl_core.locks import lock
-from mt4ssl_core.state import Training
 from mt4ssl_core.training.saving import LAST, PREVIOUS, Saver, whole_ones
+from mt4ssl_core.training.state import Training
 
 LOCK = "run.lock"
 

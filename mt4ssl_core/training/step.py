@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from mt4ssl_core.config import Config
-from mt4ssl_core.data import Batch
+from mt4ssl_core.data.loader import Batch
+from mt4ssl_core.data.masking import span_mask
 from mt4ssl_core.distributed import World
-from mt4ssl_core.masking import span_mask
-from mt4ssl_core.model import MT4SSL
-from mt4ssl_core.state import Training
+from mt4ssl_core.model.mt4ssl import MT4SSL
+from mt4ssl_core.training.state import Training
 
 
 def wrap(model: MT4SSL, world: World) -> nn.Module:

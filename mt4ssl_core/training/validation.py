@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import torch
 
-from mt4ssl_core.data import PretrainLoader, Skipped
-from mt4ssl_core.log import Journal, Meter
-from mt4ssl_core.state import Training
+from mt4ssl_core.data.loader import PretrainLoader, Skipped
+from mt4ssl_core.training.journal import Journal, Meter
 from mt4ssl_core.training.loaders import stop_all
 from mt4ssl_core.training.skipping import SkipList, named
+from mt4ssl_core.training.state import Training
 from mt4ssl_core.training.step import autocast, hide
 
 

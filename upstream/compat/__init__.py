@@ -12,7 +12,7 @@ needs, before its expert is imported. A new task adds its files and one line to 
 
 import importlib
 
-from upstream import packages
+from upstream.door import packages
 
 # before `import s3prl.hub`, torchaudio's import first
 BASE = ("torchaudio_pair", "torchaudio_io", "sox_effects", "torch_load", "hf_hub", "no_code")

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from mt4ssl_core.files import remove_leftovers, temporary_beside
-from upstream import cache
 from upstream.compat.qbe_workers import cores
+from upstream.door import cache
 
 LENGTHS = ".wav_lengths"  # s3prl's folder for the lists, beside its dataset.py
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from mt4ssl_core.files import read_json, write_json
-from upstream import cache
+from upstream.door import cache
 
 SPLITS = ("train", "dev", "test")
 

@@ -20,7 +20,7 @@ import sys
 
 import torch
 
-from upstream import packages
+from upstream.door import packages
 
 _STABLE, _NEXT = (2, 11), (2, 13)  # since these versions of torch 2.11.0 and 2.11.1 can be loaded
 

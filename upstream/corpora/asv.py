@@ -9,7 +9,7 @@ from upstream.corpora import voxceleb
 from upstream.corpora.audio_checks import name_some
 from upstream.corpora.prepared import FOLDER, remake, stamp_of
 from upstream.corpora.survey import Survey
-from upstream.texts import read_text
+from upstream.corpora.texts import read_text
 
 PEOPLE, UTTERANCES, TRIALS = 40, 10, 50  # of the dev trials; the last two per person
 SEED = 1337

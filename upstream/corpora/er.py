@@ -16,10 +16,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mt4ssl_core.files import write_json
-from upstream import tasks
 from upstream.corpora import prepared
 from upstream.corpora.audio_checks import inner, look, name_some
 from upstream.corpora.survey import Survey
+from upstream.door import tasks
 
 SESSIONS = tuple(f"Session{number}" for number in range(1, 6))
 CLASSES = {"neu": 0, "hap": 1, "ang": 2, "sad": 3}

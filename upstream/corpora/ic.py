@@ -6,10 +6,10 @@ folder, with the action, object and location that each asks for. Nothing has to 
 
 from pathlib import Path
 
-from upstream import tasks
 from upstream.corpora.audio_checks import inner, look, name_some
 from upstream.corpora.survey import Survey
-from upstream.texts import read_rows
+from upstream.corpora.texts import read_rows
+from upstream.door import tasks
 
 SPLITS = ("train", "valid", "test")
 LABELS = ("action", "object", "location")

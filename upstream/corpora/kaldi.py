@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from mt4ssl_core.files import atomic_path, write_text
 from upstream.corpora.audio_checks import name_some, show_bars
-from upstream.texts import read_text
+from upstream.corpora.texts import read_text
 
 
 def read_table(path: Path) -> dict[str, list[str]]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from upstream.corpora import kaldi
 from upstream.corpora.audio_checks import name_some
-from upstream.texts import read_text
+from upstream.corpora.texts import read_text
 
 TABLES = ("wav.scp", "segments", "utt2spk", "spk2utt", "reco2dur")
 SPEAKERS = 2  # s3prl's head has two outputs

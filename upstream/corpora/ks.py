@@ -4,9 +4,9 @@ from pathlib import Path
 
 import soundfile
 
-from upstream import tasks
 from upstream.corpora.audio_checks import look, name_some
 from upstream.corpora.survey import Survey
+from upstream.door import tasks
 
 KEYWORDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
 NOISE, UNKNOWN, SILENCE = "_background_noise_", "_unknown_", "_silence_"

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from upstream.corpora.audio_checks import inner, look, name_some
-from upstream.texts import read_text
+from upstream.corpora.texts import read_text
 
 SPLITS = ("train-clean-100", "dev-clean", "test-clean")
 SOURCE = "https://www.openslr.org/12"

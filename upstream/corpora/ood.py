@@ -18,12 +18,12 @@ from typing import NamedTuple
 import soundfile
 from tqdm import tqdm
 
-from mt4ssl_core.audio import SAMPLE_RATE, load_wave
+from mt4ssl_core.data.audio import SAMPLE_RATE, load_wave
 from mt4ssl_core.files import atomic_path, reading, write_text
-from upstream import tasks
 from upstream.corpora import prepared
 from upstream.corpora.audio_checks import name_some, show_bars, spread
 from upstream.corpora.survey import Survey
+from upstream.door import tasks
 
 LANGUAGES = ("es", "zh-CN", "ar")
 DEFAULT = "es"  # of downstream_configs/ood.yaml

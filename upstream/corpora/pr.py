@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from upstream import tasks
 from upstream.compat.ctc_corpus import read_lexicon, spelled
 from upstream.compat.ctc_phones import phones
 from upstream.corpora import librispeech
 from upstream.corpora.audio_checks import name_some
 from upstream.corpora.survey import Survey
+from upstream.door import tasks
 
 
 def survey(root: Path) -> Survey:

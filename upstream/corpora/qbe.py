@@ -4,8 +4,8 @@ from pathlib import Path
 
 from upstream.corpora.audio_checks import inner, look, name_some
 from upstream.corpora.survey import Survey
+from upstream.corpora.texts import read_text
 from upstream.scores.qbe import ground_truth, truth_folder
-from upstream.texts import read_text
 
 ENGLISH = "nnenglish"
 RATE = 8000

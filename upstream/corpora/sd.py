@@ -14,8 +14,8 @@ from upstream.corpora.audio_checks import look
 from upstream.corpora.kaldi_check import check, paths_of, read
 from upstream.corpora.prepared import FOLDER, remake, stamp_of
 from upstream.corpora.survey import Survey
+from upstream.corpora.texts import read_rows
 from upstream.scores import diarization
-from upstream.texts import read_rows
 
 SPLITS = {
     "train": ("train-100", "train_clean_100"),

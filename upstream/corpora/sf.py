@@ -7,10 +7,10 @@ one slot per line after a first line ``O``. Nothing has to be made from these.
 
 from pathlib import Path
 
-from upstream import tasks
 from upstream.corpora.audio_checks import inner, look, name_some
 from upstream.corpora.survey import Survey
-from upstream.texts import read_text
+from upstream.corpora.texts import read_text
+from upstream.door import tasks
 
 SPLITS = ("train", "valid", "test")
 TRANSCRIPTS, SLOTS = "all.iob.snips.txt", "slots.txt"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from upstream.corpora import voxceleb
 from upstream.corpora.survey import Survey
-from upstream.texts import read_text
+from upstream.corpora.texts import read_text
 
 SPLITS = {"1": "train", "2": "dev", "3": "test"}
 

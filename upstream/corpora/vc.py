@@ -11,10 +11,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from mt4ssl_core.files import write_text
-from upstream import tasks
 from upstream.corpora import prepared
 from upstream.corpora.audio_checks import inner, look, name_some
 from upstream.corpora.survey import Survey
+from upstream.door import tasks
 
 SOURCES = ("SEF1", "SEF2", "SEM1", "SEM2")
 TARGETS = ("TEF1", "TEF2", "TEM1", "TEM2")  # of the English task, the one in SUPERB-SG

@@ -4,8 +4,8 @@ import os
 import re
 from pathlib import Path
 
-from upstream import tasks
 from upstream.corpora.audio_checks import inner, look, name_some
+from upstream.door import tasks
 
 SOURCE = "https://www.robots.ox.ac.uk/~vgg/data/voxceleb/vox1.html"
 PARTS = ("dev", "test")

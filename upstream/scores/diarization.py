@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from upstream.texts import read_text
+from upstream.corpora.texts import read_text
 
 Turn = tuple[str, float, float]  # speaker, start, end (seconds)
 

@@ -19,7 +19,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from upstream.texts import read_text
+from upstream.corpora.texts import read_text
 
 C_MISS, C_FA, P_TARGET = 100.0, 1.0, 0.0008  # MediaEval's scoring script, QUESST
 BETA = C_FA / C_MISS * (1 / P_TARGET - 1)  # 12.49

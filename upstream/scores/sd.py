@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from mt4ssl_core.files import reading, write_json
+from upstream.corpora.texts import read_text
 from upstream.scores import diarization
-from upstream.texts import read_text
 
 THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7)
 MEDIANS = (1, 11)

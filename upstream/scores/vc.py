@@ -21,9 +21,9 @@ from tqdm import tqdm
 
 from mt4ssl_core.files import write_json
 from upstream.corpora.audio_checks import show_bars
+from upstream.corpora.texts import read_text
 from upstream.corpora.vc import LIST_FILES, SOURCES
 from upstream.scores import world
-from upstream.texts import read_text
 
 SPLITS = ("dev", "test")
 REPORT = "objective.json"  # beside the wavs: every utterance's distance

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from mt4ssl_core.files import reading
-from upstream import tasks
+from upstream.door import tasks
 from upstream.suite import jobs, protocol, run_folder, work
 from upstream.suite.jobs import Job, TaskPlan
 

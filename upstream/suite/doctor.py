@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from upstream import packages, tasks
-from upstream.store_options import StoreOptions
+from upstream.door import packages, tasks
+from upstream.store.options import StoreOptions
 from upstream.suite import preparation, protocol, roots, stored
 from upstream.suite.probe import Probe, probe
 from upstream.suite.table import aligned

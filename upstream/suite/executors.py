@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import upstream
-from upstream import overrides
+from upstream.door import overrides
 
 INLINE, LOCAL, SLURM = "inline", "local", "slurm"
 NAMES = (INLINE, LOCAL, SLURM)

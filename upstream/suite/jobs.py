@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from upstream import command, overrides, results, states, tasks
-from upstream.store_options import StoreOptions
+from upstream.door import overrides, tasks
+from upstream.heads import command, results, states
+from upstream.store.options import StoreOptions
 from upstream.suite import protocol, run_folder
 from upstream.suite.protocol import Candidate, Variant
 
@@ -184,7 +185,7 @@ def _evaluate_layer(
 
 
 def _launch(setting: Setting, argv: list[str]) -> None:
-    from upstream import runner
+    from upstream.heads import runner
 
     argv += ["--device", setting.device] if setting.device else []
     runner.launch(command.resolve(argv + setting.store.argv()))

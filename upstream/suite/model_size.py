@@ -11,7 +11,7 @@ the published MACs of HuBERT and wav2vec 2.0, Base and Large, come out to the la
 from typing import Any
 
 from mt4ssl_core.config import EncoderConfig
-from upstream.expert import UpstreamExpert
+from upstream.door.expert import UpstreamExpert
 
 # Samples of the 32 utterances: github.com/B06901052/DeepSpeed, testing/s3prl_profiling_test.py
 UTTERANCES = (

@@ -8,7 +8,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from upstream import corpora, tasks
+from upstream import corpora
+from upstream.door import tasks
 from upstream.suite import roots
 
 

@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from upstream import results, tasks
-from upstream.texts import read_text
+from upstream.corpora.texts import read_text
+from upstream.door import tasks
+from upstream.heads import results
 
 LAYER, NONE = "layer", "none"
 DEFAULT_DEV = "dev"

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from mt4ssl_core.files import user_path
-from upstream import cache, overrides, tasks
-from upstream import names as named
-from upstream.store_options import StoreOptions
+from upstream.door import cache, overrides, tasks
+from upstream.door import names as named
+from upstream.store.options import StoreOptions
 from upstream.suite import executors, roots
 
 ALL = roots.ALL

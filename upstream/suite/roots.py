@@ -12,7 +12,8 @@ from pathlib import Path
 import yaml
 
 from mt4ssl_core.files import reading, user_path
-from upstream import corpora, tasks
+from upstream import corpora
+from upstream.door import tasks
 
 FILE, ALL = "roots.yaml", "all"
 PAPERS = (

@@ -17,7 +17,7 @@ from typing import Any
 
 from mt4ssl_core import locks
 from mt4ssl_core.files import read_json, write_json, write_text
-from upstream.texts import read_text
+from upstream.corpora.texts import read_text
 
 SUITE, RESULTS, JOBS, LOGS, LOCK = "suite.json", "results.jsonl", "jobs", "logs", ".lock"
 FORMAT, VERSION = "mt4ssl superb run", 1

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from upstream import store_options
-from upstream.store_options import CROPPED, NEVER, StoreOptions
+from upstream.store import options as store_options
+from upstream.store.options import CROPPED, NEVER, StoreOptions
 
 
 def is_stored(options: StoreOptions, header: Mapping[str, Any], batch_dependent: bool) -> bool:

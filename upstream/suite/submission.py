@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mt4ssl_core.files import atomic_path
-from upstream import tasks
+from upstream.door import tasks
 from upstream.suite import protocol, roots, run_folder, work
 
 FILE = "predict.zip"

@@ -13,7 +13,8 @@ from typing import Any
 from tqdm import tqdm
 
 from mt4ssl_core.files import remove_leftovers
-from upstream import results, signals, tasks
+from upstream.door import signals, tasks
+from upstream.heads import results
 from upstream.suite import (
     collecting,
     executors,

@@ -1,0 +1,345 @@
+"""What the checkpoints of pre-training runs score: probes, SUPERB, held-out loss, other numbers.
+
+A table of points has the columns run, group, seed, update, metric, value, unit, direction, layer
+(-1: none was chosen).
+"""
+
+import difflib
+import json
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from tqdm import tqdm
+
+from analysis.probes import probing, speech
+from analysis.probes import tasks as probe_tasks
+from analysis.probes.speech import Utterance
+from analysis.records import score as results
+from analysis.records import score_files, tables
+from analysis.records.score_files import SUPERB
+from analysis.records.training_runs import VALID, Run
+from mt4ssl_core.files import write_json
+from upstream.door import cache
+from upstream.suite import request, run_folder, suite
+
+COLUMNS = ["run", "group", "seed", "update", "metric", "value", "unit", "direction", "layer"]
+PROBES = "probes"  # folder of a run
+NO_LAYER = -1
+_ROW = {"measure", "layer", "value", "unit", "direction"}  # of a probe
+HELD_OUT = {  # in the log: (metric, unit, direction)
+    "offline/loss": ("offline_loss", "nats", "min"),
+    "offline/accuracy": ("offline_accuracy", "fraction", "max"),
+}
+_JUDGES = (  # of the loss on held-out audio
+    "data.labels", "data.valid_labels", "data.valid", "data.valid_share", "offline.num_classes",
+)  # fmt: skip
+_LOWER = {
+    "wer", "per", "cer", "eer", "der", "ter", "mcd", "mse", "mae", "nll", "loss", "error",
+    "perplexity",
+}  # fmt: skip
+
+
+def held_out(runs: Sequence[Run]) -> tuple[pd.DataFrame, list[str]]:
+    """Return the loss and accuracy of the offline target on held-out audio, and notes.
+
+    Other targets are left out: a teacher's answers and random codes differ from run to run.
+    """
+    having = [
+        run for run in runs if any(f"{VALID}{key}" in r for key in HELD_OUT for r in run.records)
+    ]
+    if len({tuple(_plain(run.settings.get(key)) for key in _JUDGES) for run in having}) > 1:
+        why = "held-out losses are not compared: the labels or the held-out audio differ"
+        return _frame([]), [why]
+    rows = []
+    for run in having:
+        for record in run.records:
+            for key, (metric, unit, direction) in HELD_OUT.items():
+                if f"{VALID}{key}" in record:  # null in the log: no number
+                    value = record[f"{VALID}{key}"]
+                    value = math.nan if value is None else value
+                    rows.append(_point(run, record["update"], metric, value, unit, direction))
+    return _frame(rows), []
+
+
+def probed(
+    runs: Sequence[Run],
+    utterances: Sequence[Utterance],
+    probes: Sequence[str],
+    layer: str = "auto",
+    seed: int = 0,
+    minutes: float = probing.MINUTES,
+    broken: list[str] | None = None,
+) -> pd.DataFrame:
+    """Return the score of every probe at every checkpoint.
+
+    What was probed is in RUN/probes/DATA/CHECKPOINT.json, and not probed again while checkpoint,
+    data, seed and minutes are the same.
+
+    Args:
+        runs: with checkpoints.
+        utterances: the labelled speech, and ``probes``: names that `analysis.probes.probing` has.
+        layer: auto, the best layer on training data held out for that, or a number.
+        seed: of the probes; ``minutes``: of speech to train one on, and to test it on.
+        broken: gets a line on each probe that is not possible, and each checkpoint that cannot be
+            probed; None: the first one is refused.
+
+    Raises:
+        ValueError: an unknown probe, a layer that is not there, or a run without checkpoints.
+    """
+    if layer != "auto" and not layer.isdecimal():
+        raise ValueError(f"--layer {layer}: expected auto or a number from 0 on")
+    if unknown := [name for name in probes if name not in probing.PROBES]:
+        raise ValueError(f"--probes {unknown[0]}: unknown; choose from {', '.join(probing.PROBES)}")
+    if broken is not None:
+        probes = _possible(probes, utterances, minutes, broken)
+    if not probes:
+        return _frame([])
+    todo = [(run, update, path) for run in runs for update, path in _checkpoints(run)]
+    data = speech.fingerprint(utterances)
+    setting = {"data": data, "seed": seed, "minutes": minutes, "version": probing.VERSION}
+    rows = []
+    with tqdm(todo, desc="probing", unit="checkpoint", smoothing=0) as bar:
+        for run, update, path in bar:
+            bar.set_postfix_str(f"{run.name} {path.stem}", refresh=True)
+            key = {"checkpoint": cache.fingerprint(path), **setting}
+            kept = run.folder / PROBES / data / f"{path.stem}.json"
+            try:
+                found = _chosen(_probe(path, kept, utterances, probes, key), layer, path)
+            except (ValueError, OSError) as error:
+                if broken is None:
+                    raise
+                broken.append(f"not probed: {run.name} at update {update}: {error}")
+                continue
+            for row in found:
+                name = f"{path}: {row['measure']}"
+                if not _is_number(row["value"]):
+                    raise ValueError(f"{name} is {row['value']}; remove {kept} to probe again")
+                facts = (row["measure"], row["value"], row["unit"], row["direction"])
+                rows.append(_point(run, update, *facts, row["layer"]))
+    return _frame(rows)
+
+
+def _possible(
+    probes: Sequence[str], utterances: Sequence[Utterance], minutes: float, broken: list[str]
+) -> list[str]:
+    """The probes that the labels allow; why others are not is told."""
+    try:
+        possible, lacking = probe_tasks.tasks(utterances, probes, minutes)
+    except ValueError as error:
+        possible, lacking = [], [str(error)]
+    broken += [f"not probed: {why}" for why in lacking]
+    return [task.name for task in possible]
+
+
+def _probe(
+    ckpt: Path,
+    kept: Path,
+    utterances: Sequence[Utterance],
+    probes: Sequence[str],
+    key: dict[str, Any],
+) -> list[dict[str, Any]]:
+    """Rows of some probes of a checkpoint: from ``kept`` where it has them under ``key``."""
+    known: dict[str, list[dict[str, Any]]] = {}
+    if kept.is_file():
+        try:
+            found = json.loads(kept.read_text(encoding="utf-8"))
+            known = found["probes"] if found["key"] == key else {}
+            whole = all(row.keys() >= _ROW for rows in known.values() for row in rows)
+            known = known if whole else {}
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            known = {}  # damaged: probed again
+    missing = [name for name in probes if name not in known]
+    if missing:
+        for row in probing.score(
+            ckpt, utterances, missing, seed=key["seed"], minutes=key["minutes"]
+        ):
+            finite = {k: None if _is_nan(v) else v for k, v in row.items()}
+            known.setdefault(row["measure"], []).append(finite)
+        write_json(kept, {"key": key, "probes": known})
+    return [row for name in probes for row in known.get(name, [])]
+
+
+def _chosen(rows: Sequence[dict[str, Any]], layer: str, ckpt: Path) -> list[dict[str, Any]]:
+    """The rows of the layer asked for, one per probe."""
+    if layer == "auto":
+        return [row for row in rows if row.get("chosen")]
+    found = [row for row in rows if row["layer"] == int(layer)]
+    if not found:
+        last = max(row["layer"] for row in rows)
+        raise ValueError(f"--layer {layer}: {ckpt} has the layers 0 to {last}; choose one of them")
+    return found
+
+
+def run_superb(
+    runs: Sequence[Run], tasks: str, roots: str | None, settings: Sequence[str], **more: Any
+) -> list[str]:
+    """Score every checkpoint on SUPERB tasks; return notes on those that failed.
+
+    What `mt4ssl superb run` has done in RUN/superb/CHECKPOINT is not done again.
+
+    Raises:
+        ValueError: no ``roots``, a run without checkpoints, or what `superb run` refuses.
+    """
+    if roots is None:
+        raise ValueError("--superb: where are the corpora? give --roots as for `mt4ssl superb run`")
+    failed = []
+    for run in runs:
+        for update, path in _checkpoints(run):
+            print(f"{run.name}, update {update}: {tasks}", flush=True)
+            out = run.folder / SUPERB / path.stem
+            asked = request.Request(
+                out=out, roots=roots, ckpt=str(path), tasks=tasks, set=settings, **more
+            )
+            if suite.run(asked):
+                failed.append(f"{run.name}: SUPERB failed at update {update}: see {out / 'logs'}")
+    return failed
+
+
+def superb(runs: Sequence[Run]) -> pd.DataFrame:
+    """Return the test scores in RUN/superb/CHECKPOINT, as TASK/METRIC.
+
+    Raises:
+        ValueError: what `analysis.records.score_files` refuses, another checkpoint's results, or
+        one task
+            on different corpora or under different settings.
+    """
+    rows = []
+    first: dict[str, tuple[tuple[Any, ...], str]] = {}
+    for run in runs:
+        for update, path in run.checkpoints.items():
+            folder = run.folder / SUPERB / path.stem
+            if not (folder / run_folder.RESULTS).is_file():
+                continue
+            _check_fingerprint(folder, path)
+            for score in score_files.read([folder]).scores:
+                setting = score.setting
+                here = (setting.corpus, setting.corpus_id, setting.state)
+                there, place = first.setdefault(score.task, (here, score.source))
+                if here != there:
+                    raise ValueError(
+                        f"{score.task}: scored on different corpora or under different settings: "
+                        f"{there} in {place}, {here} in {score.source}; score them alike"
+                    )
+                metric = f"{score.task}/{results.spoken(score.metric, setting.stage)}"
+                facts = (metric, score.value, score.unit, score.direction)
+                rows.append(_point(run, update, *facts))
+    return _frame(rows)
+
+
+def _check_fingerprint(folder: Path, ckpt: Path) -> None:
+    """See that a folder's results are those of a checkpoint."""
+    now = cache.fingerprint(ckpt)
+    for record in run_folder.read_results(folder):
+        if record.get("fingerprint") not in (None, now):
+            raise ValueError(
+                f"{folder / run_folder.RESULTS}: scores of another checkpoint than {ckpt} is now; "
+                "remove the folder, and score the checkpoint again with --superb"
+            )
+
+
+def from_csv(path: str | Path, runs: Sequence[Run]) -> pd.DataFrame:
+    """Return the numbers of a CSV: columns run, update, metric, value and maybe unit, direction.
+
+    ``run`` is the name of a run, as GROUP/seed1. Without a direction, metrics called after an
+    error or a loss (wer, per, loss, ...) are better when low, all others when high.
+
+    Raises:
+        ValueError: no such table, column, run or update, no finite number, or a point twice.
+    """
+    path = Path(path)
+    _, found = tables.read_table(path, ("run", "update", "metric", "value"))
+    names = {run.name: run for run in runs}
+    rows, seen = [], set()
+    for line, row in found:
+        where = f"{path}, line {line}"
+        run = names.get(row["run"])
+        if run is None:
+            near = difflib.get_close_matches(row["run"], names, 1) or list(names)
+            raise ValueError(f"{where}: no run {row['run']!r}; is it {', '.join(near)}?")
+        update, value = (_number(row[key], f"{where}: {key}") for key in ("update", "value"))
+        if not update.is_integer():
+            raise ValueError(f"{where}: update {row['update']} is no whole number; correct it")
+        if not 0 <= update <= max(run.last_update, *run.checkpoints, 0):
+            raise ValueError(f"{where}: {run.name} has no update {row['update']}; correct it")
+        if (key := (run.name, update, row["metric"])) in seen:
+            raise ValueError(f"{where}: {' '.join(map(str, key))} a second time; remove one")
+        seen.add(key)
+        words = set(re.split("[^a-z]+", row["metric"].lower()))
+        direction = row.get("direction") or ("min" if words & _LOWER else "max")
+        if direction not in ("min", "max"):
+            raise ValueError(f"{where}: direction {direction!r}; write min or max")
+        facts = (row["metric"], value, row.get("unit", ""), direction)
+        rows.append(_point(run, int(update), *facts))
+    return _frame(rows)
+
+
+def joined(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Return all points in one table.
+
+    Raises:
+        ValueError: a point twice, or a metric in two units or directions.
+    """
+    points = pd.concat(parts, ignore_index=True) if parts else _frame([])
+    twice = points[points.duplicated(["run", "update", "metric"])]
+    if len(twice):
+        one = twice.iloc[0]
+        raise ValueError(
+            f"{one['run']}: {one['metric']} at update {one['update']} from two sources; rename the "
+            "metric in one of them"
+        )
+    for metric, part in points.groupby("metric"):
+        for column in ("unit", "direction"):
+            if len(values := sorted(set(part[column]))) > 1:
+                raise ValueError(f"{metric}: {column} is {' and '.join(values)}; make them alike")
+    return points
+
+
+def _checkpoints(run: Run) -> list[tuple[int, Path]]:
+    if not run.checkpoints:
+        raise ValueError(
+            f"{run.folder}: no checkpoints to score; pre-train with run.keep_every=N, or leave the "
+            "run out"
+        )
+    return list(run.checkpoints.items())
+
+
+def _point(
+    run: Run,
+    update: int,
+    metric: str,
+    value: float,
+    unit: str,
+    direction: str,
+    layer: int = NO_LAYER,
+) -> tuple[Any, ...]:
+    return (run.name, run.group, run.seed, update, metric, value, unit, direction, layer)
+
+
+def _frame(rows: Sequence[tuple[Any, ...]]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _number(text: str, where: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise ValueError(f"{where} {text!r} is no finite number; correct it, or remove the line")
+    return value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)
+
+
+def _plain(value: Any) -> Any:
+    return str(Path(value).resolve()) if isinstance(value, str) else value

@@ -1,0 +1,182 @@
+"""Curves of pre-training runs, and scores of their checkpoints, against three costs."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from analysis import plots
+from analysis.convergence.updates_to_reach import Target
+from analysis.records.score import ARROWS
+
+PANELS = {  # key in the log: (title, unit)
+    "offline/loss": ("Offline target: loss", "nats per masked frame"),
+    "offline/accuracy": ("Offline target: accuracy", "share of masked frames"),
+    "online/loss": ("Online target: loss", "squared error / sqrt(D)"),
+    "online/target_var": ("Teacher: standard deviation", "of targets, mean over channels"),
+    "random_projection/loss": ("Random projection: loss", "nats per masked frame"),
+    "random_projection/accuracy": ("Random projection: accuracy", "share of masked frames"),
+}
+COSTS = {  # column: (in file names, label)
+    "update": ("updates", "updates"),
+    "audio_hours": ("audio_hours", "audio seen"),
+    "wall_hours": ("wall_hours", "time spent in updates"),
+}
+_MINUTES_BELOW = 1.0  # hours
+METRICS = {  # (title, what it is)
+    "phone": ("Phone of a frame, linear probe", "accuracy"),
+    "phone_ctc": ("Phones, linear CTC probe", "phone error rate"),
+    "keyword": ("Keyword, linear probe", "accuracy"),
+    "speaker": ("Speaker, linear probe", "accuracy"),
+    "gender": ("Gender, linear probe", "accuracy"),
+    "offline_loss": ("Offline target, held-out audio: loss", "nats per masked frame"),
+    "offline_accuracy": ("Offline target, held-out audio: accuracy", "share of masked frames"),
+}
+_STYLES = ["-", "--", ":", "-."]
+
+Reference = tuple[float, str]  # a horizontal line and what it is
+
+
+def summary(table: pd.DataFrame, cost: str) -> pd.DataFrame:
+    """Return what is drawn of curves or points: the mean over the runs of a group, and their range.
+
+    Columns: metric, group, part, update, x (the mean cost), cost (what x is, with its unit), mean,
+    low, high, runs. Updates that some run of the group does not have, or where its value is no
+    number, are left out.
+    """
+    if "part" not in table:
+        table = table.assign(part="checkpoint")
+    keys = ["metric", "group", "part"]
+    label, scale = COSTS[cost][1], 1
+    if cost != "update":
+        short = table[cost].max() < _MINUTES_BELOW
+        label, scale = (f"{label}, minutes", 60) if short else (f"{label}, hours", 1)
+    known = table[table["value"].abs() < math.inf]
+    rows = known.assign(x=scale * known[cost], cost=label)
+    found = rows.groupby([*keys, "update", "cost"], sort=False)
+    drawn = found.agg(
+        x=("x", "mean"),
+        mean=("value", "mean"),
+        low=("value", "min"),
+        high=("value", "max"),
+        runs=("run", "nunique"),
+    ).reset_index()
+    runs = table.groupby(keys)["run"].nunique().rename("all").reset_index()
+    drawn = drawn.merge(runs, on=keys, how="left")
+    return drawn[drawn["runs"] == drawn["all"]].drop(columns="all").dropna(subset="x")
+
+
+def training(
+    table: pd.DataFrame, cost: str, references: Mapping[str, Reference] | None = None
+) -> tuple[Any, pd.DataFrame]:
+    """Return a figure with a panel per metric of `training_runs.frame`, and what is drawn.
+
+    Training is a thin line, held-out audio a line with dots and the range of the seeds.
+    """
+    drawn, styles = summary(table, cost), looks(table["group"])
+    x = drawn["cost"].iloc[0]
+    keys = [key for key in PANELS if key in set(drawn["metric"])]
+    figure, axes = _grid(len(keys))
+    for axis, key in zip(axes, keys, strict=True):
+        for group, look in styles.items():
+            here = drawn[(drawn["metric"] == key) & (drawn["group"] == group)]
+            held_out = here[here["part"] == "held out"]
+            plain = {**look, "marker": "", "lw": 0.9, "alpha": 0.7}
+            _line(axis, here[here["part"] == "training"], group, plain, band=held_out.empty)
+            _line(axis, held_out, f"{group} (held out)", look)
+        _reference(axis, (references or {}).get(key))
+        _finish(axis, PANELS[key][0], x, PANELS[key][1])
+    _legend(figure, axes)
+    return figure, drawn
+
+
+def scores(
+    points: pd.DataFrame, cost: str, targets: Sequence[Target] = ()
+) -> tuple[Any, pd.DataFrame]:
+    """Return a figure with a panel per metric of the checkpoints, and what is drawn."""
+    drawn, styles = summary(points, cost), looks(points["group"])
+    x, metrics = drawn["cost"].iloc[0], list(dict.fromkeys(drawn["metric"]))
+    figure, axes = _grid(len(metrics))
+    for axis, metric in zip(axes, metrics, strict=True):
+        for group, look in styles.items():
+            _line(axis, drawn[(drawn["metric"] == metric) & (drawn["group"] == group)], group, look)
+        for target in targets:
+            if target.metric == metric:
+                _reference(axis, (target.value, "to reach"), "left")
+        facts = points[points["metric"] == metric].iloc[0]
+        title, y = _spoken(metric, facts["unit"], facts["direction"])
+        _finish(axis, title, x, y)
+    _legend(figure, axes)
+    return figure, drawn
+
+
+def looks(groups: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Return colour, marker and line style of each group."""
+    colours, markers = plots.COLOURS, plots.MARKERS
+    return {
+        group: {
+            "color": colours[i % len(colours)],
+            "marker": markers[i % len(markers)],
+            "linestyle": _STYLES[i // len(colours) % len(_STYLES)],
+            "lw": 1.8,
+            "ms": 4,
+        }
+        for i, group in enumerate(dict.fromkeys(groups))
+    }
+
+
+def _finish(axis: Any, title: str, x: str, y: str) -> None:
+    plots.tidy(axis, title, x, y)
+    axis.set_xlim(left=0)
+    axis.locator_params(axis="x", nbins=7)
+
+
+def _spoken(metric: str, unit: str, direction: str) -> tuple[str, str]:
+    """Title and vertical label of a metric's panel; the arrow says where better is."""
+    if metric in METRICS:
+        title, name = METRICS[metric]
+    else:
+        task, slash, name = metric.rpartition("/")
+        title = f"SUPERB {task.upper()}" if slash else metric
+        name += f", {unit}" if unit else ""
+    return f"{title} {ARROWS[direction]}", name
+
+
+def _line(
+    axis: Any, drawn: pd.DataFrame, label: str, look: Mapping[str, Any], band: bool = True
+) -> None:
+    """Draw the mean of the seeds; with ``band``, the range between them too."""
+    if drawn.empty:
+        return
+    axis.plot(drawn["x"], drawn["mean"], label=plots.shown(label), **look)
+    if band and drawn["runs"].iloc[0] > 1:
+        axis.fill_between(
+            drawn["x"], drawn["low"], drawn["high"], color=look["color"], alpha=0.18, lw=0
+        )
+
+
+def _grid(panels: int) -> tuple[Any, list[Any]]:
+    columns = min(3 if panels > 4 else 2, panels)
+    figure, axes = plots.new(-(-panels // columns), columns)
+    for axis in axes.flat[panels:]:
+        axis.set_visible(False)
+    return figure, list(axes.flat[:panels])
+
+
+def _reference(axis: Any, reference: Reference | None, side: str = "right") -> None:
+    if reference is None:
+        return
+    value, text = reference
+    axis.axhline(value, color="0.35", lw=1, ls="--")
+    at = (0.99 if side == "right" else 0.01, value)
+    where: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
+    axis.annotate(text, at, (0, 3), ha=side, fontsize=8, **where)
+
+
+def _legend(figure: Any, axes: Sequence[Any]) -> None:
+    lines = {line.get_label(): line for axis in axes for line in axis.get_lines()}
+    shown = {label: line for label, line in lines.items() if not str(label).startswith("_")}
+    columns = len(shown) if len(shown) < 4 else min(4, -(-len(shown) // 2))
+    place = {"loc": "outside upper center", "ncols": columns}
+    figure.legend(shown.values(), shown.keys(), frameon=False, fontsize=8, **place)

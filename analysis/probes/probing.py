@@ -1,0 +1,285 @@
+"""`mt4ssl probe`: what every layer of a frozen encoder holds, as rows, figures and a table."""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from analysis.probes import figures, layer_features, layer_measures, speech, tasks
+from analysis.probes.features import Kept, frame_data, gather
+from analysis.probes.layer_features import LayerFeatures
+from analysis.probes.speech import Utterance
+from analysis.probes.tasks import PHONE, PROBES, Row, Task
+from analysis.records.score import ARROWS
+from analysis.tables.formats import markdown_text, plain_csv
+from mt4ssl_core.files import remove_leftovers, user_path, write_json, write_text
+from mt4ssl_core.store.store import FeatureStore
+from upstream.heads.results import fingerprint_of
+
+__all__ = ["MINUTES", "PROBES", "VERSION", "Asked", "probe", "score"]
+MINUTES = 20.0  # of speech to train a probe on, and to test it on
+VERSION = 2  # of what a row says: goes up when the same speech is scored otherwise
+JSON, TABLE, MARKDOWN = "probe.json", "probe.csv", "table.md"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The options of `mt4ssl probe`.
+
+    ``data``: sources of labelled speech (`analysis.probes.speech`); ``probes``: names with commas,
+    None for all that the labels allow; ``compare``: a checkpoint or upstream whose layers are
+    compared with these (CKA); ``store_dir``: keep and read features in this store.
+    """
+
+    data: Sequence[str]
+    out: str
+    ckpt: str | None = None
+    upstream: str = "mt4ssl"
+    alignments: str | None = None
+    probes: str | None = None
+    minutes: float = MINUTES
+    clusters: int = 100
+    compare: str | None = None
+    seed: int = 0
+    device: str | None = None
+    store_dir: str | None = None
+    store_gb: float | None = None
+
+
+def score(
+    checkpoint: str | Path | None,
+    utterances: Sequence[Utterance],
+    probes: Sequence[str],
+    seed: int = 0,
+    minutes: float = MINUTES,
+    upstream: str = "mt4ssl",
+    store: FeatureStore | None = None,
+) -> list[Row]:
+    """Return the rows of some probes of every layer of a checkpoint (`analysis.probes.tasks.run`).
+
+    Raises:
+        ValueError: no such checkpoint or probe, or too little speech with its labels.
+    """
+    chosen, _ = tasks.tasks(utterances, probes, minutes)
+    features = layer_features.open_upstream(checkpoint, upstream, store=store)
+    kept = gather(features, tasks.means_of(chosen), tasks.frames_of(chosen), show=False)
+    return tasks.run(chosen, kept, features.layers, seed, show=False)
+
+
+@dataclass(frozen=True)
+class Probed:
+    """What came of a command: the table, a last line on what was done, and why some was not."""
+
+    table: str
+    done: str
+    failed: list[str]  # probes that were asked for: "name: reason"
+
+
+def probe(asked: Asked) -> Probed:
+    """Probe and measure every layer; write probe.json, probe.csv, table.md and figures to ``out``.
+
+    A probe that is not possible does not stop the others, nor does a file that cannot be used.
+
+    Raises:
+        ValueError: no such checkpoint, upstream or probe, or data without labels for any probe.
+    """
+    names = _checked(asked)
+    notes: list[str] = []
+    utterances = speech.read(asked.data, asked.alignments, notes)
+    chosen, lacking = tasks.tasks(utterances, names, asked.minutes)
+    failed: list[str] = lacking if names else []
+    store = FeatureStore(asked.store_dir, asked.store_gb) if asked.store_dir else None
+    features = layer_features.open_upstream(asked.ckpt, asked.upstream, asked.device, store)
+    other = None if asked.compare is None else _other(asked, store)
+    lost: dict[str, str] = {}
+    sides = tasks.means_of(chosen), tasks.frames_of(chosen)
+    kept = gather(features, *sides, left_out=lost)
+    if lost:
+        notes.append(f"{len(lost)} audio files are left out, first {next(iter(lost.values()))}")
+        chosen, more = tasks.without(chosen, lost)
+        failed += more
+    out, setting = user_path(asked.out), _told(asked, utterances)
+    remove_leftovers(out)
+    partial = _Partial(out, {"model": features.fingerprint, **setting, "left_out": sorted(lost)})
+    rows = tasks.run(
+        chosen, kept, features.layers, asked.seed, known=partial.rows, keep=partial.keep,
+        failed=failed,
+    )  # fmt: skip
+    chosen = [task for task in chosen if any(row["measure"] == task.name for row in rows)]
+    if not chosen:
+        raise ValueError("no probe could be trained:\n  " + "\n  ".join(failed))
+    matrices: list[dict[str, Any]] = []
+    aligned = next((task for task in chosen if task.name == PHONE), None)
+    if aligned is not None:
+        measured, matrices, left_out = layer_measures.measure(
+            frame_data(aligned.train, aligned.test, kept), asked.clusters, asked.seed
+        )
+        rows += measured
+        notes += left_out
+    reasons = list(dict.fromkeys([*lacking, *failed]))
+    notes = [*reasons, *notes]
+    if other is not None:
+        matrices.append(_cka(features.name, other, chosen, kept))
+    found = _record(asked, setting, features, chosen, rows, matrices, notes)
+    write_json(out / JSON, found)
+    write_text(out / TABLE, plain_csv(pd.DataFrame(found["rows"])))
+    figures.write({features.name: found}, out)
+    text = table(found)
+    write_text(out / MARKDOWN, text)
+    partial.path.unlink(missing_ok=True)
+    used = {item.id for task in chosen for item in (*task.train, *task.test)}
+    done = (
+        f"{len(chosen)} of {len(chosen) + len(reasons)} probes done, on {len(used)} of "
+        f"{len(utterances)} utterances: {out / JSON}, {out / TABLE} and figures beside them"
+    )
+    return Probed(text, done, failed)
+
+
+def is_done(asked: Asked) -> bool:
+    """Whether ``out`` holds the answer to what is asked, of the same file and speech."""
+    found = _read(Path(asked.out) / JSON)
+    if not asked.ckpt or found.get("fingerprint") != fingerprint_of(asked.ckpt):
+        return False
+    wanted = _told(asked, speech.read(asked.data, asked.alignments, []))
+    setting = found.get("setting")
+    return isinstance(setting, dict) and {key: setting.get(key) for key in wanted} == wanted
+
+
+def _checked(asked: Asked) -> list[str] | None:
+    """Return the names of probes; refuse settings before anything is encoded."""
+    if not 0 < asked.minutes < math.inf or asked.clusters < 2:
+        raise ValueError(
+            f"--minutes {asked.minutes}, --clusters {asked.clusters}: expected more than 0 and at "
+            "least 2; correct them"
+        )
+    if not 0 <= asked.seed < 2**32:
+        raise ValueError(f"--seed {asked.seed}: expected 0 to {2**32 - 1}; correct it")
+    if asked.probes is None:
+        return None
+    names = [name.strip() for name in asked.probes.split(",")]
+    return list(dict.fromkeys(filter(None, names)))
+
+
+def _told(asked: Asked, utterances: Sequence[Utterance]) -> dict[str, Any]:
+    """What decides the answer, but the checkpoint."""
+    kept = ("upstream", "probes", "minutes", "clusters", "compare", "seed")
+    return {
+        "data": [Path(source).name for source in asked.data],
+        "labels": speech.fingerprint(utterances),
+        **{key: getattr(asked, key) for key in kept},
+        "version": VERSION,
+    }
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """An object in a file; an empty one where there is none, or the file is damaged."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+class _Partial:
+    """Rows of the probes that are trained, kept until all are: an interrupted command goes on."""
+
+    def __init__(self, out: Path, key: dict[str, Any]) -> None:
+        self.path, self.key = out / "probe.partial.json", key
+        found = _read(self.path)
+        same = found.get("key") == key and isinstance(found.get("rows"), dict)
+        self.rows: dict[str, list[Row]] = found["rows"] if same else {}
+
+    def keep(self, name: str, rows: list[Row]) -> None:
+        """Add the rows of a probe."""
+        self.rows[name] = [{k: _finite(v) for k, v in row.items()} for row in rows]
+        write_json(self.path, {"key": self.key, "rows": self.rows})
+
+
+def _other(asked: Asked, store: FeatureStore | None) -> LayerFeatures:
+    """What ``compare`` names: a checkpoint, or an upstream, perhaps of the same checkpoint."""
+    name = asked.compare or ""
+    if Path(name).exists():
+        return layer_features.open_upstream(name, "mt4ssl", asked.device, store)
+    ckpt = asked.ckpt if name.startswith("mt4ssl") else None
+    return layer_features.open_upstream(ckpt, name, asked.device, store)
+
+
+def _cka(name: str, other: LayerFeatures, chosen: Sequence[Task], kept: Kept) -> dict[str, Any]:
+    """Layers of this model against those of another, on frames of the same utterances.
+
+    Without utterances of which frames are kept, on means of utterances.
+    """
+    whole = tasks.frames_of(chosen)
+    pooled = [] if whole else tasks.means_of(chosen)
+    theirs = gather(other, pooled, whole)
+    items = list({item.id: item for item in [*whole, *pooled]}.values())
+    values = layer_measures.compare(kept.all_frames(items), theirs.all_frames(items))
+    return {"measure": "cka", "first": name, "second": other.name, "values": values.tolist()}
+
+
+def _record(
+    asked: Asked,
+    setting: dict[str, Any],
+    features: LayerFeatures,
+    chosen: Sequence[Task],
+    rows: Sequence[Row],
+    matrices: list[dict[str, Any]],
+    notes: list[str],
+) -> dict[str, Any]:
+    sizes = {
+        task.name: {
+            side: {"utterances": len(items), "minutes": round(_minutes(items), 1)}
+            for side, items in (("train", task.train), ("test", task.test))
+        }
+        for task in chosen
+    }
+    packages = ("torch", "numpy", "mt4ssl")
+    return {
+        "model": features.name,
+        "checkpoint": asked.ckpt,
+        "fingerprint": fingerprint_of(asked.ckpt) or features.fingerprint,
+        "layers": features.layers,
+        "dim": features.dim,
+        "versions": {name: version(name) for name in packages},
+        "setting": {**setting, "speech": sizes},
+        "rows": [{key: _finite(value) for key, value in row.items()} for row in rows],
+        "matrices": matrices,
+        "notes": notes,
+    }
+
+
+def _minutes(items: Sequence[Utterance]) -> float:
+    return sum(item.samples for item in items) / 960_000
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def table(found: dict[str, Any]) -> str:
+    """The rows of probe.json as Markdown: a line per measure, a column per layer.
+
+    In bold: a probe's layer that was best on training data held out, the best of other measures.
+    Probes have their baseline (the commonest label; for phone_ctc, saying nothing) and the control
+    task's accuracy at that layer beside them.
+    """
+    rows = found["rows"]
+    names = list(dict.fromkeys(row["measure"] for row in rows))
+    head = ["measure", *(str(layer) for layer in range(found["layers"])), "baseline", "control"]
+    lines = ["| " + " | ".join(head) + " |", "| --- |" + " ---: |" * (len(head) - 1)]
+    for name in names:
+        part = sorted((row for row in rows if row["measure"] == name), key=lambda r: r["layer"])
+        best = tasks.best_row(part)
+        cells = {row["layer"]: tasks.shown(row["value"]) for row in part}
+        cells[best["layer"]] = f"**{cells[best['layer']]}**"
+        shown = [cells.get(layer, "-") for layer in range(found["layers"])]
+        beside = [best.get("baseline"), best.get("control")]
+        shown += ["-" if value is None else f"{value:.3f}" for value in beside]
+        lines.append(f"| {name} {ARROWS[part[0]['direction']]} | " + " | ".join(shown) + " |")
+    title, notes = markdown_text(found["model"]), map(markdown_text, found["notes"])
+    return "\n".join([f"{title}, layer by layer:", "", *lines, "", *notes]) + "\n"

@@ -1,0 +1,305 @@
+"""Scores from the folders and files that hold them.
+
+A folder is that of a suite (``mt4ssl superb run``: results.jsonl), or one with s3prl experiments in
+it (results.json). What a corpus is, a suite has surveyed; an experiment says only where it lay, so
+all that can be known of it later is whether it is one of mini_superb.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from analysis.records import score as results
+from analysis.records.score import AGAIN, MINI, PARTIAL, REAL, Score, Setting
+from analysis.records.training_runs import SEED
+from mt4ssl_core.files import read_json, reading
+from upstream import corpora
+from upstream.door import tasks
+from upstream.suite import run_folder
+
+EXPERIMENT, SUPERB = "results.json", "superb"  # a file, and a folder of a run
+PUBLISHED = Path(__file__).parent.parent / "scores" / "published.json"
+_COUNT = int | float | None
+_FINISH = "finish it with `mt4ssl superb run`, or leave it out"
+
+
+@dataclass(frozen=True)
+class Size:
+    """Parameters, and multiply-accumulates of 32 utterances of LibriSpeech test-clean."""
+
+    params: float | None = None
+    macs: float | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """Scores, and how large their models are where that is known."""
+
+    scores: list[Score]
+    sizes: dict[str, Size]
+
+
+def published(path: str | Path = PUBLISHED) -> Found:
+    """Return the published scores."""
+    with reading(path, "install mt4ssl again"):
+        return _published(path, read_json(path))
+
+
+def _published(path: str | Path, content: Any) -> Found:
+    scores, sizes = [], {}
+    for model in content["models"]:
+        sizes[model["name"]] = Size(model["params"], model["macs"])
+        source = content["sources"][model["source"]]
+        for name, value in model["scores"].items():
+            task, _, rest = name.partition("/")
+            metric, _, stage = rest.partition("@")
+            unit, setting = content["units"][name], Setting(stage=stage or tasks.TEST)
+            text = source["text"] + (" (at second hand)" if source["read"] != "primary" else "")
+            direction = results.metric_of(task, metric, setting.stage, str(path))["direction"]
+            one = Score(model["name"], task, metric, value, unit, direction, setting, text)
+            scores.append(one)
+    results.check(scores)
+    return Found(scores, sizes)
+
+
+def run_name(folder: Path) -> str:
+    """Return what a run is called: its folder's name, or GROUP/seed1; of RUN/superb that of RUN."""
+    folder = folder.resolve()
+    run = folder.parent if folder.name == SUPERB else folder
+    return f"{run.parent.name}/{run.name}" if SEED.fullmatch(run.name) else run.name
+
+
+def read(folders: Iterable[str | Path], broken: list[str] | None = None) -> Found:
+    """Return the test scores in ``folders``; a model is called after the folder it is first in.
+
+    Folders of one checkpoint become one model. Its scores on real and on other corpora stay apart
+    by their setting. ``broken`` gets a line on each folder that cannot be read, which is left out
+    unless there is no other; None: the first one is refused.
+
+    Raises:
+        ValueError: a folder without results, a record that is damaged or of an unknown task or
+            metric, no finite number, mini_superb and other corpora in one folder, or a task that
+            was scored twice; each names the file.
+    """
+    found, names = Found([], {}), _Names()
+    for folder, entries in _usable(folders, broken):
+        models = {_model(record, source) for record, _, source in entries}
+        labels = [label for _, _, label in models]
+        new = []
+        for record, setting, source in entries:
+            upstream, checkpoint, label = _model(record, source)
+            if labels.count(label) > 1 and checkpoint:
+                label += f" {checkpoint[:6]}"
+            called = run_name(folder)
+            name = f"{called}: {label}" if len(models) > 1 else called
+            name = names.give((upstream, checkpoint), setting, name, folder)
+            new.append(_score(name, (record, setting, source)))
+            size = _size(record, source)
+            found.sizes[name] = size if size != Size() else found.sizes.get(name, size)
+        kinds = sorted({score.setting.corpus for score in new})
+        if MINI in kinds and len(kinds) > 1:
+            raise ValueError(
+                f"{folder}: results of different corpora ({', '.join(kinds)}) in one folder; score "
+                "them again into one folder for each"
+            )
+        found.scores.extend(new)
+    results.check(found.scores)
+    return found
+
+
+Entry = tuple[dict[str, Any], Setting, str]  # a record, its setting, its file with line or place
+
+
+def _usable(
+    folders: Iterable[str | Path], broken: list[str] | None
+) -> list[tuple[Path, list[Entry]]]:
+    """The folders with their records, each of which makes a score."""
+    found, refused = [], []
+    for folder in dict.fromkeys(Path(folder).resolve() for folder in folders):
+        try:
+            with reading(folder, AGAIN):
+                entries = list(_entries(folder))
+                for entry in entries:
+                    _model(*entry[::2])
+                    _score("", entry)
+                    _size(*entry[::2])
+            found.append((folder, entries))
+        except (ValueError, OSError) as error:
+            if broken is None:
+                raise
+            refused.append(error)
+    if refused and not found:
+        raise refused[0]
+    if broken is not None:
+        broken += [f"left out: {error}" for error in refused]
+    return found
+
+
+def _score(name: str, entry: Entry) -> Score:
+    record, setting, source = entry
+    keys = ("task", "metric", "unit", "direction")
+    task, metric, unit, direction = (_need(record, key, source, str) for key in keys)
+    value = _need(record, "value", source)
+    return Score(name, task, metric, value, unit, direction, setting, source)
+
+
+def _size(record: Mapping[str, Any], source: str) -> Size:
+    return Size(*[_need({k: None, **record}, k, source, _COUNT) for k in ("params", "macs")])
+
+
+@dataclass
+class _Names:
+    """One name for all of a model's scores that may stand in one table."""
+
+    given: dict[tuple[Any, ...], tuple[str, Path]] = field(default_factory=dict)
+
+    def give(self, model: tuple[Any, ...], setting: Setting, name: str, folder: Path) -> str:
+        for (other, *_), (taken, place) in self.given.items():
+            if taken == name and other != model:
+                raise ValueError(
+                    f"{place} and {folder}: two models would be called {name!r}; rename a folder"
+                )
+        key = (model, setting.corpus, setting.state)
+        return self.given.setdefault(key, (name, folder))[0]
+
+
+def _model(record: Mapping[str, Any], source: str) -> tuple[str, str | None, str]:
+    """Return upstream, checkpoint, and both in short."""
+    upstream = str(record.get("upstream"))
+    upstream += " fine-tuned" if record.get("upstream_trainable") else ""
+    path = _text(record, "ckpt", source) or _text(record, "upstream_ckpt", source)
+    label = " ".join(filter(None, [upstream, Path(path).stem if path else ""]))
+    return upstream, _text(record, "fingerprint", source) or path, label
+
+
+def _entries(folder: Path) -> Iterator[Entry]:
+    """Yield every test record of a folder, its setting, and its file with line or place."""
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: no such folder; give what `mt4ssl superb run` made with --out")
+    suites, experiments = places(folder)
+    nothing = True
+    for path in [suite / run_folder.RESULTS for suite in suites]:
+        found = run_folder.read_results(path.parent)
+        if not found:
+            raise ValueError(f"{path.parent}: no results in {path.name} yet; {_FINISH}")
+        for number, record in enumerate(found, 1):  # one line each, none is empty
+            nothing = False
+            yield record, _surveyed(record, f"{path}:{number}"), f"{path}:{number}"
+    for path in [experiment / EXPERIMENT for experiment in experiments]:
+        for place, record in _tested(path):
+            nothing = False
+            yield record, _unchecked(record, f"{path}[{place}]"), f"{path}[{place}]"
+    if nothing:
+        raise ValueError(
+            f"{folder}: neither {run_folder.RESULTS} nor a {EXPERIMENT} with a test score; score "
+            "a checkpoint with `mt4ssl superb run`, or leave the folder out"
+        )
+
+
+def places(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Return the suites in a folder or below, and the s3prl experiments that are of none of them.
+
+    Scores of single checkpoints (superb/update_N) belong to `mt4ssl convergence` and are left out.
+    """
+    marks = (run_folder.RESULTS, run_folder.SUITE)
+    suites = {folder} if any((folder / mark).is_file() for mark in marks) else set[Path]()
+    if not suites:
+        below = [path.parent for mark in marks for path in folder.rglob(mark)]
+        suites = {found for found in below if not _of_checkpoint(found, folder)}
+    experiments = [
+        path.parent
+        for path in folder.rglob(EXPERIMENT)
+        if not any(path.is_relative_to(suite) for suite in suites)
+        and not _of_checkpoint(path.parent, folder)
+    ]
+    return sorted(suites), sorted(experiments)
+
+
+def _of_checkpoint(folder: Path, run: Path) -> bool:
+    return any(part.startswith("update_") for part in folder.relative_to(run).parts)
+
+
+def _tested(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the records of an experiment that are of a task's test split, with their places."""
+    found = read_json(path, remedy="evaluate the experiment again")
+    if not isinstance(found, list) or not all(isinstance(record, dict) for record in found):
+        raise ValueError(f"{path}: expected a list of records; evaluate the experiment again")
+    for place, record in enumerate(found):
+        source = f"{path}[{place}]"
+        keys = ("task", "stage", "split")
+        task, stage, split = (_need(record, key, source, str) for key in keys)
+        results.metrics_of(task, source)  # is there such a task?
+        splits = {each["name"]: each["split"] for each in tasks.all_stages(tasks.header(task))}
+        if split == splits.get(stage, split):
+            yield place, record
+
+
+def _surveyed(record: Mapping[str, Any], source: str) -> Setting:
+    """Return the setting of a suite's record."""
+    corpus = _need(record, "corpus", source, dict)
+    kind = corpus.get("kind")
+    if kind not in (REAL, PARTIAL, MINI):
+        expected = f"expected {REAL}, {PARTIAL} or {MINI}"
+        raise ValueError(f"{source}: corpus.kind is {kind!r}, {expected}; {AGAIN}")
+    store = _store(record, source)
+    changed = bool(_need(record, "overrides", source)) or bool(store.get("crops"))
+    smoke = _need(record, "smoke", source)
+    return Setting(
+        stage=_need(record, "stage", source, str),
+        corpus=kind,
+        corpus_id=_text(corpus, "fingerprint", source),
+        made=_made(corpus) if kind == MINI else None,
+        state=results.SMOKE if smoke else results.CHANGED if changed else "",
+        seed=record.get("seed"),
+        remarks=tuple(_remarks(store)),
+    )
+
+
+def _unchecked(record: Mapping[str, Any], source: str) -> Setting:
+    """Return what can be known of an experiment's setting."""
+    values = (_need(record, "corpus", source, dict | None) or {}).values()
+    paths = [path for value in values for path in (value if isinstance(value, list) else [value])]
+    named = [path for path in paths if path and isinstance(path, str)]
+    minis = [found for path in named if (found := corpora.is_mini(path))]
+    made = _made(minis[0]) if minis else None
+    return Setting(
+        stage=_need(record, "stage", source, str),
+        corpus=MINI if minis else results.UNKNOWN,
+        corpus_id=made,
+        made=made,
+        state=results.UNCHECKED,
+        seed=record.get("seed"),
+        remarks=tuple(_remarks(_store(record, source))),
+    )
+
+
+def _need(record: Mapping[str, Any], key: str, source: str, kind: Any = object) -> Any:
+    if key not in record:
+        raise ValueError(f"{source}: the record has no {key!r}; {AGAIN}")
+    if not isinstance(record[key], kind):
+        raise ValueError(f"{source}: {key} cannot be {record[key]!r:.100}; {AGAIN}")
+    return record[key]
+
+
+def _text(record: Mapping[str, Any], key: str, source: str) -> str | None:
+    found: str | None = _need({key: None, **record}, key, source, str | None)
+    return found
+
+
+def _store(record: Mapping[str, Any], source: str) -> dict[str, Any]:
+    return _need({"store": None, **record}, "store", source, dict | None) or {}
+
+
+def _made(corpus: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {corpus.get(key)}" for key in ("version", "seed", "size"))
+
+
+def _remarks(store: Mapping[str, Any]) -> Iterator[str]:
+    """Say how stored features differ from computed ones."""
+    if store.get("exactness") == "near-exact":
+        yield f"features stored in {store.get('precision')}"
+    if store.get("crops"):
+        yield f"trained on {store['crops']} crops per file"
+    if store.get("alone"):
+        yield "encoded alone"

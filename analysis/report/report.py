@@ -1,0 +1,243 @@
+"""`mt4ssl report`: all that is known of a run on one HTML page that needs no network."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from analysis.records import score_files, training_runs
+from analysis.records.score import MINI, PARTIAL, REAL, UNKNOWN, Score
+from analysis.records.score_files import Found
+from analysis.records.superb_score import SETS
+from analysis.records.training_runs import CONFIG, LOG
+from analysis.report import convergence, inputs
+from analysis.report import page as html
+from analysis.report import sections as report_sections
+from analysis.report.inputs import RunFiles
+from analysis.report.page import Section
+from analysis.tables import leaderboard
+from analysis.tables.formats import Cell, Grid
+from analysis.tables.leaderboard import SCORE, Table, short
+from mt4ssl_core.files import reading, remove_leftovers, write_text
+from upstream.suite import roots
+
+NAME, TOTAL = "report.html", "superb_s"
+_CORPORA = {
+    REAL: "real",
+    PARTIAL: "part of the real one",
+    MINI: "synthesised, not comparable with SUPERB",
+    UNKNOWN: "not checked",
+}
+
+
+def report(
+    run: str | Path,
+    others: Sequence[str | Path] = (),
+    out: str | Path | None = None,
+    score_set: str = "paper",
+    broken: list[str] | None = None,
+) -> Path:
+    """Write one HTML page about a run and return its path.
+
+    Shown is what lies in the folder or up to three folders below: results.jsonl (or s3prl
+    experiments), probe.json, log.jsonl, convergence.json. The same input gives the same page.
+
+    Args:
+        run: folder of a run.
+        others: folders of runs to stand beside it in tables and plots.
+        out: file to write; report.html in the run's folder by default.
+        score_set: tasks of superb_s, "paper" or "public".
+        broken: gets a line on each of ``others`` that cannot be read, which is left out, and so
+            says the page; None: the first one is refused.
+
+    Raises:
+        ValueError: a folder with nothing to show, two runs of one name, or damaged files.
+    """
+    mine, beside = inputs.find(run), _readable(others, broken)
+    if mine.empty:
+        raise ValueError(
+            f"{run}: nothing to report: no results.jsonl, probe.json, {LOG} or convergence.json in "
+            "it or three folders below; make some with `mt4ssl superb run`, `mt4ssl probe`, "
+            "`mt4ssl pretrain` or `mt4ssl convergence`"
+        )
+    _check_names([mine, *beside])
+    found = inputs.scores([mine, *beside])
+    own = {score.model for score in found[mine.name].scores}
+    given = {score.model for part in found.values() for score in part.scores}
+    merged = Found(
+        [score for part in found.values() for score in part.scores],
+        {name: size for part in found.values() for name, size in part.sizes.items()},
+    )
+    tables = leaderboard.tables(merged, score_files.published(), score_set)
+    fingerprints = {r["fingerprint"] for r in mine.records if r.get("fingerprint")}
+    sections = [
+        report_sections.scores(mine, tables, own, given),
+        report_sections.weights(mine),
+        report_sections.probes(mine, beside, fingerprints),
+        convergence.section(mine, beside),
+        _setting(mine, beside),
+    ]
+    facts = _facts(mine, found[mine.name].scores, tables)
+    lead = html.facts(facts, [name for name in facts if name.startswith(f"{TOTAL} (")])
+    if beside:
+        lead += html.paragraph(f"Beside it: {', '.join(other.name for other in beside)}.")
+    lead += "".join(html.paragraph(line, "warning") for line in broken or [])
+    path = Path(out) if out is not None else Path(run) / NAME
+    remove_leftovers(path.parent)
+    write_text(path, html.page(mine.name, lead, sections))
+    return path
+
+
+def _readable(others: Sequence[str | Path], broken: list[str] | None) -> list[RunFiles]:
+    """The files of runs that can be read whole."""
+    found = []
+    for other in others:
+        try:
+            files = inputs.find(other)
+            if broken is not None:
+                inputs.check(files)
+            found.append(files)
+        except (ValueError, OSError) as error:
+            if broken is None:
+                raise
+            broken.append(f"left out: {error}")
+    return found
+
+
+def _check_names(runs: Sequence[RunFiles]) -> None:
+    taken: dict[str, Path] = {}
+    for run in runs:
+        if run.name in taken:
+            raise ValueError(
+                f"{taken[run.name]} and {run.folder}: both are called {run.name!r}; give each run "
+                "once, and rename one of two folders of the same name"
+            )
+        taken[run.name] = run.folder
+
+
+# --- Headline -------------------------------------------------------------------------------------
+
+
+def _facts(run: RunFiles, scores: Sequence[Score], tables: Sequence[Table]) -> dict[str, str]:
+    """superb_s, model, checkpoint, fingerprint, size, corpora: as far as they are known."""
+    probes = [inputs.read(path) for path in run.probes]
+    own = {score.model for score in scores}
+    models = [probe["model"] for probe in probes]
+    paths = [probe.get("checkpoint") for probe in probes]
+    marks = [probe["fingerprint"] for probe in probes]
+    if run.records:
+        models = [record.get("upstream") for record in run.records]
+        paths = [record.get("ckpt") or record.get("upstream_ckpt") for record in run.records]
+        marks = [record.get("fingerprint") for record in run.records]
+    found = {}
+    for table in tables:
+        for model in (model for model in table.frame.index if model in own):
+            row, whose = table.frame.loc[model], f" of {model}" if len(own) > 1 else ""
+            if table.scored and not math.isnan(row[SCORE]):
+                found[f"{TOTAL} ({table.score_set} set){whose}"] = f"{row[SCORE]:.0f}"
+            elif table.scored:
+                tasks = f"{row['tasks']:.0f} of {len(SETS[table.score_set])} tasks"
+                found[f"{TOTAL}{whose}"] = f"none: {tasks} of the {table.score_set} set"
+            if not math.isnan(row["params"]):
+                found[f"Parameters{whose}"] = f"{short(row['params'], 1e6)} M"
+    found |= {
+        "Model": _joined(models),
+        "Checkpoint": _joined("/".join(Path(path).parts[-2:]) for path in paths if path),
+        "Fingerprint": _joined(str(mark)[:16] for mark in marks if mark),
+        "Corpora": "; ".join(_corpora(scores)),
+        **_training(run),
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def _joined(values: Any) -> str:
+    return ", ".join(dict.fromkeys(str(value) for value in values if value))
+
+
+def _corpora(scores: Sequence[Score]) -> list[str]:
+    """Say of which kind the tasks' corpora are."""
+    kinds: dict[str, set[str]] = {}
+    for score in scores:
+        kinds.setdefault(score.setting.corpus, set()).add(score.task)
+    return [f"{_CORPORA[kind]} ({len(tasks)} tasks)" for kind, tasks in kinds.items()]
+
+
+def _training(run: RunFiles) -> dict[str, str]:
+    """Audio and updates of pre-training."""
+    runs = inputs.training(run)
+    hours = [one.train_hours for one in runs if one.train_hours is not None]
+    updates = max((one.last_update for one in runs), default=0)
+    several = f" ({len(runs)} runs)" if len(runs) > 1 else ""
+    return {
+        "Pre-trained on": f"{max(hours):.1f} h of audio" if hours else "",
+        "Updates": f"{updates:,}{several}" if updates else "",
+    }
+
+
+# --- Setting --------------------------------------------------------------------------------------
+
+
+def _setting(run: RunFiles, others: Sequence[RunFiles]) -> Section:
+    """How the scores were measured, with which versions, from which files."""
+    body = []
+    if run.records:
+        body.append(html.table(_measured(run.records)))
+        if changed := _changed(run.records):
+            body.append(html.details("Settings that differ from SUPERB's", html.listing(changed)))
+    runs = inputs.training(run)
+    if len(runs) > 1:
+        text = json.dumps(training_runs.settings(runs), indent=2, ensure_ascii=False)
+        body.append(html.details(f"Pre-training: {len(runs)} runs", _pre(text)))
+    for path in [one.folder / CONFIG for one in runs if len(runs) == 1]:
+        if path.is_file():
+            with reading(path):
+                text = path.read_text(encoding="utf-8")
+            body.append(html.details(f"Pre-training: {path.relative_to(run.folder)}", _pre(text)))
+    for path in (*run.probes, *run.convergences):
+        found = inputs.read(path)
+        keys = ("machine", "versions", "setting")
+        shown = {key: found[key] for key in keys if key in found}
+        text = json.dumps(shown, indent=2, ensure_ascii=False)
+        body.append(
+            html.details(f"Setting and versions: {path.relative_to(run.folder)}", _pre(text))
+        )
+    heads = ["file", "date (UTC)", "bytes"]
+    rows = [[Cell(text) for text in row] for row in inputs.inventory([run, *others])]
+    files = html.table(Grid("Files that were read", [("", 3)], heads, rows))
+    body.append(html.details("Files", files))
+    return Section("setting", "Setting and versions", "\n".join(body))
+
+
+def _changed(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Say for each task which values were overridden."""
+    found: dict[str, None] = {}
+    for record in records:
+        texts = [f"{key}={value}" for key, value in (record.get("overrides") or {}).items()]
+        texts += ["smoke run"] if record.get("smoke") else []
+        if texts:
+            found[f"{record['task']}: {', '.join(texts)}"] = None
+    return list(found)
+
+
+def _pre(text: str) -> str:
+    return f'<pre tabindex="0">{html.escape(text)}</pre>'
+
+
+def _measured(records: Sequence[Mapping[str, Any]]) -> Grid:
+    """A row per task and setting: rate, steps, versions, device, corpus."""
+    heads = ["task", "upstream", "rate", "steps", "seed", "s3prl", "torch", "device", "kind",
+             "hours", "corpus"]  # fmt: skip
+    order = roots.in_order({record["task"] for record in records})
+    rows: dict[tuple[str, ...], None] = {}
+    for record in sorted(records, key=lambda record: order.index(record["task"])):
+        corpus = record.get("corpus") or {}
+        rate = record.get("rate", record.get("config", {}).get("optimizer", {}).get("lr"))
+        values = [
+            record["task"], record.get("upstream"), rate, record.get("step"), record.get("seed"),
+            record.get("s3prl"), record.get("torch"), record.get("device"), corpus.get("kind"),
+            f"{corpus['hours']:.2f}" if corpus.get("hours") else None, corpus.get("name"),
+        ]  # fmt: skip
+        rows[tuple("-" if value in (None, "") else str(value) for value in values)] = None
+    cells = [[Cell(text) for text in row] for row in rows]
+    return Grid("Heads on SUPERB's tasks", [("", len(heads))], heads, cells)

@@ -1,0 +1,284 @@
+"""SUPERB's table: published scores, a rule, and those of your runs, with superb_s.
+
+Whatever was not measured on the whole real corpora in SUPERB's setting stands in a table of its
+own, without published scores and without superb_s.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+
+import pandas as pd
+
+from analysis.records import score as results
+from analysis.records import score_files
+from analysis.records.score import MINI, PARTIAL, REAL, UNKNOWN, Score
+from analysis.records.score_files import Found, Size
+from analysis.records.superb_score import (
+    SETS,
+    Column,
+    columns_of,
+    name_of,
+    points,
+    superb_s,
+    tasks_of,
+)
+from analysis.tables import formats
+from analysis.tables.formats import Cell, Grid, plain_csv
+from upstream.suite import roots
+
+FORMATS = ("md", "latex", "csv", "html")
+SCORE, DONE, PARAMS, MACS = "superb_s", "tasks", "params", "macs"
+_DIFFERENT = "Settings differ from SUPERB's and may differ between runs: see results.jsonl of each."
+_MACS = "MACs: sum over 32 utterances of LibriSpeech test-clean, 225 s."
+DIGITS = 2  # shown, and compared when the best is sought
+_SIZES = {PARAMS: ("Params", "M", 1e6), MACS: ("MACs", "G", 1e9)}
+_TITLES = {
+    REAL: "SUPERB",
+    PARTIAL: "Parts of SUPERB's corpora: not comparable with SUPERB",
+    MINI: "mini_superb, synthesised corpora: not comparable with SUPERB",
+    UNKNOWN: "s3prl experiments, corpora not checked: not comparable with SUPERB",
+}
+_STATES = {
+    "": "",
+    results.SMOKE: " (smoke runs)",
+    results.CHANGED: " (changed settings)",
+    results.UNCHECKED: " (settings not checked)",
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """Models by metrics: ``frame`` has a row per model, a column per `Column.key`, and more.
+
+    These are params, macs, superb_s (NaN where a task is missing, and in tables that are not
+    SUPERB's) and tasks, how many of the set are done. The first ``published`` rows are.
+    """
+
+    title: str
+    score_set: str
+    columns: list[Column]
+    frame: pd.DataFrame
+    published: int = 0
+    scored: bool = False
+    notes: list[str] = field(default_factory=list)
+
+
+def leaderboard(
+    runs: Iterable[str | Path],
+    format: str = "md",
+    score_set: str = "paper",
+    broken: list[str] | None = None,
+) -> str:
+    """Return the leaderboard of run folders (none: the published scores alone).
+
+    Args:
+        runs: folders of ``mt4ssl superb run``, or with s3prl experiments in them.
+        format: md, latex (for \\input), csv (one line per model, the first column names its table)
+            or html (a page).
+        score_set: the tasks of superb_s: those of the "paper", or of the challenge's "public" set.
+        broken: gets a line on each run that cannot be read, as the table's notes do; None: the
+            first one is refused.
+
+    Raises:
+        ValueError: another format or set, or what `score_files.read` and `tables` refuse.
+    """
+    if format not in FORMATS:
+        raise ValueError(f"--format {format}: no such format; choose one of {', '.join(FORMATS)}")
+    found = tables(score_files.read(runs, broken), score_files.published(), score_set)
+    found[0].notes.extend(broken or [])
+    if format == "csv":
+        return csv(found)
+    grids = [grid(table) for table in found]
+    if format == "html":
+        return formats.page(grids, "SUPERB leaderboard")
+    return formats.markdown(grids) if format == "md" else formats.latex(grids)
+
+
+def tables(found: Found, published: Found, score_set: str = "paper") -> list[Table]:
+    """Return SUPERB's table, and one for every other kind of corpus or setting there is.
+
+    Raises:
+        ValueError: no such set, a run that is called like a published model, or results on
+            different corpora in one column.
+    """
+    tasks_of(score_set)
+    if same := {s.model for s in found.scores} & {s.model for s in published.scores}:
+        raise ValueError(
+            f"{', '.join(sorted(same))}: published scores have this name; rename the run's folder"
+        )
+    kinds: dict[tuple[str, str], list[Score]] = {(REAL, ""): []}
+    for score in found.scores:
+        kinds.setdefault((score.setting.corpus, score.setting.state), []).append(score)
+    order = [(kind, state) for kind in _TITLES for state in _STATES if (kind, state) in kinds]
+    sizes = {**published.sizes, **found.sizes}
+    return [
+        _table(key, kinds[key], published.scores if key == (REAL, "") else [], sizes, score_set)
+        for key in order
+    ]
+
+
+def _table(
+    kind: tuple[str, str],
+    new: Sequence[Score],
+    published: Sequence[Score],
+    sizes: Mapping[str, Size],
+    score_set: str,
+) -> Table:
+    if kind[0] != REAL:
+        _check_columns(new)
+    values: dict[str, dict[str, float]] = {}
+    for score in (*published, *new):
+        metric = results.metric_of(score.task, score.metric, score.setting.stage)
+        row = values.setdefault(score.model, {})
+        row[_key(score)] = score.value_in(results.shown_unit(metric))
+    measured, scored = {key for row in values.values() for key in row}, kind == (REAL, "")
+    names = tasks_of(score_set)
+    names += [name for name in roots.in_order({s.task for s in new}) if name not in names]
+    every = [column for name in names for column in columns_of(name)]
+    columns = [c for c in every if c.key in measured or (scored and c.fbank is not None)]
+    rows = []
+    for model, row in values.items():
+        size = sizes.get(model, Size())
+        total = superb_s(row, score_set) if scored else None
+        done = len(points(row, score_set))
+        rows.append({PARAMS: size.params, MACS: size.macs, **row, SCORE: total, DONE: done})
+    keys = [column.key for column in columns]
+    frame = pd.DataFrame(rows, index=list(values), columns=[PARAMS, MACS, *keys, SCORE, DONE])
+    frame = frame.astype({key: float for key in (PARAMS, MACS, *keys, SCORE)})
+    notes = [_explained(columns, score_set if scored else None), *_sources(published)]
+    notes += [_MACS] if frame[MACS].notna().any() else []
+    notes += [_DIFFERENT] if kind[1] else []
+    if left_out := sorted({_key(score) for score in new} - set(keys)):
+        notes.append(f"Not shown, not of SUPERB: {', '.join(left_out)}")
+    title, above = _TITLES[kind[0]] + _STATES[kind[1]], len({s.model for s in published})
+    return Table(title, score_set, columns, frame, above, scored, [*notes, *_remarks(new)])
+
+
+def _key(score: Score) -> str:
+    return f"{score.task}/{results.spoken(score.metric, score.setting.stage)}"
+
+
+def _check_columns(scores: Sequence[Score]) -> None:
+    """See that all models were scored on one corpus of a task."""
+    first: dict[str, Score] = {}
+    for score in scores:
+        other = first.setdefault(score.task, score)
+        here, there = score.setting.corpus_id, other.setting.corpus_id
+        if None not in (here, there) and here != there:
+            raise ValueError(
+                f"{score.task}: different corpora in one column: {other.model} on {there} "
+                f"({other.source}), {score.model} on {here} ({score.source}); score both on one "
+                "corpus, or give only one of the runs"
+            )
+
+
+def _explained(columns: Sequence[Column], score_set: str | None) -> str:
+    """Say what the signs and units are, and what superb_s is the mean of."""
+    units = [f"{c.head[:-2]} in {c.unit}" for c in columns if c.unit != "percent"]
+    text = f"↑ higher, ↓ lower is better. {', '.join(['In percent', *dict.fromkeys(units)])}."
+    if score_set is None:
+        return text
+    names = ", ".join(name_of(name) for name in tasks_of(score_set))
+    return f"{text} superb_s: mean over {names}; (2/10): two of these ten are there."
+
+
+def _sources(published: Sequence[Score]) -> list[str]:
+    found: dict[str, dict[str, None]] = {}
+    for score in published:
+        found.setdefault(score.source, {})[score.model] = None
+    most = max(found, key=lambda source: len(found[source]), default=None)
+    return [
+        (f"Published: {source}" if source == most else f"{', '.join(models)}: {source}")
+        for source, models in found.items()
+    ]
+
+
+def _remarks(scores: Sequence[Score]) -> list[str]:
+    found: dict[tuple[str, str], dict[str, None]] = {}
+    for score in scores:
+        for remark in score.setting.remarks:
+            found.setdefault((score.model, remark), {})[score.task] = None
+    return [f"{model}: {', '.join(names)}: {remark}" for (model, remark), names in found.items()]
+
+
+def marks(frame: pd.DataFrame, directions: Mapping[str, str]) -> pd.DataFrame:
+    """Return for every cell whether it is the best or the second of its column.
+
+    Values that are shown alike are marked alike; a column of one value has no marks.
+
+    Args:
+        frame: the values.
+        directions: max or min, by column.
+    """
+    found = pd.DataFrame("", index=frame.index, columns=list(directions))
+    for key, direction in directions.items():
+        digits = 0 if key == SCORE else DIGITS
+        texts = [number(value, digits) for value in frame[key]]
+        shown = pd.Series([math.nan if text == "-" else float(text) for text in texts], frame.index)
+        ranks = shown.rank(method="dense", ascending=direction == "min")
+        if ranks.nunique() > 1:
+            found.loc[ranks == 1, key] = formats.BEST
+            found.loc[ranks == 2, key] = formats.SECOND
+    return found
+
+
+def grid(table: Table) -> Grid:
+    """Return a table as it is shown."""
+    directions = {column.key: column.direction for column in table.columns}
+    marked = marks(table.frame, directions | ({SCORE: "max"} if table.scored else {}))
+    sizes = [column for column in _SIZES if table.frame[column].notna().any()]
+    groups = [("", 1), *((_SIZES[column][0], 1) for column in sizes)]
+    for task, same in groupby(table.columns, key=lambda column: column.task):
+        groups.append((name_of(task), len(list(same))))
+    groups.append((SCORE, 1) if table.scored else ("Tasks", 1))
+    asked = len(SETS[table.score_set])
+    heads = ["model", *(_SIZES[column][1] for column in sizes), *(c.head for c in table.columns)]
+    heads.append("↑" if table.scored else f"of {asked}")
+    rows = []
+    for model in table.frame.index:
+        row = table.frame.loc[model]
+        cells = [Cell(str(model)), *(Cell(short(row[c], _SIZES[c][2])) for c in sizes)]
+        cells += [Cell(number(row[key]), marked.loc[model, key]) for key in directions]
+        if not table.scored:
+            cells.append(Cell(str(int(row[DONE]))))
+        elif math.isnan(row[SCORE]):
+            cells.append(Cell(f"({int(row[DONE])}/{asked})"))
+        else:
+            cells.append(Cell(number(row[SCORE], 0), marked.loc[model, SCORE]))
+        rows.append(cells)
+    return Grid(table.title, groups, heads, rows, table.published, table.notes)
+
+
+def number(value: float, digits: int = DIGITS) -> str:
+    """Return a value as it is shown; "-" when there is none."""
+    if math.isnan(value):
+        return "-"
+    if digits and 0 < abs(value) < 0.5 * 10**-digits:
+        return f"{value:.2g}"
+    return f"{round(value, digits) + 0.0:.{digits}f}"  # + 0.0: no "-0"
+
+
+def short(value: float, unit: float) -> str:
+    """Return parameters or MACs in millions or billions; "-" when they are not known."""
+    if math.isnan(value):
+        return "-"
+    text = f"{value / unit:,.0f}" if value >= 1000 * unit else f"{value / unit:.2f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def csv(found: Sequence[Table]) -> str:
+    """Return all tables as one CSV with full precision; its first column says which one it is."""
+    parts = []
+    for table in found:
+        part = table.frame.rename_axis("model").reset_index()
+        rule = ["published"] * table.published
+        part.insert(0, "table", table.title)
+        part.insert(2, "from", rule + ["run"] * (len(part) - len(rule)))
+        parts.append(part)
+    keys = dict.fromkeys(column.key for table in found for column in table.columns)
+    ordered = ["table", "model", "from", PARAMS, MACS, *keys, SCORE, DONE]
+    whole = pd.concat([part.astype(object) for part in parts], ignore_index=True)
+    return plain_csv(whole.reindex(columns=ordered))

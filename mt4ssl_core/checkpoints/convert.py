@@ -1,0 +1,96 @@
+"""Checkpoints of any origin in our form, and ours in Hugging Face's.
+
+Foreign names and settings are known in `mt4ssl_core.checkpoints.foreign` alone. Nothing in a
+foreign file is
+executed, and neither fairseq nor transformers is needed.
+
+Encoders from elsewhere get ``isolate_padding: true``: single utterances come out as where they
+come from, padded ones as if they were alone. Set it to false for that framework's padded batches.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from mt4ssl_core import config
+from mt4ssl_core.checkpoints import checkpoint
+from mt4ssl_core.checkpoints.foreign import export, fairseq, files, huggingface
+from mt4ssl_core.checkpoints.foreign.assembled import encoder_of
+from mt4ssl_core.checkpoints.foreign.export import note as export_note
+from mt4ssl_core.checkpoints.foreign.names import OURS, renamed
+from mt4ssl_core.files import reading
+from mt4ssl_core.model.encoder import Encoder
+
+__all__ = ["encoder_of", "export_hf", "export_note", "load_any", "load_encoder"]
+
+
+def load_any(path: str | Path) -> dict[str, Any]:
+    """Read our, a fairseq or a Hugging Face checkpoint in the form of
+    `mt4ssl_core.checkpoints.checkpoint`.
+
+    path: a file that `mt4ssl pretrain` wrote; a fairseq .pt of MT4SSL, data2vec, HuBERT or
+    wav2vec 2.0, pre-trained or fine-tuned; a Hugging Face folder with config.json and weights in
+    safetensors or pytorch_model.bin, whole or in the shards that an index names; or one such file
+    of weights with config.json beside it. Names that trainers put before those of the weights
+    (``module.``, ``_orig_mod.``, ``model.``, ...) are taken away.
+    From fairseq, ``optimizer_by_name`` maps our parameter names to {step, exp_avg, exp_avg_sq}, or
+    is None when the file does not hold them. From Hugging Face, and from fairseq's models without
+    targets of ours, comes an encoder alone: ``targets`` is empty, and of ``config`` only
+    ``encoder`` says something; ``offline``, ``online`` and ``random_projection`` are None,
+    ``data.train`` is "", the rest are defaults. `config.encoder_from_dict` reads that section;
+    `config.from_dict` refuses the whole, since without a target there is nothing to train.
+    Waveforms are normalised as they were where the model comes from: with 1e-5 added to the
+    variance for fairseq and us, 1e-7 for Hugging Face, unless an export of ours says otherwise.
+
+    Raises:
+        ValueError: not readable, damaged, of another kind or architecture, asking for what this
+            encoder cannot do or for more than the file holds, or a pickle naming foreign code.
+    """
+    path = Path(path)
+    with reading(path):
+        if files.is_hugging_face(path):
+            return huggingface.load(path)
+        state = checkpoint.read(path, fairseq.CLASSES)
+        if fairseq.is_fairseq(state):
+            return fairseq.load(state, path)
+        if weights := files.loose_weights(state):
+            raise ValueError(
+                f"{path}: holds weights ({weights}), but not the settings of their encoder; put it "
+                "as pytorch_model.bin beside the model's config.json and give that folder"
+            )
+        state = checkpoint.validate(state, path)
+        if not state["config"].get("encoder"):
+            raise ValueError(f"{path}: config.encoder is missing; give another checkpoint")
+        cfg = config.encoder_from_dict(state["config"]["encoder"], str(path))
+        return state | {"encoder": renamed(state["encoder"], cfg, OURS, path)}
+
+
+def load_encoder(path: str | Path, seed: int | None = None) -> Encoder:
+    """The encoder of any checkpoint (see `load_any`), in eval mode.
+
+    With ``seed`` its weights are drawn anew: the untrained copy a result is compared with.
+
+    Raises:
+        ValueError: as `load_any`, or weights that do not fit the config.
+    """
+    return encoder_of(load_any(path), path, seed)
+
+
+def export_hf(path: str | Path, out: str | Path) -> Path:
+    """Write a checkpoint of any kind as a folder for ``transformers.AutoModel``; returns ``out``.
+
+    Post-LN with layer norm in the extractor and a stacked positional convolution becomes a
+    Data2VecAudioModel, one weight-normed positional convolution a HubertModel. The folder appears
+    whole or not at all. An earlier export at ``out`` is replaced, and put back if that fails;
+    other folders are left alone.
+
+    Hugging Face's feature extractor adds 1e-7 to a waveform's variance, whatever the model was
+    trained with (``encoder.normalize_eps``, 1e-5 by default and in fairseq; config.json says it).
+    A model trained with 1e-7 has the same features there and here. For another one, quiet audio
+    differs, unless its waveforms are normalised outside, e.g. for 1e-5 by
+    ``torch.nn.functional.layer_norm(wave, wave.shape)``. README has the measured differences.
+
+    Raises:
+        ValueError: Hugging Face has no such model, ``out`` holds something else, or as `load_any`.
+        OSError: the folder cannot be written.
+    """
+    return export.write(load_encoder(path), Path(out), path)

@@ -1,0 +1,57 @@
+"""What was read, put together: an encoder, or a checkpoint that holds an encoder alone."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mt4ssl_core import config
+from mt4ssl_core.checkpoints import checkpoint
+from mt4ssl_core.checkpoints.foreign.names import Tensors, float32
+from mt4ssl_core.config import EncoderConfig
+from mt4ssl_core.model.encoder import Encoder
+
+
+def encoder_of(state: Mapping[str, Any], path: str | Path, seed: int | None = None) -> Encoder:
+    """The encoder of a loaded checkpoint, float32, in eval mode; ``path`` is what errors name.
+
+    With ``seed`` its weights are drawn anew. Nothing is built before names and shapes agree.
+    """
+    cfg = config.encoder_from_dict(state["config"].get("encoder", {}), str(path))
+    with torch.device("meta"):
+        encoder = Encoder(cfg)
+    weights = {key: float32(value) for key, value in state["encoder"].items()}
+    checkpoint.load_into(encoder, weights, path, assign=True)
+    for key, value in encoder.state_dict().items():
+        if not bool(value.isfinite().all()):
+            raise ValueError(
+                f"{path}: {key} has NaN or infinite values; give an earlier checkpoint of that run"
+            )
+    if seed is None:
+        return encoder.eval()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Encoder(cfg).eval()
+
+
+def checkpoint_of(cfg: config.Config, encoder: Tensors, path: Path) -> dict[str, Any]:
+    """A checkpoint of an encoder alone; its weights are checked against its config."""
+    state = {
+        "format": checkpoint.FORMAT,
+        "version": checkpoint.VERSION,
+        "config": config.to_dict(cfg),
+        "encoder": encoder,
+        "targets": {},
+        "optimizer": None,
+        "scaler": None,
+        "progress": {"update": 0, "epoch": 0, "batches": 0, "best": None},
+    }
+    encoder_of(state, path)
+    return state
+
+
+def encoder_alone(cfg: EncoderConfig) -> config.Config:
+    """A config of which only ``encoder`` says something: there is nothing to train."""
+    data = config.DataConfig(train="")
+    return config.Config(data=data, encoder=cfg, offline=None, online=None)

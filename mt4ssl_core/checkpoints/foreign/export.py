@@ -1,0 +1,127 @@
+"""A checkpoint of any kind as a folder for ``transformers.AutoModel``."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mt4ssl_core.checkpoints import tensor_files
+from mt4ssl_core.checkpoints.foreign import files, huggingface
+from mt4ssl_core.checkpoints.foreign.names import HF, OURS, rename, table
+from mt4ssl_core.config import EncoderConfig
+from mt4ssl_core.files import flush, reading, temporary_beside, write_json, writing
+from mt4ssl_core.model.encoder import Encoder
+
+WEIGHTS, HEARING = files.WEIGHTS[0], files.HEARING[1]
+FILES = {files.CONFIG, WEIGHTS, HEARING}
+_HEARING = {
+    **huggingface.EXTRACTOR_FIXED,
+    "padding_side": "right",
+    "padding_value": 0.0,
+    "return_attention_mask": True,
+    "sampling_rate": 16000,
+}
+
+
+def write(encoder: Encoder, out: Path, origin: str | Path) -> Path:
+    """Write the folder (see `convert.export_hf`); ``origin`` is what errors name."""
+    cfg = encoder.cfg
+    options = _config(cfg, origin)
+    if out.exists() and not (out.is_dir() and _replaceable(out)):
+        raise ValueError(f"{out}: holds something that is not an export; give a new folder")
+    rows = table(cfg)
+    weights = {str(rename(key, rows, OURS, HF)): v for key, v in encoder.state_dict().items()}
+    about = {"format": "pt", files.RECORD: huggingface.feature_record(cfg)}
+    temporary, former = temporary_beside(out), temporary_beside(out)
+    try:
+        with writing(out, temporary):
+            temporary.mkdir(parents=True)
+        with _named(out, temporary):
+            tensor_files.save(temporary / WEIGHTS, weights, about)
+            write_json(temporary / files.CONFIG, options)
+            write_json(temporary / HEARING, {**_HEARING, "do_normalize": cfg.normalize})
+        with writing(out, temporary):
+            if out.exists():
+                os.replace(out, former)
+            os.replace(temporary, out)
+            flush(out.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if former.exists() and not out.exists():
+            os.replace(former, out)
+        shutil.rmtree(former, ignore_errors=True)
+    return out
+
+
+@contextmanager
+def _named(out: Path, temporary: Path) -> Iterator[None]:
+    """Let errors about files in ``temporary`` speak of ``out``."""
+    try:
+        yield
+    except OSError as error:
+        named = OSError(str(error).replace(str(temporary), str(out)))
+        named.errno = error.errno
+        raise named from error
+
+
+def note(folder: Path) -> str | None:
+    """What the user of an exported folder has to know of quiet audio, if anything."""
+    eps = files.json_object(folder / files.CONFIG).get(huggingface.NORMALIZE_EPS)
+    if not files.json_object(folder / HEARING)["do_normalize"] or eps == huggingface.EPS:
+        return None
+    other = "torch.nn.functional.layer_norm(wave, wave.shape)"
+    outside = f"by {other}" if eps == 1e-5 else f"with {eps:g}"
+    return (
+        f"trained with encoder.normalize_eps {eps:g}, but the feature extractor of transformers "
+        f"adds {huggingface.EPS:g}: below about -30 dBFS features differ; for the same ones "
+        f"normalise waveforms {outside} and leave the extractor out"
+    )
+
+
+def _replaceable(folder: Path) -> bool:
+    """Whether ``folder`` is empty or holds an export of ours and nothing else."""
+    names = {entry.name for entry in folder.iterdir()}
+    config = folder / files.CONFIG
+    with reading(config):
+        ours = config.is_file() and files.json_object(config).get("exported_by") == "mt4ssl"
+    return not names or (names <= FILES and ours)
+
+
+def _config(cfg: EncoderConfig, origin: str | Path) -> dict[str, Any]:
+    """What config.json says."""
+    stacked = cfg.pos_conv_depth > 1
+    if stacked and (cfg.pre_norm or cfg.extractor_norm != "layer_norm"):
+        has = "pre-LN" if cfg.pre_norm else cfg.extractor_norm
+        raise ValueError(
+            f"{origin}: pos_conv_depth {cfg.pos_conv_depth} with {has} has no Hugging Face model: "
+            "Data2VecAudioModel (depth > 1) is post-LN with layer_norm, HubertModel has depth 1; "
+            "export a checkpoint of one of these two forms"
+        )
+    channels, kernels, strides = zip(*cfg.conv_layers, strict=True)
+    options = {name: getattr(cfg, ours) for name, (ours, _, _) in huggingface.OPTIONS.items()}
+    options |= {
+        "architectures": ["Data2VecAudioModel" if stacked else "HubertModel"],
+        "model_type": "data2vec-audio" if stacked else "hubert",
+        "conv_dim": list(channels),
+        "conv_kernel": list(kernels),
+        "conv_stride": list(strides),
+        "num_feat_extract_layers": len(channels),
+        "hidden_act": "gelu",
+        "feat_extract_activation": "gelu",
+        "layer_norm_eps": 1e-5,
+        "mask_time_prob": 0.05,  # not 0: masked_spec_embed exists only then
+        "dtype": "float32",
+        "exported_by": "mt4ssl",
+        huggingface.NORMALIZE_EPS: cfg.normalize_eps,
+    }
+    if stacked:
+        options["num_conv_pos_embeddings"] = cfg.pos_conv_depth
+        options["conv_pos_kernel_size"] = cfg.pos_conv_kernel
+    else:
+        options["num_conv_pos_embeddings"] = cfg.pos_conv_kernel
+        options["feat_extract_norm"] = cfg.extractor_norm.removesuffix("_norm")
+        options["do_stable_layer_norm"] = cfg.pre_norm
+        options["feat_proj_layer_norm"] = True
+    return options

@@ -1,0 +1,341 @@
+"""Batches for pre-training: crops with their labels aligned, in groups of similar length.
+
+lhotse describes the audio (see ``manifest.py``). Grouping is done here and not by its samplers,
+because theirs can exceed the wanted seconds, leave a partly filled batch in every bucket, and
+repeat utterances so that all processes have equally many; and because skipping to the middle of an
+epoch has to cost nothing.
+"""
+
+import math
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from hashlib import blake2b
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from lhotse.cut import Cut
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from mt4ssl_core.config import DataConfig
+from mt4ssl_core.data.audio import (
+    HOP,
+    SAMPLE_RATE,
+    audio_name,
+    load_wave,
+    normalize,
+    num_samples,
+    own_rate,
+    probe,
+)
+from mt4ssl_core.data.labels import LabelStore
+from mt4ssl_core.data.loader_workers import deaths_wait, obituary, start_worker
+from mt4ssl_core.data.manifest import Manifest, open_manifest, split_valid, stable_hash
+
+__all__ = [
+    "Batch",
+    "Manifest",
+    "PretrainLoader",
+    "Skipped",
+    "load_wave",
+    "normalize",
+    "open_manifest",
+    "split_valid",
+]
+
+_WIDTH = 1.05  # longest / shortest in a bucket, when the number of buckets is not given
+
+
+class Skipped(NamedTuple):
+    """An utterance that could not be used: its file (or cut), why, its length as used (s)."""
+
+    name: str
+    reason: str
+    seconds: float
+
+
+@dataclass
+class Batch:
+    """Utterances that go through the encoder together.
+
+    waves: (B, N) float32, zero after the end. lengths: (B,) int64, samples.
+    labels: (B, T) int64 class ids, -1 after the end; None without offline labels.
+    ids: of the utterances. epoch: they were cropped for. seconds: of real audio.
+    padded_seconds: B * N / 16000. skipped: the utterances that could not be loaded.
+
+    B is 0 (waves (0, 0)) when no utterance of the batch could be loaded, and on the processes for
+    which the last round of an epoch has no batch left: their loss is zero.
+    """
+
+    waves: Tensor
+    lengths: Tensor
+    labels: Tensor | None
+    ids: list[str]
+    epoch: int
+    seconds: float
+    padded_seconds: float
+    skipped: list[Skipped]
+
+    def to(self, device: torch.device | str) -> "Batch":
+        """Return the batch with its tensors on ``device``."""
+        return self._map(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> "Batch":
+        """Return the batch in page-locked memory, from where copies to a GPU are faster."""
+        return self._map(lambda tensor: tensor.pin_memory())
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        labels = None if self.labels is None else change(self.labels)
+        return replace(self, waves=change(self.waves), lengths=change(self.lengths), labels=labels)
+
+
+class PretrainLoader:
+    """Makes the batches of each epoch.
+
+    In an epoch every utterance is in exactly one batch. The batches and their order depend on
+    (seed, epoch) only, and an utterance's crop on (seed, epoch, id): not on the number of workers,
+    nor on where the epoch is entered. Of the sequence that a single process gets, process ``rank``
+    gets every ``world_size``-th batch; those missing in the last round are empty.
+
+    Args:
+        manifest: the utterances.
+        labels: offline labels of all of them, or None.
+        cfg: sizes. Utterances longer than ``max_seconds`` (or ``batch_seconds``) are cropped, so
+            that no batch has more than ``batch_seconds``, padding included.
+        normalize: bring each whole utterance to zero mean and unit variance (before it is cropped).
+        normalize_eps: added to the variance for that.
+        frame_lengths: number of samples -> number of frames.
+        seed: of the order and the crops.
+        rank: of this process.
+        world_size: number of processes.
+        crop: False keeps every utterance whole; one that is longer than a batch is one by itself.
+
+    Raises ValueError when an utterance has no labels, or another number than it has frames.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        labels: LabelStore | None,
+        cfg: DataConfig,
+        *,
+        normalize: bool,
+        normalize_eps: float = 1e-5,
+        frame_lengths: Callable[[int], int],
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        crop: bool = True,
+    ):
+        assert 0 <= rank < world_size
+        self.cuts: list[Cut] = list(manifest.cuts)
+        self.cfg, self.seed, self.rank, self.world_size = cfg, seed, rank, world_size
+        if labels is not None:
+            missing = [cut.id for cut in self.cuts if cut.id not in labels]
+            if missing:
+                raise ValueError(
+                    f"{labels.path}: {len(missing)} utterance(s) have no labels, first "
+                    f"{missing[0]}; label the corpus again with `mt4ssl kmeans label`"
+                )
+            # before anything starts: a run may meet such a row hours later
+            counts = ((cut.id, frame_lengths(num_samples(cut))) for cut in self.cuts)
+            labels.check_all(counts, hint=partial(_length_hint, self.cuts))
+        longest = int(min(cfg.max_seconds, cfg.batch_seconds) * SAMPLE_RATE) if crop else None
+        self.reader = _Reader(
+            labels, normalize, normalize_eps, frame_lengths, seed, longest, cfg.strict
+        )
+        lengths = np.array([num_samples(cut) for cut in self.cuts], dtype=np.int64)
+        self.lengths = lengths if longest is None else np.minimum(lengths, longest)
+
+    @property
+    def seconds(self) -> float:
+        """Audio of an epoch, of all processes."""
+        return int(self.lengths.sum()) / SAMPLE_RATE
+
+    @property
+    def fingerprint(self) -> str:
+        """A name of the ids and lengths, in their order: others make other batches."""
+        digest = blake2b(self.lengths.tobytes(), digest_size=16)
+        for cut in self.cuts:
+            digest.update(cut.id.encode("utf-8", "surrogateescape") + b"\0")
+        return digest.hexdigest()
+
+    def num_batches(self, epoch: int) -> int:
+        """Return how many batches each process gets in this epoch."""
+        return math.ceil(len(self._groups(epoch)) / self.world_size)
+
+    def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Yield this process's batches of an epoch from number ``start`` on.
+
+        Skipping decodes nothing. Worker processes live as long as the iterator; closing it ends
+        them. Raises ValueError naming the file: with ``strict`` the first that cannot be decoded
+        (else it is in ``Batch.skipped``); or naming a worker process that was killed.
+        """
+        groups = self._groups(epoch)
+        groups += [np.zeros(0, dtype=np.int64)] * (-len(groups) % self.world_size)
+        mine = groups[self.rank :: self.world_size][start:]
+        plan = [[self.cuts[index] for index in group] for group in mine]
+        if not plan:
+            return
+        loader = DataLoader(
+            _EpochData(self.reader, epoch),
+            batch_size=None,
+            sampler=plan,  # type: ignore[arg-type]  # any iterable of indices will do
+            num_workers=min(self.cfg.workers, len(plan)),
+            worker_init_fn=start_worker,
+            pin_memory=torch.cuda.is_available(),
+            generator=torch.Generator(),  # or it would advance the global one, which resuming sees
+        )
+        others = multiprocessing.active_children()
+        iterator = iter(loader)
+        workers = [child for child in multiprocessing.active_children() if child not in others]
+        deaths_wait()
+        try:
+            for batch in iterator:
+                if isinstance(batch, str):
+                    raise ValueError(batch)
+                yield batch
+        except RuntimeError as error:
+            dead = [worker for worker in workers if worker.exitcode]
+            if not dead:
+                raise
+            raise ValueError(obituary(dead[0].pid, dead[0].exitcode)) from error
+        finally:
+            del iterator  # ends the workers
+
+    def _groups(self, epoch: int) -> list[np.ndarray]:
+        """Indices of the utterances in each batch of an epoch, for all processes."""
+        if not self.cuts:
+            return []
+        rng = np.random.default_rng([self.seed, epoch])
+        return group_by_length(
+            self.lengths, int(self.cfg.batch_seconds * SAMPLE_RATE), self.cfg.buckets, rng
+        )
+
+
+def group_by_length(
+    lengths: np.ndarray, most: int, buckets: int, rng: np.random.Generator
+) -> list[np.ndarray]:
+    """Put utterances into batches of at most ``most`` samples, padding included, in random order.
+
+    ``lengths`` (U,) are in samples. Utterances are shuffled inside ``buckets`` buckets, whose
+    bounds grow geometrically and move from draw to draw (0: buckets 5 % wide), then cut into
+    batches from the longest bucket to the shortest. A batch that a bucket cannot fill goes on with
+    the next one, so only the last is partly filled. Returns index arrays; an utterance longer than
+    ``most`` is a batch by itself.
+    """
+    logs = np.log(lengths)
+    width = max((logs.max() - logs.min()) / buckets, 1e-6) if buckets else math.log(_WIDTH)
+    bucket = ((logs - logs.min()) / width + rng.random()).astype(np.int64)  # (U,)
+    order = np.lexsort((rng.random(len(lengths)), -bucket))
+    longest = np.zeros(bucket.max() + 1, dtype=np.int64)
+    np.maximum.at(longest, bucket, lengths)
+    sizes = np.maximum(1, most // longest[bucket[order]])  # utterances in a batch that starts here
+    groups, first = [], 0
+    while first < len(order):
+        groups.append(order[first : first + sizes[first]])
+        first += sizes[first]
+    return [groups[index] for index in rng.permutation(len(groups))]
+
+
+def _length_hint(cuts: Sequence[Cut], id: str) -> str:
+    """Say so if the length that a manifest gives for an utterance is none at 16 kHz."""
+    cut = next(cut for cut in cuts if cut.id == id)
+    try:
+        rate, _, frames = probe(audio_name(cut))
+    except ValueError:
+        return ""
+    hint = own_rate(num_samples(cut), frames, rate)
+    return hint and f"the list of audio gives {num_samples(cut)} samples{hint}; make it again"
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Turns cuts into a batch: all that a worker process needs to know."""
+
+    labels: LabelStore | None
+    normalize: bool
+    normalize_eps: float
+    frame_lengths: Callable[[int], int]
+    seed: int
+    longest: int | None  # samples; None: no cropping
+    strict: bool
+
+    def read(self, cuts: Sequence[Cut], epoch: int) -> Batch:
+        """Load, normalise, crop and collate. ValueError: bad labels; strict and a bad file."""
+        ids, waves, labels, skipped = [], [], [], []
+        for cut in cuts:
+            try:
+                wave = load_wave(cut)
+            except ValueError as error:
+                if self.strict:
+                    raise
+                skipped.append(self._skipped(cut, error))
+                continue
+            row = self._labels_of(cut, len(wave))
+            if self.normalize:
+                wave = normalize(wave, self.normalize_eps)
+            wave, row = self._crop(cut.id, epoch, wave, row)
+            ids.append(cut.id)
+            waves.append(torch.from_numpy(wave))
+            labels.append(row)
+        lengths = torch.tensor([len(wave) for wave in waves], dtype=torch.int64)
+        padded = _pad(waves, 0.0, torch.float32)
+        return Batch(
+            waves=padded,
+            lengths=lengths,
+            labels=None if self.labels is None else _pad(labels, -1, torch.int64),
+            ids=ids,
+            epoch=epoch,
+            seconds=int(lengths.sum()) / SAMPLE_RATE,
+            padded_seconds=padded.numel() / SAMPLE_RATE,
+            skipped=skipped,
+        )
+
+    def _skipped(self, cut: Cut, error: ValueError) -> Skipped:
+        name, samples = audio_name(cut), num_samples(cut)
+        if self.longest is not None:
+            samples = min(samples, self.longest)
+        return Skipped(name, str(error).removeprefix(f"{name}: "), samples / SAMPLE_RATE)
+
+    def _labels_of(self, cut: Cut, samples: int) -> Tensor | None:
+        if self.labels is None:
+            return None
+        return torch.from_numpy(self.labels.frames(cut.id, self.frame_lengths(samples)))
+
+    def _crop(
+        self, id: str, epoch: int, wave: np.ndarray, labels: Tensor | None
+    ) -> tuple[np.ndarray, Tensor | None]:
+        """Cut a window out at a place that depends on (seed, epoch, id), at a whole frame."""
+        if self.longest is None or len(wave) <= self.longest:
+            return wave, labels
+        places = (len(wave) - self.longest) // HOP + 1
+        frame = stable_hash("crop", self.seed, epoch, id) % places
+        wave = wave[frame * HOP : frame * HOP + self.longest]
+        if labels is not None:
+            labels = labels[frame : frame + self.frame_lengths(len(wave))]
+        return wave, labels
+
+
+def _pad(rows: list, value: float, dtype: torch.dtype) -> Tensor:
+    """Stack rows of different lengths: (B, longest), filled up with ``value``; (0, 0) if none."""
+    padded = torch.full((len(rows), max(map(len, rows), default=0)), value, dtype=dtype)
+    for target, row in zip(padded, rows, strict=True):
+        target[: len(row)] = row
+    return padded
+
+
+@dataclass(frozen=True)
+class _EpochData(Dataset):
+    reader: _Reader
+    epoch: int
+
+    def __getitem__(self, cuts: list[Cut]) -> Batch | str:
+        """Return the batch, or the message of a ValueError (raised, it would drag a traceback)."""
+        try:
+            return self.reader.read(cuts, self.epoch)
+        except ValueError as error:
+            return str(error)

@@ -1,0 +1,312 @@
+"""What audio there is: a folder, a fairseq ``.tsv``, a lhotse CutSet or a Shar folder becomes cuts.
+
+Folders are looked through once per run, headers only. With a hundred thousand files or a slow file
+system write a ``.tsv`` or a CutSet once and give that: then only the files' existence is checked,
+and of a few whether their lengths are at 16 kHz.
+"""
+
+import hashlib
+import math
+import os
+import tarfile
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import lhotse
+from lhotse import AudioSource, CutSet, Recording
+from lhotse.cut import Cut, MonoCut, MultiCut
+from tqdm import tqdm
+
+from mt4ssl_core.data.audio import (
+    MIN_SAMPLES,
+    SAMPLE_RATE,
+    SPAN,
+    SUFFIXES,
+    length_problem,
+    num_samples,
+    own_rate,
+    probe,
+    reading,
+)
+from mt4ssl_core.data.audio_folder import AudioFolder
+from mt4ssl_core.data.containers import check_regular
+from mt4ssl_core.data.tsv import TsvRow, read_tsv
+from mt4ssl_core.files import user_path
+
+_THREADS = 8  # that read headers: file systems answer late, not slowly
+_RATES_LOOKED_AT = 8  # files of a .tsv
+MAX_SKIPPED = 0.05  # share of files that may be unusable
+
+
+@dataclass
+class Manifest:
+    """Utterances that can be used, and what was left out.
+
+    cuts: eager, one per utterance; ids are unique (in a folder: the path relative to it).
+    hours: total length of the cuts. skipped: (path, reason) of every file that is not used.
+    unreadable: how many of these could not be read (the others are too short). notes: lines about
+    what was not looked at, to be shown.
+    """
+
+    cuts: CutSet
+    hours: float
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+    unreadable: int = 0
+    notes: list[str] = field(default_factory=list)
+
+
+def check_share(what: str, failed: int, total: int, most: float, remedy: str) -> None:
+    """Raise ValueError when more than the share ``most`` of the files of ``what`` were unusable.
+
+    A single one never is too many, unless ``most`` is 0.
+    """
+    if failed > most * total and (failed > 1 or most == 0 or total == 1):
+        raise ValueError(
+            f"{what}: {failed} of {total} files could not be used, more than {100 * most:.3g} %; "
+            f"{remedy}"
+        )
+
+
+def open_manifest(
+    source: str | Path, *, min_seconds: float, strict: bool = False, max_skipped: float = 1.0
+) -> Manifest:
+    """List the utterances of at least ``min_seconds`` (and one frame: 400 samples) in ``source``.
+
+    ``source``: a folder of audio (looked through with all its subfolders; any rate and number of
+    channels), a fairseq ``.tsv``, a lhotse CutSet (``.jsonl``, ``.jsonl.gz``), or a Shar folder
+    (``cuts.*.jsonl.gz`` with ``recording.*.tar``, local files).
+
+    Raises ValueError naming the culprit: nothing at ``source``, no audio in it, another kind of
+    file, a manifest that names a missing file or an id twice, nothing long enough, more than the
+    share ``max_skipped`` unreadable; with ``strict`` also the first unreadable, empty or too short
+    file, which else is skipped and listed.
+    """
+    source = user_path(source)
+    found = Manifest(CutSet([]), 0.0)
+    usable = []
+    seen: set[str] = set()
+    shortest = max(min_seconds, MIN_SAMPLES / SAMPLE_RATE)
+    for cut, name, problem in _listing(source, found.notes):
+        if cut is not None and not problem:
+            problem = length_problem(cut.duration)
+        found.unreadable += bool(problem)
+        if cut is not None and not problem and num_samples(cut) < shortest * SAMPLE_RATE:
+            problem = f"{cut.duration:.3g} s, shorter than {shortest:g} s"
+        if problem:
+            if strict:
+                raise ValueError(
+                    f"{name}: {problem}; remove it, lower data.min_seconds if it is short, or set "
+                    "data.strict=false to skip such files"
+                )
+            found.skipped.append((name, problem))
+        elif cut is not None:
+            if cut.id in seen:
+                raise ValueError(f"{source}: two utterances have the id {cut.id}; rename one")
+            seen.add(cut.id)
+            usable.append(cut)
+    skipped = found.skipped
+    first = f"first {skipped[0][0]}: {skipped[0][1]}" if skipped else ""
+    if not usable:
+        first = f", {first}" if first else ""
+        raise ValueError(
+            f"{source}: no usable audio ({len(skipped)} skipped{first}); "
+            "give other audio or lower data.min_seconds"
+        )
+    remedy = f"{first}; mend or remove them, or allow more (data.max_skipped, --max-skipped)"
+    check_share(str(source), found.unreadable, len(usable) + found.unreadable, max_skipped, remedy)
+    found.cuts, found.hours = CutSet(usable), _hours(usable)
+    return found
+
+
+def split_valid(manifest: Manifest, share: float, seed: int = 0) -> tuple[Manifest, Manifest]:
+    """Return (train, valid): each utterance is held out with probability ``share``, by its id.
+
+    The same ids and seed give the same split in every run, and an utterance keeps its side when
+    others are added. A positive share holds out at least one utterance and leaves at least one.
+    """
+    if share <= 0 or len(manifest.cuts) < 2:
+        return manifest, Manifest(CutSet([]), 0.0)
+    place = {cut.id: stable_hash("valid", seed, cut.id) / 2**64 for cut in manifest.cuts}
+    held_out = {id for id, number in place.items() if number < share}
+    held_out = held_out or {min(place, key=place.__getitem__)}
+    if len(held_out) == len(place):
+        held_out.remove(max(place, key=place.__getitem__))
+    train = [cut for cut in manifest.cuts if cut.id not in held_out]
+    valid = [cut for cut in manifest.cuts if cut.id in held_out]
+    rest = replace(manifest, cuts=CutSet(train), hours=_hours(train))
+    return rest, Manifest(CutSet(valid), _hours(valid))
+
+
+def stable_hash(*parts: object) -> int:
+    """Return 64 bits that depend on ``parts`` alone, in every process and version of Python."""
+    text = "\0".join(str(part) for part in parts)
+    return int.from_bytes(
+        hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).digest()
+    )
+
+
+Listed = tuple[Cut | None, str, str]  # (cut if it could be made, its name, what is wrong or "")
+
+
+def _listing(source: Path, notes: list[str]) -> Iterable[Listed]:
+    if not source.exists():
+        raise ValueError(
+            f"{source}: no such file or folder; correct the path (data.train, data.valid)"
+        )
+    if source.is_dir():
+        return _shar(source) if any(source.glob("cuts.*.jsonl*")) else _folder(source, notes)
+    if source.suffix == ".tsv":
+        return _tsv(source)
+    if source.name.endswith((".jsonl", ".jsonl.gz")):
+        return _cut_set(source)
+    raise ValueError(
+        f"{source}: expected a folder of audio, a .tsv, a CutSet (.jsonl, .jsonl.gz) or a Shar "
+        "folder; give one of these"
+    )
+
+
+def _folder(root: Path, notes: list[str]) -> Iterator[Listed]:
+    found = AudioFolder.of(root)
+    if note := found.note():
+        notes.append(note)
+    for closed, problem in found.problems:
+        yield None, closed, problem
+    paths = found.audio
+    if not paths and not found.problems:
+        kinds = " ".join(sorted(SUFFIXES))
+        also = f"; {note.removeprefix(f'{root}: ')}" if note else ""
+        raise ValueError(
+            f"{root}: no audio in this folder (looked for {kinds}){also}; give another"
+        )
+    pool = ThreadPoolExecutor(_THREADS)
+    try:
+        headers = pool.map(_header, paths)
+        bar = tqdm(headers, f"reading {root}", len(paths), unit="file", delay=2, disable=None)
+        for path, (header, problem) in zip(paths, bar, strict=True):
+            cut = None
+            if header:
+                rate, channels, frames = header
+                cut = _file_cut(path.relative_to(root).as_posix(), path, rate, channels, frames)
+            yield cut, str(path), problem
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _header(path: Path) -> tuple[tuple[int, int, int] | None, str]:
+    try:
+        return probe(path), ""
+    except ValueError as error:
+        return None, str(error).removeprefix(f"{path}: ")
+
+
+def _file_cut(id: str, path: Path, rate: int, channels: int, frames: int) -> Cut:
+    source = AudioSource("file", list(range(channels)), str(path))
+    return Recording(id, [source], rate, frames, frames / rate).to_cut()
+
+
+def _tsv(path: Path) -> Iterator[Listed]:
+    rows = read_tsv(path)
+    irregular = _require_files(path, (row.path for row in rows))
+    _check_rates(path, rows)
+    for row in rows:
+        problem = irregular.get(row.path) or length_problem(row.num_samples / SAMPLE_RATE)
+        cut = None
+        if not problem:
+            cut = _file_cut(row.id, row.path, SAMPLE_RATE, 1, row.num_samples)
+        yield cut, str(row.path), problem and f"{problem} (line {row.line} of {path})"
+
+
+def _check_rates(path: Path, rows: list[TsvRow]) -> None:
+    """Raise ValueError when lengths are at the files' own rates, as of a few files that are read.
+
+    A row of another length is found when its file is.
+    """
+    readable, wrong = 0, []
+    for row in rows[:: max(1, len(rows) // _RATES_LOOKED_AT)][:_RATES_LOOKED_AT]:
+        header, _ = _header(row.path)
+        readable += header is not None
+        if header and (hint := own_rate(row.num_samples, header[2], header[0])):
+            wrong.append(f"{row.path} has {row.num_samples} samples{hint}")
+    if wrong and 2 * len(wrong) >= readable:
+        raise ValueError(
+            f"{path}: lengths at another rate: {wrong[0]}; multiply them by 16000 / rate, or give "
+            "the folder itself"
+        )
+
+
+def _cut_set(path: Path) -> Iterator[Listed]:
+    cuts = _read_cuts(path)
+
+    def files_of(cut: Cut) -> list[Path]:
+        plain = isinstance(cut, MonoCut | MultiCut) and cut.has_recording
+        sources = cut.recording.sources if plain else []
+        return [Path(source.source) for source in sources if source.type == "file"]
+
+    irregular = _require_files(path, (file for cut in cuts for file in files_of(cut)))
+    for cut in cuts:
+        problem = next((irregular[file] for file in files_of(cut) if file in irregular), "")
+        yield cut, f"cut {cut.id}", problem or ("" if cut.has_recording else "has no recording")
+
+
+def _read_cuts(path: Path) -> list[Cut]:
+    reading(str(path), lambda: check_regular(path))
+    try:
+        cuts = list(lhotse.load_manifest_lazy(path) or ())
+    except Exception as error:
+        raise ValueError(f"{path}: not a lhotse CutSet ({error}); write it again") from error
+    if not all(isinstance(cut, Cut) for cut in cuts):
+        raise ValueError(f"{path}: expected a lhotse CutSet; make one with `lhotse cut simple`")
+    return cuts
+
+
+def _shar(folder: Path) -> Iterator[Listed]:
+    """Cuts whose audio is read from the tar files at random, by offset and size."""
+    for shard in sorted(folder.glob("cuts.*.jsonl*")):
+        tar = folder / f"recording.{shard.name.split('.')[1]}.tar"
+        _require_files(shard, [tar])
+        cuts = _read_cuts(shard)
+        try:
+            with tarfile.open(tar, "r:") as archive:
+                members = archive.getmembers()[::2]  # each is followed by its manifest
+        except (tarfile.TarError, OSError) as error:
+            raise ValueError(f"{tar}: cannot be read ({error}); write the Shar again") from error
+        for cut, member in zip(cuts, members, strict=False):
+            if os.path.splitext(member.name)[0] != cut.id:
+                raise ValueError(
+                    f"{tar}: holds {member.name} where {shard.name} has {cut.id}; write them again"
+                )
+            name = f"{tar} (cut {cut.id})"
+            if member.size == 0 or not cut.has_recording:
+                yield None, name, "has no recording"
+                continue
+            channels = cut.recording.sources[0].channels
+            cut.recording.sources = [AudioSource("file", channels, str(tar))]
+            cut.custom = {**(cut.custom or {}), SPAN: [member.offset_data, member.size]}
+            yield cut, name, ""
+        for cut in cuts[len(members) :]:
+            yield None, f"{tar} (cut {cut.id})", "is not in the tar file"
+
+
+def _require_files(manifest: Path, paths: Iterable[Path]) -> dict[Path, str]:
+    """Raise ValueError when files are missing; return what else is wrong with some."""
+    missing, irregular = [], {}
+    for path in dict.fromkeys(paths):
+        try:
+            check_regular(path)
+        except (FileNotFoundError, NotADirectoryError):
+            missing.append(path)
+        except (ValueError, OSError) as error:
+            irregular[path] = str(getattr(error, "strerror", None) or error)
+    if missing:
+        more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+        raise ValueError(
+            f"{manifest}: names {missing[0]}{more}, which does not exist; correct the manifest's "
+            "root or remove the row"
+        )
+    return irregular
+
+
+def _hours(cuts: Iterable[Cut]) -> float:
+    return math.fsum(cut.duration for cut in cuts) / 3600

@@ -1,0 +1,245 @@
+"""Features of audio files on disk: one file per utterance, (layers, T, D) float32.
+
+The folder structure of the audio is kept (``a/b.wav`` -> ``OUT/a/b.npy``), what is there already is
+not computed again, ``OUT/features.json`` says what the files are, and ``OUT/SHA256SUMS`` tells
+damage: ``sha256sum -c SHA256SUMS``, or the same command again, which replaces what is damaged.
+"""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+
+from mt4ssl_core.checkpoints.checksums import Checksums
+from mt4ssl_core.checkpoints.convert import load_encoder
+from mt4ssl_core.checkpoints.fingerprints import encoder_fingerprint
+from mt4ssl_core.data.audio import MIN_SAMPLES, SAMPLE_RATE, audio_name, load_wave, normalize
+from mt4ssl_core.data.manifest import MAX_SKIPPED
+from mt4ssl_core.distributed import choose_device
+from mt4ssl_core.files import atomic_path, read_json, remove_leftovers, user_path, write_json
+from mt4ssl_core.labelling.extract_items import Item, items_of
+from mt4ssl_core.labelling.frame_features import AudioBar, out_of_memory
+from mt4ssl_core.model.encoder import Encoder
+
+FORMATS = ("npy", "safetensors")
+KEY = "hidden_states"  # of the tensor in a safetensors file
+
+
+def extract(
+    checkpoint: str | Path,
+    audio: str | Path | Sequence[str | Path],
+    out: str | Path,
+    *,
+    layers: str | Sequence[int] = "all",
+    format: str = "npy",
+    device: str = "cpu",
+    batch_seconds: float = 60.0,
+    strict: bool = False,
+    max_skipped: float = MAX_SKIPPED,
+) -> int:
+    """Write hidden states (layers, T, D) of every utterance, 50 frames per second; return how many.
+
+    checkpoint: anything `mt4ssl_core.checkpoints.convert.load_any` reads. audio: files, folders,
+    fairseq .tsv,
+    CutSets or Shar folders. layers: "all", or numbers as Hugging Face counts them: 0 is the input
+    of the first layer, cfg.layers the output. batch_seconds: audio that is encoded at once, padding
+    included; an encoder with ``isolate_padding: false`` gets one utterance at a time, since others
+    in a batch would change its features. Files that exist, and agree with their checksums, are left
+    as they are. Unreadable audio, and what is too long for the memory, is named and skipped.
+
+    Raises:
+        ValueError: nothing to read, an unknown layer or format, two utterances for one file,
+            a folder with features of another kind, features with NaN, with ``strict`` the first
+            unreadable file; and in the end, when more than the share ``max_skipped`` of the files
+            could not be used (the others are written).
+    """
+    if format not in FORMATS:
+        raise ValueError(f"format {format!r}: unknown; use {' or '.join(FORMATS)}")
+    encoder = load_encoder(user_path(checkpoint)).to(choose_device(device))
+    chosen = _chosen(layers, encoder.cfg.layers, checkpoint)
+    out = user_path(out)
+    sources = [audio] if isinstance(audio, str | Path) else list(audio)
+    items, found = items_of(sources, out, format, strict)
+    kind = {"sha256": encoder_fingerprint(encoder), "layers": chosen, "format": format}
+    _describe(out, kind, checkpoint)
+    remove_leftovers(out)
+    sums = Checksums(out)
+    there = [item for item in items if item.target.exists()]
+    damaged = [item for item in there if not sums.whole(item.target)]
+    wanted = [item for item in items if not item.target.exists()] + damaged
+    hours = sum(item.samples for item in wanted) / SAMPLE_RATE / 3600
+    bar = AudioBar.over("extract", replace(found, hours=hours), show=True)
+    if there:
+        bar.say(f"{len(there) - len(damaged)} of {len(items)} files exist already")
+    for item in damaged:
+        bar.say(f"{item.target}: damaged, or without a line in {out}/SHA256SUMS: computed again")
+    most = int(batch_seconds * SAMPLE_RATE) if encoder.cfg.isolate_padding else 0
+    try:
+        for batch, waves in _read_ahead(_batches(wanted, most), strict, bar):
+            for item, features in _encoded(encoder, batch, waves, chosen, strict, bar):
+                _write(item.target, features, format, sums)
+                bar.advance(item.samples / SAMPLE_RATE)
+    finally:
+        bar.close()
+    written, whole = bar.used, len(there) - len(damaged)
+    bar.say(
+        f"extract: {whole + written} of {len(items) + found.unreadable} utterances are in {out}"
+    )
+    bar.used += whole
+    remedy = "the others are written; mend the files named and run again, or give --max-skipped"
+    bar.check(str(out), max_skipped, remedy)
+    return written
+
+
+def _chosen(layers: str | Sequence[int], last: int, checkpoint: str | Path) -> list[int]:
+    """The wanted layers, checked against those there are."""
+    if layers == "all":
+        return list(range(last + 1))
+    wrong = [layer for layer in layers if layer not in range(last + 1)]
+    if wrong or not layers:
+        raise ValueError(
+            f"layers {layers}: {checkpoint} has layers 0 to {last}; choose among these, or all"
+        )
+    return [int(layer) for layer in layers]
+
+
+def _describe(out: Path, kind: dict[str, Any], checkpoint: str | Path) -> None:
+    """Write ``features.json``, or check that the one there says the same."""
+    path = out / "features.json"
+    if path.is_file():
+        there = read_json(path)
+        differing = [
+            key for key in kind if not isinstance(there, dict) or there.get(key) != kind[key]
+        ]
+        if differing:
+            raise ValueError(
+                f"{path}: features with another {', '.join(differing)} are there; give a new folder"
+            )
+        return
+    about = {"checkpoint": str(checkpoint), "frames_per_second": 50, "shape": "(layers, T, D)"}
+    write_json(path, kind | about)
+
+
+def _batches(items: list[Item], most: int) -> Iterator[list[Item]]:
+    """Utterances of similar length, at most ``most`` samples with padding; longer ones alone."""
+    batch: list[Item] = []
+    for item in sorted(items, key=lambda item: -item.samples):
+        if batch and batch[0].samples * (len(batch) + 1) > most:
+            yield batch
+            batch = []
+        batch.append(item)
+    if batch:
+        yield batch
+
+
+Loaded = tuple[list[Item], list[np.ndarray], list[str]]  # what is wrong with the others
+
+
+def _read_ahead(
+    batches: Iterator[list[Item]], strict: bool, bar: AudioBar
+) -> Iterator[tuple[list[Item], list[np.ndarray]]]:
+    """Read the next batch while the last one is encoded; unreadable audio is named and left out."""
+
+    def load(batch: list[Item]) -> Loaded:
+        good, waves, problems = [], [], []
+        for item in batch:
+            try:
+                wave = load_wave(item.source)
+                if len(wave) < MIN_SAMPLES:
+                    raise ValueError(f"{audio_name(item.source)}: shorter than one frame (25 ms)")
+            except ValueError as error:
+                if strict:
+                    raise
+                problems.append(str(error))
+                continue
+            good.append(item)
+            waves.append(wave)
+        return good, waves, problems
+
+    pending: deque[Future[Loaded]] = deque()
+    pool = ThreadPoolExecutor(1)
+    try:
+        for batch in batches:
+            pending.append(pool.submit(load, batch))
+            if len(pending) == 2:
+                yield from _named(pending.popleft().result(), bar)
+        while pending:
+            yield from _named(pending.popleft().result(), bar)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _named(loaded: Loaded, bar: AudioBar) -> Iterator[tuple[list[Item], list[np.ndarray]]]:
+    items, waves, problems = loaded
+    for problem in problems:
+        name, _, reason = problem.partition(": ")
+        bar.skip(name, reason)
+    if items:
+        yield items, waves
+
+
+@torch.inference_mode()
+def _encode(encoder: Encoder, waves: list[np.ndarray], layers: list[int]) -> Iterator[torch.Tensor]:
+    """Features (layers, T, D) of each waveform, on the CPU."""
+    device = encoder.mask_embedding.device
+    lengths = torch.tensor([len(wave) for wave in waves])
+    x = torch.zeros(len(waves), int(lengths.max()))  # (B, N)
+    cfg = encoder.cfg
+    for row, wave in zip(x, waves, strict=True):
+        wave = normalize(wave, cfg.normalize_eps) if cfg.normalize else wave
+        row[: len(wave)] = torch.from_numpy(wave)
+    encoded = encoder(x.to(device), lengths.to(device))
+    states = torch.stack([encoded.hidden_states[i] for i in layers], 1).cpu()  # (B, layers, T, D)
+    for features, frames in zip(states, encoded.lengths.tolist(), strict=True):
+        yield features[:, :frames]
+
+
+def _encoded(
+    encoder: Encoder,
+    batch: list[Item],
+    waves: list[np.ndarray],
+    layers: list[int],
+    strict: bool,
+    bar: AudioBar,
+) -> Iterator[tuple[Item, torch.Tensor]]:
+    """Items with their features; where the memory is short, alone; and then named and skipped."""
+    try:
+        done = list(_encode(encoder, waves, layers))
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        if len(batch) > 1:
+            for item, wave in zip(batch, waves, strict=True):
+                yield from _encoded(encoder, [item], [wave], layers, strict, bar)
+            return
+        reason = f"out of memory over {batch[0].samples / SAMPLE_RATE:.0f} s; cut it into pieces"
+        if strict:
+            raise ValueError(f"{audio_name(batch[0].source)}: {reason}") from None
+        bar.skip(audio_name(batch[0].source), reason)
+        return
+    for item, features in zip(batch, done, strict=True):
+        if not bool(features.isfinite().all()):
+            raise ValueError(
+                f"{audio_name(item.source)}: its features contain NaN or infinity; use another "
+                "checkpoint"
+            )
+        yield item, features
+
+
+def _write(target: Path, features: torch.Tensor, format: str, sums: Checksums) -> None:
+    with atomic_path(target) as temporary:
+        if format == "npy":
+            array = np.ascontiguousarray(features.numpy())
+            about = np.lib.format.header_data_from_array_1_0(array)
+            with open(temporary, "wb") as file:  # np.save hides why a disk refuses
+                np.lib.format.write_array_header_1_0(file, about)
+                file.write(array.data.cast("B"))
+        else:
+            save_file({KEY: features.contiguous()}, temporary)
+        sums.add(target, temporary)

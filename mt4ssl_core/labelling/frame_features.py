@@ -1,0 +1,275 @@
+"""Features of every utterance of a corpus, in order: files are read ahead by a few threads."""
+
+import math
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from mt4ssl_core.checkpoints.fingerprints import checkpoint_fingerprint, encoder_fingerprint
+from mt4ssl_core.command_line import printable
+from mt4ssl_core.config import HOP, SAMPLE_RATE
+from mt4ssl_core.data.audio import load_wave, normalize
+from mt4ssl_core.data.manifest import Manifest, check_share
+from mt4ssl_core.data.mfcc import mfcc, num_frames
+from mt4ssl_core.model.encoder import Encoder
+from mt4ssl_core.store.store import FRAMES, FeatureStore, Kind, content_key
+from mt4ssl_core.threads import cores, thread_pool
+
+Features = Callable[[np.ndarray], Tensor]  # float32 samples (N,) at 16 kHz -> (T, D), 50 Hz
+
+
+@dataclass
+class FeatureSource:
+    """A named feature function and the fingerprint of what it computes with."""
+
+    name: str
+    function: Features
+    threaded: bool = False  # cheap enough to run beside the reading of files
+    sha256: str = ""
+
+    @classmethod
+    def of(
+        cls,
+        features: str | Features,
+        device: str | torch.device = "cpu",
+        store: FeatureStore | None = None,
+    ) -> "FeatureSource":
+        """Resolve "mfcc", "ckpt:PATH:LAYER" or a callable. ValueError: any other string.
+
+        ``store`` keeps the hidden states of a checkpoint, and nothing else.
+        """
+        if not isinstance(features, str):
+            return cls("callable", features)
+        if features == "mfcc":
+            return cls("mfcc", lambda wave: mfcc(torch.from_numpy(wave)), True)
+        kind, _, rest = features.partition(":")
+        path, _, layer = rest.rpartition(":")
+        if kind != "ckpt" or not path or not layer.isdecimal():
+            raise ValueError(
+                f"features {features!r}: expected 'mfcc' or 'ckpt:PATH:LAYER', such as "
+                "'ckpt:runs/first/best.pt:6'; correct it"
+            )
+        function = encoder_features(path, int(layer), device, store)
+        name = f"ckpt:{Path(path).resolve()}:{layer}"  # found from any folder
+        return cls(name, function, False, checkpoint_fingerprint(path))
+
+    def check(self, frames: Tensor, num_samples: int, id: str) -> None:
+        """Raise ValueError unless features are finite, (T, D), with T as the encoder counts."""
+        expected = num_frames(num_samples)
+        if frames.dim() != 2 or len(frames) != expected:
+            raise ValueError(
+                f"{id}: features of shape {tuple(frames.shape)} for {num_samples} samples, "
+                f"expected ({expected}, D); use features of 50 frames per second"
+            )
+        if not bool(frames.isfinite().all()):
+            raise ValueError(
+                f"{id}: its features ({self.name}) contain NaN or infinity; use another checkpoint"
+            )
+
+
+def encoder_features(
+    path: str | Path,
+    layer: int,
+    device: str | torch.device = "cpu",
+    store: FeatureStore | None = None,
+    precision: str = "fp32",
+) -> Features:
+    """Return a function to the hidden states of a layer (0 = its input .. last) of a checkpoint.
+
+    With ``store``, what is there in ``precision`` is not computed again, and the rest is added.
+    """
+    from mt4ssl_core.checkpoints.convert import load_encoder
+
+    encoder = load_encoder(path).to(device).eval()
+    if not 0 <= layer <= encoder.cfg.layers:
+        raise ValueError(
+            f"{path}: has layers 0 .. {encoder.cfg.layers}, not {layer}; choose one of them"
+        )
+
+    def features(wave: np.ndarray) -> Tensor:
+        cfg = encoder.cfg
+        wave = normalize(wave, cfg.normalize_eps) if cfg.normalize else wave
+        return _encoded(encoder, torch.from_numpy(wave), layer)
+
+    return features if store is None else _stored(encoder, layer, store, precision)
+
+
+@torch.inference_mode()
+def _encoded(encoder: Encoder, wave: Tensor, layer: int) -> Tensor:
+    """Return the hidden states (T, D) of a layer for samples (N,)."""
+    device = encoder.mask_embedding.device
+    lengths = torch.tensor([len(wave)], device=device)
+    return encoder(wave[None].to(device), lengths).hidden_states[layer][0]
+
+
+def _stored(encoder: Encoder, layer: int, store: FeatureStore, precision: str) -> Features:
+    """Return a function that looks the hidden states of a layer up before it computes them.
+
+    They are those that SUPERB's tasks store, to the last digit: normalised by torch, and with as
+    many frames as s3prl counts, up to one more than the encoder's, the last one again.
+    """
+    name, device = encoder_fingerprint(encoder), encoder.mask_embedding.device
+    alone = Kind("mt4ssl", name, "hidden_states", FRAMES, (layer,), False, precision)
+    own, whole = store.space(alone), store.space(replace(alone, layers=None))
+
+    def features(wave: np.ndarray) -> Tensor:
+        key, frames = content_key(wave), num_frames(len(wave))
+        for space, row in ((own, 0), (whole, layer)):
+            if (found := space.get(key)) is not None:
+                return found[row, :frames].float().to(device)
+        samples = encoder.prepare(torch.from_numpy(wave).to(device))
+        computed = _encoded(encoder, samples, layer)  # (T, D)
+        counted = max(round(len(wave) / HOP), frames)
+        padded = torch.cat([computed, computed[-1:].expand(counted - frames, -1)])[None]
+        own.put(key, padded)
+        return own.roundtrip(padded)[0, :frames].to(device)
+
+    return features
+
+
+class AudioBar:
+    """Progress in seconds of audio (so its rate is times real time), and the files left out.
+
+    used: utterances done. failed: files that could not be read or encoded.
+    """
+
+    def __init__(
+        self, what: str, hours: float, skipped: Iterable, show: bool, failed: int = 0
+    ) -> None:
+        """Begin; ``skipped`` are (path, reason) of files that were left out before."""
+        self.skipped = [[str(path), str(reason)] for path, reason in skipped]
+        self.show = show
+        self.used, self.failed, self._ended = 0, failed, False
+        self._bar = tqdm(
+            total=math.ceil(hours * 3600),
+            desc=what,
+            unit=" s of audio",
+            bar_format="{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total} s "
+            "[{elapsed}<{remaining}, {rate_noinv_fmt}]",
+            disable=not show,
+        )
+        for path, reason in self.skipped:
+            self.say(f"skipped {path}: {reason}")
+
+    @classmethod
+    def over(cls, what: str, manifest: Manifest, show: bool) -> "AudioBar":
+        """Begin with what is known about a corpus."""
+        bar = cls(what, manifest.hours, manifest.skipped, show, manifest.unreadable)
+        for note in manifest.notes:
+            bar.say(note)
+        return bar
+
+    def advance(self, seconds: float) -> None:
+        """Count the audio of an utterance as done."""
+        self.used += 1
+        self._bar.update(seconds)
+
+    def skip(self, path: str, reason: str) -> None:
+        """Name a file that is left out, and why."""
+        self.failed += 1
+        self.skipped.append([path, reason])
+        self.say(f"skipped {path}: {reason}")
+
+    def say(self, text: str) -> None:
+        """Print a line without disturbing the bar."""
+        if self.show:
+            tqdm.write(printable(text))
+
+    def __enter__(self) -> "AudioBar":
+        """End it when the body does, so that an error begins on a line of its own."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close."""
+        self.close()
+
+    def close(self) -> None:
+        """End the bar and count what was left out; once."""
+        ended, self._ended = self._ended, True
+        self._bar.close()
+        if self.skipped and not ended:
+            self.say(f"{len(self.skipped)} files were skipped")
+
+    def check(self, what: str, most: float, remedy: str) -> None:
+        """Raise ValueError when more than the share ``most`` of the files failed."""
+        first = f"such as {': '.join(self.skipped[-1])}; " if self.failed and self.skipped else ""
+        check_share(what, self.failed, self.used + self.failed, most, first + remedy)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory, of the machine or of a GPU, is short."""
+    short = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    return short or (isinstance(error, RuntimeError) and "allocate memory" in str(error))
+
+
+def stream(
+    cuts: Iterable, source: FeatureSource, workers: int | None, strict: bool, bar: AudioBar
+) -> Generator[tuple[Any, np.ndarray, Tensor], None, None]:
+    """Yield (cut, samples (N,), features (T, D)) in order; ``bar.skip`` gets what fails.
+
+    ``workers`` threads (default: one per core) read and resample, and compute MFCC; an encoder runs
+    in the calling thread. Only a few utterances per thread are in memory. ValueError: with
+    ``strict`` the first file that cannot be read; always features that :class:`FeatureSource`
+    refuses.
+    """
+
+    def work(cut: Any) -> tuple[np.ndarray, Tensor | None]:
+        wave = load_wave(cut)
+        if num_frames(len(wave)) == 0:
+            raise ValueError(f"{cut.id}: {len(wave)} samples are less than one frame; leave it out")
+        return wave, _features(source, wave, cut.id) if source.threaded else None
+
+    for cut, future in ahead(cuts, work, workers or cores(), source.threaded):
+        try:
+            wave, frames = future.result()
+            if frames is None:
+                frames = _features(source, wave, cut.id)
+        except ValueError as error:
+            if strict or isinstance(error, WrongFeatures):
+                raise
+            bar.skip(cut.id, str(error))
+            continue
+        source.check(frames, len(wave), cut.id)
+        yield cut, wave, frames
+
+
+class WrongFeatures(ValueError):
+    """It is the feature function that is at fault, not the file."""
+
+
+def _features(source: FeatureSource, wave: np.ndarray, id: str) -> Tensor:
+    """Return the features (T, D) of samples (N,).
+
+    Raises ValueError when the memory is too short for them.
+    """
+    try:
+        return source.function(wave)
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        seconds = len(wave) / SAMPLE_RATE
+        raise ValueError(f"{id}: out of memory over {seconds:.0f} s; cut it into pieces") from None
+    except ValueError as error:
+        raise WrongFeatures(str(error)) from error
+
+
+def ahead(
+    items: Iterable, work: Callable, workers: int, whole_operations: bool
+) -> Generator[tuple[Any, Future], None, None]:
+    """Yield (item, future of its work) in order, working a few items ahead."""
+    pending: deque[tuple[Any, Future]] = deque()
+    with thread_pool(workers, split_operations=not whole_operations) as pool:
+        for item in items:
+            pending.append((item, pool.submit(work, item)))
+            if len(pending) >= 4 * workers:
+                yield pending.popleft()
+        while pending:
+            yield pending.popleft()

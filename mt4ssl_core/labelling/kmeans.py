@@ -1,0 +1,311 @@
+"""k-means: makes the offline labels, from MFCC or from any layer of any encoder.
+
+``fit_corpus`` streams over the audio, keeps a bounded random sample of frames and clusters it;
+``label_corpus`` streams over it again and writes one label per encoder frame (50 per second).
+"""
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lhotse.cut import Cut
+
+from mt4ssl_core.checkpoints.fingerprints import checkpoint_fingerprint
+from mt4ssl_core.data.audio import num_samples
+from mt4ssl_core.data.labels import LabelStore
+from mt4ssl_core.data.manifest import MAX_SKIPPED, Manifest, open_manifest, stable_hash
+from mt4ssl_core.data.mfcc import SAMPLE_RATE, num_frames
+from mt4ssl_core.data.tsv import read_root, read_tsv
+from mt4ssl_core.distributed import choose_device
+from mt4ssl_core.files import remove_leftovers, user_path, write_json, writing
+from mt4ssl_core.labelling.frame_features import AudioBar, Features, FeatureSource, stream
+from mt4ssl_core.labelling.kmeans_model import KMeans
+from mt4ssl_core.labelling.label_writer import LONGEST_NAME, GrowingLabels
+from mt4ssl_core.labelling.lloyd import Reservoir, fit
+from mt4ssl_core.locks import lock
+from mt4ssl_core.store.store import FeatureStore
+
+SAMPLE_FRAMES, SAMPLE_BYTES = 2_000_000, 1 << 30  # a sample is at most this long and this large
+_ALLOW = "mend the files named, or allow more with --max-skipped"
+MIN_SECONDS = 0.025  # one frame: labels exist for everything that could be trained on
+
+
+def fit_corpus(
+    source: str | Path,
+    out_path: str | Path,
+    *,
+    features: str | Features = "mfcc",
+    k: int = 500,
+    sample_frames: int | None = None,
+    iterations: int = 25,
+    seed: int = 0,
+    min_seconds: float = MIN_SECONDS,
+    strict: bool = False,
+    device: str = "cpu",
+    workers: int | None = None,
+    progress: bool = True,
+    store: str | Path | None = None,
+    store_gb: float | None = None,
+    max_skipped: float = MAX_SKIPPED,
+) -> KMeans:
+    """Fit k-means on a sample of a corpus and write it to ``out_path``.
+
+    A corpus with more than twice the ``sample_frames`` (default: 2 million, at most 1 GiB) gives
+    only as many random utterances as hold that (whatever their headers claim); of their frames a
+    uniform sample is kept, so memory does not grow with the corpus. Repeats exactly with the same
+    seed on a CPU. ``store`` is the folder of a feature store (of at most ``store_gb``) that has
+    hidden states, and gets those that it has not.
+
+    Raises ValueError: a device, source, store, checkpoint or number that cannot be used, a corpus
+    with fewer different frames than ``k``, more than the share ``max_skipped`` of the files
+    unusable, and with ``strict`` the first file that cannot be read. Then nothing is written.
+    """
+    if k < 1 or iterations < 1 or (sample_frames is not None and sample_frames < k):
+        raise ValueError(
+            f"k={k}, iterations={iterations}, sample_frames={sample_frames}: expected k and "
+            "iterations from 1 and at least k sample frames; correct them"
+        )
+    out_path = _place(out_path)
+    chosen = choose_device(device)
+    origin = FeatureSource.of(features, chosen, _opened(store, store_gb, features))
+    manifest = _listed(source, min_seconds, strict, max_skipped)
+    reservoir: Reservoir | None = None
+    left, wanted = list(manifest.cuts), 2 * (sample_frames or SAMPLE_FRAMES)
+    hours = sum(map(num_samples, _drawn(left, wanted, seed))) / SAMPLE_RATE / 3600
+    bar = AudioBar.over("sample", replace(manifest, hours=hours), progress)
+    with bar:
+        while left and (reservoir is None or reservoir.seen < wanted):
+            cuts = _drawn(left, wanted - (reservoir.seen if reservoir else 0), seed)
+            drawn = {cut.id for cut in cuts}
+            left = [cut for cut in left if cut.id not in drawn]
+            for _, wave, frames in stream(cuts, origin, workers, strict, bar):
+                if reservoir is None:
+                    fitting = SAMPLE_BYTES // (4 * frames.shape[1])
+                    reservoir = Reservoir(sample_frames or min(SAMPLE_FRAMES, fitting), seed)
+                reservoir.add(frames.cpu().numpy())
+                bar.advance(len(wave) / SAMPLE_RATE)
+    bar.check(str(source), max_skipped, f"{out_path} was not written; {_ALLOW}")
+    points = reservoir.points if reservoir else torch.zeros(0, 1)
+    found = fit(points, k, iterations, seed, chosen, progress)
+    if found.used < k:
+        raise ValueError(
+            f"{source}: {len(points):,} frames, but only {found.used} different ones, cannot make "
+            f"{k} clusters; is the audio silent? Give other audio or at most {found.used} clusters"
+        )
+    meta = {
+        "features_sha256": origin.sha256,
+        "frames": str(len(points)),
+        "frames_seen": str(reservoir.seen if reservoir else 0),
+        "seed": str(seed),
+        "iterations": str(len(found.inertia) - 1),
+        "inertia": f"{found.inertia[-1]:.6g}",
+        "inertia_history": json.dumps([round(value, 4) for value in found.inertia]),
+        "reseeded": str(found.reseeded),
+        "torch": str(torch.__version__),
+    }
+    model = KMeans(found.centroids, origin.name, meta)
+    model.save(out_path)
+    bar.say(
+        f"k-means: {k} clusters of {len(points):,} frames ({origin.name}), mean squared distance "
+        f"{found.inertia[0]:.4g} -> {found.inertia[-1]:.4g}; "
+        f"{bar.used} of {bar.used + bar.failed} files were used, in {out_path}"
+    )
+    return model
+
+
+def label_corpus(
+    model_path: str | Path,
+    source: str | Path,
+    out_dir: str | Path,
+    *,
+    name: str = "train",
+    features: Features | None = None,
+    min_seconds: float = MIN_SECONDS,
+    strict: bool = False,
+    device: str = "cpu",
+    workers: int | None = None,
+    progress: bool = True,
+    store: str | Path | None = None,
+    store_gb: float | None = None,
+    max_skipped: float = MAX_SKIPPED,
+) -> dict[str, Any]:
+    """Label every 20 ms frame of a corpus: OUT/{name}.tsv, OUT/{name}.km, OUT/dict.km.txt.
+
+    Labels stream to hidden partial files, which get their names when all are done; started again
+    after an interruption with the same arguments, it goes on where it stopped. ``features`` is
+    needed only for a k-means fitted on a callable; ``store`` and ``store_gb`` are as for
+    `fit_corpus`. Returns the statistics that it prints and writes to OUT/{name}.stats.json.
+
+    Raises ValueError: a device, k-means or source that cannot be used, a checkpoint that changed
+    since the fit, other labels in OUT by another k-means, somebody else labelling there, a corpus
+    without usable audio, with ``strict`` the first file that cannot be read; and when more than
+    the share ``max_skipped`` of the files could not be used. What was labelled is kept then: the
+    same command tries the rest again.
+    """
+    chosen = choose_device(device)
+    model, out = KMeans.load(model_path), user_path(out_dir)
+    sha256 = checkpoint_fingerprint(user_path(model_path))
+    _check_neighbours(out, name, len(model.centroids), sha256)
+    opened = _opened(store, store_gb, features or model.features)
+    origin = _origin_of(model, model_path, features, chosen, opened)
+    manifest = _listed(source, min_seconds, strict, max_skipped)
+    with (
+        lock(out / f".{name}.lock", f"{out / name}.km"),
+        AudioBar.over("label", manifest, progress) as bar,
+    ):
+        remove_leftovers(out)
+        job = {
+            "kmeans_sha256": sha256,
+            "source": str(user_path(source).resolve()),
+            "min_seconds": min_seconds,
+        }
+        growing = GrowingLabels(out, name, job, _root(source))
+        with growing.writing() as write:
+            cuts = growing.remaining(manifest.cuts, bar)
+            for cut, wave, frames in stream(cuts, origin, workers, strict, bar):
+                write(cut.id, len(wave), model.apply(frames).tolist())
+                bar.advance(len(wave) / SAMPLE_RATE)
+            bar.close()
+            if not growing.rows:
+                raise ValueError(
+                    f"{source}: no usable audio to label ({bar.failed} skipped); mend or replace "
+                    "the files named"
+                )
+        what = f"{source}: no labels in {out / name}.km yet"
+        bar.check(what, max_skipped, f"the others are kept: the same command goes on; {_ALLOW}")
+        growing.finish(len(model.centroids))
+    stats = label_stats(out / f"{name}.km")
+    stats |= {"kmeans": str(model_path), "kmeans_sha256": sha256}
+    stats |= {"features": origin.name, "skipped": bar.skipped, "failed": bar.failed}
+    write_json(out / f"{name}.stats.json", stats)
+    bar.say(
+        f"labels: {stats['utterances']:,} of {stats['utterances'] + bar.failed:,} utterances, "
+        f"{stats['hours']:.2f} h, "
+        f"{stats['used']}/{stats['classes']} clusters used, entropy {stats['entropy_nats']:.3f} "
+        f"nats, most frequent label {stats['top_share']:.2%}, in {out / name}.km"
+    )
+    return stats
+
+
+def label_stats(km_path: str | Path) -> dict[str, Any]:
+    """Count the labels of a ``.km``.
+
+    Returns utterances, frames, hours, classes, used (classes), entropy_nats and top_share (of the
+    distribution of single labels).
+    """
+    store = LabelStore.open(km_path)
+    counts = np.zeros(store.num_classes, dtype=np.int64)
+    for id in store:
+        counts += np.bincount(store[id], minlength=store.num_classes)
+    share = counts[counts > 0] / counts.sum()
+    return {
+        "utterances": len(store),
+        "frames": int(counts.sum()),
+        "hours": sum(row.num_samples for row in read_tsv(Path(km_path).with_suffix(".tsv")))
+        / SAMPLE_RATE
+        / 3600,
+        "classes": store.num_classes,
+        "used": int((counts > 0).sum()),
+        "entropy_nats": float(-(share * np.log(share)).sum()),
+        "top_share": float(share.max()),
+    }
+
+
+def _listed(source: str | Path, min_seconds: float, strict: bool, max_skipped: float) -> Manifest:
+    shortest = max(min_seconds, MIN_SECONDS)
+    return open_manifest(source, min_seconds=shortest, strict=strict, max_skipped=max_skipped)
+
+
+def _place(path: str | Path) -> Path:
+    """Return where a file will be written, known to be possible before hours are spent."""
+    path = user_path(path)
+    if path.is_dir():
+        raise ValueError(f"{path}: a folder; give the name of a file to write, e.g. km.safetensors")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(path.parent)
+    return path
+
+
+def _opened(
+    folder: str | Path | None, gigabytes: float | None, features: str | Features
+) -> FeatureStore | None:
+    if folder is None:
+        return None
+    if not isinstance(features, str) or not features.startswith("ckpt:"):
+        raise ValueError(
+            f"store {folder}: it keeps the hidden states of ckpt:PATH:LAYER, and these features "
+            "are others; leave it out"
+        )
+    return FeatureStore(folder, gigabytes)
+
+
+def _origin_of(
+    model: KMeans,
+    path: str | Path,
+    features: Features | None,
+    device: torch.device,
+    store: FeatureStore | None,
+) -> FeatureSource:
+    if features is not None:
+        return FeatureSource(model.features, features)
+    if model.features == "callable":
+        raise ValueError(f"{path}: was fitted on a Python function; pass it as `features`")
+    origin = FeatureSource.of(model.features, device, store)
+    if origin.sha256 != model.meta.get("features_sha256", ""):
+        raise ValueError(
+            f"{path}: was fitted on {model.features}, which has changed since then; bring the old "
+            "checkpoint back or fit again with `mt4ssl kmeans fit`"
+        )
+    return origin
+
+
+def _check_neighbours(out: Path, name: str, k: int, sha256: str) -> None:
+    """Raise ValueError when OUT has other labels whose classes are those of another k-means."""
+    if not name or Path(name).name != name or len(os.fsencode(name)) > LONGEST_NAME:
+        raise ValueError(
+            f"name {name!r}: expected a plain file name such as 'train', of at most {LONGEST_NAME} "
+            "bytes; correct it"
+        )
+    dictionary = out / "dict.km.txt"
+    others = sorted(path.name for path in out.glob("*.km") if path.name != f"{name}.km")
+    if others and dictionary.is_file():
+        size = len(dictionary.read_text().splitlines())
+        if size != k:
+            raise ValueError(
+                f"{dictionary}: {size} classes for {', '.join(others)}, but this k-means has {k}; "
+                "write to another folder"
+            )
+    for other in others:
+        path = (out / other).with_suffix(".stats.json")
+        try:
+            stats = json.loads(path.read_text())
+        except (OSError, ValueError):  # labels from elsewhere do not say
+            continue
+        if stats.get("kmeans_sha256", sha256) != sha256:
+            raise ValueError(
+                f"{out / other}: was labelled by another k-means ({stats.get('kmeans')}), so its "
+                "classes mean other things; use that one or write to another folder"
+            )
+
+
+def _root(source: str | Path) -> Path:
+    """Return the folder that the ids of a source are relative to."""
+    source = user_path(source)
+    if source.suffix == ".tsv" and source.is_file():
+        return read_root(source).resolve()
+    return source.resolve() if source.is_dir() else source.resolve().parent
+
+
+def _drawn(cuts: Iterable[Cut], frames: int, seed: int) -> list[Cut]:
+    """Return as many random utterances (one at least) as hold ``frames``, in the corpus's order."""
+    cuts = list(cuts)
+    order = sorted(range(len(cuts)), key=lambda i: stable_hash("k-means", seed, cuts[i].id))
+    counts = np.array([num_frames(num_samples(cuts[i])) for i in order])
+    enough = int(np.searchsorted(counts.cumsum(), frames)) + 1
+    return [cuts[i] for i in sorted(order[:enough])]

@@ -1,0 +1,52 @@
+"""Random-projection target: classify quantised log-mel frames, no labels (arXiv 2202.01855)."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mt4ssl_core.config import RandomProjectionConfig
+from mt4ssl_core.data.mfcc import log_mel
+from mt4ssl_core.model.targets import Masked, Target, TargetLoss
+from mt4ssl_core.model.targets.offline import CLASSIFICATION_METRICS, classification
+
+
+class RandomProjectionTarget(Target):
+    """A fixed random projection and codebook label each frame; a linear head predicts the label.
+
+    Log-mel frames are normalised per utterance and channel, projected with a Xavier-uniform matrix
+    and labelled with the nearest codebook vector after L2 normalisation. Projection and codebook
+    are
+    buffers: saved with the checkpoint, never trained.
+    """
+
+    name = "random_projection"
+    metrics = CLASSIFICATION_METRICS
+
+    def __init__(self, cfg: RandomProjectionConfig, dim: int):
+        super().__init__()
+        self.cfg, self.num_classes = cfg, cfg.num_classes
+        self.head = nn.Linear(dim, cfg.num_classes)
+        projection = nn.init.xavier_uniform_(torch.empty(cfg.num_mels, cfg.codebook_dim))
+        codebook = F.normalize(torch.randn(cfg.num_classes, cfg.codebook_dim), dim=-1)
+        self.register_buffer("projection", projection)
+        self.register_buffer("codebook", codebook)
+        self.projection: Tensor
+        self.codebook: Tensor
+
+    @torch.no_grad()
+    def label(self, waves: Tensor, lengths: Tensor) -> Tensor:
+        """(B, N) waveforms and (B,) valid frames -> (B, T) codebook ids."""
+        with torch.autocast(waves.device.type, enabled=False):
+            mel = log_mel(waves.float(), num_mels=self.cfg.num_mels)  # (B, T, M)
+            valid = (torch.arange(mel.shape[1], device=mel.device) < lengths[:, None])[..., None]
+            count = lengths.clamp(min=1)[:, None, None]
+            mean = (mel * valid).sum(1, keepdim=True) / count
+            var = ((mel - mean).square() * valid).sum(1, keepdim=True) / count
+            x = F.normalize((mel - mean) * torch.rsqrt(var + 1e-5) @ self.projection, dim=-1)
+            return (x @ self.codebook.T).max(-1).indices  # nearest of unit vectors
+
+    def loss(self, masked: Masked) -> TargetLoss:
+        """Cross-entropy at the hidden frames."""
+        labels = self.label(masked.waves, masked.encoded.lengths)
+        logits = self.head(masked.encoded.output[masked.mask])
+        return classification(self.name, logits, labels[masked.mask], self.cfg.weight)

@@ -1,0 +1,126 @@
+"""What settings must be together; each alone is checked by `bounds.problems`."""
+
+import math
+from typing import TYPE_CHECKING
+
+from mt4ssl_core.settings.bounds import MISSING
+
+if TYPE_CHECKING:
+    from mt4ssl_core.config import Config, EncoderConfig
+
+SAMPLE_RATE = 16_000  # Hz, of all audio once it is read
+HOP, WINDOW = 320, 400  # samples between two frames, and under one: 20 and 25 ms at 16 kHz
+MOST_PARAMETERS = 20e9  # of an encoder
+
+
+def encoder_problems(e: "EncoderConfig") -> list[str]:
+    """Return what is wrong with an architecture whose numbers are within their bounds."""
+    out = []
+    if not 0 < len(e.conv_layers) <= 64:
+        out.append(f"encoder.conv_layers: {len(e.conv_layers)} blocks; expected 1 to 64")
+    elif any(len(block) != 3 for block in e.conv_layers):
+        out.append("encoder.conv_layers: expected [channels, kernel, stride] per block")
+    elif any(not s <= k <= 2 * s for _, k, s in e.conv_layers):
+        out.append("encoder.conv_layers: each kernel must be between its stride and twice that")
+    elif math.prod(s for _, _, s in e.conv_layers) != HOP or _first_frame(e) != WINDOW:
+        out.append(
+            f"encoder.conv_layers: a frame must cover {WINDOW} samples and come every {HOP}, as "
+            "with kernels 10 3 3 3 3 2 2 and strides 5 2 2 2 2 2 2; labels are made for these"
+        )
+    for name, divisor in (("heads", e.heads), ("pos_conv_groups", e.pos_conv_groups)):
+        if divisor < 1 or e.dim % divisor:
+            out.append(f"encoder.{name}: {divisor} does not divide encoder.dim = {e.dim}")
+    if e.pos_conv_depth > 1 and e.pos_conv_kernel % 2 == 0:
+        out.append("encoder.pos_conv_kernel: must be odd when pos_conv_depth > 1")
+    if (size := _parameters(e)) > MOST_PARAMETERS:
+        out.append(
+            f"encoder: about {size / 1e9:,.0f} billion parameters, the most is "
+            f"{MOST_PARAMETERS / 1e9:.0f}; lower encoder.dim, layers or ffn_dim"
+        )
+    return out
+
+
+def _first_frame(e: "EncoderConfig") -> int:
+    """Samples that the first frame covers."""
+    size, rate = 1, 1
+    for _, kernel, stride in e.conv_layers:
+        size += (kernel - 1) * rate
+        rate *= stride
+    return size
+
+
+def _parameters(e: "EncoderConfig") -> float:
+    """About how many parameters an encoder has."""
+    channels = [1, *(block[0] for block in e.conv_layers if block)]
+    kernels = [block[1] for block in e.conv_layers if len(block) > 1]
+    convs = sum(a * b * k for a, b, k in zip(channels, channels[1:], kernels, strict=False))
+    position = e.pos_conv_depth * e.pos_conv_kernel * e.dim**2 / max(1, e.pos_conv_groups)
+    return convs + position + e.layers * (4 * e.dim**2 + 2 * e.dim * e.ffn_dim)
+
+
+def problems(cfg: "Config") -> list[str]:
+    """Return what does not fit together."""
+    return [*_target_problems(cfg), *_data_problems(cfg), *_optim_problems(cfg)]
+
+
+def _target_problems(cfg: "Config") -> list[str]:
+    out = []
+    targets = {name: getattr(cfg, name) for name in ("offline", "online", "random_projection")}
+    on = {name: target for name, target in targets.items() if target is not None}
+    if not on:
+        out.append(f"{', '.join(targets)}: all null, nothing to learn; set one to {{}}")
+    elif all(target.weight == 0 for target in on.values()):
+        names = ", ".join(f"{name}.weight" for name in on)
+        out.append(f"{names}: all 0, nothing to learn; set one above 0")
+    if cfg.online and cfg.online.top_k > cfg.encoder.layers:
+        out.append(
+            f"online.top_k: {cfg.online.top_k} is more than encoder.layers = {cfg.encoder.layers}"
+        )
+    if cfg.online and cfg.online.ema_start > cfg.online.ema_end:
+        out.append(
+            f"online.ema_start: {cfg.online.ema_start}; must be at most online.ema_end = "
+            f"{cfg.online.ema_end}"
+        )
+    if cfg.offline and cfg.offline.label_offset >= cfg.offline.num_classes:
+        out.append("offline.label_offset: must be below offline.num_classes")
+    return out
+
+
+def _data_problems(cfg: "Config") -> list[str]:
+    out, run, data = [], cfg.run, cfg.data
+    if run.init_from is not None and run.continue_from is not None:
+        out.append(
+            "run.init_from, run.continue_from: give one: init_from for the weights alone, "
+            "continue_from for optimiser and counters too"
+        )
+    if cfg.offline and data.train not in ("", MISSING) and data.labels is None:
+        out.append(
+            "data.labels: the offline target needs labels; make them with `mt4ssl kmeans`, or set "
+            "offline=null (with random_projection={} no labels are needed)"
+        )
+    if cfg.offline and data.valid is not None and data.valid_labels is None:
+        out.append("data.valid_labels: the offline target needs labels for data.valid too")
+    if data.min_seconds > data.max_seconds:
+        out.append(
+            f"data.min_seconds: {data.min_seconds}; must be at most data.max_seconds = "
+            f"{data.max_seconds}"
+        )
+    if data.batch_seconds < data.max_seconds:
+        out.append(
+            f"data.batch_seconds: {data.batch_seconds} must be at least "
+            f"data.max_seconds = {data.max_seconds}, or one utterance does not fit"
+        )
+    longest = (data.max_seconds * SAMPLE_RATE - WINDOW) // HOP + 1
+    if cfg.masking.length > longest:
+        out.append(
+            f"masking.length: {cfg.masking.length} frames of 20 ms are longer than any utterance "
+            f"(data.max_seconds = {data.max_seconds} are {longest:.0f} frames)"
+        )
+    return out
+
+
+def _optim_problems(cfg: "Config") -> list[str]:
+    optim = cfg.optim
+    if abs(optim.warmup + optim.hold + optim.decay - 1) > 1e-6:
+        return ["optim.warmup + optim.hold + optim.decay: must sum to 1"]
+    return []

@@ -1,0 +1,127 @@
+"""Settings of a schema: layers of values over its defaults, and all that does not fit."""
+
+import dataclasses
+import types
+import typing
+from typing import Any
+
+from mt4ssl_core.files import user_path
+from mt4ssl_core.settings import bounds, names
+from mt4ssl_core.settings import values as setting_values
+from mt4ssl_core.settings.bounds import MISSING
+
+
+class Layers:
+    """Values of a dataclass of sections, each a dataclass (or None: off), as they are laid over the
+    defaults.
+
+    Nothing is raised: ``problems`` and ``missing`` tell what is wrong, each line with its key.
+    """
+
+    def __init__(self, schema: type) -> None:
+        self.schema = schema
+        self.sections = {name: _dataclass_of(hint) for name, hint in _types(schema).items()}
+        self.values: dict[str, dict[str, Any] | None] = dataclasses.asdict(schema())
+        self.problems: list[str] = []
+        self.keys = [
+            key
+            for section, part in self.sections.items()
+            for key in (section, *(f"{section}.{name}" for name in _types(part)))
+        ]
+
+    def apply(self, layer: Any, where: str = "", creates: bool = True) -> None:
+        """Lay {section: {name: value}} over what is there; ``where`` begins each problem.
+
+        A section that is off is switched on by a value in it if it ``creates``.
+        """
+        if not isinstance(layer, dict):
+            self.problems.append(f"{where}expected sections, got {setting_values.shown(layer)}")
+            return
+        for section, values in layer.items():
+            said = f"{where}{section}"
+            if section not in self.sections:
+                self._unknown(section, values, where)
+            elif values is None and _types(self.schema)[section] != self.sections[section]:
+                self.values[section] = None
+            elif values is None:
+                self.problems.append(f"{said}: cannot be null; remove the line")
+            elif not isinstance(values, dict):
+                shown = setting_values.shown(values)
+                self.problems.append(f"{said}: expected a mapping of keys, got {shown}")
+            elif self.values[section] is None and not creates:
+                self.problems.append(
+                    f"{said}.{next(iter(values))}: {section} is null (off); add {section}={{}} "
+                    "before it"
+                )
+            else:
+                self._fill(section, values, where)
+
+    def override(self, word: str) -> None:
+        """Apply one ``section.name=text`` (or ``section=null``, ``section={...}``)."""
+        key, equals, text = word.partition("=")
+        section, dot, name = key.strip().partition(".")
+        if not equals:
+            self.problems.append(f"{word!r}: expected key=value, e.g. optim.lr=1e-3")
+        elif dot:
+            self.apply({section: {name: text}}, creates=False)
+        elif section not in self.sections:
+            self._unknown(section, text, "")
+        else:
+            try:
+                values = setting_values.parse(text)
+            except ValueError as error:
+                self.problems.append(f"{word!r}: not a value: {error}")
+            else:
+                self.apply({section: values}, creates=values == {})
+
+    def build(self) -> Any:
+        """Return the schema's object."""
+        return self.schema(**{
+            section: None if values is None else self.sections[section](**values)
+            for section, values in self.values.items()
+        })  # fmt: skip
+
+    @property
+    def missing(self) -> list[str]:
+        """What has no value."""
+        return [
+            f"{key}: missing value; give {key}=... on the command line or in the YAML"
+            for section, values in self.values.items()
+            for name, value in (values or {}).items()
+            if value == MISSING
+            for key in [f"{section}.{name}"]
+        ]
+
+    def _unknown(self, section: Any, values: Any, where: str) -> None:
+        """Say which names are meant; of a whole section, for each of its keys."""
+        inside = values if isinstance(values, dict) and values else {}
+        keys = [f"{section}.{name}" for name in inside] or [str(section)]
+        self.problems += [where + names.unknown(key, self.keys) for key in keys]
+
+    def _fill(self, section: str, values: dict[Any, Any], where: str) -> None:
+        part = self.sections[section]
+        fields, hints = {item.name: item for item in dataclasses.fields(part)}, _types(part)
+        there = self.values[section] or dataclasses.asdict(part())
+        self.values[section] = there
+        for name, value in values.items():
+            key = f"{section}.{name}"
+            if name not in fields:
+                self.problems.append(where + names.unknown(key, self.keys))
+                continue
+            try:
+                there[name] = setting_values.convert(value, hints[name])
+                if bounds.rule(fields[name]).path and str(there[name]).startswith("~"):
+                    there[name] = str(user_path(there[name]))
+            except ValueError as error:
+                self.problems.append(f"{where}{key}: {error}")
+
+
+def _types(schema: type) -> dict[str, Any]:
+    hints = typing.get_type_hints(schema)
+    return {item.name: hints[item.name] for item in dataclasses.fields(schema)}
+
+
+def _dataclass_of(hint: Any) -> type:
+    """The dataclass of a section that may be null."""
+    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    return next(o for o in options if isinstance(o, type) and dataclasses.is_dataclass(o))

@@ -1,0 +1,212 @@
+"""What a run says of itself: log.jsonl (the record of truth), TensorBoard, a progress bar."""
+
+import json
+import math
+import os
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.summary import scalar
+from torch import Tensor
+from tqdm import tqdm
+
+from mt4ssl_core.command_line import printable
+from mt4ssl_core.distributed import World
+from mt4ssl_core.files import write_text, writing
+from mt4ssl_core.model.targets import Target, TargetLoss
+from mt4ssl_core.training.progress import Progress
+
+
+class Meter:
+    """Sums what happens between two lines of the log, on the device, over all processes."""
+
+    def __init__(self, device: torch.device):
+        self.device = device
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything and restart the clock."""
+        self.sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=self.device))
+        self.usage: dict[str, Tensor] = {}
+        self.start = time.perf_counter()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leave the time spent inside out of the clock."""
+        begun = time.perf_counter()
+        yield
+        self.start += time.perf_counter() - begun
+
+    def add(self, name: str, value: float | Tensor, weight: float | Tensor = 1.0) -> None:
+        """Add ``value`` with ``weight`` to the mean called ``name``; a NaN is left out."""
+        value = torch.as_tensor(value, dtype=torch.float32, device=self.device).detach()
+        known = ~value.isnan()
+        self.sums[name] += torch.where(known, value, 0.0) * weight
+        self.sums[f"{name} weight"] += known * weight
+
+    def add_losses(self, losses: list[TargetLoss]) -> None:
+        """Add what the targets report of one batch."""
+        for loss in losses:
+            if loss.count == 0:
+                continue
+            for key, total in loss.sums.items():
+                self.add(f"{loss.name}/{key}", total / loss.count, loss.count)
+            for key, mean in loss.means.items():
+                self.add(f"{loss.name}/{key}", mean)
+            if loss.usage is not None:
+                known = self.usage.setdefault(loss.name, torch.zeros_like(loss.usage))
+                known += loss.usage
+
+    def read(self, world: World, targets: list[Target], more: list[str]) -> dict[str, float]:
+        """Means over all processes of what targets report and of ``more``; code perplexities."""
+        names = [f"{target.name}/{metric}" for target in targets for metric in target.metrics]
+        names += more
+        pairs = [self.sums[key] for name in names for key in (name, f"{name} weight")]
+        totals = world.sum(torch.stack(pairs).double()).tolist()
+        means = {
+            name: totals[2 * i] / totals[2 * i + 1]
+            for i, name in enumerate(names)
+            if totals[2 * i + 1]
+        }
+        for target in targets:
+            if target.num_classes is None:
+                continue
+            none = torch.zeros(target.num_classes, device=self.device)
+            share = world.sum(self.usage.get(target.name, none).double())
+            share = share / share.sum().clamp(min=1)
+            entropy = -(share * share.clamp(min=1e-30).log()).sum()
+            means[f"{target.name}/code_perplexity"] = math.exp(entropy.item())
+        return means
+
+
+class _Board:
+    """TensorBoard's events of one run from ``start`` on; what came later before is hidden.
+
+    They are written here and not by tensorboardX's thread: when the disk is full that dies, and
+    what is given to it afterwards waits for ever.
+    """
+
+    def __init__(self, folder: Path, start: int):
+        self.path, self.flushed = folder, time.monotonic()
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            self.events = EventsWriter(str(folder / "events"), f".{os.getpid()}.{start}")
+        self._write(Event(step=start, session_log=SessionLog(status=SessionLog.START)))
+
+    def add(self, name: str, value: float, update: int) -> None:
+        """Append a value. OSError: it cannot be written; names the folder."""
+        self._write(Event(step=update, summary=scalar(name, value)))
+
+    def _write(self, event: Event) -> None:
+        event.wall_time = time.time()
+        with writing(self.path):
+            self.events.write_event(event)
+            if time.monotonic() - self.flushed > 60:
+                self.events.flush()
+                self.flushed = time.monotonic()
+
+    def close(self) -> None:
+        """Write the rest. OSError: as of the system."""
+        self.events.close()
+
+
+class Journal:
+    """Writes the log of one run; on processes other than the first it does nothing."""
+
+    def __init__(self, folder: Path, world: World, progress: Progress, total: int):
+        self.active = world.is_main
+        if not self.active:
+            return
+        self.path, resumed_at = folder / "log.jsonl", progress.update
+        with writing(self.path):
+            folder.mkdir(parents=True, exist_ok=True)
+            _forget_after(self.path, progress)
+            self.file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115, see close()
+        self.board = _Board(folder / "tensorboard", resumed_at + 1)
+        self.bar = tqdm(
+            total=total,
+            initial=resumed_at,
+            unit="update",
+            dynamic_ncols=True,
+            smoothing=0.05,
+        )
+
+    def line(self, values: dict[str, Any]) -> None:
+        """Append one record; ``values`` holds at least ``update``."""
+        if not self.active:
+            return
+        rounded = {
+            k: float(f"{v:.7g}") if isinstance(v, float) and math.isfinite(v) else v
+            for k, v in values.items()
+        }
+        bad = {k for k, v in rounded.items() if isinstance(v, float) and not math.isfinite(v)}
+        rounded |= dict.fromkeys(bad)  # JSON has no NaN and no infinity
+        with writing(self.path):
+            self.file.write(json.dumps(rounded) + "\n")
+            self.file.flush()
+        for name, value in values.items():
+            if isinstance(value, int | float) and name not in ("update", "epoch"):
+                self.board.add(name, value, values["update"])
+        shown = {k: f"{v:.3f}" for k, v in values.items() if k.endswith("loss") or "accuracy" in k}
+        self.bar.set_postfix(shown, refresh=False)
+
+    def advance(self) -> None:
+        """One update is done."""
+        if self.active:
+            with suppress(OSError):  # the terminal is gone
+                self.bar.update()
+
+    def say(self, text: str) -> None:
+        """Print a line without breaking the progress bar."""
+        if self.active:
+            with suppress(OSError):
+                tqdm.write(printable(text))
+
+    def close(self) -> None:
+        """Flush and close everything."""
+        if not self.active:
+            return
+        for part in (self.bar, self.file, self.board):
+            with suppress(OSError):  # what matters was written in `line`
+                part.close()
+
+
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    """The records of a JSONL file; a half-written last line is left out.
+
+    Raises:
+        ValueError: another line that is no record of an update.
+    """
+    records = []
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    for number, line in enumerate(lines, 1):
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError) as error:  # also of too many digits
+            if number == len(lines):
+                break
+            raise ValueError(f"{path}:{number}: not JSON ({error}); remove the line") from error
+        if not isinstance(record, dict) or not isinstance(record.get("update"), int):
+            raise ValueError(f"{path}:{number}: a line without its update; remove the line")
+        records.append(record)
+    return records
+
+
+def _forget_after(path: Path, progress: Progress) -> None:
+    """Drop records later than ``progress``: the resumed run makes them again."""
+
+    def stays(record: dict[str, Any]) -> bool:
+        again = record["update"] == progress.update != progress.validated
+        measured = any(key.startswith("valid/") for key in record)
+        return record["update"] <= progress.update and not (again and measured)
+
+    if path.exists():
+        kept = [record for record in read_jsonl(path) if stays(record)]
+        write_text(path, "".join(json.dumps(record) + "\n" for record in kept))

@@ -1,0 +1,171 @@
+"""The pre-training loop: data -> frames -> masks -> context -> targets -> sum -> update.
+
+Everything random is a function of (seed, epoch, utterance) or (seed, update, rank), so a resumed
+run continues exactly where its checkpoint was written.
+"""
+
+import math
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from mt4ssl_core import config, distributed
+from mt4ssl_core.config import Config
+from mt4ssl_core.distributed import World
+from mt4ssl_core.files import write_text
+from mt4ssl_core.training.journal import Journal, Meter
+from mt4ssl_core.training.loaders import Numbered, endless, fetch, open_data
+from mt4ssl_core.training.run import (
+    Run,
+    after_update,
+    survey,
+    validate_and_save,
+    validation_is_due,
+)
+from mt4ssl_core.training.skipping import SkipList, Skips
+from mt4ssl_core.training.starting import begin, sole_run
+from mt4ssl_core.training.state import Training
+from mt4ssl_core.training.step import autocast, hide, micro_batch_context, seed_dropout, wrap
+from mt4ssl_core.training.stopping import report_nan, stop_requests
+
+
+def pretrain(cfg: Config, resume_from: str | None = None) -> Path:
+    """Pre-train as ``cfg`` says, resuming when ``run.out`` holds a checkpoint.
+
+    ``resume_from`` names the checkpoint in ``run.out`` to go on from, instead of last.pt.
+
+    Returns:
+        The path of the last checkpoint.
+
+    Raises:
+        ValueError: bad input, a run of another model in ``run.out`` or one that is going on there,
+            a damaged checkpoint, too much audio that cannot be used, NaN, or a collapsed teacher.
+        OSError: a file cannot be written.
+    """
+    world = distributed.start(cfg.run.device)
+    try:
+        with sole_run(Path(cfg.run.out), world):
+            return _pretrain(cfg, world, resume_from)
+    finally:
+        distributed.stop()
+
+
+def _pretrain(cfg: Config, world: World, resume_from: str | None) -> Path:
+    out, training = Path(cfg.run.out), Training(cfg, world)
+    saver, notes = begin(training, out, resume_from)
+    train, valid, amounts, left_out = open_data(cfg, training.model, world)
+    progress = training.progress
+    notes += training.meet_data(train.fingerprint, valid.fingerprint if valid else None)
+    notes.append(f"{amounts['train_hours']:.2f} h used, {amounts['held_out_hours']:.2f} h held out")
+    notes += amounts["not_looked_at"]
+    files = SkipList(out, world.is_main)
+    world.on_main(lambda: write_text(out / "config.yaml", config.to_yaml(cfg)))
+    world.on_main(lambda: files.add(left_out, 0))
+    skips = Skips(files, world, cfg.data.max_skipped, train.seconds)
+    skips.go_on(progress)
+    journal = Journal(out, world, progress, cfg.optim.max_updates)
+    if progress.update == 0:
+        journal.line({"update": 0, **amounts})
+    for note in notes:
+        journal.say(note)
+    training.model.train()
+    batches = endless(train, progress)
+    try:
+        with stop_requests() as requested:
+            _train(
+                Run(
+                    training,
+                    wrap(training.model, world),
+                    batches,
+                    valid,
+                    journal,
+                    Meter(world.device),
+                    saver,
+                    skips,
+                    requested,
+                )
+            )
+    finally:
+        batches.close()
+        summary = skips.summary()
+        if summary:
+            journal.say(summary)
+        journal.close()
+    return saver.last
+
+
+def _train(run: Run) -> None:
+    """Updates until there are enough, or a signal or an error stops them."""
+    training, progress = run.training, run.training.progress
+    cfg = training.cfg
+    if progress.validated != progress.update and validation_is_due(run):  # killed meanwhile
+        validate_and_save(run)
+    started = time.perf_counter()
+    while progress.update < cfg.optim.max_updates:
+        micro, error = fetch(run.batches, cfg.optim.accumulate)
+        masks = [hide(training, batch) for batch, _ in micro]
+        hidden = survey(run, micro, masks, error)
+        if hidden is None:
+            continue
+        stopping = update(run, micro, masks, hidden)
+        progress.update += 1
+        progress.epoch, progress.batches = micro[-1][0].epoch, micro[-1][1]
+        run.skips.keep(progress)
+        progress.wall_hours += (time.perf_counter() - started) / 3600
+        after_update(run, stopping)
+        started = time.perf_counter()
+
+
+def update(run: Run, micro: list[Numbered], masks: list[Tensor], count: Tensor) -> bool:
+    """One update from this process's micro-batches; True when any process was asked to stop.
+
+    ``count``: hidden frames of all micro-batches of all processes.
+    """
+    training, wrapped, meter = run.training, run.wrapped, run.meter
+    cfg, world, model = training.cfg, training.world, training.model
+    step = training.progress.update
+    seed_dropout(cfg.run.seed, step, world.rank)
+    rate = training.optimizer.prepare(step)
+    training.optimizer.zero_grad()
+    summed = torch.zeros((), device=world.device)
+    for i, ((batch, _), mask) in enumerate(zip(micro, masks, strict=True)):
+        for target in model.each_target():
+            target.before_micro_batch(model.encoder, step, first=i == 0)
+        with micro_batch_context(wrapped, last=i == len(micro) - 1):
+            batch = batch.to(world.device)
+            with autocast(cfg, world):  # not around backward: it would cast gradients once more
+                losses = wrapped(
+                    batch.waves, batch.lengths, mask.to(world.device), batch.labels, step
+                )
+            total = torch.stack([loss.total for loss in losses]).sum()
+            training.scaler.scale(total * (world.size / count)).backward()
+        summed += total.detach()
+        meter.add_losses(losses)
+        if batch.ids:
+            padded, frames = batch.padded_seconds, int(batch.lengths.sum()) / config.HOP
+            meter.add("padding", 1 - batch.seconds / padded, padded)
+            meter.add("masked_share", mask.sum() / frames, frames)
+    training.scaler.unscale_(training.optimizer)
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    limit = cfg.optim.clip_norm or float("inf")
+    norm = nn.utils.clip_grad_norm_(parameters, limit)
+    own = [sum(batch.seconds for batch, _ in micro), float(len(run.requested))]
+    facts = torch.cat([torch.stack([summed / count, norm / world.size]), summed.new_tensor(own)])
+    loss, grad_norm, seconds, stop = world.sum(facts).tolist()
+    overflow = not math.isfinite(grad_norm)
+    good = math.isfinite(loss) and not overflow
+    if cfg.run.precision == "fp16":  # such gradients lower the loss scale, unless it is at its end
+        good |= math.isfinite(loss) and training.scaler.get_scale() > 2**-14
+    if not good:
+        report_nan(training, micro, losses, loss, grad_norm, rate)
+    training.scaler.step(training.optimizer)  # does nothing after an overflow
+    training.scaler.update()
+    meter.add("loss", loss)
+    meter.add("grad_norm", float("nan") if overflow else grad_norm)
+    meter.add("overflows", float(overflow))
+    meter.add("lr", rate)
+    meter.add("audio_seconds", seconds)
+    training.progress.audio_hours += seconds / 3600
+    return stop > 0

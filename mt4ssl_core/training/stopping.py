@@ -1,0 +1,78 @@
+"""What stops a run before its end: signals and NaN."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mt4ssl_core.checkpoints import checkpoint
+from mt4ssl_core.data.loader import Batch
+from mt4ssl_core.files import write_json
+from mt4ssl_core.model.targets import TargetLoss
+from mt4ssl_core.training.state import Training
+
+
+@contextmanager
+def stop_requests() -> Iterator[list[int]]:
+    """A list that receives the number of a SIGTERM, SIGINT or SIGHUP; a second one stops at once.
+
+    A closed terminal sends SIGHUP, which may come with others, so it never counts as a second one.
+    Where it is ignored (``nohup``) it stays so.
+    """
+    received: list[int] = []
+
+    def remember(number: int, frame: Any) -> None:
+        if received and signal.SIGHUP not in (number, received[0]):
+            raise KeyboardInterrupt
+        received.append(number)
+
+    wanted = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        wanted.append(signal.SIGHUP)
+    try:
+        old = {s: signal.signal(s, remember) for s in wanted}
+    except ValueError:  # not the main thread: signals are somebody else's
+        yield received
+        return
+    try:
+        yield received
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+def report_nan(
+    training: Training,
+    micro: list[tuple[Batch, int]],
+    losses: list[TargetLoss],
+    loss: float,
+    grad_norm: float,
+    rate: float,
+) -> None:
+    """Write what led to a NaN beside the checkpoint of the last good weights, then stop.
+
+    Raises:
+        ValueError: always; it says where to look and what to change.
+    """
+    progress, world, out = training.progress, training.world, Path(training.cfg.run.out)
+    name = f"nan_at_update_{progress.update + 1}"
+    report = out / (f"{name}.json" if world.size == 1 else f"{name}_process_{world.rank}.json")
+    facts = {
+        "update": progress.update + 1,
+        "loss": str(loss),
+        "grad_norm": str(grad_norm),
+        "lr": rate,
+        "last_micro_batch": {item.name: str(item.total.item()) for item in losses},
+        "utterances": [batch.ids for batch, _ in micro],
+        "epoch": micro[-1][0].epoch,
+    }
+    write_json(report, facts)
+    if world.is_main:
+        checkpoint.save(out / "before_nan.pt", training.state_dict())
+    world.barrier()  # or the first to stop would end the others while they write
+    raise ValueError(
+        f"the loss or its gradient is not a number at update {progress.update + 1}; {report} names "
+        "the utterances and before_nan.pt holds the weights it met; lower optim.lr, set "
+        "optim.clip_norm, or use run.precision=fp32"
+    )

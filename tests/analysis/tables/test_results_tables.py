@@ -1,0 +1,133 @@
+"""analysis/tables/readme.py and convergence.py, and the tables that the README shows."""
+
+import json
+
+import matplotlib.image
+import pandas as pd
+import pytest
+import toy
+
+from analysis.convergence import comparison
+from analysis.tables import readme
+from upstream.door import tasks
+
+
+def write(folder, *records):
+    folder.mkdir(parents=True)
+    (folder / "results.json").write_text(json.dumps(list(records)))
+
+
+def record(**changes):
+    base = {"task": "ks", "metric": "acc", "value": 0.5, "direction": "max", "split": "test"}
+    return {**base, "upstream": "fbank", **changes}
+
+
+def test_results_are_collected_from_any_depth(tmp_path):
+    write(tmp_path / "a" / "b", record(), record(split="dev", value=0.9))
+    write(tmp_path / "c", record(task="pr", metric="per", direction="min", value=0.25))
+    frame = readme.load([tmp_path])
+    assert list(frame.value) == [0.5, 0.25] and frame.folder[0].endswith("a/b")
+
+
+def test_missing_and_broken_results_are_named(tmp_path):
+    with pytest.raises(ValueError, match=r"no results\.json"):
+        readme.load([tmp_path])
+    write(tmp_path / "bad", {"task": "ks"})
+    with pytest.raises(ValueError, match=r"bad/results\.json: expected a list of rec"):
+        readme.load([tmp_path])
+    (tmp_path / "bad" / "results.json").write_text("[{")
+    with pytest.raises(ValueError, match=r"(not valid JSON|expected a list of records)"):
+        readme.load([tmp_path])
+
+
+def test_table_has_arrows_means_and_the_best_in_bold():
+    rows = [
+        ("ours", "ks", "acc", 0.5, "max"),
+        ("ours", "ks", "acc", 0.7, "max"),
+        ("theirs", "ks", "acc", 0.55, "max"),
+        ("ours", "pr", "per", 0.2, "min"),
+        ("theirs", "pr", "per", 0.1, "min"),
+    ]
+    frame = pd.DataFrame(rows, columns=["system", "task", "metric", "value", "direction"])
+    lines = readme.markdown(frame, ["ours", "theirs", "absent"]).splitlines()
+    assert lines[0] == "| system | KS acc % ↑ | PR per % ↓ |"
+    assert lines[2] == "| ours | **60.0 ± 14.1** | 20.0 |"
+    assert lines[3] == "| theirs | 55.0 (1 of 2 seeds) | **10.0** |"
+    assert lines[4] == "| absent | - | - |"
+
+
+def test_text_between_markers(tmp_path):
+    path = tmp_path / "page.md"
+    path.write_text("a\n<!-- x -->\nold\n<!-- /x -->\nb\n")
+    assert readme.between_markers(path, "x", "new\n")
+    assert path.read_text() == "a\n<!-- x -->\nnew\n<!-- /x -->\nb\n"
+    assert not readme.between_markers(path, "x", "new")
+    with pytest.raises(ValueError, match=r"<!-- y --> \.\.\. <!-- /y --> not found"):
+        readme.between_markers(path, "y", "")
+
+
+def test_convergence_plot_shows_runs_and_reference(tmp_path):
+    for name, level in (("a", 4.0), ("b", 3.0)):
+        (tmp_path / name).mkdir()
+        lines = [{"update": i, "offline/loss": level - i / 100} for i in range(0, 100, 10)]
+        lines.append({"update": 90, "valid/offline/loss": level})
+        text = "".join(json.dumps(line) + "\n" for line in lines)
+        (tmp_path / name / "log.jsonl").write_text(text)
+    runs = {"A": tmp_path / "a", "B": tmp_path / "b"}
+    curves = comparison.curves(tmp_path / "a")
+    assert curves["offline/loss"][0] == (0, 4.0) and curves["valid/offline/loss"] == [(90, 4.0)]
+    png = comparison.plot(runs, tmp_path / "out.png", {"offline/loss": (4.5, "entropy")})
+    picture = matplotlib.image.imread(png)
+    assert picture.shape[0] > 300 and picture[..., :3].std() > 0.02
+    svg = comparison.plot(runs, tmp_path / "out.svg").read_text()
+    assert svg.startswith("<?xml")
+    with pytest.raises(ValueError, match=r"log\.jsonl: no such log"):
+        comparison.plot({"none": tmp_path}, tmp_path / "no.png")
+    (tmp_path / "log.jsonl").write_text("")
+    with pytest.raises(ValueError, match="the logs are empty"):
+        comparison.plot({"empty": tmp_path}, tmp_path / "no.png")
+    assert not (tmp_path / "no.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("script", "marker"),
+    [
+        ("demo_scores", "demo-scores"),
+        ("learnability", "learnability"),
+        ("feature_store", "feature-store"),
+        ("measure_checks", "measure-checks"),
+        ("real_keywords", "real-ks"),
+        ("real_convergence", "convergence"),
+    ],
+)
+def test_the_readme_shows_what_the_json_says(script, marker):
+    import importlib
+
+    module = importlib.import_module(f"benchmarks.{script}")
+    text = (toy.ROOT / "README.md").read_text()
+    shown = text.split(f"<!-- {marker} -->")[1].split(f"<!-- /{marker} -->")[0]
+    assert shown.strip() == module.table().strip(), "run `make tables`"
+
+
+def test_the_committed_scores_hold_what_the_readme_claims():
+    """Better than the untrained copy on all three tasks by more than the spread; PER below 0.95."""
+    (path,) = (toy.ROOT / "benchmarks" / "results").glob("demo_scores_*.json")
+    frame = pd.DataFrame(json.loads(path.read_text())["rows"])
+    stats = frame.groupby(["task", "system"]).value.agg(["mean", "std", "count"])
+    better_than_fbank = 0
+    for task, sign in (("ks", 1), ("sid", 1), ("pr", -1)):
+        ours, control, fbank = (stats.loc[task, s] for s in ("mt4ssl", "untrained copy", "fbank"))
+        assert ours["count"] == control["count"] == 3
+        assert sign * (ours["mean"] - control["mean"]) > ours["std"] + control["std"]
+        better_than_fbank += sign * (ours["mean"] - fbank["mean"]) > ours["std"] + fbank["std"]
+    assert better_than_fbank >= 1
+    assert (frame[frame.task == "pr"].value < 0.95).all()
+
+
+def test_every_synthesised_task_can_be_learned():
+    (path,) = (toy.ROOT / "benchmarks" / "results").glob("learnability_*.json")
+    rows = json.loads(path.read_text())["rows"]
+    assert {row["task"] for row in rows} == set(tasks.names())
+    for row in rows:
+        above = row["value"] > row["baseline"]
+        assert above == (row["direction"] == "max") and row["better"], row

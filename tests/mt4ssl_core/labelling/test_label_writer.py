@@ -1,0 +1,139 @@
+import os
+from dataclasses import dataclass
+
+import pytest
+
+from mt4ssl_core.data.labels import LabelStore
+from mt4ssl_core.labelling.frame_features import AudioBar
+from mt4ssl_core.labelling.label_writer import GrowingLabels
+
+JOB = {"kmeans_sha256": "1", "hours": 1.0}
+
+
+@dataclass
+class Cut:
+    id: str
+    duration: float = 400 / 16_000
+
+
+CUTS = [Cut(f"{name}.wav") for name in "abcde"]
+
+
+class Kill(BaseException):
+    """What a signal does to us."""
+
+
+def begin(folder, job=JOB):
+    return GrowingLabels(folder, "train", job, folder)
+
+
+def remaining(growing):
+    bar = AudioBar("test", 1.0, [], False)
+    return [cut.id for cut in growing.remaining(CUTS, bar)], bar.skipped
+
+
+def interrupted(folder, ids, job=JOB):
+    """Write some rows, then stop as by Ctrl-C."""
+    growing = begin(folder, job)
+    with pytest.raises(Kill), growing.writing() as write:
+        for number, id in enumerate(ids):
+            write(id, 400 + number, [number, number])
+        raise Kill
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_files_get_their_names_at_the_end(tmp_path):
+    growing = begin(tmp_path / "new")
+    with growing.writing() as write:
+        write("a.wav", 720, [3, 1])
+        assert not [name for name in names(tmp_path / "new") if not name.startswith(".")]
+    growing.finish(4)
+    assert names(tmp_path / "new") == ["dict.km.txt", "train.km", "train.tsv"]
+    assert (tmp_path / "new/dict.km.txt").read_text() == "0 1\n1 1\n2 1\n3 1\n"
+    assert (tmp_path / "new/train.km").read_text() == "3 1\n"
+    assert (tmp_path / "new/train.tsv").read_text() == f"{tmp_path / 'new'}\na.wav\t720\n"
+
+
+def test_goes_on_after_an_interruption(tmp_path):
+    interrupted(tmp_path, ["a.wav", "c.wav"])
+    growing = begin(tmp_path)
+    assert growing.rows == 2
+    assert remaining(growing) == (["b.wav", "d.wav", "e.wav"], [])  # b.wav once more
+    with growing.writing() as write:
+        write("d.wav", 400, [7])
+    growing.finish(8)
+    assert (tmp_path / "train.km").read_text() == "0 0\n1 1\n7\n"
+    assert (tmp_path / "train.tsv").read_text().splitlines()[1:] == [
+        "a.wav\t400",
+        "c.wav\t401",
+        "d.wav\t400",
+    ]
+
+
+@pytest.mark.parametrize("km_bytes", range(0, 9))
+@pytest.mark.parametrize("tsv_bytes", [0, 1, 5, 10, 11, 12, 13, 22])
+def test_power_cut_anywhere_loses_only_unfinished_rows(tmp_path, km_bytes, tsv_bytes):
+    interrupted(tmp_path, ["a.wav", "b.wav"])
+    root = len(f"{tmp_path}\n")
+    km, tsv = tmp_path / ".train.km.partial", tmp_path / ".train.tsv.partial"
+    km.write_bytes(km.read_bytes()[:km_bytes])  # rows end at 4 and 8
+    tsv.write_bytes(tsv.read_bytes()[: root + tsv_bytes])  # rows end at 10 and 20
+    growing = begin(tmp_path)
+    rows = min(km_bytes // 4, tsv_bytes // 10)
+    assert growing.rows == min(rows, 2)
+    with growing.writing() as write:
+        for number, cut in enumerate(CUTS[growing.rows : 2], start=growing.rows):
+            write(cut.id, 400 + number, [number, number])
+    growing.finish(2)
+    assert (tmp_path / "train.km").read_text() == "0 0\n1 1\n"
+    assert (tmp_path / "train.tsv").read_text() == f"{tmp_path}\na.wav\t400\nb.wav\t401\n"
+
+
+@pytest.mark.parametrize("step", [0, 1, 2, 3])
+def test_kill_among_the_renames_leaves_no_old_labels_with_a_new_list(tmp_path, monkeypatch, step):
+    for name in ("train.tsv", "train.km", "train.stats.json"):
+        (tmp_path / name).write_text("old")
+    growing = begin(tmp_path)
+    with growing.writing() as write:
+        write("a.wav", 400, [1])
+    real, calls = os.replace, []
+
+    def replace(source, target):
+        if len(calls) == step:
+            raise Kill
+        calls.append(target)
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", replace)
+    with pytest.raises(Kill):
+        growing.finish(2)
+    if step == 0:  # nothing is changed yet
+        assert all((tmp_path / name).read_text() == "old" for name in ("train.tsv", "train.km"))
+        return
+    assert not {"train.km", "train.stats.json"} & set(names(tmp_path))
+    with pytest.raises(FileNotFoundError, match=r"train\.km: no such file"):
+        LabelStore.open(tmp_path / "train.km")
+
+
+def test_another_job_begins_anew(tmp_path):
+    interrupted(tmp_path, ["a.wav"])
+    growing = begin(tmp_path, {**JOB, "kmeans_sha256": "2"})
+    assert growing.rows == 0
+    assert remaining(growing)[0] == [cut.id for cut in CUTS]
+
+
+def test_bad_input_leaves_nothing(tmp_path):
+    growing = begin(tmp_path)
+    with pytest.raises(ValueError, match="rename"), growing.writing() as write:
+        write("a.wav", 400, [1])
+        write("b\t.wav", 400, [1])
+    assert names(tmp_path) == []
+
+
+def test_corpus_without_a_row_that_was_done(tmp_path):
+    interrupted(tmp_path, ["a.wav", "x.wav"])
+    with pytest.raises(ValueError, match=r"x\.wav is no longer in the corpus"):
+        remaining(begin(tmp_path))

@@ -1,0 +1,140 @@
+"""Checkpoints of a run: one stays behind, damage is named with the way out, one run per folder."""
+
+import os
+import resource
+import subprocess
+import zipfile
+
+import pytest
+import torch
+import toy
+
+from mt4ssl_core.checkpoints import checkpoint
+from mt4ssl_core.files import machine
+from mt4ssl_core.locks import lock
+from mt4ssl_core.training.pretrain import pretrain
+
+QUICK = {"run__validate_every": 0, "data__valid_share": 0.0}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return toy.corpus(tmp_path_factory.mktemp("corpus"), utterances=12)
+
+
+@pytest.fixture
+def run(data, tmp_path):
+    """A run of 10 updates with last.pt, previous.pt (5) and update_5.pt; validated at 5 and 10."""
+    pretrain(toy.configuration(data, tmp_path / "run", run__keep_every=5))
+    return tmp_path / "run"
+
+
+def update(path):
+    return checkpoint.load(path)["progress"]["update"]
+
+
+def flip(path, share):
+    """Turn a bit of the largest tensor over."""
+    with zipfile.ZipFile(path) as archive:
+        largest = max(archive.infolist(), key=lambda member: member.file_size)
+        content = archive.read(largest)
+    data = bytearray(path.read_bytes())
+    data[data.index(content) + int(len(content) * share)] ^= 0x10
+    path.write_bytes(data)
+
+
+def test_the_checkpoint_before_stays_and_copies_stand_alone(data, tmp_path, monkeypatch):
+    saved, save = [], torch.save
+    monkeypatch.setattr(torch, "save", lambda *a: (saved.append(1), save(*a))[1])
+    changes = {**QUICK, "run__keep_every": 3, "run__save_every": 4, "optim__max_updates": 8}
+    pretrain(toy.configuration(data, tmp_path / "run", **changes))
+    run = tmp_path / "run"
+    assert len(saved) == 4  # 3, 4, 6, 8
+    found = {path.name: update(path) for path in run.glob("*.pt")}
+    assert found == {"last.pt": 8, "previous.pt": 6, "update_3.pt": 3, "update_6.pt": 6}
+    assert len({path.stat().st_ino for path in run.glob("*.pt")}) == 4
+    assert not list(run.glob(".*.tmp"))
+
+
+def test_a_file_that_is_not_read_back_as_written_replaces_nothing(run, data, monkeypatch):
+    before = (run / "last.pt").read_bytes()
+    monkeypatch.setattr(checkpoint, "whole", lambda path: False)
+    with pytest.raises(OSError, match=r"last\.pt: what was written could not be read back"):
+        pretrain(toy.configuration(data, run, optim__max_updates=12))
+    assert (run / "last.pt").read_bytes() == before and not list(run.glob(".*.tmp"))
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_a_damaged_checkpoint_names_a_whole_one_to_go_on_from(run, data, share, capsys):
+    flip(run / "last.pt", share)
+    spoiled = (run / "last.pt").read_bytes()
+    cfg = toy.configuration(data, run, optim__max_updates=11)
+    with pytest.raises(ValueError, match=r"last\.pt: .*previous\.pt \(update 5\)") as caught:
+        pretrain(cfg)
+    assert "update_10.pt (update 10)" in str(caught.value)
+    assert "--from best.pt" in str(caught.value) and "copy it again" not in str(caught.value)
+    assert (run / "last.pt").read_bytes() == spoiled
+    pretrain(cfg, "update_5.pt")
+    # what was damaged has not become previous.pt
+    assert update(run / "last.pt") == 11 and update(run / "previous.pt") in (5, 10)
+    assert "resumed from" in capsys.readouterr().out
+
+
+def test_a_lost_last_checkpoint_is_not_begun_anew_over(run, data, tmp_path):
+    (run / "last.pt").unlink()
+    with pytest.raises(ValueError, match=r"previous\.pt without last\.pt.*--from"):
+        pretrain(toy.configuration(data, run))
+    (tmp_path / "other.pt").write_bytes((run / "best.pt").read_bytes())
+    with pytest.raises(ValueError, match=r"--from .*other\.pt: not in .*run\.continue_from"):
+        pretrain(toy.configuration(data, run), str(tmp_path / "other.pt"))
+    pretrain(toy.configuration(data, run, optim__max_updates=11), str(run / "best.pt"))
+    assert update(run / "last.pt") == 11
+
+
+def test_two_runs_cannot_share_a_folder(data, tmp_path):
+    run = tmp_path / "run"
+    with (
+        lock(run / "run.lock", "the run"),
+        pytest.raises(ValueError, match=rf"in use by process {os.getpid()} on .*run\.lock"),
+    ):
+        pretrain(toy.configuration(data, run))
+    assert not list(run.iterdir())
+    pretrain(toy.configuration(data, run, optim__max_updates=1))
+    assert not (run / "run.lock").exists()
+
+
+def test_what_killed_writers_left_is_removed(data, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    left = [f".{machine()}-{dead.pid}-00000000.tmp", ".deadbeef-1-00000000.tmp"]
+    for name in [*left, ".mine.tmp", "notes.txt"]:
+        (run / name).write_text("x")
+    pretrain(toy.configuration(data, run, optim__max_updates=1))
+    assert {p.name for p in run.iterdir()} & {*left, ".mine.tmp", "notes.txt"} == {
+        ".mine.tmp", "notes.txt",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("kilobytes", [10, 60, 150])
+def test_a_file_size_limit_is_one_line_and_the_last_checkpoint_stays_whole(run, data, kilobytes):
+    before = update(run / "last.pt")
+    limit = (kilobytes << 10, kilobytes << 10)
+    done = toy.run(
+        "pretrain", "tiny", *toy.overrides(data, run, optim__max_updates=20),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit),
+    )  # fmt: skip
+    lines = [line for line in done.stderr.splitlines() if "error" in line.lower()]
+    assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
+    assert len(lines) == 1 and str(run) in lines[0] and "File too large" in lines[0]
+    assert update(run / "last.pt") == before and not list(run.glob(".*.tmp"))
+
+
+@pytest.mark.slow
+def test_all_processes_end_with_the_same_error(data, tmp_path):
+    from test_train import two_processes
+
+    with lock(tmp_path / "run" / "run.lock", "x"), pytest.raises(AssertionError) as caught:
+        two_processes(toy.overrides(data, tmp_path / "run"))
+    assert str(caught.value).count("is in use by process") >= 2

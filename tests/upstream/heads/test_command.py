@@ -1,0 +1,134 @@
+import argparse
+from typing import Any
+
+import pytest
+import torch
+from superb_data import corpora, tiny_checkpoint
+
+import upstream
+
+upstream.register()
+
+from upstream.door import tasks  # noqa: E402
+from upstream.heads import command, states  # noqa: E402
+
+TRAIN = ["-m", "train", "--task", "ks", "-p", "exp"]
+
+
+def option(asked, name):
+    return asked.argv[asked.argv.index(f"--{name}") + 1]
+
+
+def test_task_and_root_become_s3prls_flags():
+    asked = command.resolve([*TRAIN, "--root", str(corpora()), "-u", "fbank", "-s", "x", "-f"])
+    assert option(asked, "downstream") == "speech_commands"
+    assert option(asked, "config") == str(tasks.path_of("ks"))
+    assert f"speech_commands_root='{corpora()}" in option(asked, "override")
+    assert asked.argv[-3:] == ["-s", "x", "-f"]
+    assert not {"--task", "--root"} & set(asked.argv)
+    assert asked.expdir is not None and asked.expdir.is_absolute()
+
+
+def test_the_users_own_override_comes_last():
+    asked = command.resolve(
+        [*TRAIN, "--root", str(corpora()), "-u", "fbank", "-o", "config.optimizer.lr=1"]
+    )
+    assert option(asked, "override").endswith(",,config.optimizer.lr=1")
+
+
+def test_device_and_checkpoint(tmp_path, monkeypatch):
+    monkeypatch.chdir(tiny_checkpoint().parent)
+    here = [*TRAIN, "--root", str(corpora())]
+    asked = command.resolve([*here, "-u", "mt4ssl", "-k", tiny_checkpoint().name])
+    assert option(asked, "device") == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert option(asked, "upstream_ckpt") == str(tiny_checkpoint())
+
+
+def test_a_device_that_is_not_here_is_named(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match="'cuda': this machine has no usable GPU"):
+        command.resolve([*TRAIN, "--root", str(corpora()), "-u", "fbank", "--device", "cuda"])
+    with pytest.raises(ValueError, match="'gpu': unknown"):
+        command.resolve([*TRAIN, "-u", "fbank", "--device", "gpu"])
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["--hub", "huggingface"], "--hub huggingface: .* download the model"),
+        (["--push_to_hf_hub", "1"], "--push_to_hf_hub"),
+        (["-u", "mt4ssl"], "no checkpoint of this model is published; give one with -k"),
+        (["-u", "mt4ssl", "-k", "gone.pt"], r"gone\.pt: no such checkpoint"),
+        (["-u", "fbnk"], "Did you mean fbank"),
+        ([], "no upstream; give one with -u"),
+        (["-u", "fbank", "-d", "speech_comands"], "s3prl has no such task"),
+        (["-u", "fbank", "--task", "ksx"], "Did you mean ks"),
+        (["-u", "fbank", "-c", "gone.yaml"], r"gone\.yaml: no such config"),
+        (["-u", "fbank", "-o", "optimizer.lr=1"], r"Did you mean config\.optimizer\.lr"),
+        (["-u", "fbank", "--root", "gone"], "gone: no such folder"),
+        (["-e", "gone.ckpt"], r"gone\.ckpt: no such checkpoint"),
+        (["-m", "evaluate", "--then-test"], "--then-test goes with -m train"),
+    ],
+)
+def test_mistakes_are_found_before_anything_is_done(flags, says, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=says):
+        command.resolve([*TRAIN, *flags])
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_task_and_a_folder_are_needed():
+    with pytest.raises(ValueError, match="--task"):
+        command.resolve(["-m", "train", "-p", "exp", "-u", "fbank"])
+    with pytest.raises(ValueError, match="-p DIR"):
+        command.resolve(["-m", "train", "--task", "ks", "-u", "fbank"])
+
+
+def test_another_file_is_not_an_experiment(tmp_path):
+    with pytest.raises(ValueError, match="an upstream is given with -u mt4ssl -k"):
+        command.resolve(["-m", "evaluate", "-e", str(tiny_checkpoint())])
+    (tmp_path / "a.ckpt").write_text("no")
+    with pytest.raises(ValueError, match="not a readable checkpoint"):
+        command.resolve(["-m", "evaluate", "-e", str(tmp_path / "a.ckpt")])
+    with pytest.raises(ValueError, match="holds no states"):
+        command.resolve(["-m", "evaluate", "-e", str(tmp_path)])
+
+
+def test_states_in_order_of_steps(tmp_path):
+    for step in (9, 100, 20):
+        (tmp_path / f"states-{step}.ckpt").touch()
+    assert [path.name for path in states.newest(tmp_path)][-1] == "states-100.ckpt"
+
+
+@pytest.fixture
+def experiment(tmp_path):
+    """A folder with an s3prl checkpoint of KS with fbank."""
+    stored: dict[str, Any] = {"upstream": "fbank", "downstream": "speech_commands"}
+    stored |= {"config": str(tasks.path_of("ks")), "expdir": str(tmp_path / "before")}
+    config = tasks.read(tasks.path_of("ks"))
+    folder = tmp_path / "exp"
+    folder.mkdir()
+    state = {"Args": argparse.Namespace(**stored), "Config": config, "Step": 2}
+    torch.save(state, folder / "states-2.ckpt")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["--task", "sid"], "--task sid: the stored experiment has ks; leave --task out"),
+        (["-u", "mfcc"], "-u mfcc: the stored experiment has fbank; leave -u out"),
+        (["-d", "ctc"], "-d ctc: the stored experiment has speech_commands; leave -d out"),
+        (["-c", "my.yaml"], r"my\.yaml: the stored experiment has .*ks\.yaml; leave -c out"),
+    ],
+)
+def test_what_differs_from_the_stored_experiment_is_named(flags, says, experiment):
+    for past in (["-e", str(experiment)], ["-a", "-p", str(experiment)]):
+        with pytest.raises(ValueError, match=says):
+            command.resolve(["-m", "train", "-p", str(experiment), *past, *flags])
+
+
+def test_what_agrees_with_the_stored_experiment_may_be_repeated(experiment):
+    same = ["--task", "ks", "-u", "fbank", "-d", "speech_commands", "-c", str(tasks.path_of("ks"))]
+    asked = command.resolve(["-m", "train", "-a", "-p", str(experiment), *same])
+    assert option(asked, "override") == f"args.expdir='{experiment}'"

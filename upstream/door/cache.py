@@ -1,0 +1,71 @@
+"""Files we keep for the user between runs: downloads and lists of files."""
+
+import hashlib
+import os
+import urllib.error
+import urllib.request
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from tqdm import tqdm
+
+from mt4ssl_core.files import atomic_path
+
+SCHEMES = ("http", "https", "file")
+TIMEOUT = 60  # seconds without a byte
+
+
+def folder() -> Path:
+    """Return our cache folder: $MT4SSL_CACHE, else mt4ssl under $XDG_CACHE_HOME or ~/.cache."""
+    if chosen := os.environ.get("MT4SSL_CACHE"):
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "mt4ssl")
+
+
+def is_url(text: str) -> bool:
+    """Tell a URL that `fetch` can get from a path."""
+    return urlsplit(text).scheme in SCHEMES
+
+
+def fetch(url: str, refresh: bool = False) -> Path:
+    """Return the local copy of ``url``, downloaded if there is none, or anew with ``refresh``.
+
+    Raises:
+        ValueError: another kind of URL, or the download failed or was cut off.
+    """
+    if not is_url(url):
+        raise ValueError(
+            f"{url}: not a URL of the kinds {', '.join(SCHEMES)}; give a path with -u mt4ssl"
+        )
+    key = hashlib.sha256(url.encode()).hexdigest()[:16]
+    path = folder() / "download" / f"{key}-{Path(urlsplit(url).path).name}"
+    if path.is_file() and not refresh:
+        return path
+    try:
+        with (
+            urllib.request.urlopen(url, timeout=TIMEOUT) as source,
+            atomic_path(path) as temporary,
+        ):
+            size = int(source.headers.get("Content-Length") or 0)
+            bar = tqdm(total=size or None, unit="B", unit_scale=True, desc=url, leave=False)
+            with bar, open(temporary, "wb") as target:
+                while block := source.read(1 << 20):
+                    target.write(block)
+                    bar.update(len(block))
+            if size and temporary.stat().st_size != size:
+                raise ValueError(f"{url}: the download was cut off; try again")
+    except (urllib.error.URLError, TimeoutError) as error:
+        reason = getattr(error, "reason", error)
+        raise ValueError(f"{url}: download failed ({reason}); check the address") from error
+    return path
+
+
+def fingerprint(path: str | Path) -> str:
+    """Return 16 hex digits of a checkpoint's SHA-256 (of a folder: of all files that count).
+
+    Raises:
+        ValueError: there is no checkpoint.
+    """
+    from mt4ssl_core.checkpoints.fingerprints import checkpoint_fingerprint  # imports torch
+
+    return checkpoint_fingerprint(path)[:16]

@@ -1,0 +1,101 @@
+"""Our encoder as s3prl's runner and ``S3PRLUpstream`` want it."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mt4ssl_core.checkpoints import convert
+from mt4ssl_core.model.encoder import Encoder
+from upstream.door import cache
+from upstream.door.hub import need_checkpoint
+
+UNTRAINED_SEED = 0
+
+
+def local_path(ckpt: str, refresh: bool = False) -> Path:
+    """Return the path of a checkpoint given as path or URL, downloading the latter.
+
+    Raises:
+        ValueError: nothing is there.
+    """
+    if cache.is_url(ckpt):
+        return cache.fetch(ckpt, refresh)
+    if not Path(ckpt).exists():
+        raise ValueError(f"{ckpt}: no such checkpoint; check the path given with -k")
+    return Path(ckpt)
+
+
+def untrained(ckpt: str, refresh: bool = False, seed: int = UNTRAINED_SEED, **kwargs: Any) -> Any:
+    """Return an expert with the architecture of ``ckpt`` and random weights drawn from ``seed``."""
+    return UpstreamExpert(encoder=convert.load_encoder(local_path(ckpt, refresh), seed), **kwargs)
+
+
+class UpstreamExpert(nn.Module):
+    """Encode a list of waveforms; frozen or, with s3prl's ``-f``, trained on.
+
+    Args:
+        ckpt: path or URL of a checkpoint that `mt4ssl_core.checkpoints.convert.load_encoder` reads.
+        model_config: ignored (the architecture is in the checkpoint); s3prl passes it.
+        refresh: download a URL again.
+        encoder: use this encoder, and read no checkpoint.
+
+    Raises:
+        ValueError: no checkpoint there, or not one that can be read safely.
+    """
+
+    def __init__(
+        self,
+        ckpt: str | None = None,
+        model_config: str | None = None,
+        refresh: bool = False,
+        encoder: Encoder | None = None,
+        **_: Any,
+    ) -> None:
+        super().__init__()
+        if encoder is None:
+            encoder = convert.load_encoder(local_path(need_checkpoint("mt4ssl", ckpt), refresh))
+        self.encoder = encoder.eval()
+        # s3prl switches to training mode with -f; its weighted sum needs every layer in every pass
+        self.encoder.context.layerdrop = 0.0
+        self.rate, self.shortest = 1, 1  # samples per frame; samples that make one frame
+        for _channels, kernel, stride in encoder.cfg.conv_layers:
+            self.shortest += (kernel - 1) * self.rate
+            self.rate *= stride
+
+    def get_downsample_rates(self, key: str) -> int:
+        """Samples per frame, for whatever ``key`` s3prl selects: 320."""
+        return self.rate
+
+    def frames(self, samples: int) -> int:
+        """Frames that `forward` gives for an utterance of ``samples`` samples alone."""
+        encoded = self.encoder.frame_lengths(max(samples, self.shortest))
+        return max(round(samples / self.rate), encoded)
+
+    def forward(self, wavs: list[Tensor]) -> dict[str, Any]:
+        """Encode 1-D float waveforms at 16 kHz, on the model's device.
+
+        Returns ``hidden_states``, layers + 1 tensors (B, T, D), and ``last_hidden_state``, the last
+        of them. s3prl cuts utterance ``i`` to ``round(len(wavs[i]) / 320)`` frames, which for many
+        lengths is one more than the convolutions give. Frames after an utterance's last one repeat
+        it, so that an utterance has the same features alone and in any batch, unless the encoder's
+        ``isolate_padding`` is off.
+        """
+        true_sizes = [len(wav) for wav in wavs]
+        sizes = [max(size, self.shortest) for size in true_sizes]
+        waves = wavs[0].new_zeros(len(wavs), max(sizes))  # (B, N)
+        for row, wav in zip(waves, wavs, strict=True):
+            row[: len(wav)] = self.encoder.prepare(wav)
+        lengths = torch.tensor(sizes, device=waves.device)  # (B,)
+        encoded = self.encoder(waves, lengths)
+        frames = max(self.frames(size) for size in true_sizes)  # T
+        places = torch.arange(frames, device=waves.device)
+        places = places.minimum(encoded.lengths.to(waves.device)[:, None] - 1)[
+            ..., None
+        ]  # (B, T, 1)
+        hidden_states = [
+            state.gather(1, places.expand(-1, -1, state.shape[-1]))  # (B, T, D)
+            for state in encoded.hidden_states
+        ]
+        return {"hidden_states": hidden_states, "last_hidden_state": hidden_states[-1]}

@@ -1,0 +1,102 @@
+"""An upstream by its name, without s3prl's runner."""
+
+import ast
+import difflib
+import functools
+import importlib.util
+import inspect
+import sys
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+OURS = ("mt4ssl", "mt4ssl_local", "mt4ssl_url", "mt4ssl_untrained")
+
+
+def need_checkpoint(name: str, ckpt: str | None) -> str:
+    """Return ``ckpt``.
+
+    Raises:
+        ValueError: it is missing; says how to give one.
+    """
+    if ckpt:
+        return str(ckpt)
+    raise ValueError(
+        f"-u {name}: no checkpoint of this model is published; give one with -k CKPT "
+        "(a checkpoint of `mt4ssl pretrain`, a fairseq .pt or a folder of `mt4ssl export`)"
+    )
+
+
+def check(name: str) -> None:
+    """See that a name is on s3prl's hub, once `upstream.register` has been called.
+
+    Raises:
+        ValueError: it is not; names the nearest.
+    """
+    from s3prl import hub
+
+    _refuse(name, hub.options())
+
+
+def check_quickly(name: str) -> None:
+    """`check`, without importing s3prl."""
+    if "s3prl.hub" in sys.modules:
+        check(name)
+    elif known := defined():
+        _refuse(name, {*OURS, *known})
+
+
+def clean(hub: Any) -> None:
+    """Take from s3prl's hub what its files happen to import and that is no upstream."""
+    from upstream.compat import no_code
+
+    for name in hub.options():
+        value, known = getattr(hub, name), name in defined() or name in OURS
+        foreign = inspect.isclass(value) or value is no_code.lookup
+        if not known and (foreign or value.__module__.startswith("s3prl.")):
+            delattr(hub, name)
+
+
+@functools.cache
+def defined() -> frozenset[str]:
+    """Return the names that s3prl's upstreams give to its hub; none where it is not found."""
+    spec = importlib.util.find_spec("s3prl")
+    folders = list(spec.submodule_search_locations or []) if spec else []
+    found = set()
+    for path in (path for folder in folders for path in Path(folder).rglob("hubconf.py")):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.FunctionDef):
+                found.add(node.name)
+            elif isinstance(node, ast.ImportFrom) and str(node.module).endswith("hubconf"):
+                found |= {alias.asname or alias.name for alias in node.names}
+            elif isinstance(node, ast.Assign):
+                found |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+    return frozenset(name for name in found if not name.startswith("_"))
+
+
+def _refuse(name: str, known: Collection[str]) -> None:
+    if name not in known:
+        near = difflib.get_close_matches(name, known, 1)
+        remedy = f". Did you mean {near[0]}?" if near else "; give mt4ssl with -k CKPT, or fbank"
+        raise ValueError(f"-u {name}: no such upstream on s3prl's hub{remedy}")
+
+
+def load(name: str, ckpt: str | None = None) -> Any:
+    """Return an upstream in eval mode; ours does not need s3prl.
+
+    Raises:
+        ValueError: no such upstream, or no checkpoint there.
+    """
+    if name in OURS:
+        from upstream.door import expert, hubconf
+
+        ckpt = str(expert.local_path(need_checkpoint(name, ckpt)))
+        return getattr(hubconf, name)(ckpt=ckpt).eval()
+    import upstream
+
+    upstream.register()
+    check(name)
+    import s3prl.hub
+
+    make = getattr(s3prl.hub, name)
+    return (make(ckpt=ckpt) if ckpt else make()).eval()

@@ -1,0 +1,182 @@
+"""s3prl's runner, which keeps what a task reports and takes up a training exactly.
+
+Importing this module patches and imports s3prl, which takes some seconds.
+"""
+
+import contextlib
+import time
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+import upstream
+from mt4ssl_core.files import remove_leftovers, writing
+from upstream import scores
+from upstream.door import processes, tasks
+from upstream.heads import data_order, results, states
+from upstream.store import decision, lazy_audio, options
+from upstream.store.options import StoreOptions
+
+upstream.register()
+
+from s3prl.downstream import runner as s3prl_runner  # noqa: E402
+
+lazy_audio.let_utterances_pass(s3prl_runner)
+
+# s3prl calls it at every step; it still works
+warnings.filterwarnings("ignore", r"`torch\.cuda\.amp\.(autocast|GradScaler)", FutureWarning)
+
+
+class Runner(s3prl_runner.Runner):
+    """s3prl's Runner that keeps what its task reports, and takes up a training exactly.
+
+    ``records`` is filled by `evaluate` (``-m evaluate``) and written to the experiment's
+    results.json; what is reported while training goes to evaluations.jsonl.
+    """
+
+    def __init__(
+        self,
+        args: Any,
+        config: dict[str, Any],
+        store: StoreOptions | None = None,
+        stage: str = tasks.TEST,
+    ) -> None:
+        self.records: list[dict[str, Any]] = []
+        self.stage = stage
+        self._reported: dict[str, float] = {}  # by the evaluation that is under way
+        self.storage: decision.Storage | None = None
+        self.train_seconds: float | None = None
+        self._epoch: data_order.Batches | None = None  # of training
+        self._unlogged: dict[str, list[Any]] = {}  # s3prl's records since the last log step
+        self._store = store or StoreOptions()
+        super().__init__(args, config)
+        self.storage = decision.attach(self, self._store)
+
+    def _get_downstream(self) -> Any:
+        stores = self._store.mode != options.OFF
+        with lazy_audio.preloading() if stores else contextlib.nullcontext():
+            entry = super()._get_downstream()
+        report, load = entry.model.log_records, entry.model.get_dataloader
+
+        def log_records(
+            split: str, records: Any, logger: Any, global_step: int, **kwargs: Any
+        ) -> Any:
+            scalars = results.Scalars(logger, split)
+            saved = report(
+                split, records=records, logger=scalars, global_step=global_step, **kwargs
+            )
+            if self.args.mode == "evaluate":
+                self._reported |= scalars.values
+            else:
+                results.log(self.args.expdir, split, global_step, scalars.values)
+            if records is self._unlogged:
+                self._unlogged = {}
+            return saved
+
+        def get_dataloader(split: str, epoch: int | None = None) -> Any:
+            if epoch is None:  # s3prl does not give it when it evaluates
+                loader, seed = load(split), self.args.seed
+                return data_order.Batches(loader, seed, training=False, reading=self._reading)
+            return self._batches(load, split, epoch)
+
+        for model in {entry.model, getattr(entry.model, "module", entry.model)}:
+            model.log_records, model.get_dataloader = log_records, get_dataloader
+        entry.model.register_forward_pre_hook(self._watch, with_kwargs=True)
+        return entry
+
+    def _batches(self, load: Any, split: str, epoch: int) -> data_order.Batches:
+        """Return the batches of an epoch, of the first one those not yet seen."""
+        start = 0 if self._epoch is not None else self.init_ckpt.get(states.POSITION, 0)
+        first = self._epoch is None
+        self._epoch = data_order.train_loader(
+            load, split, self.args.seed, epoch, start, self._reading
+        )
+        if first and self.storage is not None:
+            self.storage.announce(self._epoch.loader)
+        return self._epoch
+
+    @property
+    def _reading(self) -> lazy_audio.Reading | None:
+        return None if self.storage is None else self.storage.reading
+
+    def _watch(self, model: Any, inputs: Any, named: dict[str, Any]) -> None:
+        """Keep hold of s3prl's records, and put back those of the run that is gone on with."""
+        if model.training:
+            self._unlogged = named["records"]
+            for key, values in self.init_ckpt.pop(states.RECORDS, {}).items():
+                self._unlogged[key] += values
+
+    def _place(self) -> dict[str, Any]:
+        """Return what a checkpoint has to hold beside s3prl's own entries."""
+        position = self._epoch.position if self._epoch is not None else 0
+        return {states.POSITION: position, states.RECORDS: states.plain(self._unlogged)}
+
+    def _get_optimizer(self, models: Any) -> Any:
+        optimizer = super()._get_optimizer(models)
+        steps = self.config["runner"]["total_steps"] - self.init_ckpt.get("Step", 0)
+        processes.end_after(optimizer, steps)
+        return optimizer
+
+    def train(self) -> None:
+        """Train the head (and with -f the upstream), as s3prl does."""
+        started = time.perf_counter()
+        if processes.rank() == 0:
+            remove_leftovers(self.args.expdir)
+            results.forget_after(self.args.expdir, self.init_ckpt.get("Step", 0))
+        with self._named(), states.whole(self._place), contextlib.suppress(processes.Ended):
+            super().train()
+        self.train_seconds = time.perf_counter() - started
+
+    def evaluate(self, split: str | None = None, logger: Any = None, global_step: int = 0) -> Any:
+        """Evaluate a split; outside training, also write results.json."""
+        started = time.perf_counter()
+        with (
+            self._named(),
+            _without_cuda(str(self.args.device)),
+            processes.alone(self.all_entries),
+        ):
+            saved = super().evaluate(split, logger, global_step)
+        if self.args.mode == "evaluate":
+            self._keep_results(started)
+        return saved
+
+    @contextlib.contextmanager
+    def _named(self) -> Iterator[None]:
+        """Name the folder that cannot be written, and say when a loader's process was killed."""
+        try:
+            with writing(self.args.expdir):
+                yield
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            raise ChildProcessError(
+                f"{self.args.expdir}: a process that reads audio was killed ({error}); perhaps the "
+                "memory was full: give fewer (num_workers) with -o, and -a to go on from the last "
+                "checkpoint"
+            ) from error
+
+    def _keep_results(self, started: float) -> None:
+        args, config, split = self.args, self.config, self.args.evaluate_split
+        code = (config.get("superb") or {}).get("code", args.downstream)
+        values = scores.score(code, args.expdir, config, split, self._reported)
+        step = self.init_ckpt.get("Step")
+        self.records = results.records(args, config, split, step, values, self.stage)
+        for record in self.records:
+            record["store"] = None if self.storage is None else self.storage.describe()
+            record["seconds"] = round(time.perf_counter() - started, 3)
+            record["train_seconds"] = None
+        results.write(args.expdir, self.records)
+
+
+@contextlib.contextmanager
+def _without_cuda(device: str) -> Iterator[None]:
+    """Hide the GPU from s3prl's evaluation on a CPU: it would ask CUDA for the device "cpu"."""
+    seen = torch.cuda.is_available
+    if not device.startswith("cuda"):
+        torch.cuda.is_available = lambda: False
+    try:
+        yield
+    finally:
+        torch.cuda.is_available = seen

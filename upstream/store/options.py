@@ -1,0 +1,101 @@
+"""What is asked of the feature store, on every command line that runs s3prl's tasks."""
+
+import argparse
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from mt4ssl_core.files import user_path
+from mt4ssl_core.settings import bounds
+from mt4ssl_core.settings.bounds import choice, number
+from upstream.door import cache
+
+AUTO, FRAMES, OFF = "auto", "frames", "off"
+MODES = (AUTO, FRAMES, OFF)
+PRECISIONS = ("fp32", "fp16", "int8")  # those of the store, which takes torch to import
+CROPPED = ("ks", "sid", "asv")  # tasks that crop at random in training
+NEVER = ("se", "ss", "st", "vc")  # tasks whose audio s3prl reads and prepares in ways of its own
+HELP = {
+    "mode": "auto: keep the features of ks, ic, sid and er where that changes nothing (default); "
+    "frames: of the other tasks too (see --store-precision); off: run the upstream at every step",
+    "folder": "where features are kept (default: features in our cache folder)",
+    "gigabytes": "the most that the folder may hold; what does not fit is computed at every step",
+    "precision": "of frames (default: fp16, near-exact; fp32 is exact, int8 a quarter of it); "
+    "pooled features are always fp32",
+    "crops": "where training crops at random, draw from N seeded crops per file, kept as well "
+    "(default 0: crops are drawn anew and go through the upstream)",
+    "alone": "also for an upstream whose features depend on the rest of the batch: each utterance "
+    "is encoded alone, and the results say so",
+}
+FLAGS = {
+    "mode": "--store",
+    "folder": "--store-dir",
+    "gigabytes": "--store-gb",
+    "precision": "--store-precision",
+    "crops": "--store-crops",
+    "alone": "--store-alone",
+}
+
+
+@dataclass(frozen=True)
+class StoreOptions:
+    """What is asked of the feature store.
+
+    Raises:
+        ValueError: a value that cannot be; says what can.
+    """
+
+    mode: str = choice(AUTO, *MODES)
+    folder: str | None = None  # None: `default_folder`
+    gigabytes: float = number(20.0, at_least=0, at_most=1e9)
+    precision: str = choice("fp16", *PRECISIONS)
+    crops: int = number(0, at_least=0, at_most=100_000)
+    alone: bool = False
+
+    def __post_init__(self) -> None:
+        """Check what needs no files."""
+        bounds.check(self, FLAGS.__getitem__)
+
+    @property
+    def place(self) -> Path:
+        """Return the folder of the store."""
+        return user_path(self.folder).absolute() if self.folder else default_folder()
+
+    @classmethod
+    def of(cls, args: argparse.Namespace) -> "StoreOptions":
+        """Return what was given on a command line that `add_arguments` was called for."""
+        return cls(**{field.name: getattr(args, f"store_{field.name}") for field in fields(cls)})
+
+    def argv(self) -> list[str]:
+        """Return the words of a command line that ask for the same."""
+        words: list[str] = []
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value != field.default:
+                words += [FLAGS[field.name], *([] if value is True else [str(value)])]
+        return words
+
+
+def add_arguments(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Add the store's flags; `StoreOptions.of` reads what was given."""
+    metavars = {"folder": "DIR", "gigabytes": "GB", "crops": "N"}
+    for field in fields(StoreOptions):
+        name, flag = field.name, FLAGS[field.name]
+        given: dict[str, Any] = {
+            "dest": f"store_{name}",
+            "default": field.default,
+            "help": HELP[name],
+        }
+        if name == "alone":
+            parser.add_argument(flag, action="store_true", **given)
+        elif name in ("gigabytes", "crops"):
+            read = bounds.reader(field)
+            parser.add_argument(flag, type=read, metavar=metavars[name], **given)
+        else:
+            choices = {"mode": MODES, "precision": PRECISIONS}.get(name)
+            parser.add_argument(flag, choices=choices, metavar=metavars.get(name), **given)
+
+
+def default_folder() -> Path:
+    """Return the store that is used when none is named."""
+    return cache.folder() / "features"
