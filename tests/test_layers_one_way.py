@@ -35,8 +35,9 @@ FLOORS = {  # package: its rooms and files from the ground up; each imports only
         {"labelling", "training"},
     ],
     "analysis": [
-        {"plots", "records"},
+        {"records"},
         {"tables"},
+        {"plots"},
         {"probes"},
         {"convergence", "layer_weights"},
         {"report"},
