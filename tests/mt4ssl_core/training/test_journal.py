@@ -8,7 +8,7 @@ import torch
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
 from mt4ssl_core.distributed import World
-from mt4ssl_core.log import Journal
+from mt4ssl_core.training.journal import Journal
 from mt4ssl_core.training.progress import Progress
 
 ALONE = World(0, 1, torch.device("cpu"))
