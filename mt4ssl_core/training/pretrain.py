@@ -60,6 +60,8 @@ def _pretrain(cfg: Config, world: World, resume_from: str | None) -> Path:
     notes += training.meet_data(train.fingerprint, valid.fingerprint if valid else None)
     notes.append(f"{amounts['train_hours']:.2f} h used, {amounts['held_out_hours']:.2f} h held out")
     notes += amounts["not_looked_at"]
+    if progress.update >= cfg.optim.max_updates:
+        notes.append(f"optim.max_updates = {cfg.optim.max_updates} is reached; raise it to go on")
     files = SkipList(out, world.is_main)
     world.on_main(lambda: write_text(out / "config.yaml", config.to_yaml(cfg)))
     world.on_main(lambda: files.add(left_out, 0))
