@@ -81,14 +81,14 @@ def learn(out: Path, audio: Path, updates: int) -> Path:
 
 def is_done(expdir: Path, upstream: str, checkpoint: Path, overrides: dict[str, Any]) -> bool:
     """Whether ``expdir`` holds the results of this checkpoint with these head settings."""
-    from upstream.door import tasks
+    from upstream.door import cache, tasks
     from upstream.heads import results
 
     own = str(checkpoint) if upstream.startswith("mt4ssl") else None
     found = results.read(expdir)
     for record in found:
         settings = {key: tasks.get(record["config"], key) for key in overrides}
-        if record["fingerprint"] != results.fingerprint_of(own) or settings != overrides:
+        if record["fingerprint"] != cache.fingerprint_of(own) or settings != overrides:
             shutil.rmtree(expdir)
             return False
     return bool(found)

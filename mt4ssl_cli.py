@@ -202,8 +202,8 @@ def _superb_parser(commands: argparse._SubParsersAction) -> None:
 
 def store_fill(args: argparse.Namespace) -> int:
     """Compute the features of SUPERB tasks before training."""
-    from upstream.store import fill as filling
     from upstream.store.options import StoreOptions
+    from upstream.suite import fill as filling
 
     names = filling.Asked.__dataclass_fields__
     settings = {key: value for key, value in vars(args).items() if key in names}

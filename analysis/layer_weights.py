@@ -24,8 +24,7 @@ from analysis.tables import formats
 from mt4ssl_core.data.audio import load_wave
 from mt4ssl_core.data.manifest import open_manifest
 from mt4ssl_core.files import remove_leftovers
-from upstream.door import tasks
-from upstream.heads import results
+from upstream.door import cache, tasks
 from upstream.suite import protocol, roots
 
 NAME = "layer_weights"  # of the files that are written
@@ -226,7 +225,7 @@ def _checkpoint(head: Head, ckpt: str | Path | None) -> str | None:
     if head.ckpt is None:
         return None
     path = str(ckpt or head.ckpt)
-    there = results.fingerprint_of(path)
+    there = cache.fingerprint_of(path)
     if there is None:
         raise ValueError(f"{path}: no such checkpoint; say with --ckpt where it is now")
     if there != head.fingerprint:

@@ -34,6 +34,7 @@ import mini_superb  # noqa: E402
 from analysis.records import score  # noqa: E402
 from benchmarks import pages  # noqa: E402
 from mt4ssl_core.files import write_json  # noqa: E402
+from upstream.corpora.rttm import read_rttm  # noqa: E402
 from upstream.door import tasks  # noqa: E402
 from upstream.scores import diarization  # noqa: E402
 from upstream.suite import roots  # noqa: E402
@@ -99,14 +100,14 @@ def one_speaker_always(folder: Path, config: dict[str, Any]) -> float:
     """DER of the answer that one person speaks from beginning to end."""
     test, total = Path(config["downstream_expert"]["loaderrc"]["test_dir"]), diarization.NONE
     durations = dict(line.split() for line in (test / "reco2dur").read_text().splitlines())
-    for recording, turns in diarization.read_rttm(test / "rttm").items():
+    for recording, turns in read_rttm(test / "rttm").items():
         total += diarization.errors(turns, [("one", 0.0, float(durations[recording]))])
     return total.rate
 
 
 def noisy_pesq(folder: Path, config: dict[str, Any]) -> float:
     """PESQ of the noisy test recordings as they are."""
-    from upstream.scores.separation_metrics import pesq
+    from upstream.compat._separation_metrics import pesq
 
     test = Path(config["downstream_expert"]["loaderrc"]["test_dir"])
     scp = {

@@ -34,6 +34,15 @@ FLOORS = {  # package: its rooms and files from the ground up; each imports only
         {"checkpoints"},
         {"labelling", "training"},
     ],
+    "upstream": [
+        {"door", "fairseq_shim"},
+        {"compat"},
+        {"corpora"},
+        {"scores"},
+        {"store"},
+        {"heads"},
+        {"suite"},
+    ],
     "analysis": [
         {"records"},
         {"tables"},

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+import upstream as door
 from mt4ssl_core.config import HOP
 from mt4ssl_core.data.mfcc import num_frames
 from mt4ssl_core.distributed import choose_device
 from mt4ssl_core.store.store import FRAMES, FeatureStore, Kind, content_key
-from upstream.door import hub
 from upstream.store.audio_sources import Utterance
 from upstream.store.decision import fingerprint
 from upstream.store.features import StoredFeatures, selected
@@ -71,7 +71,7 @@ def open_upstream(
         ValueError: no such upstream or checkpoint, or one whose layers differ in size.
     """
     place = str(choose_device(device or "auto"))
-    model = hub.load(upstream, None if ckpt is None else str(ckpt)).to(place)
+    model = door.load(upstream, None if ckpt is None else str(ckpt)).to(place)
     given = Namespace(
         upstream=upstream, upstream_ckpt=ckpt and str(ckpt), upstream_model_config=None
     )

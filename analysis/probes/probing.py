@@ -19,7 +19,7 @@ from analysis.records.score import ARROWS
 from analysis.tables.formats import markdown_text, plain_csv
 from mt4ssl_core.files import remove_leftovers, user_path, write_json, write_text
 from mt4ssl_core.store.store import FeatureStore
-from upstream.heads.results import fingerprint_of
+from upstream.door.cache import fingerprint_of
 
 __all__ = ["MINUTES", "PROBES", "VERSION", "Asked", "probe", "score"]
 MINUTES = 20.0  # of speech to train a probe on, and to test it on

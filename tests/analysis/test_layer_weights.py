@@ -15,7 +15,7 @@ import torch
 from analysis import layer_weights
 from analysis.probes.layer_features import LayerFeatures
 from analysis.records.head_files import Head
-from upstream.heads import results
+from upstream.door import cache
 
 HEAD = Head("ks", "mt4ssl", "/c/last.pt", "f0", False, None, np.array([0.25, 0.75]))
 
@@ -89,7 +89,7 @@ def test_mean_norms_are_over_all_frames():
 def run(tmp_path):
     """A run whose heads listened to a small encoder; beside it, a folder of audio."""
     path = str(superb_data.save_checkpoint(tmp_path / "last.pt"))
-    known = {"upstream_ckpt": path, "fingerprint": results.fingerprint_of(path)}
+    known = {"upstream_ckpt": path, "fingerprint": cache.fingerprint_of(path)}
     layers = superb_data.TINY.layers + 1
     jobs = {}
     for task, first in (("sid", 2.0), ("ks", -1.0)):

@@ -10,8 +10,8 @@ import superb_data
 import mini_superb
 from mini_superb import se, ss
 from upstream import corpora
+from upstream.corpora.rttm import read_rttm
 from upstream.door import tasks
-from upstream.scores import diarization
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ def test_separation_mixtures_are_sums_of_their_parts(root):
 def test_the_turns_are_where_the_speech_is(root):
     folder = root / "sd" / "prepared" / "sd" / "train"
     louder = []
-    for name, turns in diarization.read_rttm(folder / "rttm").items():
+    for name, turns in read_rttm(folder / "rttm").items():
         wave = read(root / "sd/Libri2Mix/wav16k/max/train-100/mix_both" / f"{name}.wav")
         speech = np.zeros(len(wave), bool)
         for _, start, end in turns:

@@ -17,7 +17,7 @@ from upstream.door import packages
 # before `import s3prl.hub`, torchaudio's import first
 BASE = ("torchaudio_pair", "torchaudio_io", "sox_effects", "torch_load", "hf_hub", "no_code")
 # after s3prl can be imported
-RUNNER = ("isinstance_hack", "progress_bar", "ddp", "scheduler_resume")
+RUNNER = ("hub_names", "isinstance_hack", "progress_bar", "ddp", "scheduler_resume")
 # s3prl's name of a downstream folder -> what its expert needs
 TASKS: dict[str, tuple[str, ...]] = {
     "enhancement_stft": ("asteroid", "stft_device"),

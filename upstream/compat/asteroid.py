@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from upstream.compat._modules import is_there, put
-from upstream.scores.separation_metrics import METRICS, best_permutation
+from upstream.compat._separation_metrics import METRICS, best_permutation
 
 
 def install() -> bool:

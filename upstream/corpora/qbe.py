@@ -1,11 +1,11 @@
 """QUESST 2014. Nothing has to be made from it; s3prl reads its English part only."""
 
 from pathlib import Path
+from xml.etree import ElementTree
 
 from upstream.corpora.audio_checks import inner, look, name_some
 from upstream.corpora.survey import Survey
-from upstream.corpora.texts import read_text
-from upstream.scores.qbe import ground_truth, truth_folder
+from upstream.corpora.texts import read_text, read_xml
 
 ENGLISH = "nnenglish"
 RATE = 8000
@@ -75,3 +75,53 @@ def _truth(base: Path, split: str, english: dict[str, set[str]]) -> list[str]:
     if english[split] and not english[split] & truth.keys():
         problems.append(f"{place}: no English query of {split} occurs in any recording; {_REMEDY}")
     return problems
+
+
+def truth_folder(root: Path, split: str) -> Path:
+    """Return the ground truth of a split; as in s3prl, any split but "dev" is the eval set."""
+    return root / "scoring" / f"groundtruth_quesst14_{'dev' if split == 'dev' else 'eval'}"
+
+
+def ground_truth(folder: Path) -> tuple[dict[str, set[str]], set[str]]:
+    """Read ``*.tlist.xml``, ``*.ecf.xml`` and ``*.rttm``.
+
+    Returns the recordings of every query, without those queries that occur nowhere, and all
+    recordings.
+
+    Raises:
+        ValueError: one of the three is missing or not in its format; names it.
+    """
+    terms = {
+        term.get("termid") for term in read_xml(_one(folder, "*.tlist.xml"), _REMEDY).iter("term")
+    }
+    documents = {
+        Path(excerpt.get("audio_filename", "")).stem
+        for excerpt in _xml(folder, "*.ecf.xml").iter("excerpt")
+    }
+    truth: dict[str, set[str]] = {}
+    rttm = _one(folder, "*.rttm")
+    for number, line in enumerate(read_text(rttm).splitlines(), 1):
+        fields = line.split()
+        if not fields or fields[0] != "LEXEME":
+            continue
+        if len(fields) < 6:
+            raise ValueError(
+                f"{rttm}, line {number}: expected LEXEME RECORDING 1 START SECONDS QUERY ..., "
+                f"found {line!r}; {_REMEDY}"
+            )
+        if fields[5] in terms and fields[1] in documents:
+            truth.setdefault(fields[5], set()).add(fields[1])
+    if not truth:
+        raise ValueError(f"{rttm}: none of the queries occurs in any recording; {_REMEDY}")
+    return truth, documents
+
+
+def _xml(folder: Path, pattern: str) -> ElementTree.Element:
+    return read_xml(_one(folder, pattern), _REMEDY)
+
+
+def _one(folder: Path, pattern: str) -> Path:
+    found = sorted(folder.glob(pattern))
+    if len(found) != 1:
+        raise ValueError(f"{folder}: expected one {pattern}, found {len(found)}; {_REMEDY}")
+    return found[0]

@@ -13,9 +13,9 @@ from upstream.corpora import kaldi
 from upstream.corpora.audio_checks import look
 from upstream.corpora.kaldi_check import check, paths_of, read
 from upstream.corpora.prepared import FOLDER, remake, stamp_of
+from upstream.corpora.rttm import Turn, read_rttm, rttm_lines
 from upstream.corpora.survey import Survey
 from upstream.corpora.texts import read_rows
-from upstream.scores import diarization
 
 SPLITS = {
     "train": ("train-100", "train_clean_100"),
@@ -103,7 +103,7 @@ def _wrong_turns(root: Path) -> list[str]:
                 f"{_SOURCE}/tree/main/{TURNS}"
             )
         elif _metadata(root, split).is_file():
-            known, mixtures = diarization.read_rttm(path), _mixtures(_metadata(root, split))
+            known, mixtures = read_rttm(path), _mixtures(_metadata(root, split))
             sources = {source for mixture in mixtures for source in mixture.split("_")}
             lacking = (source for source in sources if not _of_source(known, source))
             remedy = f"take the file of {_SOURCE}/tree/main/{TURNS}"
@@ -113,12 +113,12 @@ def _wrong_turns(root: Path) -> list[str]:
 
 def _make(root: Path, folder: Path) -> None:
     for split, (_, part) in SPLITS.items():
-        known = diarization.read_rttm(_turns(root) / f"{part}.rttm")
+        known = read_rttm(_turns(root) / f"{part}.rttm")
         mixtures = _mixtures(_metadata(root, split))
         segments, rttm = [], []
         for name in mixtures:
             turns = [turn for source in name.split("_") for turn in _of_source(known, source)]
-            rttm += diarization.rttm_lines(name, turns)
+            rttm += rttm_lines(name, turns)
             for speaker, start, end in turns:
                 when = f"{round(start * 1000):06d}_{round(end * 1000):06d}"
                 segment = f"{speaker}-{name}_{when}"
@@ -150,7 +150,7 @@ def _mixtures(metadata: Path) -> dict[str, tuple[str, int]]:
         ) from error
 
 
-def _of_source(known: dict[str, list[diarization.Turn]], source: str) -> list[diarization.Turn]:
+def _of_source(known: dict[str, list[Turn]], source: str) -> list[Turn]:
     """The turns of a source SPEAKER-CHAPTER-NUMBER; the RTTM file leaves the speaker out."""
     speaker, recording = source.split("-", 1)
     return [turn for turn in known.get(recording, []) if turn[0] == speaker]

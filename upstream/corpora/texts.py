@@ -3,6 +3,7 @@
 import csv
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 from mt4ssl_core.files import reading
 
@@ -27,3 +28,15 @@ def read_rows(path: Path, remedy: str = REMEDY, **form: Any) -> list[dict[str, s
     """
     with reading(path, remedy), open(path, encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file, **form))
+
+
+def read_xml(path: Path, remedy: str = REMEDY) -> ElementTree.Element:
+    """Return the root of an XML file.
+
+    Raises:
+        ValueError: it cannot be read, or is none; names the file.
+    """
+    try:
+        return ElementTree.parse(path).getroot()
+    except (ElementTree.ParseError, OSError) as error:
+        raise ValueError(f"{path}: not readable as XML ({error}); {remedy}") from error

@@ -69,3 +69,11 @@ def fingerprint(path: str | Path) -> str:
     from mt4ssl_core.checkpoints.fingerprints import checkpoint_fingerprint  # imports torch
 
     return checkpoint_fingerprint(path)[:16]
+
+
+def fingerprint_of(ckpt: str | None) -> str | None:
+    """Return the fingerprint of a checkpoint given as path or URL; None when there is none."""
+    if not ckpt:
+        return None
+    local = fetch(ckpt) if is_url(ckpt) else Path(ckpt)
+    return fingerprint(local) if local.exists() else None

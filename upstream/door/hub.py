@@ -4,11 +4,9 @@ import ast
 import difflib
 import functools
 import importlib.util
-import inspect
 import sys
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 OURS = ("mt4ssl", "mt4ssl_local", "mt4ssl_url", "mt4ssl_untrained")
 
@@ -46,17 +44,6 @@ def check_quickly(name: str) -> None:
         _refuse(name, {*OURS, *known})
 
 
-def clean(hub: Any) -> None:
-    """Take from s3prl's hub what its files happen to import and that is no upstream."""
-    from upstream.compat import no_code
-
-    for name in hub.options():
-        value, known = getattr(hub, name), name in defined() or name in OURS
-        foreign = inspect.isclass(value) or value is no_code.lookup
-        if not known and (foreign or value.__module__.startswith("s3prl.")):
-            delattr(hub, name)
-
-
 @functools.cache
 def defined() -> frozenset[str]:
     """Return the names that s3prl's upstreams give to its hub; none where it is not found."""
@@ -79,24 +66,3 @@ def _refuse(name: str, known: Collection[str]) -> None:
         near = difflib.get_close_matches(name, known, 1)
         remedy = f". Did you mean {near[0]}?" if near else "; give mt4ssl with -k CKPT, or fbank"
         raise ValueError(f"-u {name}: no such upstream on s3prl's hub{remedy}")
-
-
-def load(name: str, ckpt: str | None = None) -> Any:
-    """Return an upstream in eval mode; ours does not need s3prl.
-
-    Raises:
-        ValueError: no such upstream, or no checkpoint there.
-    """
-    if name in OURS:
-        from upstream.door import expert, hubconf
-
-        ckpt = str(expert.local_path(need_checkpoint(name, ckpt)))
-        return getattr(hubconf, name)(ckpt=ckpt).eval()
-    import upstream
-
-    upstream.register()
-    check(name)
-    import s3prl.hub
-
-    make = getattr(s3prl.hub, name)
-    return (make(ckpt=ckpt) if ckpt else make()).eval()

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mt4ssl_core.files import read_json, write_json
-from upstream.door import processes
-from upstream.heads import results
+from upstream.door import cache, processes
 
 FILE = "experiment.json"
 NAMES = {
@@ -26,7 +25,7 @@ def identity(args: Any, config: dict[str, Any]) -> dict[str, Any]:
     return {
         "task": (config.get("superb") or {}).get("code", args.downstream),
         "upstream": args.upstream,
-        "fingerprint": results.fingerprint_of(args.upstream_ckpt),
+        "fingerprint": cache.fingerprint_of(args.upstream_ckpt),
         "seed": args.seed,
         "upstream_trainable": args.upstream_trainable,
         "upstream_ckpt": args.upstream_ckpt,

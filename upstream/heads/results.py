@@ -92,7 +92,7 @@ def describe(args: Any, config: dict[str, Any]) -> dict[str, Any]:
         "task": header.get("code", args.downstream),
         "upstream": args.upstream,
         "upstream_ckpt": args.upstream_ckpt,
-        "fingerprint": fingerprint_of(args.upstream_ckpt),
+        "fingerprint": cache.fingerprint_of(args.upstream_ckpt),
         "upstream_trainable": args.upstream_trainable,
         "layer": args.upstream_layer_selection,
         "seed": args.seed,
@@ -103,14 +103,6 @@ def describe(args: Any, config: dict[str, Any]) -> dict[str, Any]:
         "torch": version("torch"),
         "config": {key: value for key, value in config.items() if key != "superb"},
     }
-
-
-def fingerprint_of(ckpt: str | None) -> str | None:
-    """Return the fingerprint of a checkpoint given as path or URL; None when there is none."""
-    if not ckpt:
-        return None
-    local = cache.fetch(ckpt) if cache.is_url(ckpt) else Path(ckpt)
-    return cache.fingerprint(local) if local.exists() else None
 
 
 def device_name(device: str) -> str:

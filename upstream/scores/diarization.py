@@ -1,15 +1,10 @@
-"""Who spoke when: RTTM files, frame decisions as turns, and the diarization error rate."""
+"""Who spoke when: frame decisions as turns, and the diarization error rate."""
 
-from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from upstream.corpora.texts import read_text
-
-Turn = tuple[str, float, float]  # speaker, start, end (seconds)
+from upstream.corpora.rttm import Turn
 
 
 @dataclass(frozen=True)
@@ -89,35 +84,3 @@ def turns_of(speech: np.ndarray, threshold: float, median: int, frame_seconds: f
             start = round(float(first) * frame_seconds, 2)
             turns.append((str(speaker), start, start + round((last - first) * frame_seconds, 2)))
     return turns
-
-
-def read_rttm(path: Path) -> dict[str, list[Turn]]:
-    """Return the turns of every recording in an RTTM file.
-
-    Raises:
-        ValueError: no such file, or a line that is not of RTTM; names it.
-    """
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file; it holds the reference turns, prepare the corpus")
-    turns: dict[str, list[Turn]] = defaultdict(list)
-    for number, line in enumerate(read_text(path).splitlines(), 1):
-        fields = line.split()
-        if not fields or fields[0] != "SPEAKER":
-            continue
-        try:
-            recording, start, seconds, speaker = fields[1], *map(float, fields[3:5]), fields[7]
-        except (IndexError, ValueError) as error:
-            raise ValueError(
-                f"{path}, line {number}: expected 'SPEAKER recording 1 start seconds <NA> <NA> "
-                f"speaker <NA>', found {line!r}; correct the line"
-            ) from error
-        turns[recording].append((speaker, start, start + seconds))
-    return dict(turns)
-
-
-def rttm_lines(recording: str, turns: Iterable[Turn]) -> list[str]:
-    """Return the lines of an RTTM file for one recording."""
-    return [
-        f"SPEAKER {recording} 1 {start:.3f} {end - start:.3f} <NA> <NA> {speaker} <NA>\n"
-        for speaker, start, end in turns
-    ]

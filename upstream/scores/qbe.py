@@ -15,16 +15,15 @@ truth has all languages, so that a perfect English search scores 138/560 or so.
 
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import numpy as np
 
-from upstream.corpora.texts import read_text
+from upstream.corpora.qbe import ground_truth, truth_folder
+from upstream.corpora.texts import read_xml
 
 C_MISS, C_FA, P_TARGET = 100.0, 1.0, 0.0008  # MediaEval's scoring script, QUESST
 BETA = C_FA / C_MISS * (1 / P_TARGET - 1)  # 12.49
 FOUND = "benchmark.stdlist.xml"  # what s3prl's expert writes
-_REMEDY = "unpack the QUESST 2014 database again"
 _AGAIN = "evaluate again"
 
 Scores = dict[str, dict[str, tuple[float, bool]]]  # query -> recording -> score, decided for YES
@@ -43,57 +42,6 @@ def score(
     return term_weighted_values(detections(expdir / FOUND), truth, documents)
 
 
-def truth_folder(root: Path, split: str) -> Path:
-    """Return the ground truth of a split; as in s3prl, any split but "dev" is the eval set."""
-    return root / "scoring" / f"groundtruth_quesst14_{'dev' if split == 'dev' else 'eval'}"
-
-
-def ground_truth(folder: Path) -> tuple[dict[str, set[str]], set[str]]:
-    """Read ``*.tlist.xml``, ``*.ecf.xml`` and ``*.rttm``.
-
-    Returns the recordings of every query, without those queries that occur nowhere, and all
-    recordings.
-
-    Raises:
-        ValueError: one of the three is missing or not in its format; names it.
-    """
-    terms = {term.get("termid") for term in _xml(_one(folder, "*.tlist.xml")).iter("term")}
-    documents = {
-        Path(excerpt.get("audio_filename", "")).stem
-        for excerpt in _xml(_one(folder, "*.ecf.xml")).iter("excerpt")
-    }
-    truth: dict[str, set[str]] = {}
-    rttm = _one(folder, "*.rttm")
-    for number, line in enumerate(read_text(rttm).splitlines(), 1):
-        fields = line.split()
-        if not fields or fields[0] != "LEXEME":
-            continue
-        if len(fields) < 6:
-            raise ValueError(
-                f"{rttm}, line {number}: expected LEXEME RECORDING 1 START SECONDS QUERY ..., "
-                f"found {line!r}; {_REMEDY}"
-            )
-        if fields[5] in terms and fields[1] in documents:
-            truth.setdefault(fields[5], set()).add(fields[1])
-    if not truth:
-        raise ValueError(f"{rttm}: none of the queries occurs in any recording; {_REMEDY}")
-    return truth, documents
-
-
-def _one(folder: Path, pattern: str) -> Path:
-    found = sorted(folder.glob(pattern))
-    if len(found) != 1:
-        raise ValueError(f"{folder}: expected one {pattern}, found {len(found)}; {_REMEDY}")
-    return found[0]
-
-
-def _xml(path: Path, remedy: str = _REMEDY) -> ElementTree.Element:
-    try:
-        return ElementTree.parse(path).getroot()
-    except (ElementTree.ParseError, OSError) as error:
-        raise ValueError(f"{path}: not readable as XML ({error}); {remedy}") from error
-
-
 def detections(path: Path) -> Scores:
     """Read the scores and decisions of a search.
 
@@ -101,7 +49,7 @@ def detections(path: Path) -> Scores:
         ValueError: the file is not there or not in its format.
     """
     found: Scores = {}
-    for listed in _xml(path, _AGAIN).iter("detected_termlist"):
+    for listed in read_xml(path, _AGAIN).iter("detected_termlist"):
         rows = found.setdefault(listed.get("termid", ""), {})
         for term in listed.iter("term"):
             try:

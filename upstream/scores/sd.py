@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from mt4ssl_core.files import reading, write_json
+from upstream.corpora.rttm import read_rttm
 from upstream.corpora.texts import read_text
 from upstream.scores import diarization
 
@@ -37,7 +38,7 @@ def score(
         frames = int((expdir / "frame_shift").read_text())
     shift = frames * settings["datarc"].get("subsampling", 1)
     test = Path(settings["loaderrc"]["test_dir"])
-    reference = diarization.read_rttm(test / "rttm")
+    reference = read_rttm(test / "rttm")
     totals = {(t, m): diarization.NONE for m in MEDIANS for t in THRESHOLDS}
     for recording in _recordings(test):
         if recording not in reference:

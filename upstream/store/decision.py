@@ -1,9 +1,9 @@
 """Whether a runner's features are stored, which, where, and what its results say of it."""
 
+import functools
 import hashlib
 import sys
 from collections.abc import Callable, Iterable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,8 @@ from tqdm import tqdm
 from mt4ssl_core.checkpoints.fingerprints import encoder_fingerprint, weights_fingerprint
 from mt4ssl_core.config import SAMPLE_RATE
 from mt4ssl_core.store.store import FRAMES, POOLED, FeatureStore, Kind
-from upstream.door import packages, processes
+from upstream.door import cache, packages, processes
 from upstream.door.expert import UpstreamExpert
-from upstream.heads import results
 from upstream.store import options as store_options
 from upstream.store.features import StoredFeatures, probe, sees_means_only
 from upstream.store.lazy_audio import Reading, Utterance
@@ -171,7 +170,7 @@ def attach(runner: Any, options: StoreOptions) -> Storage | None:
     return Storage(features, facts["dim"], options, crops)
 
 
-@cache
+@functools.cache
 def _open(folder: Path, gigabytes: float) -> FeatureStore:
     """Open a store, once for all runners of a process."""
     return FeatureStore(folder, gigabytes, _say)
@@ -188,7 +187,7 @@ def fingerprint(model: nn.Module, args: Any) -> str:
     config = args.upstream_model_config
     parts = [type(model).__module__, type(model).__qualname__, args.upstream]
     parts += [packages.s3prl()]
-    parts += [results.fingerprint_of(args.upstream_ckpt), config, results.fingerprint_of(config)]
+    parts += [cache.fingerprint_of(args.upstream_ckpt), config, cache.fingerprint_of(config)]
     digest = hashlib.sha256(repr(parts).encode())
     digest.update(weights_fingerprint(model).encode())
     return digest.hexdigest()

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from mt4ssl_core.command_line import aligned
 from mt4ssl_core.store import upkeep
 from mt4ssl_core.store.store import GB
 from mt4ssl_core.store.upkeep import SpaceInfo
 from upstream.store.options import StoreOptions
-from upstream.suite.table import aligned
 
 HEAD = ["features", "upstream", "fingerprint", "kind", "layers", "precision", "utterances", "GB"]
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mt4ssl_core.command_line import aligned
 from upstream.door import packages, tasks
 from upstream.store.options import StoreOptions
 from upstream.suite import preparation, protocol, roots, stored
 from upstream.suite.probe import Probe, probe
-from upstream.suite.table import aligned
 
 BACKWARD = 1.3  # a step's time over that of encoding its audio: the head's share, and loading
 FRAME = 0.01  # seconds; batches that are limited in frames count these

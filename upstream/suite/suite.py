@@ -13,8 +13,7 @@ from typing import Any
 from tqdm import tqdm
 
 from mt4ssl_core.files import remove_leftovers
-from upstream.door import signals, tasks
-from upstream.heads import results
+from upstream.door import cache, signals, tasks
 from upstream.suite import (
     collecting,
     executors,
@@ -90,7 +89,7 @@ def owner_of(request: Request) -> dict[str, Any]:
     return {
         "upstream": request.upstream,
         "ckpt": request.ckpt,
-        "fingerprint": results.fingerprint_of(request.ckpt),
+        "fingerprint": cache.fingerprint_of(request.ckpt),
         "seed": request.seed,
         "smoke": request.smoke,
     }

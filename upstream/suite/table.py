@@ -3,15 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mt4ssl_core.command_line import aligned
+
 _ARROWS = {"max": "higher", "min": "lower"}
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Return rows (the first is the head) with their columns below each other."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in rows]
-    lines.insert(1, "  ".join("-" * width for width in widths))
-    return "\n".join(line.rstrip() for line in lines)
 
 
 def render(records: Sequence[Mapping[str, Any]]) -> str:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from upstream.compat import asteroid as stand_in
-from upstream.scores.separation_metrics import si_sdr
+from upstream.compat._separation_metrics import si_sdr
 
 
 def test_metrics_of_mixture_and_estimates():

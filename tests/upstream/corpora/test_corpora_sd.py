@@ -9,8 +9,8 @@ import soundfile
 from upstream import corpora
 from upstream.corpora import sd
 from upstream.corpora.kaldi import read_table
+from upstream.corpora.rttm import read_rttm
 from upstream.door import tasks
-from upstream.scores import diarization
 
 MIX = "11-22-0001_33-44-0002"
 
@@ -54,7 +54,7 @@ def test_preparation_makes_folders_that_pass_the_check(root):
     corpora.prepare("sd", root)
     folder = root / "prepared" / "sd"
     assert survey(folder).problems == [] and survey(folder).counts == survey(root).counts
-    assert diarization.read_rttm(folder / "test" / "rttm") == {
+    assert read_rttm(folder / "test" / "rttm") == {
         MIX: [("11", 0.1, pytest.approx(0.9)), ("11", 1.2, 1.5), ("33", 0.5, 1.9)]
     }
     segments = read_table(folder / "train" / "segments")

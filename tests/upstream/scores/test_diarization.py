@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from upstream.scores.diarization import NONE, errors, read_rttm, rttm_lines, turns_of
+from upstream.corpora.rttm import read_rttm, rttm_lines
+from upstream.scores.diarization import NONE, errors, turns_of
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from superb_data import corpus
 
+from upstream.corpora.qbe import ground_truth
 from upstream.scores import qbe
-from upstream.scores.qbe import BETA, detections, ground_truth, term_weighted_values
+from upstream.scores.qbe import BETA, detections, term_weighted_values
 
 DOCUMENTS = {f"d{k}" for k in range(10)}
 

@@ -9,9 +9,9 @@ import mt4ssl_cli
 from mt4ssl_core.store import upkeep
 from upstream.door import tasks
 from upstream.store import features as stored_features
-from upstream.store import fill
-from upstream.store.fill import Asked, Share
 from upstream.store.options import StoreOptions
+from upstream.suite import fill
+from upstream.suite.fill import Asked, Share
 
 
 @pytest.fixture

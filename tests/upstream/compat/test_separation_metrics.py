@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from upstream.scores.separation_metrics import METRICS, best_permutation, pesq, si_sdr
+from upstream.compat._separation_metrics import METRICS, best_permutation, pesq, si_sdr
 
 
 def test_si_sdr_in_closed_form():
