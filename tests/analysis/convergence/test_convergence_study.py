@@ -192,7 +192,7 @@ def test_a_study_for_real_is_resumed_after_ctrl_c(tmp_path):
     (tmp_path / "both.yaml").write_text(f"extends: {tiny}\nonline: {{top_k: 2}}\n")
     (tmp_path / "offline.yaml").write_text("extends: both.yaml\nonline: null\n")
     arguments = [configs(tmp_path, "both", "offline"), 1, str(tmp_path / "out"), words]
-    program = f"from analysis import convergence_study as s; print(s.study(*{arguments!r}, jobs=2))"
+    program = f"from analysis.convergence import study as s; print(s.study(*{arguments!r}, jobs=2))"
     begun = subprocess.Popen(
         [sys.executable, "-c", program], cwd=toy.ROOT, stderr=subprocess.PIPE, text=True
     )

@@ -207,7 +207,7 @@ def announced(path: Path) -> None:
 EXCESS: list[Callable[[Path], None]] = [stride, bomb, nest, layers, wide, sparse, announced]
 PROBE = """
 import resource, sys, time
-from mt4ssl_core import convert
+from mt4ssl_core.checkpoints import convert
 before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
 try:
     convert.load_encoder(sys.argv[1], int(sys.argv[2]) if sys.argv[2:] else None)

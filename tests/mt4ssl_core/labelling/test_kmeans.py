@@ -420,7 +420,7 @@ def test_labels_of_one_folder_share_their_classes(corpus, model, tmp_path):
 
 SCRIPT = """
 import sys, time
-from mt4ssl_core import kmeans
+from mt4ssl_core.labelling import kmeans
 real, labelled = kmeans.KMeans.apply, []
 def slow(self, features):
     if len(labelled) == 5:

@@ -94,7 +94,7 @@ def test_mistakes_are_named(words, says, tmp_path, monkeypatch):
 def test_before_anything_slow_is_imported(tmp_path):
     script = """
 import sys, json
-from upstream import command
+from upstream.heads import command
 said = []
 for words in json.loads(sys.argv[1]):
     try:
