@@ -9,11 +9,12 @@ import lhotse
 import numpy as np
 import soundfile
 import soxr
-from lhotse.cut import Cut, MixedCut, MonoCut, MultiCut
+from lhotse.cut import Cut, MonoCut, MultiCut
 
 from mt4ssl_core.config import HOP, SAMPLE_RATE, WINDOW
 from mt4ssl_core.data import ffmpeg_audio
 from mt4ssl_core.data.containers import check_regular, claimed_and_present, finished
+from mt4ssl_core.data.cut_sources import check_shell, file_sources
 
 MIN_SAMPLES = WINDOW  # of which the encoder makes one frame
 SUFFIXES = {".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aifc", ".aiff", ".au"}
@@ -48,7 +49,7 @@ def load_wave(source: str | Path | Cut) -> np.ndarray:
 
     ``source`` is a file or a lhotse cut. Channels are averaged (of a cut: those it names); other
     rates are resampled with soxr HQ. Cuts of plain files and of Shar folders are decoded here,
-    everything else that lhotse can describe (mixes, pipes, transforms) by lhotse.
+    everything else that lhotse can describe in files (mixes, transforms) by lhotse.
 
     Raises ValueError naming the file: what `probe` refuses, missing, truncated, NaN or
     infinite samples, too large for the memory, or more than one frame longer or shorter than the
@@ -271,12 +272,11 @@ def _decode_cut(cut: Cut) -> tuple[np.ndarray, int]:
 
 
 def _check_sources(cut: Cut) -> None:
-    """Raise unless the files that lhotse will open are regular ones."""
-    for part in [track.cut for track in cut.tracks] if isinstance(cut, MixedCut) else [cut]:
-        if isinstance(part, MonoCut | MultiCut) and part.has_recording:
-            for source in part.recording.sources:
-                if source.type == "file":
-                    check_regular(source.source)
+    """Raise unless all that lhotse will open are regular files, without a shell."""
+    files = file_sources(cut)
+    check_shell(files)
+    for file in files:
+        check_regular(file)
 
 
 def _plain_file(cut: Cut) -> str | None:

@@ -32,6 +32,7 @@ from mt4ssl_core.data.audio import (
 )
 from mt4ssl_core.data.audio_folder import AudioFolder
 from mt4ssl_core.data.containers import check_regular
+from mt4ssl_core.data.cut_sources import file_sources
 from mt4ssl_core.data.tsv import TsvRow, read_tsv
 from mt4ssl_core.files import user_path
 
@@ -239,15 +240,18 @@ def _check_rates(path: Path, rows: list[TsvRow]) -> None:
 def _cut_set(path: Path) -> Iterator[Listed]:
     cuts = _read_cuts(path)
 
-    def files_of(cut: Cut) -> list[Path]:
-        plain = isinstance(cut, MonoCut | MultiCut) and cut.has_recording
-        sources = cut.recording.sources if plain else []
-        return [Path(source.source) for source in sources if source.type == "file"]
-
-    irregular = _require_files(path, (file for cut in cuts for file in files_of(cut)))
+    files = {cut.id: _files_of(cut, path) for cut in cuts}
+    irregular = _require_files(path, (file for some in files.values() for file in some))
     for cut in cuts:
-        problem = next((irregular[file] for file in files_of(cut) if file in irregular), "")
+        problem = next((irregular[file] for file in files[cut.id] if file in irregular), "")
         yield cut, f"cut {cut.id}", problem or ("" if cut.has_recording else "has no recording")
+
+
+def _files_of(cut: Cut, manifest: Path) -> list[Path]:
+    try:
+        return [Path(file) for file in file_sources(cut)]
+    except ValueError as error:
+        raise ValueError(f"{manifest}: cut {cut.id}: {error}") from None
 
 
 def _read_cuts(path: Path) -> list[Cut]:
@@ -258,6 +262,15 @@ def _read_cuts(path: Path) -> list[Cut]:
         raise ValueError(f"{path}: not a lhotse CutSet ({error}); write it again") from error
     if not all(isinstance(cut, Cut) for cut in cuts):
         raise ValueError(f"{path}: expected a lhotse CutSet; make one with `lhotse cut simple`")
+    for place, cut in enumerate(cuts):
+        start, length = getattr(cut, "start", 0), getattr(cut, "duration", None)
+        numbers = all(isinstance(n, int | float) for n in (start, length))
+        if not isinstance(cut.id, str) or not numbers or start < 0:
+            raise ValueError(
+                f"{path}: cut {place + 1} ({cut.id!r:.100}): its id should be text, its start and "
+                f"duration seconds of at least 0, not {start!r:.40} and {length!r:.40}; write it "
+                "again"
+            )
     return cuts
 
 
@@ -278,11 +291,13 @@ def _shar(folder: Path) -> Iterator[Listed]:
                     f"{tar}: holds {member.name} where {shard.name} has {cut.id}; write them again"
                 )
             name = f"{tar} (cut {cut.id})"
-            if member.size == 0 or not cut.has_recording:
-                yield None, name, "has no recording"
+            own = isinstance(cut, MonoCut | MultiCut) and cut.has_recording and member.size
+            if not own or not cut.recording.sources:
+                yield None, name, "has no recording of its own"
                 continue
             channels = cut.recording.sources[0].channels
             cut.recording.sources = [AudioSource("file", channels, str(tar))]
+            _files_of(cut, shard)
             cut.custom = {**(cut.custom or {}), SPAN: [member.offset_data, member.size]}
             yield cut, name, ""
         for cut in cuts[len(members) :]:
