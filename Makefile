@@ -79,7 +79,7 @@ bench: install
 	$(BIN)/python benchmarks/feature_store.py
 	$(BIN)/python benchmarks/measure_checks.py
 
-# The tables of docs/results.md, from the committed results.
+# The tables and plots of docs/results.md and the picture of README, from the committed results.
 tables: install
 	$(BIN)/python benchmarks/demo_scores.py --tables-only
 	$(BIN)/python benchmarks/learnability.py --tables-only
@@ -87,6 +87,7 @@ tables: install
 	$(BIN)/python benchmarks/measure_checks.py --tables-only
 	$(BIN)/python benchmarks/real_keywords.py
 	$(BIN)/python benchmarks/real_convergence.py
+	$(BIN)/python benchmarks/store_plot.py
 
 clean:
 	rm -rf .venv .venv-latest build dist site *.egg-info demo_out

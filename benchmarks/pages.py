@@ -6,7 +6,6 @@ from analysis.tables import readme
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "docs" / "results.md"
-ALSO = ROOT / "README.md"  # where it has the markers, too
 
 
 def show(name: str, text: str) -> None:
@@ -16,5 +15,3 @@ def show(name: str, text: str) -> None:
         ValueError: docs/results.md has no such markers.
     """
     readme.between_markers(RESULTS, name, text)
-    if f"<!-- {name} -->" in ALSO.read_text(encoding="utf-8"):
-        readme.between_markers(ALSO, name, text)

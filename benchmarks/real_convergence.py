@@ -6,8 +6,8 @@
 AUDIO holds folders with an index.csv each (columns path, num_samples, speaker, split, label,
 phones). Pre-trained on are the training splits of the folders that are probed, and all of the
 others, so speakers of the probes' test sets were never heard. Labels are k-means on MFCC.
-Interrupted, it goes on where it stopped. Without AUDIO only the table in docs/results.md is
-written, from the committed results.
+Interrupted, it goes on where it stopped. Without AUDIO only the plot of the scores and the table
+in docs/results.md are written, from the committed results.
 """
 
 import argparse
@@ -22,7 +22,8 @@ import pandas as pd
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
-from analysis.convergence import comparison, study  # noqa: E402
+from analysis import plots  # noqa: E402
+from analysis.convergence import comparison, figures, study  # noqa: E402
 from analysis.probes import probing  # noqa: E402
 from analysis.probes import speech as probe_data  # noqa: E402
 from analysis.records.score import ARROWS  # noqa: E402
@@ -33,11 +34,14 @@ from mt4ssl_core.labelling import kmeans  # noqa: E402
 
 SCORES = ROOT / "analysis" / "scores" / "convergence"
 CONFIGS = ("both_targets", "offline_only", "online_only")  # .yaml there
-PLOTS = ("scores_updates", "curves_updates")
+CURVES, PLOT = "curves_updates", "scores_updates"
 SEEDS, CLUSTERS, MINUTES = 3, 100, 10.0
 PROBES = ("phone_ctc", "keyword", "speaker")
 PROBED = ("speechocean762", "an4", "speech_commands_12")  # those with phones, speakers or keywords
 REFERENCES = {"untrained": "mt4ssl_untrained", "filter banks": "fbank"}
+LINES = {"untrained": "-.", "filter banks": "--"}
+DRAWN = (*PROBES, "offline_loss")
+SIZE = (8.4, 6.4)  # inches: 840 pixels of a page
 
 
 def heard(audio: Path, work: Path) -> Path:
@@ -73,10 +77,9 @@ def measure(audio: Path, work: Path, jobs: int) -> None:
         del run["folder"]  # of this machine
     record["references"] = references(work, data)
     write_json(SCORES / "results.json", record)
-    for name in PLOTS:
-        for suffix in (".svg", ".png", ".csv"):
-            with atomic_path(SCORES / f"{name}{suffix}") as copy:
-                shutil.copyfile(work / "runs" / f"{name}{suffix}", copy)
+    for suffix in (".svg", ".png", ".csv"):
+        with atomic_path(SCORES / f"{CURVES}{suffix}") as copy:
+            shutil.copyfile(work / "runs" / f"{CURVES}{suffix}", copy)
 
 
 def references(work: Path, data: Sequence[str]) -> dict[str, dict[str, float]]:
@@ -89,6 +92,24 @@ def references(work: Path, data: Sequence[str]) -> dict[str, dict[str, float]]:
         rows = probing.score(own, speech, PROBES, minutes=MINUTES, upstream=upstream)
         found[name] = {row["measure"]: row["value"] for row in rows if row["chosen"]}
     return found
+
+
+def draw(folder: Path = SCORES) -> None:
+    """Draw the committed scores against updates, beside what needs no training."""
+    record = json.loads((SCORES / "results.json").read_text())
+    points = pd.DataFrame(record["points"])
+    shown = points[points["metric"].isin(DRAWN)]
+    shown = shown.assign(group=shown["group"].str.replace("_", " "))
+    figure, drawn = figures.scores(shown, "update")
+    figure.set_size_inches(SIZE)
+    for axis, metric in zip(figure.axes, dict.fromkeys(drawn["metric"]), strict=True):
+        for name, scores in record["references"].items():
+            if metric in scores:
+                axis.axhline(scores[metric], color="0.35", lw=1.2, ls=LINES[name], label=name)
+    lines = dict(zip(*reversed(figure.axes[0].get_legend_handles_labels()), strict=True))
+    figure.legends.clear()
+    figure.legend(lines.values(), lines.keys(), loc="outside upper center", ncols=5, frameon=False)
+    plots.save(figure, folder / PLOT, figures.summary(points, "update"))
 
 
 def table() -> str:
@@ -157,7 +178,7 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def main() -> None:
-    """Measure, then put the table into docs/results.md."""
+    """Measure, then draw, and put the table into docs/results.md."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("audio", type=Path, nargs="?")
     parser.add_argument("--work", type=Path, default=Path("runs/real_convergence"))
@@ -165,6 +186,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.audio:
         measure(args.audio, args.work, args.jobs)
+    draw()
     pages.show("convergence", table())
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).parent.parent
-PLOTS = "analysis/scores/convergence"
+PLOTS = ("analysis/scores/convergence", "benchmarks/results")
 
 
 def packages() -> list[str]:
@@ -46,7 +46,7 @@ def on_files(files: Any, config: Any) -> Any:
 
     for name in packages():
         files.append(File.generated(config, f"api/{name}.md", content=page(name)))
-    for path in sorted((ROOT / PLOTS).glob("*.png")):
+    for path in sorted(path for room in PLOTS for path in (ROOT / room).glob("*.png")):
         files.append(File.generated(config, f"plots/{path.name}", abs_src_path=str(path)))
     return files
 

@@ -31,6 +31,13 @@ def read(page):
     return (DOCS / f"{page}.md").read_text()
 
 
+def anchors(page):
+    """The anchors of a page's headings."""
+    titles = re.findall(r"^#+ (.*)$", read(page), re.M)
+    plain = (re.sub(r"[^\w\s-]", "", title).strip().lower() for title in titles)
+    return {re.sub(r"[-\s]+", "-", title) for title in plain}
+
+
 def blocks(page):
     found = [
         Block(*(part or "" for part in match.groups())) for match in FENCE.finditer(read(page))
