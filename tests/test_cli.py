@@ -200,5 +200,5 @@ def test_the_wheel_pre_trains_in_an_empty_environment(tmp_path):
             assert path.relative_to(source).as_posix() in listing
     for name in ("run_downstream.py", "demo.py", "mt4ssl_cli.py"):
         assert name in listing
-    for other in ("tests/", "benchmarks/", "__pycache__", "convergence/"):
+    for other in ("tests/", "benchmarks/", "__pycache__", "scores/convergence/"):
         assert other not in listing
