@@ -52,7 +52,9 @@ def on_files(files: Any, config: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Fill in the tables of tasks."""
+    """Fill in the tables of tasks, and point to the plots of the site."""
+    for room in PLOTS:
+        markdown = markdown.replace(f"](../{room}/", "](plots/")
     for name, table in (("tasks", corpora), ("layouts", layouts)):
         if (mark := f"<!-- {name} -->") in markdown:
             markdown = markdown.replace(mark, table())
