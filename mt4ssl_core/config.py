@@ -1,6 +1,7 @@
 """Typed configuration: every knob, its default (the paper's BASE model) and its meaning.
 
-The dataclasses below are the schema, with the bounds of each number beside it. A YAML file holds
+The dataclasses below and those of the targets (in their own files) are the schema, with the bounds
+of each number beside it. A YAML file holds
 differences to it, may name another file or a shipped configuration under ``extends``, and any value
 can be overridden with a dotted name (``optim.lr=1e-3``). The type of the field decides how a text
 is read. Unknown keys, wrong types, missing values, numbers out of bounds and impossible
@@ -17,7 +18,7 @@ import yaml
 
 from mt4ssl_core import configs
 from mt4ssl_core.files import user_path
-from mt4ssl_core.settings import bounds, checks
+from mt4ssl_core.settings import bounds, checks, registry
 from mt4ssl_core.settings import values as setting_values
 from mt4ssl_core.settings.bounds import MISSING, SEEDS, choice, device, number, numbers, path
 from mt4ssl_core.settings.checks import HOP as HOP
@@ -153,62 +154,6 @@ class MaskingConfig:
 
 
 @dataclass
-class OfflineConfig:
-    """Classify labels that were made before training (paper: Off-TE).
-
-    num_classes: outputs of the head. label_offset: added to every label
-    (4 with num_classes K + 4 reproduces fairseq's dictionary). weight: of this loss in the sum.
-    visible_weight: weight of the same loss at frames that are not hidden (HuBERT section II-B;
-        the paper has 0). Small encoders learn much sooner with it.
-    """
-
-    num_classes: int = number(500, at_least=1, at_most=1_000_000)
-    label_offset: int = number(0, at_least=0, at_most=1_000_000)
-    visible_weight: float = number(0.0, at_least=0, at_most=1e6)
-    weight: float = number(1.0, at_least=0, at_most=1e6)
-
-
-@dataclass
-class OnlineConfig:
-    """Regress the features of an EMA teacher (paper: On-TE; data2vec).
-
-    top_k: teacher layers averaged. ema_start, ema_end, ema_anneal_updates: linear ramp of the
-        decay.
-    norm_over_padding: padding counts in the targets' instance-norm statistics (official behaviour).
-    step_per_micro_batch: one EMA step per micro-batch instead of per update (official behaviour).
-    min_target_var, min_pred_var: training stops below these standard deviations after
-    `collapse_after` updates: the representation has collapsed. weight: of this loss in the sum.
-    """
-
-    top_k: int = number(8, at_least=1, at_most=1000)
-    ema_start: float = number(0.999, at_least=0, at_most=1)
-    ema_end: float = number(0.9999, at_least=0, at_most=1)
-    ema_anneal_updates: int = number(30_000, at_least=0, at_most=MOST)
-    norm_over_padding: bool = False
-    step_per_micro_batch: bool = False
-    min_target_var: float = number(0.1, at_least=0, at_most=1e6)
-    min_pred_var: float = number(0.01, at_least=0, at_most=1e6)
-    collapse_after: int = number(5_000, at_least=0, at_most=MOST)
-    weight: float = number(1.0, at_least=0, at_most=1e6)
-
-
-@dataclass
-class RandomProjectionConfig:
-    """Classify log-mel frames quantised by a fixed random projection and codebook (BEST-RQ).
-
-    num_classes: codebook entries. codebook_dim: size of each. num_mels: input features per frame.
-    weight: of this loss in the sum.
-    """
-
-    num_classes: int = number(1024, at_least=2, at_most=1_000_000)
-    codebook_dim: int = number(16, at_least=1, at_most=65_536)
-    num_mels: int = number(
-        80, at_least=1, at_most=126
-    )  # of 257 bins: more mels, and some are empty
-    weight: float = number(1.0, at_least=0, at_most=1e6)
-
-
-@dataclass
 class OptimConfig:
     """AdamW with a tri-stage schedule.
 
@@ -237,20 +182,46 @@ class OptimConfig:
 
 @dataclass
 class Config:
-    """One pre-training run. `offline`, `online` and `random_projection` are off when null."""
+    """One pre-training run.
+
+    targets: {name: its settings, or None: off} of every target that is known; see
+    `mt4ssl_core.settings.registry`. In a file each is a section beside the others.
+    """
 
     run: RunConfig = field(default_factory=RunConfig)
     data: DataConfig = field(default_factory=DataConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     masking: MaskingConfig = field(default_factory=MaskingConfig)
-    offline: OfflineConfig | None = field(default_factory=OfflineConfig)
-    online: OnlineConfig | None = field(default_factory=OnlineConfig)
-    random_projection: RandomProjectionConfig | None = None
+    targets: dict[str, Any] = field(
+        default_factory=lambda: {k.name: k.settings() for k in registry.known().values() if k.on}
+    )
     optim: OptimConfig = field(default_factory=OptimConfig)
 
+    def __post_init__(self) -> None:
+        everything = dict.fromkeys(registry.known())
+        assert self.targets.keys() <= everything.keys(), f"no such target: {self.targets.keys()}"
+        self.targets = everything | self.targets
 
-# the sections that may be null
-TARGETS = tuple(f.name for f in dataclasses.fields(Config) if "None" in str(f.type))
+    @property
+    def on(self) -> dict[str, Any]:
+        """Settings of the targets that are on, by name."""
+        return {name: part for name, part in self.targets.items() if part is not None}
+
+
+def sections() -> dict[str, type]:
+    """Return {name: dataclass} of every section of a file, targets too."""
+    out: dict[str, type] = {}
+    for item in dataclasses.fields(Config):
+        if item.name == "targets":
+            out |= {name: kind.settings for name, kind in registry.known().items()}
+        else:
+            assert isinstance(item.type, type)
+            out[item.name] = item.type
+    return out
+
+
+def _layers() -> Layers:
+    return Layers(sections(), {name: kind.on for name, kind in registry.known().items()})
 
 
 def load(path: str | Path, overrides: Sequence[str] = (), files: bool = False) -> Config:
@@ -263,7 +234,7 @@ def load(path: str | Path, overrides: Sequence[str] = (), files: bool = False) -
     Raises:
         ValueError: listing every unknown key, wrong type, missing value and impossible combination.
     """
-    found = Layers(Config)
+    found = _layers()
     for file, layer in _chain(find(path)):
         found.apply(layer, f"{file}: ")
     for override in overrides:
@@ -298,16 +269,19 @@ def find(name: str | Path, beside: Path | None = None) -> Path:
 
 def from_dict(values: Any, where: str = "config") -> Config:
     """Build a checked `Config` from nested plain values, e.g. those of a checkpoint."""
-    found = Layers(Config)
+    found = _layers()
     found.apply(values)
     return _finish(found, where)
 
 
 def encoder_from_dict(values: Any, where: str = "encoder") -> EncoderConfig:
     """Build a checked `EncoderConfig` from plain values."""
-    found = Layers(Config)
+    found = Layers({"encoder": EncoderConfig}, {})
     found.apply({"encoder": values})
-    return _finish(found, where, only_encoder=True).encoder
+    encoder = found.build()["encoder"]
+    out = [*found.problems, *bounds.problems(encoder, "encoder.")]
+    _refuse([*out, *checks.encoder_problems(encoder)], where)
+    return encoder
 
 
 def completed(values: dict[str, Any]) -> dict[str, Any]:
@@ -315,18 +289,24 @@ def completed(values: dict[str, Any]) -> dict[str, Any]:
 
     Sections that are off, or that it has not at all, stay as they are.
     """
-    sections = Layers(Config).sections
+    schema = sections()
     return {
-        name: {**to_dict(sections[name]()), **part}
-        if isinstance(part, dict) and name in sections
+        name: {**to_dict(schema[name]()), **part}
+        if isinstance(part, dict) and name in schema
         else part
         for name, part in values.items()
     }
 
 
 def to_dict(cfg: Any) -> dict[str, Any]:
-    """The plain nested values of a config dataclass."""
-    return dataclasses.asdict(cfg)
+    """The plain nested values of a config dataclass; a target's are a section of their own."""
+    values = dataclasses.asdict(cfg)
+    if not isinstance(cfg, Config):
+        return values
+    out: dict[str, Any] = {}
+    for name, part in values.items():
+        out |= part if name == "targets" else {name: part}
+    return out
 
 
 def to_yaml(cfg: Config) -> str:
@@ -358,28 +338,27 @@ def _chain(path: Path) -> list[tuple[str, Any]]:
 
 def known_keys() -> list[str]:
     """Every dotted key of the schema, sections included."""
-    return Layers(Config).keys
+    return _layers().keys
 
 
-def _finish(found: Layers, where: str, only_encoder: bool = False, files: bool = False) -> Config:
+def _finish(found: Layers, where: str, files: bool = False) -> Config:
     """Check the settings together.
 
     Raises:
         ValueError: all that is wrong with them.
     """
-    out, config = list(found.problems), found.build()
-    if not only_encoder:
-        out += found.missing
-    sections = ["encoder"] if only_encoder else list(found.sections)
-    for section in sections:
-        settings = getattr(config, section)
+    out, parts = [*found.problems, *found.missing], found.build()
+    for section, settings in parts.items():
         if settings is not None:
             out += bounds.problems(settings, f"{section}.")
             out += bounds.unfound(settings, f"{section}.") if files else []
-    out += checks.encoder_problems(config.encoder)
-    if not only_encoder:
-        out += checks.problems(config)
-    if out:
-        listing = "\n  ".join(out)
-        raise ValueError(f"{where}: {len(out)} problem(s), nothing was started:\n  {listing}")
+    targets = {name: parts.pop(name) for name in found.optional}
+    config = Config(targets=targets, **parts)
+    _refuse([*out, *checks.encoder_problems(config.encoder), *checks.problems(config)], where)
     return config
+
+
+def _refuse(problems: Sequence[str], where: str) -> None:
+    if problems:
+        listing = "\n  ".join(problems)
+        raise ValueError(f"{where}: {len(problems)} problem(s), nothing was started:\n  {listing}")

@@ -9,8 +9,10 @@ import torch
 from safetensors.torch import load_file
 
 from mt4ssl_core.checkpoints.foreign import names
-from mt4ssl_core.config import Config, EncoderConfig, OfflineConfig, OnlineConfig
+from mt4ssl_core.config import Config, EncoderConfig
 from mt4ssl_core.model.mt4ssl import MT4SSL
+from mt4ssl_core.model.targets.offline import OfflineConfig
+from mt4ssl_core.model.targets.online import OnlineConfig
 
 FOLDER = Path(__file__).parent / "fixtures" / "reference"
 LENGTHS = {  # valid samples per utterance: padded, cropped to the shortest, single
@@ -48,8 +50,10 @@ def encoder_config(**changes):
 def official_config():
     return Config(
         encoder=encoder_config(),
-        offline=OfflineConfig(num_classes=24, label_offset=4),
-        online=OnlineConfig(top_k=3, norm_over_padding=True),
+        targets={
+            "offline": OfflineConfig(num_classes=24, label_offset=4),
+            "online": OnlineConfig(top_k=3, norm_over_padding=True),
+        },
     )
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from mt4ssl_core.settings import values
 
-SEEDS = {"at_least": 0, "below": 2**63}
+SEEDS: dict[str, Any] = {"at_least": 0, "below": 2**63}
 NUMPY_SEEDS = {"at_least": 0, "below": 2**32}  # of numpy's old generator, which s3prl uses
 MISSING = "???"  # the default of a setting that has none
 DEVICE = re.compile(r"auto|cpu|cuda(:[0-9]{1,4})?")
@@ -62,11 +62,15 @@ class Rule:
     device: bool = False
     path: bool = False  # ``~`` is the home folder
     exists: bool = False  # a path of something that is read
+    shape: bool = False  # no checkpoint that was written with another value can go on
 
 
-def number(default: float | None, **bounds: float) -> Any:
-    """Return a field for a number (or None) within ``bounds``, the fields of `Bounds`."""
-    return field(default=default, metadata={_KEY: Rule(Bounds(**bounds))})
+def number(default: float | None, shape: bool = False, **bounds: float) -> Any:
+    """Return a field for a number (or None) within ``bounds``, the fields of `Bounds`.
+
+    ``shape``: it decides the form of what is learned, so that a run cannot go on with another.
+    """
+    return field(default=default, metadata={_KEY: Rule(Bounds(**bounds), shape=shape)})
 
 
 def numbers(default: Sequence[Any], count: int | None = None, **bounds: float) -> Any:

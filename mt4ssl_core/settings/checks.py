@@ -3,10 +3,11 @@
 import math
 from typing import TYPE_CHECKING
 
+from mt4ssl_core.settings import registry
 from mt4ssl_core.settings.bounds import MISSING
 
 if TYPE_CHECKING:
-    from mt4ssl_core.config import Config, EncoderConfig
+    from mt4ssl_core.config import Config, DataConfig, EncoderConfig
 
 SAMPLE_RATE = 16_000  # Hz, of all audio once it is read
 HOP, WINDOW = 320, 400  # samples between two frames, and under one: 20 and 25 ms at 16 kHz
@@ -64,25 +65,29 @@ def problems(cfg: "Config") -> list[str]:
 
 
 def _target_problems(cfg: "Config") -> list[str]:
-    out = []
-    targets = {name: getattr(cfg, name) for name in ("offline", "online", "random_projection")}
-    on = {name: target for name, target in targets.items() if target is not None}
+    on, out = cfg.on, []
     if not on:
-        out.append(f"{', '.join(targets)}: all null, nothing to learn; set one to {{}}")
-    elif all(target.weight == 0 for target in on.values()):
+        out.append(f"{', '.join(cfg.targets)}: all null, nothing to learn; set one to {{}}")
+    elif all(settings.weight == 0 for settings in on.values()):
         names = ", ".join(f"{name}.weight" for name in on)
         out.append(f"{names}: all 0, nothing to learn; set one above 0")
-    if cfg.online and cfg.online.top_k > cfg.encoder.layers:
+    kinds = registry.known()
+    for name, settings in on.items():
+        out += [f"{name}.{line}" for line in kinds[name].target.problems(settings, cfg)]
+        if kinds[name].target.needs_labels:
+            out += _label_problems(cfg.data, name)
+    return out
+
+
+def _label_problems(data: "DataConfig", target: str) -> list[str]:
+    out = []
+    if data.train not in ("", MISSING) and data.labels is None:
         out.append(
-            f"online.top_k: {cfg.online.top_k} is more than encoder.layers = {cfg.encoder.layers}"
+            f"data.labels: the {target} target needs labels; make them with `mt4ssl kmeans`, or "
+            f"set {target}=null (with random_projection={{}} no labels are needed)"
         )
-    if cfg.online and cfg.online.ema_start > cfg.online.ema_end:
-        out.append(
-            f"online.ema_start: {cfg.online.ema_start}; must be at most online.ema_end = "
-            f"{cfg.online.ema_end}"
-        )
-    if cfg.offline and cfg.offline.label_offset >= cfg.offline.num_classes:
-        out.append("offline.label_offset: must be below offline.num_classes")
+    if data.valid is not None and data.valid_labels is None:
+        out.append(f"data.valid_labels: the {target} target needs labels for data.valid too")
     return out
 
 
@@ -93,13 +98,6 @@ def _data_problems(cfg: "Config") -> list[str]:
             "run.init_from, run.continue_from: give one: init_from for the weights alone, "
             "continue_from for optimiser and counters too"
         )
-    if cfg.offline and data.train not in ("", MISSING) and data.labels is None:
-        out.append(
-            "data.labels: the offline target needs labels; make them with `mt4ssl kmeans`, or set "
-            "offline=null (with random_projection={} no labels are needed)"
-        )
-    if cfg.offline and data.valid is not None and data.valid_labels is None:
-        out.append("data.valid_labels: the offline target needs labels for data.valid too")
     if data.min_seconds > data.max_seconds:
         out.append(
             f"data.min_seconds: {data.min_seconds}; must be at most data.max_seconds = "

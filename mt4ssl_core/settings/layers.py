@@ -1,8 +1,8 @@
 """Settings of a schema: layers of values over its defaults, and all that does not fit."""
 
 import dataclasses
-import types
 import typing
+from collections.abc import Mapping
 from typing import Any
 
 from mt4ssl_core.files import user_path
@@ -12,20 +12,23 @@ from mt4ssl_core.settings.bounds import MISSING
 
 
 class Layers:
-    """Values of a dataclass of sections, each a dataclass (or None: off), as they are laid over the
-    defaults.
+    """Values of sections, each a dataclass (or off: None), as they are laid over the defaults.
 
-    Nothing is raised: ``problems`` and ``missing`` tell what is wrong, each line with its key.
+    sections: {name: dataclass}. optional: {name: whether it is on by default} of those that may be
+        off. Nothing is raised: ``problems`` and ``missing`` tell what is wrong, each line with its
+        key.
     """
 
-    def __init__(self, schema: type) -> None:
-        self.schema = schema
-        self.sections = {name: _dataclass_of(hint) for name, hint in _types(schema).items()}
-        self.values: dict[str, dict[str, Any] | None] = dataclasses.asdict(schema())
+    def __init__(self, sections: Mapping[str, type], optional: Mapping[str, bool]) -> None:
+        self.sections, self.optional = sections, optional
+        self.values: dict[str, dict[str, Any] | None] = {
+            name: dataclasses.asdict(part()) if optional.get(name, True) else None
+            for name, part in sections.items()
+        }
         self.problems: list[str] = []
         self.keys = [
             key
-            for section, part in self.sections.items()
+            for section, part in sections.items()
             for key in (section, *(f"{section}.{name}" for name in _types(part)))
         ]
 
@@ -41,7 +44,7 @@ class Layers:
             said = f"{where}{section}"
             if section not in self.sections:
                 self._unknown(section, values, where)
-            elif values is None and _types(self.schema)[section] != self.sections[section]:
+            elif values is None and section in self.optional:
                 self.values[section] = None
             elif values is None:
                 self.problems.append(f"{said}: cannot be null; remove the line")
@@ -74,12 +77,12 @@ class Layers:
             else:
                 self.apply({section: values}, creates=values == {})
 
-    def build(self) -> Any:
-        """Return the schema's object."""
-        return self.schema(**{
+    def build(self) -> dict[str, Any]:
+        """Return {section: its object, or None}."""
+        return {
             section: None if values is None else self.sections[section](**values)
             for section, values in self.values.items()
-        })  # fmt: skip
+        }
 
     @property
     def missing(self) -> list[str]:
@@ -119,9 +122,3 @@ class Layers:
 def _types(schema: type) -> dict[str, Any]:
     hints = typing.get_type_hints(schema)
     return {item.name: hints[item.name] for item in dataclasses.fields(schema)}
-
-
-def _dataclass_of(hint: Any) -> type:
-    """The dataclass of a section that may be null."""
-    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    return next(o for o in options if isinstance(o, type) and dataclasses.is_dataclass(o))

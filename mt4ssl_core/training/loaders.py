@@ -30,10 +30,9 @@ def open_data(
     )
     manifest = listed(data.train)
     left_out = list(manifest.skipped)
-    needs_labels = any(target.needs_labels for target in model.each_target())
-    classes = 0
-    if cfg.offline is not None:
-        classes = cfg.offline.num_classes - cfg.offline.label_offset
+    targets = list(model.each_target())
+    needs_labels = any(target.needs_labels for target in targets)
+    classes = min((t.label_classes for t in targets if t.label_classes), default=0)
 
     def open_labels(path: str | None, audio: str) -> LabelStore | None:
         if not needs_labels or not path:

@@ -58,8 +58,7 @@ def survey(
     if problem:
         training.progress.skipped_files, training.progress.skipped_seconds = 0, 0.0  # it was said
         raise ValueError(f"stopped: {problem}. {_save_early(run)}")
-    offline = training.cfg.offline
-    if frames or (seconds and offline is not None and offline.visible_weight):
+    if frames or (seconds and any(target.sees_visible for target in training.model.each_target())):
         run.idle = 0
         return facts[0].float().clamp(min=1)
     run.idle += 1

@@ -28,10 +28,14 @@ def settings(values: Mapping[str, Any], path: Path) -> dict[str, dict[str, Any] 
         out[section] = part
     if any(out.get(section) is None for section in ("data", "encoder", "run", "optim")):
         raise ValueError(f"{path}: its config lacks a section; give the checkpoint of a run")
-    unknown = sorted(out.keys() - config.to_dict(config.Config()).keys())
+    known = config.sections().keys()
+    unknown = sorted(section for section in out.keys() - known if out[section] is not None)
     if unknown:
-        raise ValueError(f"{path}: its config has an unknown section {unknown[0]!r}")
-    return out
+        raise ValueError(
+            f"{path}: its config has an unknown section {unknown[0]!r}; if it is a target of "
+            "another package, install that"
+        )
+    return {section: part for section, part in out.items() if section in known}
 
 
 def weights(values: Any, what: str, path: Path) -> dict[str, Tensor]:

@@ -1,5 +1,6 @@
 """All that a run carries from update to update, and how it is saved, resumed and started."""
 
+import dataclasses
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,15 +14,10 @@ from mt4ssl_core.config import Config
 from mt4ssl_core.distributed import World
 from mt4ssl_core.model.mt4ssl import MT4SSL
 from mt4ssl_core.model.optim import AdamW
-from mt4ssl_core.model.targets.online import OnlineTarget
+from mt4ssl_core.settings import bounds, registry
 from mt4ssl_core.training import schema
 from mt4ssl_core.training.progress import Progress, read_progress
 
-# settings that decide the shape of a checkpoint, beside those of the encoder
-_SHAPE = {
-    "offline.num_classes", "offline.label_offset", "random_projection.num_classes",
-    "random_projection.codebook_dim", "random_projection.num_mels",
-}  # fmt: skip
 # settings that decide, with the ids and lengths, which utterances are in which batch
 _ORDER = {"run.seed", "data.batch_seconds", "data.buckets", "data.max_seconds"}
 # settings that decide, with the ids and lengths, what is measured on held-out audio
@@ -39,8 +35,11 @@ def _flat(values: dict[str, Any]) -> dict[str, Any]:
 def _reshapes(key: str, old: Any, new: Any) -> bool:
     """Whether a checkpoint written with ``old`` cannot go on with ``new``."""
     section, _, name = key.partition(".")
-    switched = section in config.TARGETS and (old is None or new is None)
-    return key in _SHAPE or switched or (section == "encoder" and name not in config.TRAINING_ONLY)
+    if kind := registry.known().get(section):
+        fields = {item.name: item for item in dataclasses.fields(kind.settings)}
+        switched = old is None or new is None
+        return switched or (name in fields and bounds.rule(fields[name]).shape)
+    return section == "encoder" and name not in config.TRAINING_ONLY
 
 
 class Training:
@@ -68,7 +67,7 @@ class Training:
         }
 
     def load_weights(self, state: dict[str, Any], where: Path) -> None:
-        """Take the encoder and the targets both sides have; an absent teacher is the student.
+        """Take the encoder and the targets both sides have; others start from the encoder.
 
         Raises:
             ValueError: the checkpoint is of another architecture, even if all shapes agree.
@@ -87,13 +86,14 @@ class Training:
             )
         encoder = schema.weights(state["encoder"], "encoder", where)
         checkpoint.load_into(self.model.encoder, encoder, where)
-        for name, target in self.model.targets.items():
+        for target in self.model.each_target():
+            name = target.name
             theirs = state["targets"].get(name)
             if theirs is not None:
                 values = schema.weights(theirs, f"targets.{name}", where)
                 checkpoint.load_into(target, values, where)
-            elif isinstance(target, OnlineTarget):
-                target.teacher.load_state_dict(self.model.encoder.context.state_dict())
+            else:
+                target.start_from(self.model.encoder)
 
     def take_moments(self, by_name: dict[str, Any], where: Path) -> None:
         """Take Adam's state from {name of the parameter: {step, exp_avg, exp_avg_sq}}.

@@ -54,4 +54,4 @@ def checkpoint_of(cfg: config.Config, encoder: Tensors, path: Path) -> dict[str,
 def encoder_alone(cfg: EncoderConfig) -> config.Config:
     """A config of which only ``encoder`` says something: there is nothing to train."""
     data = config.DataConfig(train="")
-    return config.Config(data=data, encoder=cfg, offline=None, online=None)
+    return config.Config(data=data, encoder=cfg, targets={})

@@ -217,14 +217,14 @@ def _targets(
     """Heads and teacher, for the targets that ``cfg`` has."""
     targets: dict[str, dict[str, Tensor]] = {}
     for name, head in HEADS.items():
-        if getattr(cfg, name) is not None:
+        if name in cfg.on:
             lacking = [p for p in ("weight", "bias") if f"{head}.{p}" not in weights]
             if lacking:
                 raise ValueError(f"{path}: {head}.{lacking[0]} is missing; copy the file again")
             targets[name] = {
                 f"head.{p}": weights[f"{head}.{p}"].float() for p in ("weight", "bias")
             }
-    if cfg.online is not None:
+    if "online" in cfg.on:
         below = {f"encoder.{key}": value for key, value in mapping(model["_ema"]).items()}
         teacher = renamed(below, cfg.encoder, FAIRSEQ, path, before="")
         targets["online"] |= {TEACHER + k.removeprefix("context."): v for k, v in teacher.items()}

@@ -10,6 +10,8 @@ from torch import Tensor
 from mt4ssl_core import config
 from mt4ssl_core.checkpoints.foreign.names import FAIRSEQ, HEADS, OURS, Row, rename, table
 from mt4ssl_core.checkpoints.foreign.values import Settings, mapping
+from mt4ssl_core.model.targets.offline import OfflineConfig
+from mt4ssl_core.model.targets.online import OnlineConfig
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
@@ -30,13 +32,13 @@ def fill(
     if head is not None and head.dim() == 2:
         dictionary = mapping(state.get("task_state")).get("discrete_dictionary")
         symbols = getattr(dictionary, "symbols", ["<s>", "<pad>", "</s>", "<unk>", "0"])
-        cfg.offline = config.OfflineConfig(
+        cfg.targets["offline"] = OfflineConfig(
             num_classes=len(head),
             label_offset=symbols.index("0") if "0" in symbols else 0,
         )
     teacher = model.values.get("ema_transformer_only") and "_ema" in state["model"]
     if teacher and f"{HEADS['online']}.weight" in weights:
-        cfg.online = config.OnlineConfig(
+        cfg.targets["online"] = OnlineConfig(
             top_k=model.get("average_top_k_layers", None, int),
             ema_start=model.get("ema_decay", None, float),
             ema_end=model.get("ema_end_decay", None, float),

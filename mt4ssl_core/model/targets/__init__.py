@@ -1,7 +1,7 @@
 """What the encoder is asked to predict at masked frames.
 
-A target owns its head, its state and its weight. Adding one is one new file with a `Target`
-subclass and one line in `build`.
+A target owns all of itself: settings, head, state, weight. Adding one is one new file in this
+folder, or in a package of its own, with a `Target` subclass under the decorator `register`.
 """
 
 from dataclasses import dataclass, field
@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from mt4ssl_core.config import Config
 from mt4ssl_core.model.encoder import Encoded, Encoder
+from mt4ssl_core.settings import registry
+from mt4ssl_core.settings.registry import register as register
 
 
 @dataclass
@@ -50,13 +52,27 @@ class TargetLoss:
 
 
 class Target(nn.Module):
-    """Base of all targets."""
+    """Base of all targets; they are made from their settings and the encoder they train."""
 
-    name: str
+    name: str  # set by `register`
     needs_labels = False
     metrics: tuple[str, ...] = ("loss",)  # keys of TargetLoss.sums and .means
     num_classes: int | None = None  # length of TargetLoss.usage; None without classes
+    label_classes = 0  # labels must be below this; 0: any are good
+    sees_visible = False  # whether frames that are not hidden add to the loss
     cfg: Any  # its section of the config, which has at least `weight`
+
+    def __init__(self, cfg: Any, encoder: Encoder):
+        super().__init__()
+        self.cfg = cfg
+
+    @classmethod
+    def problems(cls, settings: Any, cfg: Config) -> list[str]:
+        """What does not fit together in its ``settings`` and the config, beginning with a key."""
+        return []
+
+    def start_from(self, encoder: Encoder) -> None:
+        """Called when a run starts from weights that came without this target's own."""
 
     def loss(self, masked: Masked) -> TargetLoss:
         """The loss at the hidden frames."""
@@ -72,17 +88,5 @@ class Target(nn.Module):
 
 def build(cfg: Config, encoder: Encoder) -> nn.ModuleDict:
     """The targets that the config switches on, by name."""
-    from mt4ssl_core.model.targets.offline import OfflineTarget
-    from mt4ssl_core.model.targets.online import OnlineTarget
-    from mt4ssl_core.model.targets.random_projection import RandomProjectionTarget
-
-    targets: dict[str, Target] = {}
-    if cfg.offline is not None:
-        targets["offline"] = OfflineTarget(cfg.offline, encoder.cfg.dim)
-    if cfg.online is not None:
-        targets["online"] = OnlineTarget(cfg.online, encoder)
-    if cfg.random_projection is not None:
-        targets["random_projection"] = RandomProjectionTarget(
-            cfg.random_projection, encoder.cfg.dim
-        )
-    return nn.ModuleDict(targets)
+    kinds = registry.known()
+    return nn.ModuleDict({name: kinds[name].target(part, encoder) for name, part in cfg.on.items()})

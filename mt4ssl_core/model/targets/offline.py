@@ -1,13 +1,33 @@
 """Offline target: classify labels that were made before training (paper section 2.2, Off-TE)."""
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mt4ssl_core.config import OfflineConfig
-from mt4ssl_core.model.targets import Masked, Target, TargetLoss
+from mt4ssl_core.config import Config
+from mt4ssl_core.model.encoder import Encoder
+from mt4ssl_core.model.targets import Masked, Target, TargetLoss, register
+from mt4ssl_core.settings.bounds import number
 
 CLASSIFICATION_METRICS = ("loss", "accuracy")
+
+
+@dataclass
+class OfflineConfig:
+    """Classify labels that were made before training (paper: Off-TE).
+
+    num_classes: outputs of the head. label_offset: added to every label
+    (4 with num_classes K + 4 reproduces fairseq's dictionary). weight: of this loss in the sum.
+    visible_weight: weight of the same loss at frames that are not hidden (HuBERT section II-B;
+        the paper has 0). Small encoders learn much sooner with it.
+    """
+
+    num_classes: int = number(500, shape=True, at_least=1, at_most=1_000_000)
+    label_offset: int = number(0, shape=True, at_least=0, at_most=1_000_000)
+    visible_weight: float = number(0.0, at_least=0, at_most=1e6)
+    weight: float = number(1.0, at_least=0, at_most=1e6)
 
 
 def classification(name: str, logits: Tensor, classes: Tensor, weight: float) -> TargetLoss:
@@ -20,17 +40,26 @@ def classification(name: str, logits: Tensor, classes: Tensor, weight: float) ->
     return TargetLoss(name, weight * total, len(classes), sums, usage=usage)
 
 
+@register("offline", OfflineConfig, on=True)
 class OfflineTarget(Target):
     """A linear head on the last layer and cross-entropy over cluster ids."""
 
-    name = "offline"
     needs_labels = True
     metrics = (*CLASSIFICATION_METRICS, "visible_accuracy")
 
-    def __init__(self, cfg: OfflineConfig, dim: int):
-        super().__init__()
-        self.cfg, self.num_classes = cfg, cfg.num_classes
-        self.head = nn.Linear(dim, cfg.num_classes)
+    def __init__(self, cfg: OfflineConfig, encoder: Encoder):
+        super().__init__(cfg, encoder)
+        self.num_classes = cfg.num_classes
+        self.label_classes = cfg.num_classes - cfg.label_offset
+        self.sees_visible = bool(cfg.visible_weight)
+        self.head = nn.Linear(encoder.cfg.dim, cfg.num_classes)
+
+    @classmethod
+    def problems(cls, settings: OfflineConfig, cfg: Config) -> list[str]:
+        """An offset beyond the last class."""
+        if settings.label_offset >= settings.num_classes:
+            return ["label_offset: must be below offline.num_classes"]
+        return []
 
     def loss(self, masked: Masked) -> TargetLoss:
         """Cross-entropy at the hidden frames and, with `visible_weight`, at the others."""

@@ -1,13 +1,39 @@
 """Online target: regress the features of an EMA teacher (paper section 2.3, On-TE; data2vec)."""
 
 import copy
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from mt4ssl_core.config import OnlineConfig
+from mt4ssl_core.config import MOST, Config
 from mt4ssl_core.model.encoder import Context, Encoder, padding_mask
-from mt4ssl_core.model.targets import Masked, Target, TargetLoss
+from mt4ssl_core.model.targets import Masked, Target, TargetLoss, register
+from mt4ssl_core.settings.bounds import number
+
+
+@dataclass
+class OnlineConfig:
+    """Regress the features of an EMA teacher (paper: On-TE; data2vec).
+
+    top_k: teacher layers averaged. ema_start, ema_end, ema_anneal_updates: linear ramp of the
+        decay.
+    norm_over_padding: padding counts in the targets' instance-norm statistics (official behaviour).
+    step_per_micro_batch: one EMA step per micro-batch instead of per update (official behaviour).
+    min_target_var, min_pred_var: training stops below these standard deviations after
+    `collapse_after` updates: the representation has collapsed. weight: of this loss in the sum.
+    """
+
+    top_k: int = number(8, at_least=1, at_most=1000)
+    ema_start: float = number(0.999, at_least=0, at_most=1)
+    ema_end: float = number(0.9999, at_least=0, at_most=1)
+    ema_anneal_updates: int = number(30_000, at_least=0, at_most=MOST)
+    norm_over_padding: bool = False
+    step_per_micro_batch: bool = False
+    min_target_var: float = number(0.1, at_least=0, at_most=1e6)
+    min_pred_var: float = number(0.01, at_least=0, at_most=1e6)
+    collapse_after: int = number(5_000, at_least=0, at_most=MOST)
+    weight: float = number(1.0, at_least=0, at_most=1e6)
 
 
 class Ema:
@@ -61,6 +87,7 @@ def spread(x: Tensor) -> Tensor:
     return (x.float().var(0) + 1e-6).sqrt().mean()
 
 
+@register("online", OnlineConfig, on=True)
 class OnlineTarget(Target):
     """Teacher features at the hidden frames, regressed from the last layer by a linear head.
 
@@ -70,16 +97,30 @@ class OnlineTarget(Target):
     loss is the squared error summed over channels, divided by sqrt(D).
     """
 
-    name = "online"
     metrics = ("loss", "target_var", "pred_var", "ema_decay")
 
     def __init__(self, cfg: OnlineConfig, encoder: Encoder):
-        super().__init__()
-        self.cfg, self.ema = cfg, Ema(cfg)
+        super().__init__(cfg, encoder)
+        self.ema = Ema(cfg)
         dim = encoder.cfg.dim
         self.head = nn.Linear(dim, dim)
         self.teacher: Context = copy.deepcopy(encoder.context).requires_grad_(False)
         self.teacher.eval()
+
+    @classmethod
+    def problems(cls, settings: OnlineConfig, cfg: Config) -> list[str]:
+        """More layers than there are, or a decay that falls."""
+        top, layers, out = settings.top_k, cfg.encoder.layers, []
+        start, end = settings.ema_start, settings.ema_end
+        if top > layers:
+            out.append(f"top_k: {top} is more than encoder.layers = {layers}")
+        if start > end:
+            out.append(f"ema_start: {start}; must be at most online.ema_end = {end}")
+        return out
+
+    def start_from(self, encoder: Encoder) -> None:
+        """The teacher is the student."""
+        self.teacher.load_state_dict(encoder.context.state_dict())
 
     def train(self, mode: bool = True) -> "OnlineTarget":
         """Switch the head's mode; the teacher never drops anything."""

@@ -1,15 +1,33 @@
 """Random-projection target: classify quantised log-mel frames, no labels (arXiv 2202.01855)."""
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mt4ssl_core.config import RandomProjectionConfig
 from mt4ssl_core.data.mfcc import log_mel
-from mt4ssl_core.model.targets import Masked, Target, TargetLoss
+from mt4ssl_core.model.encoder import Encoder
+from mt4ssl_core.model.targets import Masked, Target, TargetLoss, register
 from mt4ssl_core.model.targets.offline import CLASSIFICATION_METRICS, classification
+from mt4ssl_core.settings.bounds import number
 
 
+@dataclass
+class RandomProjectionConfig:
+    """Classify log-mel frames quantised by a fixed random projection and codebook (BEST-RQ).
+
+    num_classes: codebook entries. codebook_dim: size of each. num_mels: input features per frame.
+    weight: of this loss in the sum.
+    """
+
+    num_classes: int = number(1024, shape=True, at_least=2, at_most=1_000_000)
+    codebook_dim: int = number(16, shape=True, at_least=1, at_most=65_536)
+    num_mels: int = number(80, shape=True, at_least=1, at_most=126)  # of 257 bins
+    weight: float = number(1.0, at_least=0, at_most=1e6)
+
+
+@register("random_projection", RandomProjectionConfig)
 class RandomProjectionTarget(Target):
     """A fixed random projection and codebook label each frame; a linear head predicts the label.
 
@@ -19,13 +37,12 @@ class RandomProjectionTarget(Target):
     buffers: saved with the checkpoint, never trained.
     """
 
-    name = "random_projection"
     metrics = CLASSIFICATION_METRICS
 
-    def __init__(self, cfg: RandomProjectionConfig, dim: int):
-        super().__init__()
-        self.cfg, self.num_classes = cfg, cfg.num_classes
-        self.head = nn.Linear(dim, cfg.num_classes)
+    def __init__(self, cfg: RandomProjectionConfig, encoder: Encoder):
+        super().__init__(cfg, encoder)
+        self.num_classes = cfg.num_classes
+        self.head = nn.Linear(encoder.cfg.dim, cfg.num_classes)
         projection = nn.init.xavier_uniform_(torch.empty(cfg.num_mels, cfg.codebook_dim))
         codebook = F.normalize(torch.randn(cfg.num_classes, cfg.codebook_dim), dim=-1)
         self.register_buffer("projection", projection)

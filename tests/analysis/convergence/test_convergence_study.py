@@ -79,7 +79,7 @@ def test_all_configs_with_the_first_seed_come_first(setting):
     plans = plan(setting, "both", "offline", seeds=2)
     assert [p.name for p in plans] == ["both/seed1", "offline/seed1", "both/seed2", "offline/seed2"]
     assert plans[2].cfg.run.seed == 2 and plans[2].cfg.run.out == str(setting / "out/both/seed2")
-    assert plans[1].cfg.online is None
+    assert "online" not in plans[1].cfg.on
     shipped = convergence_study.plan(["tiny"], 1, setting, BASE)
     assert shipped[0].group == "tiny" and shipped[0].words[0].endswith("tiny.yaml")
 

@@ -83,9 +83,8 @@ def compare(encoder: Encoder, model: torch.nn.Module) -> float:
 def ours_file(path: Path, **changes) -> Path:
     """A checkpoint of ours with random weights, written to `path`."""
     cfg = config.Config(
-        data=config.DataConfig(train=""), encoder=EncoderConfig(**SMALL | changes), offline=None
+        data=config.DataConfig(train=""), encoder=EncoderConfig(**SMALL | changes), targets={}
     )
-    cfg.online = None
     checkpoint.save(
         path,
         {
@@ -128,9 +127,9 @@ def test_fairseq_round_trip_keeps_every_tensor(path):
 def test_fairseq_starts_further_training(path):
     state = convert.load_any(path)
     cfg = config.from_dict(state["config"])
-    assert cfg.offline is not None and cfg.online is not None
-    assert (cfg.offline.num_classes, cfg.offline.label_offset) == (24, 4)
-    assert (cfg.online.top_k, cfg.online.ema_start) == (3, 0.999)
+    assert cfg.targets["offline"] is not None and cfg.targets["online"] is not None
+    assert (cfg.targets["offline"].num_classes, cfg.targets["offline"].label_offset) == (24, 4)
+    assert (cfg.targets["online"].top_k, cfg.targets["online"].ema_start) == (3, 0.999)
     assert cfg.encoder.normalize and cfg.encoder.isolate_padding
     assert (cfg.encoder.pos_conv_depth, cfg.encoder.pos_conv_kernel) == (5, 19)
     assert state["progress"]["update"] == (5 if path == AFTER5 else 40)

@@ -36,7 +36,7 @@ def audio(tmp_path) -> Path:
 def model(path: Path, **changes) -> Path:
     cfg = EncoderConfig(conv_layers=CONV, dim=32, layers=2, heads=4, ffn_dim=64, **changes)
     torch.manual_seed(0)
-    whole = config.Config(data=config.DataConfig(train=""), encoder=cfg, offline=None)
+    whole = config.Config(data=config.DataConfig(train=""), encoder=cfg, targets={})
     parts = {"config": config.to_dict(whole), "encoder": Encoder(cfg).state_dict(), "targets": {}}
     checkpoint.save(path, {**parts, "optimizer": None, "scaler": None, "progress": {}})
     return path

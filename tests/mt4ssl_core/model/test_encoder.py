@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import error
 
-from mt4ssl_core.config import Config, EncoderConfig, OfflineConfig
+from mt4ssl_core.config import Config, EncoderConfig
 from mt4ssl_core.model.encoder import ConvBlock, Encoder, padding_mask
 from mt4ssl_core.model.mt4ssl import MT4SSL
+from mt4ssl_core.model.targets.offline import OfflineConfig
 
 VARIANTS = {
     "base": {},
@@ -50,7 +51,8 @@ def test_every_stage_equals_the_official_code(name):
 
 
 def test_base_has_the_official_tensors():
-    cfg = Config(offline=OfflineConfig(num_classes=504, label_offset=4))
+    cfg = Config()
+    cfg.targets["offline"] = OfflineConfig(num_classes=504, label_offset=4)
     with torch.device("meta"):
         model = MT4SSL(cfg)
     student = {n: p for n, p in model.named_parameters() if ".teacher." not in n}

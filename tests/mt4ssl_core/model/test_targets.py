@@ -5,10 +5,11 @@ import reference
 import torch
 from reference import error
 
-from mt4ssl_core.config import Config, RandomProjectionConfig
+from mt4ssl_core.config import Config
 from mt4ssl_core.model.mt4ssl import MT4SSL
 from mt4ssl_core.model.optim import AdamW
-from mt4ssl_core.model.targets.online import Ema, instance_norm, spread
+from mt4ssl_core.model.targets.online import Ema, OnlineConfig, instance_norm, spread
+from mt4ssl_core.model.targets.random_projection import RandomProjectionConfig
 
 
 def run(model, name, mask, step=0):
@@ -58,9 +59,9 @@ def test_gradients_equal_the_official_code():
 def test_five_updates_equal_the_official_trainer(trace, name):
     wanted, figures = reference.tensors(f"train_{trace}"), reference.facts("train_traces")[trace]
     cfg = reference.official_config()
-    cfg.online.ema_start = figures["ema"]["ema_decay"]
-    cfg.online.ema_end = figures["ema"]["ema_end_decay"]
-    cfg.online.ema_anneal_updates = figures["ema"]["ema_anneal_end_step"]
+    cfg.targets["online"].ema_start = figures["ema"]["ema_decay"]
+    cfg.targets["online"].ema_end = figures["ema"]["ema_end_decay"]
+    cfg.targets["online"].ema_anneal_updates = figures["ema"]["ema_anneal_end_step"]
     cfg.optim.max_updates, cfg.optim.fairseq_eps = 100, True
     model = reference.official_model(cfg, separate_teacher=False).train()
     optimizer = AdamW(model, cfg.optim)
@@ -119,8 +120,8 @@ def test_torch_epsilon_is_another_optimiser():
 def test_teacher_steps_per_update_or_per_micro_batch():
     for per_micro_batch, steps in ((False, 1), (True, 3)):
         cfg = reference.official_config()
-        cfg.online.ema_start = cfg.online.ema_end = 0.5
-        cfg.online.step_per_micro_batch = per_micro_batch
+        cfg.targets["online"].ema_start = cfg.targets["online"].ema_end = 0.5
+        cfg.targets["online"].step_per_micro_batch = per_micro_batch
         model = reference.official_model(cfg)
         online, student = model.targets["online"], model.encoder.context
         before = copy.deepcopy(online.teacher.norm.weight)
@@ -142,7 +143,7 @@ def test_no_step_before_the_first_update_and_never_in_training_mode():
 
 
 def test_decay_ramp_equals_the_official_schedule():
-    ema = Ema(Config().online)
+    ema = Ema(OnlineConfig())
     rows = reference.facts("schedules")
     key = next(k for k in rows if "ema" in k)
     values = rows[key]["values"]
@@ -153,7 +154,7 @@ def test_decay_ramp_equals_the_official_schedule():
 
 def test_padding_does_not_change_targets_by_default():
     cfg = reference.official_config()
-    cfg.encoder.isolate_padding, cfg.online.norm_over_padding = True, False
+    cfg.encoder.isolate_padding, cfg.targets["online"].norm_over_padding = True, False
     model = reference.official_model(cfg).eval()
     waves, lengths, _ = reference.batch("P")
     online = model.targets["online"]
@@ -187,8 +188,8 @@ def test_collapse_is_reported_with_a_remedy():
 
 
 def test_random_projection_labels_are_fixed_and_used():
-    cfg = Config(encoder=reference.encoder_config(isolate_padding=True), offline=None, online=None)
-    cfg.random_projection = RandomProjectionConfig(num_classes=32)
+    cfg = Config(encoder=reference.encoder_config(isolate_padding=True), targets={})
+    cfg.targets["random_projection"] = RandomProjectionConfig(num_classes=32)
     torch.manual_seed(0)
     model = MT4SSL(cfg)
     target = model.targets["random_projection"]
@@ -212,17 +213,19 @@ def test_random_projection_labels_are_fixed_and_used():
 def test_sections_switch_targets_on_and_off():
     cfg = Config(encoder=reference.encoder_config())
     assert list(MT4SSL(cfg).targets) == ["offline", "online"]
-    cfg.online = None
+    cfg.targets["online"] = None
     model = MT4SSL(cfg)
     assert list(model.targets) == ["offline"]
     assert not any("teacher" in name for name, _ in model.named_parameters())
-    cfg.random_projection, cfg.offline = RandomProjectionConfig(), None
+    cfg = Config(
+        cfg.run, cfg.data, cfg.encoder, targets={"random_projection": RandomProjectionConfig()}
+    )
     assert list(MT4SSL(cfg).targets) == ["random_projection"]
 
 
 def test_weights_scale_the_losses():
     cfg = reference.official_config()
-    cfg.offline.weight, cfg.online.weight = 0.5, 3.0
+    cfg.targets["offline"].weight, cfg.targets["online"].weight = 0.5, 3.0
     mask = reference.tensors("masked_forward")["U.mask_indices"].bool()
     plain = run(reference.official_model(), "U", mask)
     weighted = run(reference.official_model(cfg), "U", mask)

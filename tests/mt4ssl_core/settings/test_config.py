@@ -21,13 +21,13 @@ def test_every_shipped_config_loads_and_survives_a_round_trip(path):
 
 def test_base_is_the_paper():
     cfg = config.load(SHIPPED[0].parent / "base.yaml", GIVEN)
-    assert (cfg.encoder.layers, cfg.encoder.dim, cfg.online.top_k, cfg.optim.lr) == (
+    assert (cfg.encoder.layers, cfg.encoder.dim, cfg.targets["online"].top_k, cfg.optim.lr) == (
         12,
         768,
         8,
         5e-4,
     )
-    assert cfg.encoder == Config().encoder and cfg.online == Config().online
+    assert cfg.encoder == Config().encoder and cfg.targets["online"] == Config().targets["online"]
 
 
 def write(tmp_path, text):
@@ -66,10 +66,10 @@ def test_scientific_notation_is_a_number(tmp_path):
 def test_sections_switch_off_and_on(tmp_path):
     path = write(tmp_path, "online: null\nrandom_projection: {num_classes: 8}\n")
     cfg = config.load(path, GIVEN)
-    assert cfg.online is None and cfg.random_projection.num_classes == 8
+    assert cfg.targets["online"] is None and cfg.targets["random_projection"].num_classes == 8
     with pytest.raises(ValueError, match=r"online.top_k: online is null \(off\); add online={}"):
         config.load(path, [*GIVEN, "online.top_k=2"])
-    assert config.load(path, [*GIVEN, "online={}", "online.top_k=2"]).online.top_k == 2
+    assert config.load(path, [*GIVEN, "online={}", "online.top_k=2"]).targets["online"].top_k == 2
     with pytest.raises(ValueError, match="optim: cannot be null"):
         config.load(path, [*GIVEN, "optim=null"])
 
@@ -118,7 +118,7 @@ def test_missing_file_and_broken_yaml(tmp_path):
 
 
 def sections():
-    for section, schema in config.Layers(Config).sections.items():
+    for section, schema in config.sections().items():
         for field in fields(schema):
             yield section, schema, field
 
@@ -238,7 +238,7 @@ def test_numbers_are_read_as_people_write_them(tmp_path, text, key, value):
 def test_nothing_is_null_in_yaml_and_on_the_command_line(tmp_path):
     for text in ("null", "~", ""):
         cfg = config.load(write(tmp_path, f"data:\n  valid: {text}\nonline: {text}\n"), GIVEN)
-        assert cfg.data.valid is None and cfg.online is None
+        assert cfg.data.valid is None and cfg.targets["online"] is None
     with pytest.raises(ValueError, match=r"run.out: cannot be null; remove the line"):
         config.load(write(tmp_path, "run: {out: null}"), GIVEN)
     assert (
