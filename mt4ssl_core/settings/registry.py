@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 GROUP = "mt4ssl.targets"  # of entry points; README and docs name it
 OURS = "mt4ssl_core.model.targets"
+TAKEN = ("run", "data", "encoder", "masking", "targets", "optim", "extends")
 Class = TypeVar("Class", bound=type)
 
 
@@ -47,6 +48,8 @@ def register(name: str, settings: type, on: bool = False) -> Callable[[Class], C
         if there and f"{there.target.__module__}.{there.target.__qualname__}" != where:
             other = f"{there.target.__module__}.{there.target.__qualname__}"
             raise ValueError(f"two targets are called {name!r}: {other} and {where}; rename one")
+        if name in TAKEN:
+            raise ValueError(f"target {name!r}: a section of the config ({where}); rename it")
         fields = dataclasses.fields(settings) if dataclasses.is_dataclass(settings) else ()
         if not name.isidentifier() or "weight" not in {item.name for item in fields}:
             raise ValueError(

@@ -8,6 +8,7 @@ from reference import error
 from mt4ssl_core.config import Config
 from mt4ssl_core.model.mt4ssl import MT4SSL
 from mt4ssl_core.model.optim import AdamW
+from mt4ssl_core.model.targets.offline import classification
 from mt4ssl_core.model.targets.online import Ema, OnlineConfig, instance_norm, spread
 from mt4ssl_core.model.targets.random_projection import RandomProjectionConfig
 
@@ -232,3 +233,37 @@ def test_weights_scale_the_losses():
     for name, weight in (("offline", 0.5), ("online", 3.0)):
         assert weighted[name].total.item() == pytest.approx(weight * plain[name].total.item())
         assert weighted[name].sums["loss"].item() == pytest.approx(plain[name].sums["loss"].item())
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_cross_entropy_of_half_precision_logits_is_computed_in_float32(dtype):
+    logits = (3 * torch.randn(400, 500, generator=torch.Generator().manual_seed(0))).to(dtype)
+    classes = torch.arange(400)
+    wanted = torch.nn.functional.cross_entropy(logits.double(), classes, reduction="sum")
+    with torch.autocast("cpu", dtype):
+        total = classification("offline", logits, classes, 1.0).total
+    assert total.dtype == torch.float32
+    assert total.item() == pytest.approx(wanted.item(), rel=1e-6)
+
+
+def test_visible_weight_adds_the_loss_at_frames_that_are_not_hidden():
+    cfg = reference.official_config()
+    cfg.targets["offline"].weight, cfg.targets["offline"].visible_weight = 0.5, 0.3
+    model = reference.official_model(cfg)
+    waves, lengths, labels = reference.batch("P")
+    mask = reference.tensors("masked_forward")["P.mask_indices"].bool()
+    output = model.encoder(waves, lengths, mask).output
+    labels = labels[:, : mask.shape[1]].clone()
+    labels[:, -2:] = -1  # frames without a label count nowhere
+    loss = {item.name: item for item in model(waves, lengths, mask, labels, 0)}["offline"]
+    sums, right = [], []
+    for at in (mask & (labels >= 0), ~mask & (labels >= 0)):
+        logits = model.targets["offline"].head(output[at])
+        wanted = labels[at] + 4
+        sums.append(torch.nn.functional.cross_entropy(logits, wanted, reduction="sum"))
+        right.append((logits.argmax(-1) == wanted).float().mean())
+    assert loss.total.item() == pytest.approx((0.5 * (sums[0] + 0.3 * sums[1])).item(), rel=1e-5)
+    assert loss.sums["loss"].item() == pytest.approx(sums[0].item(), rel=1e-5)
+    assert loss.count == (mask & (labels >= 0)).sum()
+    assert loss.means["visible_accuracy"] == right[1]
+    assert model.targets["offline"].sees_visible
