@@ -1,4 +1,4 @@
-"""Tables for the README and the demo: records of s3prl experiments in, Markdown out."""
+"""Tables for docs and the demo: records of s3prl experiments in, Markdown out."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path

@@ -87,7 +87,7 @@ def export_hf(path: str | Path, out: str | Path) -> Path:
     trained with (``encoder.normalize_eps``, 1e-5 by default and in fairseq; config.json says it).
     A model trained with 1e-7 has the same features there and here. For another one, quiet audio
     differs, unless its waveforms are normalised outside, e.g. for 1e-5 by
-    ``torch.nn.functional.layer_norm(wave, wave.shape)``. README has the measured differences.
+    ``torch.nn.functional.layer_norm(wave, wave.shape)``. docs/differences.md has the measured ones.
 
     Raises:
         ValueError: Hugging Face has no such model, ``out`` holds something else, or as `load_any`.
