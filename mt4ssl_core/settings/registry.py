@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-GROUP = "mt4ssl.targets"  # of entry points; README and docs name it
+GROUP = "mt4ssl.targets"  # of entry points; docs/extend.md names it
 OURS = "mt4ssl_core.model.targets"
 TAKEN = ("run", "data", "encoder", "masking", "targets", "optim", "extends")
 Class = TypeVar("Class", bound=type)
