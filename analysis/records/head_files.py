@@ -90,12 +90,14 @@ def _of_suite(run: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
         for variant in protocol.variants(header):
             job = ".".join(part for part in (task, variant.name, "test") if part)
             state = run_folder.read_state(run, job)
-            if "result" not in state:
+            tested = state.get("result", {}).get("records", [])
+            same = [record for record in tested if _is(record, first)]
+            if not same:
                 raise ValueError(
-                    f"{states / job}.json: not there, so that it is not known which head of {task} "
-                    "was tested; give the folder as `mt4ssl superb run` left it"
+                    f"{states / job}.json: not there, or without {first['name']} of the test, so "
+                    f"that it is not known which head of {task} was tested; remove it and run "
+                    "`mt4ssl superb run` again, which tests it once more"
                 )
-            same = [record for record in state["result"]["records"] if _is(record, first)]
             folder = run / protocol.best_of(same)["folder"]
             record = _tested(folder, first)
             if record is None:

@@ -25,7 +25,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mt4ssl_core.checkpoints.damage import check_archive, check_plain, check_tensors, remedy
+from mt4ssl_core.checkpoints.damage import (
+    check_archive,
+    check_kind,
+    check_plain,
+    check_tensors,
+    remedy,
+)
 from mt4ssl_core.files import atomic_path, duplicate, flush, reading
 
 FORMAT, VERSION = "mt4ssl", 1
@@ -191,6 +197,7 @@ def read(path: str | Path, allowed: Allowed = (), mmap: bool = False) -> Any:
         start = file.read(4)
     if not start:
         raise ValueError(f"{path}: an empty file, not a checkpoint; give another or copy it again")
+    check_kind(path)
     if start[:2] == b"PK" and not zipfile.is_zipfile(path):
         raise ValueError(
             f"{path}: the checkpoint is cut off ({path.stat().st_size:,} bytes, no end); "
@@ -240,6 +247,8 @@ def _explain(path: Path, error: Exception, allowed: Allowed) -> str:
             "model.save_pretrained(FOLDER) (transformers); give what that writes"
         )
     reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
+    if reason.startswith("Weights only load failed"):  # goes on about options of torch.load
+        reason = "not as torch.save writes them"
     return f"not a readable checkpoint ({reason}); give another or copy it again"
 
 

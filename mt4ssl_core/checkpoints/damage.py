@@ -23,6 +23,28 @@ def check_archive(path: Path) -> None:
         raise ValueError(f"{path}: {problem}; {remedy(path)}")
 
 
+def check_kind(path: Path) -> None:
+    """Refuse the text that a download leaves in place of a file of weights.
+
+    Raises ValueError: a pointer of Git LFS, a web page, or JSON; names the file and what to do.
+    """
+    with open(path, "rb") as file:
+        start = file.read(256).lstrip()
+    if b"\0" in start:
+        return
+    if start.startswith(b"version https://git-lfs"):
+        raise ValueError(
+            f"{path}: a pointer of Git LFS, not the file that it stands for; fetch that with "
+            "`git lfs pull`, or download it"
+        )
+    if start[:1] == b"<":
+        raise ValueError(
+            f"{path}: a web page, not weights; download the file itself, logged in where it asks"
+        )
+    if start[:1] == b"{":
+        raise ValueError(f"{path}: JSON, not weights; give the folder that it lies in")
+
+
 def remedy(path: Path) -> str:
     """What to do about a damaged checkpoint: the first whole one beside it, if there is any."""
     for other in _beside(path):

@@ -10,6 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from mt4ssl_core.checkpoints.damage import check_kind
 from mt4ssl_core.files import atomic_path, reading
 
 CHECKSUM = "mt4ssl_sha256"  # key of the metadata; in files of others it is absent
@@ -32,6 +33,7 @@ def load(
         ValueError: not a safetensors file, cut off, or its checksum (if it has ours) does not
             agree; names the file and ends with ``remedy``.
     """
+    check_kind(Path(path))
     with reading(path, remedy), safe_open(path, framework="pt") as file:
         about = dict(file.metadata() or {})
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

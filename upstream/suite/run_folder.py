@@ -126,7 +126,20 @@ def _is_state(found: Any) -> bool:
         return False
     sections = [found[key] for key in ("settings", "result") if key in found]
     number = type(found.get("seconds", 0.0)) in (int, float)
-    return number and all(isinstance(section, dict) for section in sections)
+    if not number or not all(isinstance(section, dict) for section in sections):
+        return False
+    records = found.get("result", {}).get("records", [])
+    return isinstance(records, list) and all(map(_is_tested, records))
+
+
+def _is_tested(found: Any) -> bool:
+    """Whether this is a record of a test as `jobs.test` keeps it, of a folder in the suite's."""
+    texts = ("metric", "direction", "stage", "folder")
+    if not isinstance(found, dict) or any(type(found.get(key)) is not str for key in texts):
+        return False
+    folder = Path(found["folder"])
+    below = not folder.is_absolute() and ".." not in folder.parts
+    return below and type(found.get("value", "")) in (int, float, type(None))
 
 
 def write_state(out: Path, job: str, state: Mapping[str, Any]) -> None:

@@ -143,7 +143,8 @@ def _files_of_part(
     if state.get("state") != work.DONE:
         raise ValueError(f"{job} is not done")
     first = tasks.header(name)["metrics"][0]["name"]  # whose best head is reported
-    records = [record for record in state["result"]["records"] if record["stage"] == part.stage]
+    there = state.get("result", {}).get("records", [])
+    records = [record for record in there if record["stage"] == part.stage]
     tested = [record for record in records if record["metric"] == first] or records
     if not tested:
         raise ValueError(f"{job}: the evaluation {part.stage} was not done")

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from mt4ssl_core.checkpoints import checkpoint
+from mt4ssl_core.checkpoints import checkpoint, tensor_files
 
 
 def state(**changes) -> dict:
@@ -137,6 +137,22 @@ def test_other_files_are_refused(tmp_path, write):
     write(path)
     with pytest.raises(ValueError, match=rf"{path}: (not a readable|its pickle names __torch__)"):
         checkpoint.load(path)
+
+
+@pytest.mark.parametrize("name", ["last.pt", "pytorch_model.bin", "model.safetensors"])
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("version https://git-lfs.github.com/spec/v1\noid sha256:a\nsize 3\n", "`git lfs pull`"),
+        ("<!doctype html>\n<title>404</title>" + " " * 300, "a web page, not weights; download"),
+        ('\n{"weight_map": {}}', "JSON, not weights; give the folder"),
+    ],
+)
+def test_what_a_download_left_in_place_of_weights_is_named(tmp_path, name, text, says):
+    path = tmp_path / name
+    path.write_text(text)
+    with pytest.raises(ValueError, match=rf"^{path}: .*{says}"):
+        (tensor_files if name.endswith("tensors") else checkpoint).load(path)
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,29 @@ def test_states(tmp_path):
             run_folder.read_state(tmp_path, "er/fold1/lr_0.1")
 
 
+TESTED = {
+    "task": "ks", "metric": "acc", "value": 0.5, "direction": "max", "split": "test",
+    "stage": "test", "folder": "ks/lr_0.1",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"folder": folder} for folder in ("/etc", "../../mine", "ks/../../mine", 3)),
+        *({"metric": None}, {"value": "0.5"}, {"stage": []}, {"direction": {}}),
+    ],
+)
+def test_records_of_a_test_are_of_its_own_folder_and_form(changes, tmp_path):
+    state = {"state": "done", "result": {"records": [TESTED]}}
+    run_folder.write_state(tmp_path, "ks/test", state)
+    assert run_folder.read_state(tmp_path, "ks/test") == state
+    state["result"]["records"] = [TESTED, {**TESTED, **changes}]
+    run_folder.write_state(tmp_path, "ks/test", state)
+    with pytest.raises(ValueError, match=r"ks\.test\.json: not .*; remove it to do ks/test again"):
+        run_folder.read_state(tmp_path, "ks/test")
+
+
 def record(task, value):
     return {"task": task, "metric": "acc", "value": value}
 
