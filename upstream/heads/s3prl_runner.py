@@ -54,9 +54,25 @@ class Runner(s3prl_runner.Runner):
         super().__init__(args, config)
         self.storage = decision.attach(self, self._store)
 
+    def _get_upstream(self) -> Any:
+        args = self.args
+        what = f"{args.upstream_ckpt or 'its checkpoint'}: not one of -u {args.upstream}"
+        with _set_up(what, "give another -k"):
+            return super()._get_upstream()
+
+    def _get_featurizer(self) -> Any:
+        what = f"{self.args.init_ckpt or self.args.upstream}: its layers cannot be summed as asked"
+        with _set_up(what, "correct -s and -l, or give another head"):
+            return super()._get_featurizer()
+
     def _get_downstream(self) -> Any:
-        stores = self._store.mode != options.OFF
-        with lazy_audio.preloading() if stores else contextlib.nullcontext():
+        stores, args = self._store.mode != options.OFF, self.args
+        what = f"{args.init_ckpt or args.config}: {args.downstream} does not begin with this config"
+        remedy = "compare it with downstream_configs/, and check the corpus: mt4ssl superb prepare"
+        with (
+            _set_up(what, remedy),
+            lazy_audio.preloading() if stores else contextlib.nullcontext(),
+        ):
             entry = super()._get_downstream()
         report, load = entry.model.log_records, entry.model.get_dataloader
 
@@ -168,6 +184,21 @@ class Runner(s3prl_runner.Runner):
             record["seconds"] = round(time.perf_counter() - started, 3)
             record["train_seconds"] = None
         results.write(args.expdir, self.records)
+
+
+@contextlib.contextmanager
+def _set_up(what: str, remedy: str) -> Iterator[None]:
+    """Make what s3prl stumbles over in a foreign checkpoint or config an error that names it.
+
+    Raises ValueError. What says by itself what is wrong (a file, a value, a package) is left.
+    """
+    try:
+        yield
+    except (OSError, ValueError, ImportError, MemoryError):
+        raise
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise ValueError(f"{what} ({reason}); {remedy}") from error
 
 
 @contextlib.contextmanager

@@ -78,6 +78,9 @@ def read(path: Path) -> dict[str, Any]:
         )
     if not isinstance(getattr(stored["Args"], "upstream", None), str):
         raise ValueError(f"-e {path}: does not say of which upstream it is; give another head")
+    weights, layers = stored.get("Downstream"), stored.get("Featurizer", {})
+    if not isinstance(weights, dict) or not weights or not isinstance(layers, dict):
+        raise ValueError(f"-e {path}: has no weights of a trained head; give another head")
     tasks.check_sections(stored["Config"], f"-e {path}")
     compat.install_for(stored["Args"].downstream)
     return stored

@@ -39,7 +39,7 @@ def of_kmeans(path: Path) -> Any:
 
 def of_head(path: Path) -> Any:
     stored = states.read(path)
-    return [stored["Featurizer"], vars(stored["Args"]), stored["Config"]]
+    return [stored["Downstream"], stored["Featurizer"], vars(stored["Args"]), stored["Config"]]
 
 
 CONFIG: dict[str, Any] = {"runner": {}, "optimizer": {}, "downstream_expert": {}}
@@ -47,7 +47,8 @@ CONFIG: dict[str, Any] = {"runner": {}, "optimizer": {}, "downstream_expert": {}
 
 def head(path: Path) -> Path:
     args = argparse.Namespace(downstream="speech_commands", upstream="fbank")
-    state = {"Args": args, "Config": CONFIG, "Featurizer": {"weights": torch.randn(4)}}
+    weights = {"Featurizer": {"weights": torch.randn(4)}, "Downstream": {"w": torch.randn(3)}}
+    state = {"Args": args, "Config": CONFIG, **weights}
     torch.save(state, path)
     return path
 
