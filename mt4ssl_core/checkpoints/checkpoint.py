@@ -30,6 +30,7 @@ from mt4ssl_core.checkpoints.damage import (
     check_kind,
     check_plain,
     check_tensors,
+    is_archive,
     remedy,
 )
 from mt4ssl_core.files import atomic_path, duplicate, flush, reading
@@ -198,12 +199,12 @@ def read(path: str | Path, allowed: Allowed = (), mmap: bool = False) -> Any:
     if not start:
         raise ValueError(f"{path}: an empty file, not a checkpoint; give another or copy it again")
     check_kind(path)
-    if start[:2] == b"PK" and not zipfile.is_zipfile(path):
+    if start[:2] == b"PK" and not is_archive(path):
         raise ValueError(
             f"{path}: the checkpoint is cut off ({path.stat().st_size:,} bytes, no end); "
             f"{remedy(path)}"
         )
-    if zipfile.is_zipfile(path):
+    if is_archive(path):
         check_archive(path)
     try:
         with _only(allowed), warnings.catch_warnings():
@@ -263,7 +264,7 @@ def _plain_copy(path: Path) -> str:
 
 def _foreign_globals(path: Path, allowed: set[str]) -> list[str]:
     """Classes and functions that the file's pickle names, read without executing it."""
-    if zipfile.is_zipfile(path):
+    if is_archive(path):
         with zipfile.ZipFile(path) as archive:
             pickles = [name for name in archive.namelist() if name.endswith("data.pkl")]
             data = archive.open(pickles[0]).read(1 << 24) if pickles else b""

@@ -23,6 +23,14 @@ def check_archive(path: Path) -> None:
         raise ValueError(f"{path}: {problem}; {remedy(path)}")
 
 
+def is_archive(path: Path) -> bool:
+    """Whether this is a zip file, a damaged one too."""
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:  # its last record is there, and says what cannot be
+        return True
+
+
 def check_kind(path: Path) -> None:
     """Refuse the text that a download leaves in place of a file of weights.
 
@@ -48,7 +56,7 @@ def check_kind(path: Path) -> None:
 def remedy(path: Path) -> str:
     """What to do about a damaged checkpoint: the first whole one beside it, if there is any."""
     for other in _beside(path):
-        if zipfile.is_zipfile(other) and _problem(other) is None:
+        if is_archive(other) and _problem(other) is None:
             return f"{other} beside it is whole: go on from that one, or copy this one again"
     return "copy it again or give an older one"
 
