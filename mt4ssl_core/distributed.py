@@ -1,7 +1,9 @@
 """The few things that several processes agree on; all are no-ops for one process."""
 
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -9,6 +11,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+_LOST = re.compile(r"gloo|nccl", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,26 @@ def start(device: str, patience: timedelta | None = None) -> World:
     if not dist.is_initialized():
         dist.init_process_group("nccl" if on_gpu else "gloo", timeout=patience)
     return World(dist.get_rank(), size, chosen)
+
+
+@contextmanager
+def peers(world: World, out: str) -> Iterator[None]:
+    """Turn what the backend says when another process is gone into a line that says so.
+
+    Raises:
+        ConnectionError: another process of the run in ``out`` cannot be reached.
+    """
+    try:
+        yield
+    except RuntimeError as error:  # the backends' own errors are RuntimeErrors
+        if world.size == 1 or not (isinstance(error, dist.DistError) or _LOST.search(str(error))):
+            raise
+        reason = " ".join(str(error).split())
+        raise ConnectionError(
+            f"process {world.rank} of {world.size} of the run in {out} lost another one, which was "
+            f"killed or stopped (out of memory? see its own message, and dmesg); run the same "
+            f"command again: it goes on from the last checkpoint there is ({reason[:200]})"
+        ) from error
 
 
 def stop() -> None:

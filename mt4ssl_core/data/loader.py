@@ -31,7 +31,7 @@ from mt4ssl_core.data.audio import (
     own_rate,
     probe,
 )
-from mt4ssl_core.data.labels import LabelStore
+from mt4ssl_core.data.labels import TOLERANCE, LabelStore
 from mt4ssl_core.data.loader_workers import deaths_wait, obituary, start_worker
 from mt4ssl_core.data.manifest import Manifest, open_manifest, split_valid, stable_hash
 
@@ -242,14 +242,20 @@ def group_by_length(
 
 
 def _length_hint(cuts: Sequence[Cut], id: str) -> str:
-    """Say so if the length that a manifest gives for an utterance is none at 16 kHz."""
+    """Say so if the length that a manifest gives for an utterance is not that of its file."""
     cut = next(cut for cut in cuts if cut.id == id)
     try:
         rate, _, frames = probe(audio_name(cut))
     except ValueError:
         return ""
-    hint = own_rate(num_samples(cut), frames, rate)
-    return hint and f"the list of audio gives {num_samples(cut)} samples{hint}; make it again"
+    listed, real = num_samples(cut), round(frames * SAMPLE_RATE / rate)
+    if hint := own_rate(listed, frames, rate):
+        return f"the list of audio gives {listed} samples{hint}; make it again"
+    if abs(listed - real) > TOLERANCE * HOP:
+        return (
+            f"the list of audio gives {listed} samples, but the file has {real}; correct the list"
+        )
+    return ""
 
 
 @dataclass(frozen=True)

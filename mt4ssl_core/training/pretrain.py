@@ -42,11 +42,11 @@ def pretrain(cfg: Config, resume_from: str | None = None) -> Path:
     Raises:
         ValueError: bad input, a run of another model in ``run.out`` or one that is going on there,
             a damaged checkpoint, too much audio that cannot be used, NaN, or a collapsed teacher.
-        OSError: a file cannot be written.
+        OSError: a file cannot be written, or another process of this run cannot be reached.
     """
     world = distributed.start(cfg.run.device)
     try:
-        with sole_run(Path(cfg.run.out), world):
+        with distributed.peers(world, cfg.run.out), sole_run(Path(cfg.run.out), world):
             return _pretrain(cfg, world, resume_from)
     finally:
         distributed.stop()

@@ -24,3 +24,27 @@ def test_one_process_is_its_own_world():
     assert (world.rank, world.size, world.is_main) == (0, 1, True)
     assert world.sum(torch.tensor([2.0])).item() == 2.0
     world.barrier()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError(
+            "[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:538] Read error: reset"
+        ),
+        RuntimeError("NCCL communicator was aborted on rank 0."),
+        torch.distributed.DistNetworkError("Connection closed by peer"),
+    ],
+)
+def test_a_lost_process_is_named_as_such(error):
+    world = distributed.World(0, 2, torch.device("cpu"))
+    said = r"process 0 of 2 .* run the same command again"
+    with pytest.raises(ConnectionError, match=said), distributed.peers(world, "runs/a"):
+        raise error
+
+
+def test_other_errors_stay_what_they_are():
+    for size, text in ((2, "boom"), (1, "gloo")):
+        world = distributed.World(0, size, torch.device("cpu"))
+        with pytest.raises(RuntimeError, match=text), distributed.peers(world, "runs/a"):
+            raise RuntimeError(text)

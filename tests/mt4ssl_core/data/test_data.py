@@ -319,6 +319,20 @@ def test_lengths_at_the_files_own_rate_are_not_blamed_on_the_labels(tmp_path):
         loader(mixed, LabelStore.open(tmp_path / "x.km"))
 
 
+@pytest.mark.parametrize("listed", [8_000, 15_000, 960_000])
+def test_a_wrong_length_in_the_list_is_not_blamed_on_the_labels(tmp_path, listed):
+    rows = []
+    for number in range(3):
+        path = tmp_path / f"{number}.wav"
+        soundfile.write(path, np.full(16_000, 0.1), 16_000)
+        rows.append(TsvRow(path.name, path, listed if number == 1 else 16_000))
+    write_tsv(tmp_path / "x.tsv", tmp_path, rows)
+    (tmp_path / "x.km").write_text((" ".join(["0"] * frame_lengths(16_000)) + "\n") * 3)
+    audio = open_manifest(tmp_path / "x.tsv", min_seconds=0.1)
+    with pytest.raises(ValueError, match=rf"x\.km:2: .*{listed} samples, but the file has 16000"):
+        loader(audio, LabelStore.open(tmp_path / "x.km"))
+
+
 @pytest.fixture(scope="module")
 def speech_lengths():
     """8 hours like real collections: half of it near 1 s, then a long tail up to 20 s."""
