@@ -21,9 +21,9 @@ from mt4ssl_core.files import user_path
 from mt4ssl_core.settings import bounds, checks, registry
 from mt4ssl_core.settings import values as setting_values
 from mt4ssl_core.settings.bounds import MISSING, SEEDS, choice, device, number, numbers, path
-from mt4ssl_core.settings.checks import HOP as HOP
-from mt4ssl_core.settings.checks import SAMPLE_RATE as SAMPLE_RATE
-from mt4ssl_core.settings.checks import WINDOW as WINDOW
+from mt4ssl_core.settings.frames import HOP as HOP
+from mt4ssl_core.settings.frames import SAMPLE_RATE as SAMPLE_RATE
+from mt4ssl_core.settings.frames import WINDOW as WINDOW
 from mt4ssl_core.settings.layers import Layers
 
 MOST = 10**9  # updates

@@ -18,7 +18,7 @@ import numpy as np
 
 from mt4ssl_core.config import HOP, SAMPLE_RATE, WINDOW
 from mt4ssl_core.data.audio import SUFFIXES
-from mt4ssl_core.data.mfcc import num_frames
+from mt4ssl_core.settings.frames import num_frames
 
 PHONES, WORDS = "phones", "words"  # tiers of CTM, TIMIT and mini_superb; a TextGrid names its own
 UNLABELLED = ""  # of a frame where nothing is said, as in a TextGrid

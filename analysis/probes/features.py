@@ -12,8 +12,9 @@ from analysis.probes.layer_features import LayerFeatures
 from analysis.probes.layer_measures import FrameData, segment_means
 from analysis.probes.speech import Utterance
 from mt4ssl_core.data.audio import SAMPLE_RATE, load_wave
-from mt4ssl_core.data.mfcc import log_mel, num_frames
+from mt4ssl_core.data.mfcc import log_mel
 from mt4ssl_core.labelling.frame_features import AudioBar, ahead
+from mt4ssl_core.settings.frames import num_frames
 from mt4ssl_core.threads import cores
 
 

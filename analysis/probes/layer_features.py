@@ -14,8 +14,8 @@ from torch import Tensor
 
 import upstream as door
 from mt4ssl_core.config import HOP
-from mt4ssl_core.data.mfcc import num_frames
 from mt4ssl_core.distributed import choose_device
+from mt4ssl_core.settings.frames import num_frames
 from mt4ssl_core.store.store import FRAMES, FeatureStore, Kind, content_key
 from upstream.store.audio_sources import Utterance
 from upstream.store.decision import fingerprint

@@ -34,6 +34,7 @@ from mt4ssl_core.data.audio import (
 from mt4ssl_core.data.labels import TOLERANCE, LabelStore
 from mt4ssl_core.data.loader_workers import deaths_wait, obituary, start_worker
 from mt4ssl_core.data.manifest import Manifest, open_manifest, split_valid, stable_hash
+from mt4ssl_core.settings.frames import num_frames
 
 __all__ = [
     "Batch",
@@ -107,7 +108,6 @@ class PretrainLoader:
             that no batch has more than ``batch_seconds``, padding included.
         normalize: bring each whole utterance to zero mean and unit variance (before it is cropped).
         normalize_eps: added to the variance for that.
-        frame_lengths: number of samples -> number of frames.
         seed: of the order and the crops.
         rank: of this process.
         world_size: number of processes.
@@ -124,7 +124,6 @@ class PretrainLoader:
         *,
         normalize: bool,
         normalize_eps: float = 1e-5,
-        frame_lengths: Callable[[int], int],
         seed: int,
         rank: int = 0,
         world_size: int = 1,
@@ -141,12 +140,10 @@ class PretrainLoader:
                     f"{missing[0]}; label the corpus again with `mt4ssl kmeans label`"
                 )
             # before anything starts: a run may meet such a row hours later
-            counts = ((cut.id, frame_lengths(num_samples(cut))) for cut in self.cuts)
+            counts = ((cut.id, num_frames(num_samples(cut))) for cut in self.cuts)
             labels.check_all(counts, hint=partial(_length_hint, self.cuts))
         longest = int(min(cfg.max_seconds, cfg.batch_seconds) * SAMPLE_RATE) if crop else None
-        self.reader = _Reader(
-            labels, normalize, normalize_eps, frame_lengths, seed, longest, cfg.strict
-        )
+        self.reader = _Reader(labels, normalize, normalize_eps, seed, longest, cfg.strict)
         lengths = np.array([num_samples(cut) for cut in self.cuts], dtype=np.int64)
         self.lengths = lengths if longest is None else np.minimum(lengths, longest)
 
@@ -265,7 +262,6 @@ class _Reader:
     labels: LabelStore | None
     normalize: bool
     normalize_eps: float
-    frame_lengths: Callable[[int], int]
     seed: int
     longest: int | None  # samples; None: no cropping
     strict: bool
@@ -310,7 +306,7 @@ class _Reader:
     def _labels_of(self, cut: Cut, samples: int) -> Tensor | None:
         if self.labels is None:
             return None
-        return torch.from_numpy(self.labels.frames(cut.id, self.frame_lengths(samples)))
+        return torch.from_numpy(self.labels.frames(cut.id, num_frames(samples)))
 
     def _crop(
         self, id: str, epoch: int, wave: np.ndarray, labels: Tensor | None
@@ -322,7 +318,7 @@ class _Reader:
         frame = stable_hash("crop", self.seed, epoch, id) % places
         wave = wave[frame * HOP : frame * HOP + self.longest]
         if labels is not None:
-            labels = labels[frame : frame + self.frame_lengths(len(wave))]
+            labels = labels[frame : frame + num_frames(len(wave))]
         return wave, labels
 
 

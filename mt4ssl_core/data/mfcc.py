@@ -25,11 +25,6 @@ _CEPSTRA, _MFCC_MELS, _LIFTER = 13, 23, 22
 _BLOCK = 256  # frames worked on at once on a CPU: they stay in its cache (twice as fast as all)
 
 
-def num_frames(num_samples: int) -> int:
-    """Return the number of 20 ms frames of N samples: 0 below 400, then 1 + (N - 400) // 320."""
-    return 0 if num_samples < WINDOW else 1 + (num_samples - WINDOW) // HOP
-
-
 def log_mel(waves: Tensor, num_mels: int = 80) -> Tensor:
     """Return log mel energies at 50 Hz: (B, N) or (N,) float samples -> (B, T, M) or (T, M).
 

@@ -18,8 +18,9 @@ from mt4ssl_core.command_line import printable
 from mt4ssl_core.config import HOP, SAMPLE_RATE
 from mt4ssl_core.data.audio import load_wave, normalize
 from mt4ssl_core.data.manifest import Manifest, check_share
-from mt4ssl_core.data.mfcc import mfcc, num_frames
+from mt4ssl_core.data.mfcc import mfcc
 from mt4ssl_core.model.encoder import Encoder
+from mt4ssl_core.settings.frames import num_frames
 from mt4ssl_core.store.store import FRAMES, FeatureStore, Kind, content_key
 from mt4ssl_core.threads import cores, thread_pool
 

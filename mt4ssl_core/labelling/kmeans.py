@@ -19,7 +19,7 @@ from mt4ssl_core.checkpoints.fingerprints import checkpoint_fingerprint
 from mt4ssl_core.data.audio import num_samples
 from mt4ssl_core.data.labels import LabelStore
 from mt4ssl_core.data.manifest import MAX_SKIPPED, Manifest, open_manifest, stable_hash
-from mt4ssl_core.data.mfcc import SAMPLE_RATE, num_frames
+from mt4ssl_core.data.mfcc import SAMPLE_RATE
 from mt4ssl_core.data.tsv import read_root, read_tsv
 from mt4ssl_core.distributed import choose_device
 from mt4ssl_core.files import remove_leftovers, user_path, write_json, writing
@@ -28,6 +28,7 @@ from mt4ssl_core.labelling.kmeans_model import KMeans
 from mt4ssl_core.labelling.label_writer import LONGEST_NAME, GrowingLabels
 from mt4ssl_core.labelling.lloyd import Reservoir, fit
 from mt4ssl_core.locks import lock
+from mt4ssl_core.settings.frames import num_frames
 from mt4ssl_core.store.store import FeatureStore
 
 SAMPLE_FRAMES, SAMPLE_BYTES = 2_000_000, 1 << 30  # a sample is at most this long and this large

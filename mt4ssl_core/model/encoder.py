@@ -3,9 +3,8 @@
 Shapes: B utterances, N samples at 16 kHz, T frames (one per 320 samples, 20 ms), D = ``cfg.dim``.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import overload
 
 import torch
 import torch.nn.functional as F
@@ -13,13 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from mt4ssl_core.config import EncoderConfig
-
-
-def frame_count(num_samples: Any, conv_layers: Sequence[Sequence[int]]) -> Any:
-    """Frames that come out of ``num_samples`` samples, an int or a tensor (the conv formula)."""
-    for _, kernel, stride in conv_layers:
-        num_samples = (num_samples - kernel) // stride + 1
-    return num_samples
+from mt4ssl_core.settings.frames import num_frames
 
 
 @dataclass
@@ -49,6 +42,18 @@ def padding_mask(lengths: Tensor, size: int) -> Tensor | None:
     """(B, size) bool, True at padding; None when there is no padding at all."""
     mask = torch.arange(size, device=lengths.device) >= lengths[:, None]
     return mask if bool(mask.any()) else None
+
+
+def moments(x: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Mean and biased variance (B, 1, C) of (B, T, C) over the first ``lengths`` (B,) frames, or
+    over all.
+    """
+    if lengths is None:
+        return x.mean(1, keepdim=True), x.var(1, unbiased=False, keepdim=True)
+    valid = (torch.arange(x.shape[1], device=x.device) < lengths[:, None])[..., None]
+    count = lengths.clamp(min=1)[:, None, None]
+    mean = (x * valid).sum(1, keepdim=True) / count
+    return mean, ((x - mean).square() * valid).sum(1, keepdim=True) / count
 
 
 class ConvBlock(nn.Module):
@@ -106,14 +111,7 @@ class ConvBlock(nn.Module):
         """Normalise each channel over the valid frames of its utterance (biased variance)."""
         assert isinstance(self.norm, nn.GroupNorm)
         x = x.float()
-        if lengths is None:
-            mean = x.mean(1, keepdim=True)  # (B, 1, C)
-            var = x.var(1, unbiased=False, keepdim=True)
-        else:
-            valid = (torch.arange(x.shape[1], device=x.device) < lengths[:, None])[..., None]
-            count = lengths.clamp(min=1)[:, None, None]
-            mean = (x * valid).sum(1, keepdim=True) / count
-            var = ((x - mean).square() * valid).sum(1, keepdim=True) / count
+        mean, var = moments(x, lengths)
         return (x - mean) * torch.rsqrt(var + self.norm.eps) * self.norm.weight + self.norm.bias
 
 
@@ -297,7 +295,7 @@ class Encoder(nn.Module):
     def frame_lengths(self, num_samples: Tensor) -> Tensor: ...
     def frame_lengths(self, num_samples):
         """Frames that come out of ``num_samples`` samples (an int or a tensor of them)."""
-        return frame_count(num_samples, self.cfg.conv_layers)
+        return num_frames(num_samples)
 
     def prepare(self, wave: Tensor) -> Tensor:
         """One whole waveform (N,) as this encoder expects it: normalised if the config says so."""

@@ -5,12 +5,11 @@ from typing import TYPE_CHECKING
 
 from mt4ssl_core.settings import registry
 from mt4ssl_core.settings.bounds import MISSING
+from mt4ssl_core.settings.frames import HOP, SAMPLE_RATE, WINDOW, num_frames
 
 if TYPE_CHECKING:
     from mt4ssl_core.config import Config, DataConfig, EncoderConfig
 
-SAMPLE_RATE = 16_000  # Hz, of all audio once it is read
-HOP, WINDOW = 320, 400  # samples between two frames, and under one: 20 and 25 ms at 16 kHz
 MOST_PARAMETERS = 20e9  # of an encoder
 
 
@@ -108,11 +107,11 @@ def _data_problems(cfg: "Config") -> list[str]:
             f"data.batch_seconds: {data.batch_seconds} must be at least "
             f"data.max_seconds = {data.max_seconds}, or one utterance does not fit"
         )
-    longest = (data.max_seconds * SAMPLE_RATE - WINDOW) // HOP + 1
+    longest = num_frames(int(data.max_seconds * SAMPLE_RATE))
     if cfg.masking.length > longest:
         out.append(
             f"masking.length: {cfg.masking.length} frames of 20 ms are longer than any utterance "
-            f"(data.max_seconds = {data.max_seconds} are {longest:.0f} frames)"
+            f"(data.max_seconds = {data.max_seconds} are {longest} frames)"
         )
     return out
 

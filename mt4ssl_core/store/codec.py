@@ -6,7 +6,8 @@ int8 is symmetric: each layer's channel is divided by its largest absolute value
 import torch
 from torch import Tensor
 
-PRECISIONS = ("fp32", "fp16", "int8")
+from mt4ssl_core.settings.precisions import BYTES
+
 _TYPES = {"fp32": torch.float32, "fp16": torch.float16, "int8": torch.int8}
 
 
@@ -14,7 +15,7 @@ def encoded_size(shape: tuple[int, int, int], precision: str) -> int:
     """Return the bytes of features (L, T, D); fp16 that would overflow takes twice as many."""
     layers, frames, dim = shape
     scales = 4 * layers * dim if precision == "int8" else 0
-    return layers * frames * dim * _TYPES[precision].itemsize + scales
+    return layers * frames * dim * BYTES[precision] + scales
 
 
 def encode(features: Tensor, precision: str) -> tuple[bytes, str]:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from mt4ssl_core.files import read_json, write_json
+from mt4ssl_core.settings.precisions import PRECISIONS
 from mt4ssl_core.store.append_log import AppendLog, write_all
-from mt4ssl_core.store.codec import PRECISIONS, decode, encode, encoded_size, roundtrip
+from mt4ssl_core.store.codec import decode, encode, encoded_size, roundtrip
 
 if TYPE_CHECKING:
     from mt4ssl_core.store.store import FeatureStore

@@ -26,8 +26,8 @@ import numpy as np
 
 from mt4ssl_core import files
 from mt4ssl_core.files import read_json
+from mt4ssl_core.settings.precisions import PRECISIONS
 from mt4ssl_core.store.append_log import AppendLog
-from mt4ssl_core.store.codec import PRECISIONS
 from mt4ssl_core.store.space import (
     FRAMES,
     INDEX,

@@ -8,7 +8,6 @@ from mt4ssl_core.config import Config
 from mt4ssl_core.data.labels import LabelStore
 from mt4ssl_core.data.loader import Batch, Manifest, PretrainLoader, open_manifest, split_valid
 from mt4ssl_core.distributed import World
-from mt4ssl_core.model.encoder import frame_count
 from mt4ssl_core.model.mt4ssl import MT4SSL
 from mt4ssl_core.training.progress import Progress
 
@@ -55,7 +54,6 @@ def open_data(
             data,
             normalize=cfg.encoder.normalize,
             normalize_eps=cfg.encoder.normalize_eps,
-            frame_lengths=partial(frame_count, conv_layers=cfg.encoder.conv_layers),
             seed=cfg.run.seed,
             rank=world.rank,
             world_size=world.size,

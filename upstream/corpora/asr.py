@@ -17,6 +17,7 @@ import soundfile
 from tqdm import tqdm
 
 from mt4ssl_core.files import write_text
+from mt4ssl_core.settings.frames import SAMPLE_RATE
 from upstream.corpora import librispeech, prepared
 from upstream.corpora.audio_checks import name_some, show_bars
 from upstream.corpora.librispeech import SPLITS, Utterance
@@ -88,9 +89,9 @@ def _samples(path: Path) -> int:
         header = soundfile.info(path)
     except soundfile.SoundFileError as error:
         raise ValueError(f"{path}: not readable as audio ({error}); unpack it again") from error
-    if header.samplerate != librispeech.RATE:
+    if header.samplerate != SAMPLE_RATE:
         raise ValueError(
-            f"{path}: {header.samplerate} Hz, LibriSpeech has {librispeech.RATE}; unpack it again"
+            f"{path}: {header.samplerate} Hz, LibriSpeech has {SAMPLE_RATE}; unpack it again"
         )
     return int(header.frames)
 

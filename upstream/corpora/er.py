@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mt4ssl_core.files import write_json
+from mt4ssl_core.settings.frames import SAMPLE_RATE
 from upstream.corpora import prepared
 from upstream.corpora.audio_checks import inner, look, name_some
 from upstream.corpora.survey import Survey
@@ -25,7 +26,6 @@ SESSIONS = tuple(f"Session{number}" for number in range(1, 6))
 CLASSES = {"neu": 0, "hap": 1, "ang": 2, "sad": 3}
 TAKEN = {**{name: name for name in CLASSES}, "exc": "hap"}
 META = "meta_data"
-RATE = 16000
 _TURN = re.compile(r"^\[[^\]]*\]\s+(\S+)\s+(\w+)\s")  # [times], turn, emotion
 
 
@@ -54,7 +54,7 @@ def survey(root: Path) -> Survey:
                 f"{base / session}: no recording of {len(lost)} turns that were judged "
                 f"({name_some([file.stem for file in lost])}); {_remedy()}"
             )
-        wrong, length = look(there, RATE, _remedy())
+        wrong, length = look(there, SAMPLE_RATE, _remedy())
         problems += wrong
         hours += length
     return Survey(counts, problems, hours)

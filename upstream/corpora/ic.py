@@ -6,6 +6,7 @@ folder, with the action, object and location that each asks for. Nothing has to 
 
 from pathlib import Path
 
+from mt4ssl_core.settings.frames import SAMPLE_RATE
 from upstream.corpora.audio_checks import inner, look, name_some
 from upstream.corpora.survey import Survey
 from upstream.corpora.texts import read_rows
@@ -13,7 +14,6 @@ from upstream.door import tasks
 
 SPLITS = ("train", "valid", "test")
 LABELS = ("action", "object", "location")
-RATE = 16000
 Row = dict[str, str]
 
 
@@ -38,7 +38,7 @@ def survey(root: Path) -> Survey:
                 f"{table}: names {len(lost)} files that are not there "
                 f"({name_some([file.relative_to(base) for file in lost])}); {remedy}"
             )
-        wrong, length = look(there, RATE, remedy)
+        wrong, length = look(there, SAMPLE_RATE, remedy)
         problems += wrong
         hours += length
     problems += _unknown_labels(base, tables)

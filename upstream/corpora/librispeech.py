@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from mt4ssl_core.settings.frames import SAMPLE_RATE
 from upstream.corpora.audio_checks import inner, look, name_some
 from upstream.corpora.texts import read_text
 
 SPLITS = ("train-clean-100", "dev-clean", "test-clean")
 SOURCE = "https://www.openslr.org/12"
-RATE = 16000
 _REMEDY = f"unpack LibriSpeech again ({SOURCE})"
 
 
@@ -76,7 +76,7 @@ def inspect(base: Path) -> Found:
                 f"is missing ({name_some(lost)}); {_REMEDY}"
             )
         files = [utterance.audio for utterance in found if utterance.audio]
-        wrong, length = look(files, RATE, _REMEDY)
+        wrong, length = look(files, SAMPLE_RATE, _REMEDY)
         problems += wrong
         hours += length
     return Found(counts, problems, hours, words)

@@ -9,6 +9,7 @@ import math
 from pathlib import Path
 
 from mt4ssl_core.files import write_text
+from mt4ssl_core.settings.frames import SAMPLE_RATE
 from upstream.corpora import kaldi
 from upstream.corpora.audio_checks import look
 from upstream.corpora.kaldi_check import check, paths_of, read
@@ -22,7 +23,6 @@ SPLITS = {
     "dev": ("dev", "dev_clean"),
     "test": ("test", "test_clean"),
 }  # s3prl's split -> LibriMix's part, LibriSpeech's
-RATE = 16000
 TREE = "Libri2Mix/wav16k/max"
 TURNS = "metadata/LibriSpeech"
 _SOURCE = "https://github.com/s3prl/LibriMix"
@@ -68,7 +68,7 @@ def _survey_folders(folder: Path) -> Survey:
             continue
         counts[split] = len(tables["wav.scp"])
         seconds += sum(float(row[0]) for row in tables["reco2dur"].values() if row)
-        wrong, _ = look(paths_of(tables), RATE, f"make the 16 kHz version with {_SOURCE}")
+        wrong, _ = look(paths_of(tables), SAMPLE_RATE, f"make the 16 kHz version with {_SOURCE}")
         problems += check(folder / split, tables, remedy) + wrong
     return Survey(counts, problems, seconds / 3600)
 
@@ -82,13 +82,13 @@ def _survey_tree(root: Path) -> Survey:
             continue
         mixtures = _mixtures(path)
         counts[split] = len(mixtures)
-        seconds += sum(samples for _, samples in mixtures.values()) / RATE
+        seconds += sum(samples for _, samples in mixtures.values()) / SAMPLE_RATE
         remedy = f"make {part} again with {_SOURCE}"
         folder = _tree(root) / part / "mix_both"
         names = (f"{m}.wav" for m in mixtures if not _audio(root, split, m).is_file())
         problems += kaldi.missing(names, folder, remedy)
         there = [path for m in mixtures if (path := _audio(root, split, m)).is_file()]
-        problems += look(there, RATE, f"make the 16 kHz version with {_SOURCE}")[0]
+        problems += look(there, SAMPLE_RATE, f"make the 16 kHz version with {_SOURCE}")[0]
     problems += _wrong_turns(root)
     return Survey(counts, problems, seconds / 3600)
 
@@ -128,7 +128,9 @@ def _make(root: Path, folder: Path) -> None:
             spoken.setdefault(speaker, []).append(segment)
         target = folder / split
         kaldi.write_table(target / "wav.scp", ((m, _audio(root, split, m)) for m in mixtures))
-        kaldi.write_table(target / "reco2dur", ((m, s / RATE) for m, (_, s) in mixtures.items()))
+        kaldi.write_table(
+            target / "reco2dur", ((m, s / SAMPLE_RATE) for m, (_, s) in mixtures.items())
+        )
         kaldi.write_table(target / "segments", (segment[:4] for segment in segments))
         kaldi.write_table(target / "utt2spk", ((s[0], s[4]) for s in segments))
         kaldi.write_table(target / "spk2utt", ((s, *found) for s, found in spoken.items()))

@@ -6,6 +6,7 @@ The corpus as published has 48 kHz in ``{clean,noisy}_{trainset_28spk,testset}_w
 
 from pathlib import Path
 
+from mt4ssl_core.settings.frames import SAMPLE_RATE
 from upstream.corpora import kaldi
 from upstream.corpora.audio_checks import inner, look, spread
 from upstream.corpora.prepared import FOLDER, remake, stamp_of
@@ -15,7 +16,7 @@ PARTS = {"train": "trainset_28spk", "test": "testset"}
 KINDS = ("clean", "noisy")
 DEV_SPEAKERS = ("p226", "p287")  # held out from training, as in SUPERB
 SPLITS = {"train": "train", "dev": "train", "test": "test"}  # and the part it is taken from
-RATE, PUBLISHED_RATE = 16000, 48000
+PUBLISHED_RATE = 48000
 _SOURCE = "https://datashare.ed.ac.uk/handle/10283/2791"
 
 
@@ -71,8 +72,8 @@ def _make(base: Path, folder: Path) -> None:
                 for stem, path in kaldi.wavs_of(source).items()
                 if _split(part, stem) == split
             }
-            if rate != RATE:
-                wavs = kaldi.resampled(wavs, folder / "wav16k" / f"{source.name}_16k", RATE)
+            if rate != SAMPLE_RATE:
+                wavs = kaldi.resampled(wavs, folder / "wav16k" / f"{source.name}_16k", SAMPLE_RATE)
             kaldi.write_utterances(folder / split / kind, wavs)
 
 
@@ -87,7 +88,7 @@ def _folder(base: Path, kind: str, name: str) -> tuple[Path, int]:
     ready = published.with_name(f"{published.name}_16k")
     if published.is_dir() and not ready.is_dir():
         return published, PUBLISHED_RATE
-    return ready, RATE
+    return ready, SAMPLE_RATE
 
 
 def _split(part: str, stem: str) -> str:

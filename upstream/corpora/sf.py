@@ -7,6 +7,7 @@ one slot per line after a first line ``O``. Nothing has to be made from these.
 
 from pathlib import Path
 
+from mt4ssl_core.settings.frames import SAMPLE_RATE
 from upstream.corpora.audio_checks import inner, look, name_some
 from upstream.corpora.survey import Survey
 from upstream.corpora.texts import read_text
@@ -15,7 +16,6 @@ from upstream.door import tasks
 SPLITS = ("train", "valid", "test")
 TRANSCRIPTS, SLOTS = "all.iob.snips.txt", "slots.txt"
 NO_SLOT = "O"
-RATE = 16000
 
 
 def folder(root: Path) -> Path:
@@ -47,7 +47,7 @@ def survey(root: Path) -> Survey:
                 f"({name_some(unknown)}); {remedy}"
             )
         problems += _gaps(base / split, {path.stem for path in ours}, spoken, speakers, remedy)
-        wrong, length = look(ours, RATE, remedy)
+        wrong, length = look(ours, SAMPLE_RATE, remedy)
         problems += wrong
         hours += length
     return Survey(counts, problems, hours)

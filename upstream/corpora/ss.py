@@ -3,6 +3,7 @@
 import random
 from pathlib import Path
 
+from mt4ssl_core.settings.frames import SAMPLE_RATE
 from upstream.corpora import kaldi
 from upstream.corpora.audio_checks import look, spread
 from upstream.corpora.prepared import FOLDER, remake, stamp_of
@@ -11,7 +12,6 @@ from upstream.corpora.survey import Survey
 PARTS = ("train-100", "dev", "test")
 NEEDED = ("s1", "s2", "mix_clean")
 OPTIONAL = ("noise", "mix_both", "mix_single")  # listed too where they are
-RATE = 16000
 DEV_SIZE, DEV_SEED = 1000, 7  # SUPERB evaluates on a random part of dev, dev_1000
 _SOURCE = "https://github.com/s3prl/LibriMix"
 
@@ -29,7 +29,9 @@ def survey(root: Path) -> Survey:
                 continue
             found[condition] = kaldi.wavs_of(folder)
             wrong, length = look(
-                list(found[condition].values()), RATE, f"make the 16 kHz version with {_SOURCE}"
+                list(found[condition].values()),
+                SAMPLE_RATE,
+                f"make the 16 kHz version with {_SOURCE}",
             )
             problems += wrong
         if len(found) == len(NEEDED):

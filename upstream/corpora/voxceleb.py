@@ -4,12 +4,12 @@ import os
 import re
 from pathlib import Path
 
+from mt4ssl_core.settings.frames import SAMPLE_RATE
 from upstream.corpora.audio_checks import inner, look, name_some
 from upstream.door import tasks
 
 SOURCE = "https://www.robots.ox.ac.uk/~vgg/data/voxceleb/vox1.html"
 PARTS = ("dev", "test")
-RATE = 16000
 FIRST_ID, LAST_ID = 10001, 11251  # VoxCeleb1's people
 _REMEDY = f"unpack all parts of VoxCeleb1 again ({SOURCE})"
 
@@ -50,7 +50,7 @@ def inspect(base: Path) -> tuple[dict[str, list[str]], list[str], float]:
                 f"{place}: {name_some(odd)} are not people of VoxCeleb1 (id{FIRST_ID} to "
                 f"id{LAST_ID}); this looks like VoxCeleb2: get {SOURCE}"
             )
-        wrong, length = look([place / name for name in found[part]], RATE, _REMEDY)
+        wrong, length = look([place / name for name in found[part]], SAMPLE_RATE, _REMEDY)
         problems += wrong
         hours += length
     return found, problems, hours

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from mt4ssl_core.checkpoints import convert
 from mt4ssl_core.model.encoder import Encoder
+from mt4ssl_core.settings.frames import HOP, WINDOW
 from upstream.door import cache
 from upstream.door.hub import need_checkpoint
 
@@ -59,19 +60,15 @@ class UpstreamExpert(nn.Module):
         self.encoder = encoder.eval()
         # s3prl switches to training mode with -f; its weighted sum needs every layer in every pass
         self.encoder.context.layerdrop = 0.0
-        self.rate, self.shortest = 1, 1  # samples per frame; samples that make one frame
-        for _channels, kernel, stride in encoder.cfg.conv_layers:
-            self.shortest += (kernel - 1) * self.rate
-            self.rate *= stride
 
     def get_downsample_rates(self, key: str) -> int:
         """Samples per frame, for whatever ``key`` s3prl selects: 320."""
-        return self.rate
+        return HOP
 
     def frames(self, samples: int) -> int:
         """Frames that `forward` gives for an utterance of ``samples`` samples alone."""
-        encoded = self.encoder.frame_lengths(max(samples, self.shortest))
-        return max(round(samples / self.rate), encoded)
+        encoded = self.encoder.frame_lengths(max(samples, WINDOW))
+        return max(round(samples / HOP), encoded)
 
     def forward(self, wavs: list[Tensor]) -> dict[str, Any]:
         """Encode 1-D float waveforms at 16 kHz, on the model's device.
@@ -83,7 +80,7 @@ class UpstreamExpert(nn.Module):
         ``isolate_padding`` is off.
         """
         true_sizes = [len(wav) for wav in wavs]
-        sizes = [max(size, self.shortest) for size in true_sizes]
+        sizes = [max(size, WINDOW) for size in true_sizes]
         waves = wavs[0].new_zeros(len(wavs), max(sizes))  # (B, N)
         for row, wav in zip(waves, wavs, strict=True):
             row[: len(wav)] = self.encoder.prepare(wav)

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from mt4ssl_core.checkpoints.fingerprints import encoder_fingerprint, weights_fingerprint
 from mt4ssl_core.config import SAMPLE_RATE
+from mt4ssl_core.settings.precisions import BYTES
 from mt4ssl_core.store.store import FRAMES, POOLED, FeatureStore, Kind
 from upstream.door import cache, packages, processes
 from upstream.door.expert import UpstreamExpert
@@ -21,7 +22,6 @@ from upstream.store.lazy_audio import Reading, Utterance
 from upstream.store.options import StoreOptions
 
 GB = 1e9
-VALUES = {"fp32": 4, "fp16": 2, "int8": 1}  # bytes
 LAYER = "layer"  # superb.select of a task that is evaluated layer by layer
 WINDOW = 256  # utterances among which `fill` looks for some of similar length
 TRIED = 32  # samples of a corpus whose lengths stand for all
@@ -39,7 +39,7 @@ class Storage:
         self.features, self.options, self.crops = features, options, crops
         self.kind = features.space.kind
         stored = features.layers if self.kind.layers is None else len(self.kind.layers)
-        self.frame_bytes = stored * dim * VALUES[self.kind.precision]
+        self.frame_bytes = stored * dim * BYTES[self.kind.precision]
         self.reading = Reading(features.store, features.space, crops)
 
     def describe(self) -> dict[str, Any] | None:

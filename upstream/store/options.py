@@ -8,11 +8,11 @@ from typing import Any
 from mt4ssl_core.files import user_path
 from mt4ssl_core.settings import bounds
 from mt4ssl_core.settings.bounds import choice, number
+from mt4ssl_core.settings.precisions import PRECISIONS
 from upstream.door import cache
 
 AUTO, FRAMES, OFF = "auto", "frames", "off"
 MODES = (AUTO, FRAMES, OFF)
-PRECISIONS = ("fp32", "fp16", "int8")  # those of the store, which takes torch to import
 CROPPED = ("ks", "sid", "asv")  # tasks that crop at random in training
 NEVER = ("se", "ss", "st", "vc")  # tasks whose audio s3prl reads and prepares in ways of its own
 HELP = {

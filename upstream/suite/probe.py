@@ -8,10 +8,10 @@ from typing import Any
 import torch
 
 import upstream as door
+from mt4ssl_core.settings.frames import SAMPLE_RATE
 from upstream.suite import model_size
 
-RATE = 16000
-SHAPE = (2, 4 * RATE)  # clips, samples each
+SHAPE = (2, 4 * SAMPLE_RATE)  # clips, samples each
 REPEATS = 3
 
 
@@ -64,7 +64,7 @@ def probe(
             f"{where}: its hidden states are not finite or differ in shape; give another checkpoint"
         )
     seconds = _seconds(model, device) if timed else None
-    frames = states[0].shape[1] * RATE / SHAPE[1]
+    frames = states[0].shape[1] * SAMPLE_RATE / SHAPE[1]
     return Probe(
         layers=len(states),
         dim=states[0].shape[-1],
@@ -93,4 +93,4 @@ def _seconds(model: Any, device: str) -> float:
         if device.startswith("cuda"):
             torch.cuda.synchronize()
         times.append(time.perf_counter() - started)
-    return min(times) * RATE / (SHAPE[0] * SHAPE[1])
+    return min(times) * SAMPLE_RATE / (SHAPE[0] * SHAPE[1])

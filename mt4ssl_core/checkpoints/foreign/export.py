@@ -13,6 +13,7 @@ from mt4ssl_core.checkpoints.foreign.names import HF, OURS, rename, table
 from mt4ssl_core.config import EncoderConfig
 from mt4ssl_core.files import flush, reading, temporary_beside, write_json, writing
 from mt4ssl_core.model.encoder import Encoder
+from mt4ssl_core.settings.frames import SAMPLE_RATE
 
 WEIGHTS, HEARING = files.WEIGHTS[0], files.HEARING[1]
 FILES = {files.CONFIG, WEIGHTS, HEARING}
@@ -21,7 +22,7 @@ _HEARING = {
     "padding_side": "right",
     "padding_value": 0.0,
     "return_attention_mask": True,
-    "sampling_rate": 16000,
+    "sampling_rate": SAMPLE_RATE,
 }
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mt4ssl_core.config import MOST, Config
-from mt4ssl_core.model.encoder import Context, Encoder, padding_mask
+from mt4ssl_core.model.encoder import Context, Encoder, moments, padding_mask
 from mt4ssl_core.model.targets import Masked, Target, TargetLoss, register
 from mt4ssl_core.settings.bounds import number
 
@@ -67,16 +67,10 @@ class Ema:
             ours[name].copy_(theirs[name])
 
 
-def instance_norm(x: Tensor, padding: Tensor | None) -> Tensor:
+def instance_norm(x: Tensor, lengths: Tensor | None) -> Tensor:
     """Normalise (B, T, D) per utterance and channel over valid frames (biased variance)."""
     x = x.float()
-    if padding is None:
-        mean, var = x.mean(1, keepdim=True), x.var(1, unbiased=False, keepdim=True)
-    else:
-        valid = ~padding[..., None]
-        count = valid.sum(1, keepdim=True)
-        mean = (x * valid).sum(1, keepdim=True) / count
-        var = ((x - mean).square() * valid).sum(1, keepdim=True) / count
+    mean, var = moments(x, lengths)
     return (x - mean) * torch.rsqrt(var + 1e-5)
 
 
@@ -137,11 +131,10 @@ class OnlineTarget(Target):
     def answer(self, frames: Tensor, lengths: Tensor) -> Tensor:
         """The teacher's targets (B, T, D) for unmasked projected frames (B, T, D)."""
         _, ffn = self.teacher(frames, lengths)
-        padding = None
-        if not self.cfg.norm_over_padding:
-            padding = padding_mask(lengths, frames.shape[1])
+        whole = self.cfg.norm_over_padding or padding_mask(lengths, frames.shape[1]) is None
+        over = None if whole else lengths
         with torch.autocast(frames.device.type, enabled=False):
-            layers = [instance_norm(x, padding) for x in ffn[-self.cfg.top_k :]]
+            layers = [instance_norm(x, over) for x in ffn[-self.cfg.top_k :]]
             return torch.stack(layers).mean(0)
 
     def loss(self, masked: Masked) -> TargetLoss:

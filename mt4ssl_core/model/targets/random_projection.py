@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mt4ssl_core.data.mfcc import log_mel
-from mt4ssl_core.model.encoder import Encoder
+from mt4ssl_core.model.encoder import Encoder, moments
 from mt4ssl_core.model.targets import Masked, Target, TargetLoss, register
 from mt4ssl_core.model.targets.offline import CLASSIFICATION_METRICS, classification
 from mt4ssl_core.settings.bounds import number
@@ -55,10 +55,7 @@ class RandomProjectionTarget(Target):
         """(B, N) waveforms and (B,) valid frames -> (B, T) codebook ids."""
         with torch.autocast(waves.device.type, enabled=False):
             mel = log_mel(waves.float(), num_mels=self.cfg.num_mels)  # (B, T, M)
-            valid = (torch.arange(mel.shape[1], device=mel.device) < lengths[:, None])[..., None]
-            count = lengths.clamp(min=1)[:, None, None]
-            mean = (mel * valid).sum(1, keepdim=True) / count
-            var = ((mel - mean).square() * valid).sum(1, keepdim=True) / count
+            mean, var = moments(mel, lengths)
             x = F.normalize((mel - mean) * torch.rsqrt(var + 1e-5) @ self.projection, dim=-1)
             return (x @ self.codebook.T).max(-1).indices  # nearest of unit vectors
 

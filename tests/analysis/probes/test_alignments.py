@@ -7,7 +7,7 @@ import pytest
 
 from analysis.probes import alignments
 from analysis.probes.alignments import PHONES, Alignment, Interval
-from mt4ssl_core.data.mfcc import num_frames
+from mt4ssl_core.settings.frames import num_frames
 
 
 def of(*rows, duration=None, tier=PHONES):

@@ -5,7 +5,7 @@ from superb_data import tiny_checkpoint
 
 from analysis.probes.layer_features import LayerFeatures, open_upstream
 from mt4ssl_core.checkpoints import convert
-from mt4ssl_core.data.mfcc import num_frames
+from mt4ssl_core.settings.frames import num_frames
 from mt4ssl_core.store.store import FeatureStore
 
 

@@ -41,7 +41,6 @@ def loader(
         labels,
         config(**cfg),
         normalize=normalize,
-        frame_lengths=frame_lengths,
         seed=seed,
         rank=rank,
         world_size=world_size,

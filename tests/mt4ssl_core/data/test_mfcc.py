@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from mt4ssl_core.config import EncoderConfig
-from mt4ssl_core.data.mfcc import log_mel, mfcc, num_frames
+from mt4ssl_core.data.mfcc import log_mel, mfcc
 from mt4ssl_core.model.encoder import Encoder
+from mt4ssl_core.settings.frames import num_frames
 
 
 def speech_like(samples: int, seed: int = 0) -> torch.Tensor:

@@ -13,12 +13,13 @@ from mt4ssl_core.config import EncoderConfig
 from mt4ssl_core.data.audio import load_wave
 from mt4ssl_core.data.labels import LabelStore, read_dict
 from mt4ssl_core.data.manifest import open_manifest
-from mt4ssl_core.data.mfcc import mfcc, num_frames
+from mt4ssl_core.data.mfcc import mfcc
 from mt4ssl_core.data.tsv import read_tsv
 from mt4ssl_core.labelling import kmeans
 from mt4ssl_core.labelling.kmeans import KMeans, fit_corpus, label_corpus, label_stats
 from mt4ssl_core.locks import lock
 from mt4ssl_core.model.encoder import Encoder
+from mt4ssl_core.settings.frames import num_frames
 
 
 def tone(samples: int, seed: int) -> np.ndarray:

@@ -1,0 +1,15 @@
+"""The rate of audio, and which samples a frame covers: for encoders, labels and probes alike."""
+
+from typing import Any
+
+SAMPLE_RATE = 16_000  # Hz, of all audio once it is read
+HOP, WINDOW = 320, 400  # samples between two frames, and under one: 20 and 25 ms at 16 kHz
+
+
+def num_frames(num_samples: Any) -> Any:
+    """Return the frames in N samples, an int or a tensor: 0 below 400, else 1 + (N - 400) // 320.
+
+    That is what comes out of every encoder: its config is refused otherwise.
+    """
+    count = (num_samples - WINDOW) // HOP + 1
+    return max(count, 0) if isinstance(count, int) else count.clamp(min=0)
