@@ -20,7 +20,16 @@ from mt4ssl_core import configs
 from mt4ssl_core.files import user_path
 from mt4ssl_core.settings import bounds, checks, registry
 from mt4ssl_core.settings import values as setting_values
-from mt4ssl_core.settings.bounds import MISSING, SEEDS, choice, device, number, numbers, path
+from mt4ssl_core.settings.bounds import (
+    MISSING,
+    SEEDS,
+    choice,
+    choices,
+    device,
+    number,
+    numbers,
+    path,
+)
 from mt4ssl_core.settings.frames import HOP as HOP
 from mt4ssl_core.settings.frames import SAMPLE_RATE as SAMPLE_RATE
 from mt4ssl_core.settings.frames import WINDOW as WINDOW
@@ -39,6 +48,7 @@ class RunConfig:
     device: auto (CUDA where there is one), cpu, cuda, cuda:1, ...
     log_every, validate_every, save_every: in updates; 0 switches validation off.
     keep_every: checkpoints kept for good at multiples of this many updates (0: only last and best).
+    loggers: what shows the numbers of log.jsonl: tensorboard, wandb, trackio; [] for none.
     init_from: a checkpoint (ours, fairseq's, Hugging Face's) whose weights, and nothing else, start
         this run.
     continue_from: a checkpoint (ours or fairseq's) that this run goes on with: weights, state of
@@ -53,6 +63,7 @@ class RunConfig:
     validate_every: int = number(5000, at_least=0, at_most=MOST)
     save_every: int = number(5000, at_least=1, at_most=MOST)
     keep_every: int = number(0, at_least=0, at_most=MOST)
+    loggers: list[str] = choices(["tensorboard"], "tensorboard", "wandb", "trackio")
     init_from: str | None = path(None, exists=True)
     continue_from: str | None = path(None, exists=True)
 

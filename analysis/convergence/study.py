@@ -33,7 +33,7 @@ _SHARED = (  # what all configs must have in common
 )  # fmt: skip
 _IMMATERIAL = {  # what a run that goes on may have had otherwise
     "run.out", "run.device", "run.log_every", "run.validate_every", "run.save_every",
-    "data.workers", "data.strict",
+    "run.loggers", "data.workers", "data.strict",
 }  # fmt: skip
 _PATHS = (
     "data.train", "data.valid", "data.labels", "data.valid_labels", "run.init_from",

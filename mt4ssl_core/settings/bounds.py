@@ -87,6 +87,11 @@ def choice(default: str | None, *words: str) -> Any:
     return field(default=default, metadata={_KEY: Rule(words=words)})
 
 
+def choices(default: Sequence[str], *words: str) -> Any:
+    """Return a field for a list of some words, each one of ``words``."""
+    return field(default_factory=lambda: list(default), metadata={_KEY: Rule(words=words)})
+
+
 def device(default: str | None) -> Any:
     """Return a field for the name of a device: auto, cpu, cuda or cuda:N."""
     return field(default=default, metadata={_KEY: Rule(device=True)})
@@ -149,8 +154,8 @@ def _problem(rule: Rule, value: Any) -> str | None:
         if rule.count is not None and len(value) != rule.count:
             return f"{value}; expected {rule.count} numbers"
         return next(filter(None, map(rule.bounds.problem, _leaves(value))), None)
-    if rule.words and value not in rule.words:
-        return f"{value!r}; use {_either(rule.words)}"
+    if rule.words and (wrong := [word for word in _leaves(value) if word not in rule.words]):
+        return f"{wrong[0]!r}; use {_either(rule.words)}"
     if rule.device and DEVICE.fullmatch(value) is None:
         return f"{value!r}; use auto, cpu, cuda or cuda:N"
     if rule.path and ("\0" in value or not (value or rule.exists)):

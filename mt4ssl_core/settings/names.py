@@ -131,7 +131,7 @@ _NAMES = {
         "adamw sgd momentum warmup_schedule schedule"
     ),
     "audio of any rate is brought to 16 kHz": "sample_rate sampling_rate sr rate_hz fs",
-    "run.out gets log.jsonl and TensorBoard's events": (
+    "run.loggers": (
         "wandb wandb_project use_wandb report_to tensorboard tensorboard_logdir logger project"
     ),
     "there is no such setting": (

@@ -106,6 +106,8 @@ def _what(kind: Any) -> str:
     if typing.get_origin(kind) is list:
         inner = typing.get_args(kind)[0]
         nested = typing.get_origin(inner) is list
+        if inner is str:
+            return "a list of words, as in [one, two]"
         return "a list of lists, as in [[512, 10, 5], ...]" if nested else "a list of numbers"
     return {str: "text", int: "a whole number", float: "a number", bool: "true or false"}[kind]
 

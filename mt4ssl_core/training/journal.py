@@ -1,19 +1,16 @@
-"""What a run says of itself: log.jsonl (the record of truth), TensorBoard, a progress bar."""
+"""What a run says of itself: log.jsonl (the record of truth), loggers, a progress bar."""
 
 import json
 import math
-import os
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
-from tensorboardX.event_file_writer import EventsWriter
-from tensorboardX.proto.event_pb2 import Event, SessionLog
-from tensorboardX.summary import scalar
 from torch import Tensor
 from tqdm import tqdm
 
@@ -21,6 +18,7 @@ from mt4ssl_core.command_line import printable
 from mt4ssl_core.distributed import World
 from mt4ssl_core.files import write_text, writing
 from mt4ssl_core.model.targets import Target, TargetLoss
+from mt4ssl_core.training.loggers import start
 from mt4ssl_core.training.progress import Progress
 
 
@@ -86,41 +84,21 @@ class Meter:
         return means
 
 
-class _Board:
-    """TensorBoard's events of one run from ``start`` on; what came later before is hidden.
+class Journal:
+    """Writes the log of one run; on processes other than the first it does nothing.
 
-    They are written here and not by tensorboardX's thread: when the disk is full that dies, and
-    what is given to it afterwards waits for ever.
+    loggers: names of `loggers.LOGGERS`. settings: of the run, as plain values, for these.
     """
 
-    def __init__(self, folder: Path, start: int):
-        self.path, self.flushed = folder, time.monotonic()
-        with writing(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            self.events = EventsWriter(str(folder / "events"), f".{os.getpid()}.{start}")
-        self._write(Event(step=start, session_log=SessionLog(status=SessionLog.START)))
-
-    def add(self, name: str, value: float, update: int) -> None:
-        """Append a value. OSError: it cannot be written; names the folder."""
-        self._write(Event(step=update, summary=scalar(name, value)))
-
-    def _write(self, event: Event) -> None:
-        event.wall_time = time.time()
-        with writing(self.path):
-            self.events.write_event(event)
-            if time.monotonic() - self.flushed > 60:
-                self.events.flush()
-                self.flushed = time.monotonic()
-
-    def close(self) -> None:
-        """Write the rest. OSError: as of the system."""
-        self.events.close()
-
-
-class Journal:
-    """Writes the log of one run; on processes other than the first it does nothing."""
-
-    def __init__(self, folder: Path, world: World, progress: Progress, total: int):
+    def __init__(
+        self,
+        folder: Path,
+        world: World,
+        progress: Progress,
+        total: int,
+        loggers: Sequence[str] = ("tensorboard",),
+        settings: Mapping[str, Any] = MappingProxyType({}),
+    ):
         self.active = world.is_main
         if not self.active:
             return
@@ -129,7 +107,7 @@ class Journal:
             folder.mkdir(parents=True, exist_ok=True)
             _forget_after(self.path, progress)
             self.file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115, see close()
-        self.board = _Board(folder / "tensorboard", resumed_at + 1)
+        self.loggers = start(loggers, folder, resumed_at + 1, settings)
         self.bar = tqdm(
             total=total,
             initial=resumed_at,
@@ -151,9 +129,13 @@ class Journal:
         with writing(self.path):
             self.file.write(json.dumps(rounded) + "\n")
             self.file.flush()
-        for name, value in values.items():
-            if isinstance(value, int | float) and name not in ("update", "epoch"):
-                self.board.add(name, value, values["update"])
+        numbers = {
+            name: value
+            for name, value in values.items()
+            if isinstance(value, int | float) and name not in ("update", "epoch")
+        }
+        for logger in self.loggers:
+            logger.add(numbers, values["update"])
         shown = {k: f"{v:.3f}" for k, v in values.items() if k.endswith("loss") or "accuracy" in k}
         self.bar.set_postfix(shown, refresh=False)
 
@@ -173,7 +155,7 @@ class Journal:
         """Flush and close everything."""
         if not self.active:
             return
-        for part in (self.bar, self.file, self.board):
+        for part in (self.bar, self.file, *self.loggers):
             with suppress(OSError):  # what matters was written in `line`
                 part.close()
 

@@ -15,6 +15,7 @@ from mt4ssl_core import config, distributed
 from mt4ssl_core.config import Config
 from mt4ssl_core.distributed import World
 from mt4ssl_core.files import write_text
+from mt4ssl_core.training import loggers
 from mt4ssl_core.training.journal import Journal, Meter
 from mt4ssl_core.training.loaders import Numbered, endless, fetch, open_data
 from mt4ssl_core.training.run import (
@@ -44,6 +45,7 @@ def pretrain(cfg: Config, resume_from: str | None = None) -> Path:
             a damaged checkpoint, too much audio that cannot be used, NaN, or a collapsed teacher.
         OSError: a file cannot be written, or another process of this run cannot be reached.
     """
+    loggers.check(cfg.run.loggers)
     world = distributed.start(cfg.run.device)
     try:
         with distributed.peers(world, cfg.run.out), sole_run(Path(cfg.run.out), world):
@@ -67,7 +69,9 @@ def _pretrain(cfg: Config, world: World, resume_from: str | None) -> Path:
     world.on_main(lambda: files.add(left_out, 0))
     skips = Skips(files, world, cfg.data.max_skipped, train.seconds)
     skips.go_on(progress)
-    journal = Journal(out, world, progress, cfg.optim.max_updates)
+    journal = Journal(
+        out, world, progress, cfg.optim.max_updates, cfg.run.loggers, config.to_dict(cfg)
+    )
     if progress.update == 0:
         journal.line({"update": 0, **amounts})
     for note in notes:

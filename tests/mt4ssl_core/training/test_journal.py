@@ -2,13 +2,17 @@
 
 import errno
 import struct
+import sys
 
 import pytest
 import torch
+import toy
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
 from mt4ssl_core.distributed import World
+from mt4ssl_core.training import loggers
 from mt4ssl_core.training.journal import Journal
+from mt4ssl_core.training.pretrain import pretrain
 from mt4ssl_core.training.progress import Progress
 
 ALONE = World(0, 1, torch.device("cpu"))
@@ -47,7 +51,66 @@ def test_a_log_that_cannot_be_written_is_named(tmp_path, monkeypatch, number, pa
         journal.file.close()
         journal.file = type("Full", (), {"write": full, "flush": full, "close": full})()
     else:
-        monkeypatch.setattr(journal.board.events, "write_event", full)
+        monkeypatch.setattr(journal.loggers[0].events, "write_event", full)
     with pytest.raises(OSError, match=rf"{tmp_path}/(log\.jsonl|tensorboard): cannot be written"):
         journal.line({"update": 1, "loss": 1.0})
     journal.close()
+
+
+class Stub:
+    """A package like wandb and trackio: it remembers what it was given."""
+
+    def __init__(self):
+        self.said = []
+
+    def init(self, **settings):
+        self.said.append(settings)
+        return self
+
+    def log(self, values, step):
+        self.said.append((step, values))
+
+    def finish(self):
+        self.said.append("finished")
+
+
+@pytest.mark.parametrize("name", ["wandb", "trackio"])
+def test_loggers_get_every_number_and_a_resumed_run_goes_on(tmp_path, monkeypatch, name):
+    stub = Stub()
+    monkeypatch.setitem(sys.modules, name, stub)
+    for update in (0, 7):
+        journal = Journal(tmp_path, ALONE, Progress(update), 10, [name], {"run": {"seed": 3}})
+        journal.line({"update": update + 1, "epoch": 0, "loss": 2.5, "note": "x"})
+        journal.close()
+    first, line, end, again, *_ = stub.said
+    assert first == again and first["resume"] == "allow" and first["config"] == {"run": {"seed": 3}}
+    assert (line, end) == ((1, {"loss": 2.5}), "finished")
+    assert not (tmp_path / "tensorboard").exists()
+
+
+def test_wandb_that_does_not_start_is_named(tmp_path, monkeypatch):
+    def init(**_):
+        raise RuntimeError("no API key configured")
+
+    monkeypatch.setitem(sys.modules, "wandb", type("Broken", (), {"init": init}))
+    with pytest.raises(ValueError, match="no API key configured; log in with `wandb login`, set"):
+        Journal(tmp_path, ALONE, Progress(), 10, ["wandb"])
+
+
+def test_wandb_offline(tmp_path, monkeypatch):
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    journal = Journal(tmp_path, ALONE, Progress(), 10, ["wandb"])
+    journal.line({"update": 1, "loss": 2.5})
+    journal.close()
+    (file,) = tmp_path.glob("wandb/offline-run-*/*.wandb")
+    assert (tmp_path / "wandb_id").read_text() in file.name and file.stat().st_size
+
+
+def test_a_logger_that_is_not_installed_stops_before_anything_starts(tmp_path, monkeypatch):
+    monkeypatch.setattr(loggers, "find_spec", lambda name: name == "tensorboardX" or None)
+    cfg = toy.configuration(("nowhere", None), tmp_path / "run", offline="null")
+    cfg.run.loggers = ["tensorboard", "wandb", "trackio"]
+    with pytest.raises(ValueError, match=r"wandb, trackio is not inst.*'mt4ssl\[wandb,trackio\]'"):
+        pretrain(cfg)
+    assert not (tmp_path / "run").exists()
