@@ -165,6 +165,11 @@ def test_no_number_is_beyond_all_bounds(tmp_path, key, value):
     ("overrides", "message"),
     [
         (["online.ema_end=2"], "online.ema_end: 2.0; must be at least 0 and at most 1"),
+        (
+            ["run.loggers=[wandb,mlflow]"],
+            "run.loggers: 'mlflow'; use tensorboard, wandb or trackio",
+        ),
+        (["run.loggers=wandb"], "run.loggers: 'wandb'; expected a list of words, as in"),
         (["online.ema_start=0.99999"], "online.ema_start: 0.99999; must be at most online.ema_end"),
         (["run.seed=-1"], "run.seed: -1; must be at least 0 and below 2**63"),
         ([f"run.seed={2**63}"], "run.seed: 9223372036854775808; must be at least 0 and below 2"),
