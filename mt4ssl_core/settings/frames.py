@@ -12,4 +12,4 @@ def num_frames(num_samples: Any) -> Any:
     That is what comes out of every encoder: its config is refused otherwise.
     """
     count = (num_samples - WINDOW) // HOP + 1
-    return max(count, 0) if isinstance(count, int) else count.clamp(min=0)
+    return count.clamp(min=0) if hasattr(count, "clamp") else max(count, 0)
