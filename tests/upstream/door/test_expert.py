@@ -103,7 +103,7 @@ def test_untrained_copy_is_another_model_and_the_same_every_time():
 def test_a_checkpoint_by_url(tmp_path, monkeypatch):
     monkeypatch.setenv("MT4SSL_CACHE", str(tmp_path))
     model = UpstreamExpert(tiny_checkpoint().as_uri())
-    assert model.rate == 320
+    assert model.get_downsample_rates("hidden_states") == 320
 
 
 @pytest.mark.parametrize(("ckpt", "says"), [(None, "-k CKPT"), ("gone.pt", "gone.pt: no such")])
