@@ -155,7 +155,8 @@ class Journal:
         """Flush and close everything."""
         if not self.active:
             return
-        for part in (self.bar, self.file, *self.loggers):
+        parts: list[Any] = [self.bar, self.file, *self.loggers]
+        for part in parts:
             with suppress(OSError):  # what matters was written in `line`
                 part.close()
 
