@@ -195,13 +195,16 @@ class PretrainLoader:
                 if isinstance(batch, str):
                     raise ValueError(batch)
                 yield batch
-        except RuntimeError as error:
+        except (RuntimeError, OSError, EOFError) as error:  # as it was waited for, or spoke
             dead = [worker for worker in workers if worker.exitcode]
             if not dead:
                 raise
             raise ValueError(obituary(dead[0].pid, dead[0].exitcode)) from error
         finally:
             del iterator  # ends the workers
+            for worker in workers:
+                if any(other.exitcode for other in workers):  # else one may wait for the dead one
+                    worker.kill()
 
     def _groups(self, epoch: int) -> list[np.ndarray]:
         """Indices of the utterances in each batch of an epoch, for all processes."""
