@@ -18,8 +18,8 @@ from mt4ssl_core.distributed import choose_device
 from mt4ssl_core.settings.frames import num_frames
 from mt4ssl_core.store.store import FRAMES, FeatureStore, Kind, content_key
 from upstream.store.audio_sources import Utterance
-from upstream.store.decision import fingerprint
 from upstream.store.features import StoredFeatures, selected
+from upstream.store.storage import fingerprint
 
 SELECTION = "hidden_states"
 PROBED = 16_000  # samples that tell how many layers there are

@@ -14,10 +14,7 @@ from analysis.records.score import ARROWS
 from upstream.door import tasks
 from upstream.suite import roots
 
-SETS = {
-    "paper": ("pr", "sid", "ks", "qbe", "ic", "asr", "asv", "er", "sd", "sf"),
-    "public": ("pr", "sid", "qbe", "asr", "asv", "er", "sd", "st", "se", "ss"),
-}
+SETS = ("paper", "public")
 _NAMES = {"qbe": "QbE", "ood": "OOD-ASR"}
 _METRICS = {"acc": "Acc", "slot_type_f1": "F1", "slot_value_cer": "CER", "si_sdri": "SI-SDRi"}
 
@@ -84,7 +81,8 @@ def tasks_of(score_set: str) -> list[str]:
     """
     if score_set not in SETS:
         raise ValueError(f"--set {score_set}: no such set; choose one of {', '.join(SETS)}")
-    return roots.in_order(SETS[score_set])
+    found = tasks.headers()
+    return roots.in_order(name for name in found if score_set in found[name].get("score_sets", ()))
 
 
 def points(values: Mapping[str, float], score_set: str) -> dict[str, float]:

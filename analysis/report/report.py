@@ -9,7 +9,7 @@ from typing import Any
 from analysis.records import score_files, training_runs
 from analysis.records.score import MINI, PARTIAL, REAL, UNKNOWN, Score
 from analysis.records.score_files import Found
-from analysis.records.superb_score import SETS
+from analysis.records.superb_score import tasks_of
 from analysis.records.training_runs import CONFIG, LOG
 from analysis.report import convergence, inputs
 from analysis.report import page as html
@@ -137,7 +137,7 @@ def _facts(run: RunFiles, scores: Sequence[Score], tables: Sequence[Table]) -> d
             if table.scored and not math.isnan(row[SCORE]):
                 found[f"{TOTAL} ({table.score_set} set){whose}"] = f"{row[SCORE]:.0f}"
             elif table.scored:
-                tasks = f"{row['tasks']:.0f} of {len(SETS[table.score_set])} tasks"
+                tasks = f"{row['tasks']:.0f} of {len(tasks_of(table.score_set))} tasks"
                 found[f"{TOTAL}{whose}"] = f"none: {tasks} of the {table.score_set} set"
             if not math.isnan(row["params"]):
                 found[f"Parameters{whose}"] = f"{short(row['params'], 1e6)} M"

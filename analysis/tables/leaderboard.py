@@ -17,7 +17,6 @@ from analysis.records import score_files
 from analysis.records.score import MINI, PARTIAL, REAL, UNKNOWN, Score
 from analysis.records.score_files import Found, Size
 from analysis.records.superb_score import (
-    SETS,
     Column,
     columns_of,
     name_of,
@@ -234,7 +233,7 @@ def grid(table: Table) -> Grid:
     for task, same in groupby(table.columns, key=lambda column: column.task):
         groups.append((name_of(task), len(list(same))))
     groups.append((SCORE, 1) if table.scored else ("Tasks", 1))
-    asked = len(SETS[table.score_set])
+    asked = len(tasks_of(table.score_set))
     heads = ["model", *(_SIZES[column][1] for column in sizes), *(c.head for c in table.columns)]
     heads.append("↑" if table.scored else f"of {asked}")
     rows = []

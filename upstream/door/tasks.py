@@ -6,6 +6,7 @@ s3prl's folder for it, its metrics with unit and direction, and which keys hold 
 """
 
 import difflib
+import functools
 import importlib.util
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -106,6 +107,16 @@ def header(task: str) -> dict[str, Any]:
     """
     found: dict[str, Any] = read(path_of(task))["superb"]
     return found
+
+
+def headers() -> dict[str, dict[str, Any]]:
+    """Return the ``superb:`` blocks of all tasks by their codes, which are read once."""
+    return _headers(folder())
+
+
+@functools.cache
+def _headers(_: Path) -> dict[str, dict[str, Any]]:
+    return {name: header(name) for name in names()}
 
 
 def stage_of(metric: dict[str, Any]) -> str:

@@ -2,7 +2,6 @@
 
 import argparse
 import difflib
-import functools
 import re
 from pathlib import Path
 from typing import Any, NoReturn
@@ -169,13 +168,8 @@ def _task_of(args: argparse.Namespace) -> str | None:
     return fitting[0] if fitting else None
 
 
-@functools.cache
-def _folders() -> dict[str, str]:
-    return {name: tasks.header(name)["s3prl"] for name in tasks.names()}
-
-
 def _tasks_in(folder: str) -> list[str]:
-    return [name for name, place in _folders().items() if place == folder]
+    return [name for name, header in tasks.headers().items() if header["s3prl"] == folder]
 
 
 def check(args: argparse.Namespace, passed: argparse.Namespace, changes: str) -> None:

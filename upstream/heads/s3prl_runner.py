@@ -16,7 +16,7 @@ from mt4ssl_core.files import remove_leftovers, writing
 from upstream import scores
 from upstream.door import processes, tasks
 from upstream.heads import data_order, results, states
-from upstream.store import decision, lazy_audio, options
+from upstream.store import lazy_audio, options, storage
 from upstream.store.options import StoreOptions
 
 upstream.register()
@@ -46,13 +46,13 @@ class Runner(s3prl_runner.Runner):
         self.records: list[dict[str, Any]] = []
         self.stage = stage
         self._reported: dict[str, float] = {}  # by the evaluation that is under way
-        self.storage: decision.Storage | None = None
+        self.storage: storage.Storage | None = None
         self.train_seconds: float | None = None
         self._epoch: data_order.Batches | None = None  # of training
         self._unlogged: dict[str, list[Any]] = {}  # s3prl's records since the last log step
         self._store = store or StoreOptions()
         super().__init__(args, config)
-        self.storage = decision.attach(self, self._store)
+        self.storage = storage.attach(self, self._store)
 
     def _get_upstream(self) -> Any:
         args = self.args

@@ -1,198 +1,85 @@
-"""Whether a runner's features are stored, which, where, and what its results say of it."""
+"""What of a frozen upstream's features is stored for a task: the one place that decides.
 
-import functools
-import hashlib
-import sys
-from collections.abc import Callable, Iterable
-from pathlib import Path
+Asked when a suite is planned, before `mt4ssl store fill`, by the doctor, and by a runner, which has
+the head at hand and tries out what it sees.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
-from tqdm import tqdm
-
-from mt4ssl_core.checkpoints.fingerprints import encoder_fingerprint, weights_fingerprint
-from mt4ssl_core.config import SAMPLE_RATE
-from mt4ssl_core.settings.precisions import BYTES
-from mt4ssl_core.store.store import FRAMES, POOLED, FeatureStore, Kind
-from upstream.door import cache, packages, processes
-from upstream.door.expert import UpstreamExpert
-from upstream.store import options as store_options
-from upstream.store.features import StoredFeatures, probe, sees_means_only
-from upstream.store.lazy_audio import Reading, Utterance
-from upstream.store.options import StoreOptions
-
-GB = 1e9
-LAYER = "layer"  # superb.select of a task that is evaluated layer by layer
-WINDOW = 256  # utterances among which `fill` looks for some of similar length
-TRIED = 32  # samples of a corpus whose lengths stand for all
+from upstream.store.options import FRAMES, OFF, StoreOptions
 
 
-class Storage:
-    """A runner's features in the store.
+@dataclass(frozen=True)
+class Stored:
+    """What is stored, and how."""
 
-    ``reading`` is for its loaders; ``features`` stands in the place of its upstream.
+    pooled: bool  # the mean over time; else every frame
+    precision: str
+    crops: int = 0  # kept ones per file that is cropped at random; 0: none
+    alone: bool = False  # each utterance is encoded alone, and would differ in a batch
+
+    @property
+    def exactness(self) -> str:
+        """How near what is read comes to what was computed."""
+        return "exact" if self.precision == "fp32" else "near-exact"
+
+    @property
+    def deviations(self) -> dict[str, Any]:
+        """By what results differ from those without a store: nothing where it is exact."""
+        exact = {"precision": "fp32", "crops": 0, "alone": False}
+        return {key: value for key in exact if (value := getattr(self, key)) != exact[key]}
+
+
+def decide(
+    options: StoreOptions,
+    header: Mapping[str, Any],
+    means_only: bool | None = None,
+    batch_dependent: bool = False,
+) -> Stored | str:
+    """Return what is stored, or why nothing is.
+
+    Args:
+        options: what is asked of the store.
+        header: the task's ``superb:`` block.
+        means_only: whether the head sees the mean over time only; None: as the task is published.
+        batch_dependent: whether an utterance's features depend on the rest of its batch.
     """
-
-    def __init__(
-        self, features: StoredFeatures, dim: int, options: StoreOptions, crops: int
-    ) -> None:
-        self.features, self.options, self.crops = features, options, crops
-        self.kind = features.space.kind
-        stored = features.layers if self.kind.layers is None else len(self.kind.layers)
-        self.frame_bytes = stored * dim * BYTES[self.kind.precision]
-        self.reading = Reading(features.store, features.space, crops)
-
-    def describe(self) -> dict[str, Any] | None:
-        """Return what a result has to say of the store; None when nothing went through it."""
-        if not self.features.asked:
-            return None
-        return {
-            "kind": self.kind.kind,
-            "precision": self.kind.precision,
-            "exactness": "exact" if self.kind.precision == "fp32" else "near-exact",
-            "alone": self.features.batch_dependent,
-            "crops": self.crops or None,
-        }
-
-    def fill(self, utterances: Iterable[Utterance], progress: Callable[[float], Any]) -> None:
-        """Store what is missing of ``utterances``; ``progress`` gets seconds of audio done."""
-        window: dict[bytes, Utterance] = {}
-
-        def encode() -> None:
-            missing = list(window.values())
-            for place, features in self.features.encode(missing):
-                self.features.keep(missing[place], features)
-                progress(missing[place].samples / SAMPLE_RATE)
-            window.clear()
-
-        for utterance in utterances:
-            self.features.remember(utterance)
-            key = utterance.key
-            if key is None or key in window or key in self.features.space:
-                progress(utterance.samples / SAMPLE_RATE)
-                continue
-            window[key] = utterance
-            if len(window) == WINDOW:
-                encode()
-        encode()
-
-    def announce(self, loader: Any) -> None:
-        """Say where features go, and about how much room those of a loader's corpus will take."""
-        store = self.features.store
-        exact = "exact" if self.kind.precision == "fp32" else "near-exact"
-        if self.kind.kind == POOLED:
-            what, size = "means over time", f"{self.frame_bytes / 1e3:.0f} kB per utterance"
-        else:
-            per_hour = self.frame_bytes * SAMPLE_RATE / self.features.rate * 3600
-            what, size = "frames", f"{per_hour / GB:.1f} GB per hour of audio"
-        _say(
-            f"store: {store.folder}: {what} of {self.kind.upstream} "
-            f"({self.kind.precision}, {exact}), {size}, "
-            f"about {self._estimate(loader) / GB:.2g} GB for the training split; "
-            f"{store.size() / GB:.2g} of {self.options.gigabytes:g} GB are taken"
+    if options.mode == OFF:
+        return "--store off: nothing would be stored; leave it out, or give frames"
+    if not header.get("storable", True):
+        return "s3prl prepares its audio in a way of its own; leave it out"
+    pooled = bool(header.get("pooled")) if means_only is None else means_only
+    if not pooled and options.mode != FRAMES:
+        return "its head sees every frame; keep them with --store frames"
+    if batch_dependent and not options.alone:
+        return (
+            "its features depend on the rest of the batch; --store-alone encodes each utterance "
+            "alone, and says so in the results"
         )
-
-    def _estimate(self, loader: Any) -> float:
-        """Return about how many bytes the features of a loader's corpus take."""
-        order = list(range(0, len(loader.dataset), max(1, len(loader.dataset) // TRIED)))
-        seconds, count = 0.0, 0
-        with self.reading.lazily(loader.dataset):
-            for place in order:
-                wavs, *_ = loader.collate_fn([loader.dataset[place]])
-                seconds += sum(len(wav) for wav in wavs) / SAMPLE_RATE
-                count += len(wavs)
-        overlapping = getattr(loader.dataset, "bucket_size", 1)  # s3prl's ctc: a bucket from each
-        per_item = count / len(order) / overlapping
-        if self.kind.kind == POOLED:
-            return len(loader.dataset) * per_item * self.frame_bytes
-        frames = seconds / max(count, 1) * SAMPLE_RATE / self.features.rate
-        return len(loader.dataset) * per_item * frames * self.frame_bytes
+    return Stored(
+        pooled,
+        "fp32" if pooled else options.precision,
+        options.crops if header.get("random_crops") else 0,
+        batch_dependent,
+    )
 
 
-def attach(runner: Any, options: StoreOptions) -> Storage | None:
-    """Put the store between a runner's upstream and its featurizer, where that is asked for.
+def planned(
+    options: StoreOptions,
+    header: Mapping[str, Any],
+    batch_dependent: bool,
+    changed: Iterable[str] = (),
+) -> Stored | None:
+    """Return what is stored of a task as it is published, None for nothing, before a head is built.
 
-    Returns None, and leaves the runner as it is, with ``--store off``, while the upstream is
-    trained on (``-f``), and in mode auto unless the task's head sees means over time only and an
-    utterance's features do not depend on its batch.
+    ``changed`` are the keys of the config that are not as published: a pooled task has another head
+    with some, of which frames are stored.
     """
-    header = runner.config.get("superb") or {}
-    if options.mode == store_options.OFF or runner.upstream.trainable:
+    published = decide(options, header, batch_dependent=batch_dependent)
+    if isinstance(published, str):
         return None
-    if header.get("code") in store_options.NEVER:
-        return None
-    args, featurizer = runner.args, runner.featurizer.model
-    pooled = (
-        bool(header.get("pooled"))
-        and not runner.config.get("specaug")
-        and sees_means_only(runner.downstream.model, featurizer.output_dim)
-    )
-    if not pooled and options.mode != store_options.FRAMES:
-        return None
-    layer = featurizer.layer_selection
-    subset = layer is not None and not pooled and header.get("select") != LAYER
-    kind = Kind(
-        upstream=args.upstream,
-        fingerprint=fingerprint(runner.upstream.model, args),
-        selection=featurizer.feature_selection,
-        kind=POOLED if pooled else FRAMES,
-        layers=(layer,) if subset else None,
-        normalized=pooled and featurizer.normalize,
-        precision="fp32" if pooled else options.precision,
-    )
-    store = _open(options.place, options.gigabytes)
-    space = store.space(kind)
-    facts = space.notes()
-    if not all(type(facts.get(name)) is bool for name in ("stacks", "batch_dependent")):
-        facts = probe(runner.upstream.model, kind.selection, args.device)
-        space.note(**facts)
-    if not facts["stacks"]:
-        _say(f"store: not used: the layers of {args.upstream} differ in size")
-        return None
-    if facts["batch_dependent"] and not options.alone:
-        _say(
-            f"store: not used: features of {args.upstream} depend on the rest of the batch; "
-            "--store-alone encodes each utterance alone, and says so in the results"
-        )
-        return None
-    features = StoredFeatures(
-        runner.upstream.model,
-        featurizer.downsample_rate,
-        store,
-        space,
-        facts["layers"],
-        facts["batch_dependent"],
-    )
-    if kind.normalized:
-        featurizer.normalize = False
-    runner.upstream.model = features.to(args.device).eval()
-    crops = options.crops if header.get("code") in store_options.CROPPED else 0
-    return Storage(features, facts["dim"], options, crops)
-
-
-@functools.cache
-def _open(folder: Path, gigabytes: float) -> FeatureStore:
-    """Open a store, once for all runners of a process."""
-    return FeatureStore(folder, gigabytes, _say)
-
-
-def fingerprint(model: nn.Module, args: Any) -> str:
-    """Return what tells an upstream's features from another's, whatever its path or name.
-
-    Of ours, the weights and the architecture; of another, its weights, its class, the version of
-    s3prl, and the contents of what ``-k`` and ``-g`` name.
-    """
-    if isinstance(model, UpstreamExpert):
-        return encoder_fingerprint(model.encoder)
-    config = args.upstream_model_config
-    parts = [type(model).__module__, type(model).__qualname__, args.upstream]
-    parts += [packages.s3prl()]
-    parts += [cache.fingerprint_of(args.upstream_ckpt), config, cache.fingerprint_of(config)]
-    digest = hashlib.sha256(repr(parts).encode())
-    digest.update(weights_fingerprint(model).encode())
-    return digest.hexdigest()
-
-
-def _say(text: str) -> None:
-    if processes.is_first():
-        tqdm.write(text, file=sys.stderr)
+    other_head = any(key.startswith(("downstream_expert.modelrc", "specaug")) for key in changed)
+    found = decide(options, header, published.pooled and not other_head, batch_dependent)
+    return published if isinstance(found, str) else found

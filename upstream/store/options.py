@@ -13,8 +13,6 @@ from upstream.door import cache
 
 AUTO, FRAMES, OFF = "auto", "frames", "off"
 MODES = (AUTO, FRAMES, OFF)
-CROPPED = ("ks", "sid", "asv")  # tasks that crop at random in training
-NEVER = ("se", "ss", "st", "vc")  # tasks whose audio s3prl reads and prepares in ways of its own
 HELP = {
     "mode": "auto: keep the features of ks, ic, sid and er where that changes nothing (default); "
     "frames: of the other tasks too (see --store-precision); off: run the upstream at every step",

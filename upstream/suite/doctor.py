@@ -8,8 +8,9 @@ from typing import Any
 
 from mt4ssl_core.command_line import aligned
 from upstream.door import packages, tasks
+from upstream.store.decision import Stored, decide
 from upstream.store.options import StoreOptions
-from upstream.suite import preparation, protocol, roots, stored
+from upstream.suite import preparation, protocol, roots
 from upstream.suite.probe import Probe, probe
 
 BACKWARD = 1.3  # a step's time over that of encoding its audio: the head's share, and loading
@@ -99,10 +100,11 @@ def _stored(
     header: Mapping[str, Any], counts: Mapping[str, int], audio: float | None, found: Probe
 ) -> float | None:
     """Estimate the gigabytes of a task's features; None when they are never stored, or unknown."""
-    if not stored.is_stored(_EVERY_FRAME, header, batch_dependent=False) or not audio:
+    stored = decide(_EVERY_FRAME, header)
+    if not isinstance(stored, Stored) or not audio:
         return None
     frame = found.layers * found.dim
-    if header.get("pooled"):
+    if stored.pooled:
         return sum(counts.values()) * frame * 4 / 1e9  # fp32
     return audio * 3600 * found.frames * frame * 2 / 1e9  # fp16
 

@@ -23,17 +23,16 @@ from tqdm import tqdm
 
 from mt4ssl_core.config import SAMPLE_RATE
 from mt4ssl_core.distributed import choose_device
-from mt4ssl_core.store.store import POOLED, FeatureStore, Space
+from mt4ssl_core.store.store import FeatureStore, Space
 from mt4ssl_core.threads import cores
 from upstream.door import tasks
 from upstream.heads.data_order import Batches
-from upstream.store import decision
-from upstream.store import options as store_options
-from upstream.store.decision import Storage
+from upstream.store.decision import decide
 from upstream.store.lazy_audio import Utterance
-from upstream.store.options import StoreOptions
+from upstream.store.options import OFF, StoreOptions
+from upstream.store.storage import WINDOW, Storage
 from upstream.store.upkeep import gigabytes
-from upstream.suite import preparation, protocol, roots, stored
+from upstream.suite import preparation, protocol, roots
 
 TRIED = 32  # items of a split whose lengths stand for all
 BAR = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s of audio [{elapsed}<{remaining}, "
@@ -89,7 +88,7 @@ class Split:
     def bytes(self, storage: Storage) -> float:
         """Return about how many bytes its features take."""
         rows = self.utterances
-        if storage.kind.kind != POOLED:
+        if not storage.stored.pooled:
             rows = self.seconds * SAMPLE_RATE / storage.features.rate
         return rows * storage.frame_bytes
 
@@ -117,14 +116,10 @@ def fill(asked: Asked) -> int:
 
 def _refuse(names: Iterable[str], options: StoreOptions) -> None:
     """Raise ValueError for tasks whose features are not stored, whatever the upstream."""
-    if options.mode == store_options.OFF:
-        raise ValueError("--store off: nothing would be stored; leave it out, or give frames")
-    problems = []
-    for name in names:
-        if name in stored.NEVER:
-            problems.append(f"{name}: s3prl prepares its audio in a way of its own; leave it out")
-        elif not stored.is_stored(options, tasks.header(name), batch_dependent=False):
-            problems.append(f"{name}: its head sees every frame; keep them with --store frames")
+    found = {name: decide(options, tasks.header(name)) for name in names}
+    problems = [f"{name}: {why}" for name, why in found.items() if isinstance(why, str)]
+    if problems and options.mode == OFF:
+        raise ValueError(next(iter(found.values())))
     if problems:
         raise ValueError("\n  ".join(["nothing is stored of these tasks:", *problems]))
 
@@ -156,7 +151,7 @@ def _fill_task(name: str, runner: Any, share: Share) -> bool:
         print(
             f"{name}: about {seconds / 3600:.2g} h of audio ({', '.join(splits)}), whose features "
             f"take about {gigabytes(need)}; {store.folder} may hold "
-            f"{storage.options.gigabytes:g} GB, and holds {gigabytes(store.size())}"
+            f"{storage.gigabytes:g} GB, and holds {gigabytes(store.size())}"
         )
     bar = tqdm(
         desc=name,
@@ -253,7 +248,7 @@ class UntilFull:
         """Yield the utterances."""
         waiting: list[bytes] = []
         for utterance in self.utterances:
-            if len(waiting) > decision.WINDOW:
+            if len(waiting) > WINDOW:
                 if not any(key in self.space for key in waiting):
                     self.full = True
                     return

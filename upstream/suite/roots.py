@@ -16,10 +16,6 @@ from upstream import corpora
 from upstream.door import tasks
 
 FILE, ALL = "roots.yaml", "all"
-PAPERS = (
-    *("pr", "asr", "ks", "qbe", "sid", "asv", "sd", "ic", "sf", "er"),
-    *("se", "ss", "st", "vc", "ood"),
-)
 
 
 def pick(asked: str | Sequence[str]) -> list[str]:
@@ -42,9 +38,8 @@ def pick(asked: str | Sequence[str]) -> list[str]:
 
 def in_order(names: Iterable[str]) -> list[str]:
     """Return tasks sorted as in the papers: content, speaker, semantics, then SUPERB-SG."""
-    return sorted(
-        names, key=lambda name: (PAPERS.index(name) if name in PAPERS else len(PAPERS), name)
-    )
+    known = tasks.headers()
+    return sorted(names, key=lambda name: (known.get(name, {}).get("order", len(known) + 1), name))
 
 
 def read(given: str | Path, names: Sequence[str]) -> dict[str, Path]:

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from mt4ssl_core.files import remove_leftovers
 from upstream.door import cache, signals, tasks
+from upstream.store import decision
 from upstream.suite import (
     collecting,
     executors,
@@ -22,7 +23,6 @@ from upstream.suite import (
     protocol,
     roots,
     run_folder,
-    stored,
     work,
 )
 from upstream.suite.executors import Batch
@@ -107,8 +107,7 @@ def plan_task(
     for line in left_out:
         print(f"left out: {line}", file=sys.stderr)
     changes = {**(header["smoke"] if request.smoke else {}), **request.changes_of.get(name, {})}
-    store = (request.store, header, encoder.batch_dependent)
-    deviations = stored.deviations(*store, changes)
+    stored = decision.planned(request.store, header, encoder.batch_dependent, changes)
     return TaskPlan(
         code=name,
         header=header,
@@ -124,9 +123,9 @@ def plan_task(
         identity={
             "config": preparation.fingerprint(config),
             "corpus": dict(corpus),
-            **({"store": deviations} if deviations else {}),
+            **({"store": stored.deviations} if stored and stored.deviations else {}),
         },
-        stored=stored.is_stored(*store),
+        stored=stored is not None,
     )
 
 

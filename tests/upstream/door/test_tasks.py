@@ -35,6 +35,7 @@ def test_all_fifteen_tasks_are_there():
     assert len(suites) == 15
     assert sorted(name for name, suite in suites.items() if suite == "superb") == sorted(PAPER)
     assert set(suites.values()) == {"superb", "superb-sg"}
+    assert sorted(header["order"] for header in tasks.headers().values()) == list(range(1, 16))
 
 
 @pytest.mark.parametrize("task", tasks.names())
@@ -44,6 +45,7 @@ def test_every_task_states_what_it_is(task):
     assert header["code"] == task
     assert header["task"] and header["s3prl"] and header["corpus"]["source"]
     assert isinstance(header["pooled"], bool)
+    assert type(header["order"]) is int and set(header.get("score_sets", [])) <= {"paper", "public"}
     assert header["extra"] in EXTRAS
     for metric in header["metrics"]:
         assert metric["direction"] in ("min", "max")

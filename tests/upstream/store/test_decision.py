@@ -3,8 +3,8 @@
 import pytest
 
 from upstream.door import tasks
+from upstream.store.decision import planned
 from upstream.store.options import StoreOptions
-from upstream.suite.stored import deviations, is_stored
 
 AUTO, FRAMES, OFF = StoreOptions(), StoreOptions("frames"), StoreOptions("off")
 
@@ -12,7 +12,7 @@ AUTO, FRAMES, OFF = StoreOptions(), StoreOptions("frames"), StoreOptions("off")
 def test_which_tasks_are_stored():
     def kept(options, batch_dependent=False):
         headers = [tasks.header(name) for name in tasks.names()]
-        return {h["code"] for h in headers if is_stored(options, h, batch_dependent)}
+        return {h["code"] for h in headers if planned(options, h, batch_dependent)}
 
     pooled = {"ks", "ic", "sid", "er"}
     frames = {"pr", "asr", "sf", "ood", "sd", "asv", "qbe"}
@@ -43,4 +43,5 @@ def test_which_tasks_are_stored():
     ],
 )
 def test_what_changes_a_result(task, options, batch_dependent, changed, found):
-    assert deviations(options, tasks.header(task), batch_dependent, changed) == found
+    stored = planned(options, tasks.header(task), batch_dependent, changed)
+    assert (stored.deviations if stored else {}) == found
