@@ -8,6 +8,7 @@ import yaml
 
 from upstream.door import tasks
 from upstream.heads import results
+from upstream.heads.request import Request
 from upstream.suite import jobs, suite
 from upstream.suite.probe import Probe
 from upstream.suite.protocol import Variant
@@ -93,32 +94,28 @@ class Launcher:
     """
 
     def __init__(self) -> None:
-        self.asked: list[dict[str, Any]] = []
+        self.asked: list[Request] = []
         self.store: dict[str, Any] | None = None  # what its records say of the feature store
 
-    def __call__(self, setting: jobs.Setting, argv: list[str]) -> None:
-        flags = [word for word in argv if word.startswith("--")]
-        values = {flag: argv[argv.index(flag) + 1 : argv.index(flag) + 2] for flag in flags}
-        asked = {flag[2:]: value[0] for flag, value in values.items() if value}
-        changes = dict(tasks.overrides.parse(asked.get("override", "")))
-        self.asked.append({**asked, "override": changes})
-        expdir = Path(asked["expdir"])
+    def __call__(self, asked: Request) -> None:
+        self.asked.append(asked)
+        expdir = Path(str(asked.expdir))
         expdir.mkdir(parents=True, exist_ok=True)
-        rate = changes.get("config.optimizer.lr", 1e-3)
-        if asked["mode"] == "train":
+        rate = asked.changes.get("optimizer.lr", 1e-3)
+        if asked.mode == "train":
             for saved in (10, 20):
                 (expdir / f"states-{saved}.ckpt").write_text(json.dumps({"rate": rate}))
                 good = quality(rate, saved)
                 results.log(expdir, "dev", saved, {"acc": good, "eer": 1 - good})
             return
-        head, layer = asked.get("past_exp"), asked.get("upstream_layer_selection")
+        head, layer = asked.past_exp, asked.others.get("upstream_layer_selection")
         step: int | None = None
         if head:
             rate = json.loads(Path(head).read_text())["rate"]
             step = int(Path(head).stem.split("-")[1])
         value = quality(rate, step or 0) if layer is None else 1 / (1 + abs(int(layer) - 1))
-        code = str(expdir.relative_to(setting.out).parts[0])
-        stage, split = asked.get("stage", "test"), asked.get("evaluate_split")
+        code = next(part for part in reversed(expdir.parts) if part in HEADERS)
+        stage, split = asked.stage or "test", asked.others.get("evaluate_split")
         if split is None:
             (split,) = [s["split"] for s in tasks.stages(tasks.header(code), [stage])]
         record = {

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 from mt4ssl_core.files import user_path
 from mt4ssl_core.settings.bounds import NUMPY_SEEDS, whole
 from upstream.door import cache, hub, names, overrides, tasks
+from upstream.heads.request import SEED, Request
 from upstream.store import options
 
 OURS = """usage: run_downstream.py [our options] [s3prl's options]
@@ -45,7 +46,6 @@ S3PRLS_CONFIGS = {
     "separation_stft/configs/cfg.yaml": "ss",
     "sv_voxceleb1/configs/amsoftmax.yaml": "asv",
 }
-_PATHS = ("root", "config", "past_exp", "expdir", "store_folder")
 # of s3prl's flags, those that it gets as they are; with its defaults
 _VALUES: dict[str, tuple[tuple[str, ...], Any]] = {
     "evaluate_split": (("-t", "--evaluate_split"), "test"),
@@ -79,11 +79,11 @@ class _Parser(argparse.ArgumentParser):
         raise ValueError(f"{message}; see --help")
 
 
-def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str], argparse.Namespace]:
-    """Return what is given of the flags that we look at, the other words, and what these say.
+def parse(argv: list[str]) -> Request:
+    """Return what a command line asks for.
 
     Raises:
-        ValueError: an unknown flag, or one that cannot be; says why.
+        ValueError: an unknown flag, or a value that it cannot have.
     """
     args, rest = _parser().parse_known_args(argv)
     passed, unknown = _s3prls().parse_known_args(rest)
@@ -94,14 +94,13 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str], argparse.Name
         near = difflib.get_close_matches(unknown[0], flags, 1)
         remedy = f"did you mean {near[0]}?" if near else "see --help"
         raise ValueError(f"{unknown[0]}: no such option; {remedy}")
-    for name in _PATHS:
-        if (value := getattr(args, name, None)) is not None:
-            setattr(args, name, str(user_path(value)))
-    if args.upstream_ckpt and not cache.is_url(args.upstream_ckpt):
-        args.upstream_ckpt = str(user_path(args.upstream_ckpt))
-    rest = [str(user_path(word)) if word.startswith("~") else word for word in rest]
-    _refuse(args, passed)
-    return args, rest, passed
+    if args.stages is not None:
+        args.stages = args.stages.split(",")
+    return Request(
+        **{key: value for key, value in vars(args).items() if not key.startswith("store_")},
+        store=options.StoreOptions.of(args),
+        others={key: value for key, value in vars(passed).items() if value is not None},
+    )
 
 
 def defaults() -> dict[str, Any]:
@@ -110,10 +109,10 @@ def defaults() -> dict[str, Any]:
     found |= dict.fromkeys(_SWITCHES, False)
     found |= dict.fromkeys(("mode", "override", "past_exp", "config", "downstream", "upstream"))
     found |= dict.fromkeys(("upstream_ckpt", "expname", "expdir"))
-    return found | {"auto_resume": False, "hub": "torch", "seed": 1337, "device": "cuda"}
+    return found | {"auto_resume": False, "hub": "torch", "seed": SEED, "device": "cuda"}
 
 
-def find_task(args: argparse.Namespace) -> dict[str, Any] | None:
+def find_task(args: Request) -> dict[str, Any] | None:
     """Fill -d and -c from --task, or from -d alone; return the config's ``superb:`` block.
 
     Raises:
@@ -139,14 +138,14 @@ def find_task(args: argparse.Namespace) -> dict[str, Any] | None:
     return found
 
 
-def _task_of(args: argparse.Namespace) -> str | None:
+def _task_of(args: Request) -> str | None:
     """Return the task that -d and -c mean, as SUPERB's documentation gives them."""
     if args.config and (Path(args.config).exists() or not args.downstream):
         return None
     if args.config:
         fitting = [task for end, task in S3PRLS_CONFIGS.items() if args.config.endswith(end)]
         if args.config.endswith(f"{args.downstream}/config.yaml"):
-            fitting = _tasks_in(args.downstream)
+            fitting = _tasks_in(str(args.downstream))
         if len(fitting) == 1:
             args.config = None  # ours has the same settings
             return fitting[0]
@@ -172,20 +171,19 @@ def _tasks_in(folder: str) -> list[str]:
     return [name for name, header in tasks.headers().items() if header["s3prl"] == folder]
 
 
-def check(args: argparse.Namespace, passed: argparse.Namespace, changes: str) -> None:
+def check(args: Request, changes: str) -> None:
     """See that a new experiment can be done, as far as that needs no import of s3prl.
 
     Args:
-        args: ours, after `find_task`.
-        passed: s3prl's.
+        args: what is asked for, after `find_task`.
         changes: what ``--override`` will say.
 
     Raises:
         ValueError: a setting, name or path is wrong; says which.
     """
-    config = tasks.read(args.config)
+    config = tasks.read(str(args.config))
     asked = argparse.Namespace(**defaults())
-    given = {**vars(args), **vars(passed)}
+    given = {**vars(args), **args.others}
     vars(asked).update({key: v for key, v in given.items() if key in vars(asked) and v is not None})
     overrides.override(changes, asked, config, quiet=True)
     names.check(asked, config)
@@ -208,14 +206,14 @@ def check_upstream(name: str | None, ckpt: str | None) -> None:
             raise ValueError(f"{path}: no such checkpoint; check the path given with -k")
 
 
-def _refuse(args: argparse.Namespace, passed: argparse.Namespace) -> None:
+def refuse(args: Request) -> None:
     """Raise ValueError for what cannot work whatever the task."""
     if args.hub == "huggingface":
         raise ValueError(
             "--hub huggingface: s3prl 0.4.18 speaks a protocol of the Hugging Face hub that is "
             "gone; download the model and give its folder with -u mt4ssl -k FOLDER"
         )
-    if passed.push_to_hf_hub is not None:
+    if args.others.get("push_to_hf_hub") is not None:
         raise ValueError(
             "--push_to_hf_hub: s3prl 0.4.18 cannot; leave it out and upload the folder"
         )
@@ -233,7 +231,8 @@ def _refuse(args: argparse.Namespace, passed: argparse.Namespace) -> None:
         raise ValueError("-m train: give a folder for the experiment with -p DIR")
     if args.device and not re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?", args.device):
         raise ValueError(f"device {args.device!r}: unknown; use auto, cpu, cuda or cuda:N")
-    for flag, path in (("-i", passed.init_ckpt), ("-g", passed.upstream_model_config)):
+    for flag, name in (("-i", "init_ckpt"), ("-g", "upstream_model_config")):
+        path = args.others.get(name)
         if path and not user_path(path).exists():
             raise ValueError(f"{flag} {path}: no such file; check the path")
 

@@ -1,12 +1,12 @@
-"""run_downstream's command line: s3prl's flags and ours, checked before s3prl sees them."""
+"""What is asked of one task, checked, and made s3prl's command line."""
 
-import argparse
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from upstream.door import cache, hub, overrides, tasks
 from upstream.heads import arguments
+from upstream.heads.request import Request
 from upstream.store.options import StoreOptions
 
 # s3prl's flags that, given again, must be those of the stored experiment
@@ -30,72 +30,70 @@ class Command:
 
 
 def resolve(argv: list[str]) -> Command:
-    """Turn a command line with our options into one of s3prl alone.
+    """Return what to hand to s3prl for a command line with our options; as `settle`."""
+    return settle(arguments.parse(argv))
 
-    What is wrong with it is found before torch or s3prl is imported, as far as possible.
+
+def settle(request: Request) -> Command:
+    """Return what to hand to s3prl.
+
+    What is wrong with a request is found before torch or s3prl is imported, as far as possible.
 
     Raises:
         ValueError: what is asked for cannot be; says why.
     """
-    args, rest, passed = arguments.parse(argv)
-    expdir = Path(args.expdir or f"result/downstream/{args.expname}").absolute()
-    past = _past(args, expdir)
+    asked = replace(request, others=dict(request.others))
+    arguments.refuse(asked)
+    expdir = Path(asked.expdir or f"result/downstream/{asked.expname}").absolute()
+    past = _past(asked, expdir)
     changes: dict[str, Any] = {}
     if past is None:
-        header = arguments.find_task(args)
+        header = arguments.find_task(asked)
     else:
         header = past["Config"].get("superb")
-        _check_same(args, passed, past)
-        _keep_explicit(args, changes)
-    if args.root is not None:
+        _check_same(asked, past)
+        _keep_explicit(asked, expdir, changes)
+    if asked.root is not None:
         if not header:
             raise ValueError(
                 "--root: this config has no superb: block that says which keys it sets; use -o"
             )
-        changes |= {f"config.{key}": v for key, v in tasks.paths_under(header, args.root).items()}
-    if args.stages is not None:
-        args.stages = [
-            stage["name"] for stage in tasks.stages(header or {}, args.stages.split(","))
-        ]
-    if args.stage is not None:
-        (stage,) = tasks.stages(header or {}, [args.stage])
-        rest += ["--evaluate_split", stage["split"]]
-        passed.evaluate_split = stage["split"]
+        changes |= {f"config.{key}": v for key, v in tasks.paths_under(header, asked.root).items()}
+    if asked.stages is not None:
+        asked.stages = [stage["name"] for stage in tasks.stages(header or {}, asked.stages)]
+    if asked.stage is not None:
+        (stage,) = tasks.stages(header or {}, [asked.stage])
+        asked.others["evaluate_split"] = stage["split"]
         changes |= {f"config.{key}": value for key, value in stage.get("override", {}).items()}
     parts = [f"{key}={value!r}" for key, value in changes.items()]
-    if args.override and args.override.lower() != "none":
-        overrides.parse(args.override)
-        parts.append(args.override)  # the user's own word comes last, and wins
+    parts += [overrides.render(dict(asked.changes))] if asked.changes else []
+    if asked.override and asked.override.lower() != "none":
+        overrides.parse(asked.override)
+        parts.append(asked.override)  # the user's own word comes last, and wins
     if past is None:
-        arguments.check(args, passed, ",,".join(parts))
-        check_upstream(args)
-    return _command(args, rest, parts, expdir)
+        arguments.check(asked, ",,".join(parts))
+        check_upstream(asked)
+    named = expdir if asked.expdir or asked.expname else None
+    kept = (asked.mode or "", asked.then_test, asked.store, asked.stages, asked.stage or tasks.TEST)
+    return Command(_argv(asked, parts, named), named, *kept)
 
 
-def _command(args: argparse.Namespace, rest: list[str], parts: list[str], expdir: Path) -> Command:
+def _argv(asked: Request, parts: list[str], expdir: Path | None) -> list[str]:
+    """Return the words that s3prl's own command line takes."""
     from mt4ssl_core.distributed import choose_device
 
-    out = ["--device", str(choose_device(args.device or "auto"))]
-    out += ["--override", ",,".join(parts)] if parts else []
-    if args.expdir or args.expname:
-        out += ["--expdir", str(expdir)]
+    given: dict[str, Any] = {"device": choose_device(asked.device or "auto"), "expdir": expdir}
+    given["override"] = ",,".join(parts) or None
     for name in ("mode", "past_exp", "config", "downstream", "upstream", "upstream_ckpt", "seed"):
-        if (value := getattr(args, name)) is not None:
-            out += [f"--{name}", str(value)]
-    out += ["--auto_resume"] if args.auto_resume else []
-    named = expdir if args.expdir or args.expname else None
-    return Command(
-        out + rest,
-        named,
-        mode=args.mode or "",
-        then_test=args.then_test,
-        store=StoreOptions.of(args),
-        stages=args.stages,
-        stage=args.stage or tasks.TEST,
-    )
+        given[name] = getattr(asked, name)
+    out = ["--auto_resume"] if asked.auto_resume else []
+    for name, value in {**given, **asked.others}.items():
+        if value is not None:
+            out += [f"--{name}", *([] if value is True else [str(value)])]
+    return out
 
 
-def _past(args: argparse.Namespace, expdir: Path) -> dict[str, Any] | None:
+def _past(args: Request, expdir: Path) -> dict[str, Any] | None:
     """Return the s3prl checkpoint that this command goes on from, with -e or -a, if any."""
     path = Path(args.past_exp) if args.past_exp else None
     if path is None and args.auto_resume and next(expdir.glob("states-*.ckpt"), None):
@@ -127,7 +125,7 @@ def check_upstream(args: Any) -> None:
             args.upstream_ckpt = str(expert.local_path(ckpt).absolute())
 
 
-def _check_same(args: argparse.Namespace, passed: argparse.Namespace, past: dict[str, Any]) -> None:
+def _check_same(args: Request, past: dict[str, Any]) -> None:
     """See that what is given of --task, -u, -d, -c, --seed, -f, -s and -l is as stored."""
     stored = past["Args"]
     header = past["Config"].get("superb") or {"code": stored.downstream}
@@ -138,7 +136,7 @@ def _check_same(args: argparse.Namespace, passed: argparse.Namespace, past: dict
         ("-d", args.downstream, stored.downstream),
         ("-c", args.config and str(Path(args.config).absolute()), config),
         ("--seed", args.seed, getattr(stored, "seed", args.seed)),
-        *((f"--{key}", getattr(passed, key), getattr(stored, key, None)) for key in _SAME),
+        *((f"--{key}", args.others.get(key), getattr(stored, key, None)) for key in _SAME),
     ):
         if given is not None and given != kept:
             raise ValueError(
@@ -147,7 +145,7 @@ def _check_same(args: argparse.Namespace, passed: argparse.Namespace, past: dict
             )
 
 
-def _keep_explicit(args: argparse.Namespace, changes: dict[str, Any]) -> None:
+def _keep_explicit(args: Request, expdir: Path, changes: dict[str, Any]) -> None:
     """Let -k and -p given with -e or -a win over those stored in the checkpoint."""
     if args.upstream_ckpt and not cache.is_url(args.upstream_ckpt):
         from upstream.door import expert
@@ -156,6 +154,4 @@ def _keep_explicit(args: argparse.Namespace, changes: dict[str, Any]) -> None:
     if args.upstream_ckpt:
         changes["args.upstream_ckpt"] = args.upstream_ckpt
     if args.expdir or args.expname:
-        changes["args.expdir"] = str(
-            Path(args.expdir or f"result/downstream/{args.expname}").absolute()
-        )
+        changes["args.expdir"] = str(expdir)

@@ -13,6 +13,7 @@ from typing import Any
 from upstream import compat
 from upstream.door import names, overrides, processes, tasks
 from upstream.heads import command, experiment, results, states
+from upstream.heads.request import SEED, Request
 from upstream.heads.s3prl_runner import Runner  # first: it patches s3prl
 from upstream.store.options import StoreOptions
 
@@ -29,7 +30,7 @@ def run(
     ckpt: str | Path | None = None,
     root: str | Path | None = None,
     overrides: Mapping[str, Any] | None = None,
-    seed: int = 1337,
+    seed: int = SEED,
     device: str | None = None,
     resume: bool = False,
     store: StoreOptions | None = None,
@@ -54,16 +55,23 @@ def run(
     Raises:
         ValueError: as the command line's errors.
     """
-    argv = ["--mode", "train", "--task", task, "--upstream", upstream]
-    argv += ["--expdir", str(expdir), "--seed", str(seed)]
-    for flag, value in (("--upstream_ckpt", ckpt), ("--root", root), ("--device", device)):
-        argv += [flag, str(value)] if value is not None else []
-    argv += store.argv() if store else []
-    argv += ["--override", _render(overrides)] if overrides else []
-    named = None if stages is None else ",".join(stages)
-    argv += [] if named == "" else ["--then-test"]
-    argv += ["--stages", named] if named else []
-    return launch(command.resolve(argv + (["--auto_resume"] if resume else [])))
+    named = None if stages is None else list(stages)
+    request = Request(
+        mode="train",
+        task=task,
+        root=None if root is None else str(root),
+        upstream=upstream,
+        upstream_ckpt=None if ckpt is None else str(ckpt),
+        expdir=str(expdir),
+        auto_resume=resume,
+        seed=seed,
+        device=device,
+        changes=overrides or {},
+        then_test=named is None or bool(named),
+        stages=named or None,
+        store=store or StoreOptions(),
+    )
+    return launch(command.settle(request))
 
 
 def launch(asked: command.Command) -> list[dict[str, Any]]:
@@ -85,7 +93,7 @@ def launch(asked: command.Command) -> list[dict[str, Any]]:
     for stage in tasks.stages(runner.config.get("superb") or {}, asked.stages):
         argv = ["--mode", "evaluate", "--past_exp", str(best), "--device", str(runner.args.device)]
         argv += ["--evaluate_split", stage["split"]]
-        argv += ["--override", _render(stage["override"])] if stage.get("override") else []
+        argv += ["--override", overrides.render(stage["override"])] if stage.get("override") else []
         named = command.Command(argv, store=asked.store, stage=stage["name"])
         records += _s3prl(named).records
     for record in records:
@@ -165,7 +173,3 @@ def _remove_empty(expdir: Path) -> None:
     """Remove the folder that s3prl made for an experiment that never began."""
     if all(path.name.startswith(("args_", "config_")) for path in expdir.glob("*")):
         shutil.rmtree(expdir, ignore_errors=True)
-
-
-def _render(changes: Mapping[str, Any]) -> str:
-    return overrides.render(dict(changes))

@@ -27,10 +27,12 @@ from mt4ssl_core.store.store import FeatureStore, Space
 from mt4ssl_core.threads import cores
 from upstream.door import tasks
 from upstream.heads.data_order import Batches
+from upstream.heads.request import Request
+from upstream.store import storage
 from upstream.store.decision import decide
 from upstream.store.lazy_audio import Utterance
 from upstream.store.options import OFF, StoreOptions
-from upstream.store.storage import WINDOW, Storage
+from upstream.store.storage import Storage
 from upstream.store.upkeep import gigabytes
 from upstream.suite import preparation, protocol, roots
 
@@ -131,10 +133,17 @@ def _runner(asked: Asked, name: str, root: Path, share: Share) -> Iterator[Any]:
 
     upstream = asked.upstream or "mt4ssl"
     with tempfile.TemporaryDirectory(prefix="mt4ssl-fill-") as expdir:
-        argv = ["--mode", "evaluate", "--task", name, "--root", str(root), "--expdir", expdir]
-        argv += ["--upstream", upstream, "--device", share.device(asked.device)]
-        argv += ["--upstream_ckpt", asked.ckpt] if asked.ckpt else []
-        made = runner.build(command.resolve(argv + asked.store.argv()))
+        request = Request(
+            mode="evaluate",
+            task=name,
+            root=str(root),
+            upstream=upstream,
+            upstream_ckpt=asked.ckpt,
+            expdir=expdir,
+            device=share.device(asked.device),
+            store=asked.store,
+        )
+        made = runner.build(command.settle(request))
         if made.storage is None:
             raise ValueError(f"{name}: features of {upstream} are not stored, for the reason above")
         yield made
@@ -248,7 +257,7 @@ class UntilFull:
         """Yield the utterances."""
         waiting: list[bytes] = []
         for utterance in self.utterances:
-            if len(waiting) > WINDOW:
+            if len(waiting) > storage.WINDOW:
                 if not any(key in self.space for key in waiting):
                     self.full = True
                     return

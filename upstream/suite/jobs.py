@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from upstream.door import overrides, tasks
+from upstream.door import tasks
 from upstream.heads import command, results, states
+from upstream.heads.request import Request
 from upstream.store.options import StoreOptions
 from upstream.suite import protocol, run_folder
 from upstream.suite.protocol import Candidate, Variant
@@ -24,6 +25,11 @@ class Setting:
     seed: int
     device: str | None = None
     store: StoreOptions = field(default_factory=StoreOptions)
+
+    def request(self, expdir: Path, **more: Any) -> Request:
+        """Return what is asked of one task, with what all jobs share."""
+        shared: dict[str, Any] = {"device": self.device, "store": self.store}
+        return Request(expdir=str(expdir), upstream_ckpt=self.ckpt, **shared, **more)
 
 
 @dataclass(frozen=True)
@@ -101,7 +107,7 @@ def train(setting: Setting, job: Job) -> dict[str, Any]:
     assert candidate is not None
     expdir = setting.out / job.name
     if not plan.trains:
-        _evaluate_layer(setting, job, candidate.layer, ["--evaluate_split", dev.split], expdir)
+        _evaluate_layer(setting, job, candidate.layer, expdir, split=dev.split)
         values = [
             record["value"]
             for record in results.read(expdir)
@@ -111,8 +117,7 @@ def train(setting: Setting, job: Job) -> dict[str, Any]:
     changes = {**plan.overrides, **dict(job.variant.override)}
     if candidate.rate is not None:
         changes["optimizer.lr"] = candidate.rate
-    argv = ["--mode", "train", "--auto_resume", *_new(setting, plan, expdir, changes)]
-    _launch(setting, argv)
+    _launch(_new(setting, plan, expdir, changes, mode="train", auto_resume=True))
     return {"dev": protocol.dev_while_training(expdir, dev)}
 
 
@@ -131,12 +136,14 @@ def test(setting: Setting, job: Job) -> dict[str, Any]:
         heads = _heads(plan, setting.out / _name(plan, job.variant, chosen))
     for folder, head in heads.items():
         for stage in plan.stages:
-            flags = ["--stage", stage["name"]]
             if head is None:
-                _evaluate_layer(setting, job, candidate.layer, flags, folder)
+                _evaluate_layer(setting, job, candidate.layer, folder, stage=stage["name"])
             elif not _evaluated(folder, stage, head):
-                flags += ["--mode", "evaluate", "--past_exp", str(head), "--expdir", str(folder)]
-                _launch(setting, flags + _checkpoint(setting))
+                _launch(
+                    setting.request(
+                        folder, mode="evaluate", past_exp=str(head), stage=stage["name"]
+                    )
+                )
     found = [
         {**record, "folder": str(folder.relative_to(setting.out))}
         for folder, head in heads.items()
@@ -165,30 +172,32 @@ def devs_of(out: Path, plan: TaskPlan) -> dict[str, list[float | None]]:
     return {c.name: [dev(c, variant) for variant in plan.variants] for c in plan.candidates}
 
 
-def _new(setting: Setting, plan: TaskPlan, expdir: Path, changes: Mapping[str, Any]) -> list[str]:
-    """Options of an experiment that does not begin with a stored head."""
-    argv = ["--task", plan.code, "--upstream", setting.upstream, "--root", str(plan.root)]
-    argv += ["--seed", str(setting.seed), "--expdir", str(expdir), *_checkpoint(setting)]
-    return argv + (["--override", overrides.render(dict(changes))] if changes else [])
-
-
-def _checkpoint(setting: Setting) -> list[str]:
-    return ["--upstream_ckpt", setting.ckpt] if setting.ckpt else []
+def _new(
+    setting: Setting, plan: TaskPlan, expdir: Path, changes: Mapping[str, Any], **more: Any
+) -> Request:
+    """An experiment that does not begin with a stored head."""
+    own = {"task": plan.code, "root": str(plan.root), "changes": changes, "seed": setting.seed}
+    return setting.request(expdir, upstream=setting.upstream, **own, **more)
 
 
 def _evaluate_layer(
-    setting: Setting, job: Job, layer: int | None, flags: list[str], expdir: Path
+    setting: Setting,
+    job: Job,
+    layer: int | None,
+    expdir: Path,
+    split: str | None = None,
+    stage: str | None = None,
 ) -> None:
     changes = {**job.plan.overrides, **dict(job.variant.override)}
-    argv = ["--mode", "evaluate", "--upstream_layer_selection", str(layer), *flags]
-    _launch(setting, argv + _new(setting, job.plan, expdir, changes))
+    others = {"upstream_layer_selection": layer, "evaluate_split": split}
+    more = {"mode": "evaluate", "stage": stage, "others": others}
+    _launch(_new(setting, job.plan, expdir, changes, **more))
 
 
-def _launch(setting: Setting, argv: list[str]) -> None:
+def _launch(request: Request) -> None:
     from upstream.heads import runner
 
-    argv += ["--device", setting.device] if setting.device else []
-    runner.launch(command.resolve(argv + setting.store.argv()))
+    runner.launch(command.settle(request))
 
 
 def _evaluated(folder: Path, stage: Mapping[str, Any], head: Path | None) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from typing import Any
 from mt4ssl_core.files import user_path
 from upstream.door import cache, overrides, tasks
 from upstream.door import names as named
+from upstream.heads.request import SEED
 from upstream.store.options import StoreOptions
 from upstream.suite import executors, roots
 
@@ -28,7 +29,7 @@ class Request:
     executor: str = executors.LOCAL
     rates: Sequence[str] = ()  # "1e-3,1e-4" for every task, "ks=1e-3,1e-4" for one
     set: Sequence[str] = ()  # "ks:runner.total_steps=500": not SUPERB's setting any more
-    seed: int = 1337
+    seed: int = SEED
     device: str | None = None
     allow_partial: bool = False
     jobs: int | None = None

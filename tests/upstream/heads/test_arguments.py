@@ -11,11 +11,11 @@ from superb_data import corpora, tiny_checkpoint
 from upstream.door import names, tasks
 from upstream.heads import arguments, command
 
-REPOSITORY = Path(arguments.__file__).parent.parent
+REPOSITORY = Path(arguments.__file__).parents[2]
 
 
 def found(*words):
-    args, _, _ = arguments.parse(["-m", "evaluate", "-n", "NAME", "-u", "fbank", *words])
+    args = arguments.parse(["-m", "evaluate", "-n", "NAME", "-u", "fbank", *words])
     header = arguments.find_task(args)
     assert header is not None
     assert args.config == str(tasks.path_of(header["code"]))
@@ -51,7 +51,8 @@ def test_a_task_as_superbs_documentation_names_it(words, task, tmp_path, monkeyp
 
 
 def test_every_folder_of_s3prl_that_superb_has_is_found_or_says_what_to_add():
-    for task, folder in arguments._folders().items():
+    for task, header in tasks.headers().items():
+        folder = header["s3prl"]
         assert folder in names.TASKS
         if folder == "ctc":
             with pytest.raises(ValueError, match=r"add --task ood .* or --task pr .* or --task sf"):

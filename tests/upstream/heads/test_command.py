@@ -24,7 +24,7 @@ def test_task_and_root_become_s3prls_flags():
     assert option(asked, "downstream") == "speech_commands"
     assert option(asked, "config") == str(tasks.path_of("ks"))
     assert f"speech_commands_root='{corpora()}" in option(asked, "override")
-    assert asked.argv[-3:] == ["-s", "x", "-f"]
+    assert asked.argv[-3:] == ["--upstream_feature_selection", "x", "--upstream_trainable"]
     assert not {"--task", "--root"} & set(asked.argv)
     assert asked.expdir is not None and asked.expdir.is_absolute()
 

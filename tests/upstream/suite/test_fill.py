@@ -67,7 +67,7 @@ def test_what_is_stored_is_not_computed_again(tmp_path, encoded):
 
 
 def test_an_interruption_costs_a_window_at_most(tmp_path, encoded, monkeypatch):
-    monkeypatch.setattr(fill.decision, "WINDOW", 4)
+    monkeypatch.setattr(fill.storage, "WINDOW", 4)
     keep, kept = stored_features.StoredFeatures.keep, []
 
     def interrupted(self, utterance, features):
@@ -111,7 +111,7 @@ def test_each_process_has_its_gpu(monkeypatch):
 
 
 def test_a_full_store_ends_it(tmp_path, encoded, monkeypatch, capsys):
-    monkeypatch.setattr(fill.decision, "WINDOW", 4)
+    monkeypatch.setattr(fill.storage, "WINDOW", 4)
     assert fill.fill(asked("ic", tmp_path, gigabytes=0.0)) == 1
     said = capsys.readouterr().out
     assert "ic: 0 of at least 5 utterances are stored in " in said

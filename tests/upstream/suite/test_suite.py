@@ -84,11 +84,11 @@ def test_a_smoke_run_is_marked_and_shortened(root, launcher):
     assert suite.run(request(root, "rate,layer", smoke=True)) == 0
     found = records(root)
     assert all(record["smoke"] for record in found.values())
-    (train,) = [asked for asked in launcher.asked if asked["mode"] == "train"]
-    assert train["override"]["config.runner.total_steps"] == 4
-    assert train["override"]["config.optimizer.lr"] == 1e-3  # one rate, the config's
-    layers = [a["upstream_layer_selection"] for a in launcher.asked if a.get("task") == "layer"]
-    assert layers == ["0", "2", "0"]  # the first and the last on dev, one of them on test
+    (train,) = [asked for asked in launcher.asked if asked.mode == "train"]
+    assert train.changes["runner.total_steps"] == 4
+    assert train.changes["optimizer.lr"] == 1e-3  # one rate, the config's
+    layers = [a.others["upstream_layer_selection"] for a in launcher.asked if a.task == "layer"]
+    assert layers == [0, 2, 0]  # the first and the last on dev, one of them on test
     with pytest.raises(ValueError, match=r"fbank, seed 1337, smoke; asked for is fbank, seed 1337"):
         suite.run(request(root, "rate"))
 
@@ -96,10 +96,10 @@ def test_a_smoke_run_is_marked_and_shortened(root, launcher):
 def test_a_failed_job_does_not_stop_the_rest(root, launcher, monkeypatch, capsys):
     broken = True
 
-    def launch(setting, argv):
-        if broken and "rate/lr_0.01" in " ".join(argv):
+    def launch(asked):
+        if broken and "rate/lr_0.01" in f"{asked.expdir} {asked.past_exp}":
             raise RuntimeError("CUDA out of memory\nTried to allocate")
-        launcher(setting, argv)
+        launcher(asked)
 
     monkeypatch.setattr(jobs, "_launch", launch)
     assert suite.run(request(root, "rate,none")) == 1
@@ -116,7 +116,7 @@ def test_a_failed_job_does_not_stop_the_rest(root, launcher, monkeypatch, capsys
     asked = len(launcher.asked)
     broken = False
     assert suite.run(request(root, "rate,none")) == 0
-    assert [a["mode"] for a in launcher.asked[asked:]] == ["train", "evaluate"]
+    assert [a.mode for a in launcher.asked[asked:]] == ["train", "evaluate"]
     assert set(records(root)) == {("none", "test"), ("rate", "test")}
 
 
@@ -163,14 +163,14 @@ def test_without_stored_features_each_candidate_is_a_process(root, launcher, cou
 def test_a_failed_candidate_beside_others(root, launcher, counting, monkeypatch, capsys):
     broken = True
 
-    def launch(setting, argv):
-        if broken and "rate/lr_0.1 " in " ".join(argv) + " ":
+    def launch(asked):
+        if broken and asked.expdir.endswith("rate/lr_0.1"):
             raise RuntimeError("CUDA out of memory")
-        launcher(setting, argv)
+        launcher(asked)
 
     monkeypatch.setattr(jobs, "_launch", launch)
     assert suite.run(request(root, "rate", store=FRAMES)) == 1
-    assert [a["expdir"].rsplit("/")[-1] for a in launcher.asked] == ["lr_0.01", "lr_0.001"]
+    assert [a.expdir.rsplit("/")[-1] for a in launcher.asked] == ["lr_0.01", "lr_0.001"]
     said = capsys.readouterr().err
     assert "1 job(s) failed:" in said and "rate/lr_0.1: RuntimeError: CUDA out of memory" in said
     assert "--store frames --store-precision fp32" in said  # the command that retries
@@ -205,10 +205,10 @@ def test_an_interruption_anywhere_changes_nothing_in_the_end(root, launcher, mon
     """Interrupted before every third call of s3prl, and run again."""
     calls = itertools.count()
 
-    def launch(setting, argv):
+    def launch(asked):
         if next(calls) % 3 == 0:
             raise KeyboardInterrupt
-        launcher(setting, argv)
+        launcher(asked)
 
     monkeypatch.setattr(jobs, "_launch", launch)
     for _ in range(30):
@@ -219,8 +219,8 @@ def test_an_interruption_anywhere_changes_nothing_in_the_end(root, launcher, mon
             continue
     assert records(root)["fold", "test"]["value"] == 0.82
     assert records(root)["every", "test"]["step"] == 20
-    keys = [(a["expdir"], a.get("stage"), a.get("evaluate_split")) for a in launcher.asked]
-    trained = [key for key, a in zip(keys, launcher.asked, strict=True) if a["mode"] != "train"]
+    keys = [(a.expdir, a.stage, a.others.get("evaluate_split")) for a in launcher.asked]
+    trained = [key for key, a in zip(keys, launcher.asked, strict=True) if a.mode != "train"]
     assert len(set(trained)) == len(trained)  # no evaluation was done twice
 
 
@@ -247,7 +247,7 @@ def test_more_rates_choose_again_and_other_settings_are_refused(root, launcher, 
     asked = len(launcher.asked)
     suite.run(request(root, "rate"))
     assert records(root)["rate", "test"]["rate"] == 0.01
-    assert [a["mode"] for a in launcher.asked[asked:]] == ["train"]
+    assert [a.mode for a in launcher.asked[asked:]] == ["train"]
     path = tmp_path / "tasks" / "rate.yaml"
     config = yaml.safe_load(path.read_text())
     config["runner"]["total_steps"] = 7
