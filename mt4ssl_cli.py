@@ -11,6 +11,7 @@ from mt4ssl_core.command_line import FAILED, guarded, printable
 from mt4ssl_core.files import user_path
 from mt4ssl_core.parsing import Parser
 from mt4ssl_core.settings.bounds import NUMPY_SEEDS, SEEDS, device_name, real, whole
+from upstream.heads.request import SEED as HEADS_SEED
 from upstream.store import options
 
 COUNT, MANY = whole(at_least=1, at_most=1_000_000), whole(at_least=1, at_most=10**10)
@@ -173,7 +174,9 @@ def _superb_parser(commands: argparse._SubParsersAction) -> None:
         "--set", nargs="+", default=[], metavar="TASK:KEY=VALUE",
         help="change a task's config, e.g. ks:runner.total_steps=500 (no longer SUPERB's setting)",
     )  # fmt: skip
-    run.add_argument("--seed", type=whole(**NUMPY_SEEDS), default=1337, help="(default: 1337)")
+    run.add_argument(
+        "--seed", type=whole(**NUMPY_SEEDS), default=HEADS_SEED, help="(default: %(default)s)"
+    )
     run.add_argument("--jobs", type=JOBS, help="at the same time (default: one per GPU)")
     run.add_argument("--slurm", nargs="+", default=[], metavar="KEY=VALUE", help="for submitit")
     options.add_arguments(run)

@@ -20,10 +20,12 @@ def main(argv: list[str]) -> int:
 def _run(argv: list[str]) -> None:
     from upstream.door import signals, tasks
     from upstream.heads import arguments, command
+    from upstream.store.options import StoreOptions
 
     help_wanted = not argv or bool({"-h", "--help"} & set(argv))
     if help_wanted:
-        print(arguments.OURS.format(tasks=", ".join(tasks.names())))
+        gigabytes = StoreOptions.gigabytes
+        print(arguments.OURS.format(tasks=", ".join(tasks.names()), gigabytes=gigabytes))
     asked = command.Command(["--help"]) if help_wanted else command.resolve(argv)
     from upstream.heads import runner  # imports torch and s3prl
 

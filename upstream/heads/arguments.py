@@ -24,7 +24,7 @@ our options:
   --stage NAME   with -m evaluate: which evaluation; sets -t and what the config needs for it
   --store MODE   keep a frozen upstream's features on disk: auto (default): of ks, ic, sid and er
                  where that changes nothing; frames: of the other tasks too; off
-  --store-dir DIR, --store-gb GB        where, and at most how much (default: 20)
+  --store-dir DIR, --store-gb GB        where, and at most how much (default: {gigabytes:g})
   --store-precision fp16|fp32|int8      of frames (fp16 and int8 are near-exact)
   --store-crops N                       random crops in training come from N kept ones per file
   --store-alone                         also for an upstream whose features depend on the batch
