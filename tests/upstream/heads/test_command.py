@@ -1,4 +1,5 @@
 import argparse
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ upstream.register()
 
 from upstream.door import tasks  # noqa: E402
 from upstream.heads import command, states  # noqa: E402
+from upstream.heads.request import Request  # noqa: E402
+from upstream.store.options import StoreOptions  # noqa: E402
 
 TRAIN = ["-m", "train", "--task", "ks", "-p", "exp"]
 
@@ -27,6 +30,15 @@ def test_task_and_root_become_s3prls_flags():
     assert asked.argv[-3:] == ["--upstream_feature_selection", "x", "--upstream_trainable"]
     assert not {"--task", "--root"} & set(asked.argv)
     assert asked.expdir is not None and asked.expdir.is_absolute()
+
+
+def test_python_asks_for_the_same_as_the_command_line():
+    words = ["--root", str(corpora()), "-u", "fbank", "--seed", "7", "--store", "off", "-l", "1"]
+    asked = Request(mode="train", task="ks", expdir="exp", root=str(corpora()), upstream="fbank")
+    more = {"seed": 7, "store": StoreOptions("off"), "others": {"upstream_layer_selection": 1}}
+    assert command.settle(replace(asked, **more)) == command.resolve([*TRAIN, *words])
+    with pytest.raises(ValueError, match="--seed: -1; must be at least 0"):
+        replace(asked, seed=-1)
 
 
 def test_the_users_own_override_comes_last():
