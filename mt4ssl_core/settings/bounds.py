@@ -17,7 +17,10 @@ from typing import Any
 from mt4ssl_core.settings import values
 
 SEEDS: dict[str, Any] = {"at_least": 0, "below": 2**63}
-NUMPY_SEEDS = {"at_least": 0, "below": 2**32}  # of numpy's old generator, which s3prl uses
+NUMPY_SEEDS: dict[str, Any] = {
+    "at_least": 0,
+    "below": 2**32,
+}  # of numpy's old generator, which s3prl uses
 MISSING = "???"  # the default of a setting that has none
 DEVICE = re.compile(r"auto|cpu|cuda(:[0-9]{1,4})?")
 _KEY = "mt4ssl"  # of a field's metadata
