@@ -186,7 +186,10 @@ def test_foreign_heads_are_named(changes, tmp_path):
     args = argparse.Namespace(downstream="speech_commands", upstream="fbank")
     if "upstream" in changes:
         args.upstream = changes.pop("upstream")
-    torch.save({"Args": args, "Config": config, **changes}, tmp_path / "states-2.ckpt")
+    torch.save(
+        {"Args": args, "Config": config, "Downstream": {"w": torch.zeros(1)}, **changes},
+        tmp_path / "states-2.ckpt",
+    )
     (tmp_path / "states-last.ckpt").touch()  # none of s3prl's
     with pytest.raises(ValueError, match=r"-e .*states-2\.ckpt: "):
         states.read(tmp_path)

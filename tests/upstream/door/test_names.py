@@ -184,6 +184,7 @@ def stored_head(folder, **changes):
         else:
             args[key] = value
     state = {"Args": argparse.Namespace(**args), "Config": config, "Step": 2}
+    state["Downstream"] = {"w": torch.zeros(1)}
     torch.save(state, folder / "states-2.ckpt")
     return folder / "states-2.ckpt"
 

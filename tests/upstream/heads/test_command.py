@@ -121,6 +121,7 @@ def experiment(tmp_path):
     folder = tmp_path / "exp"
     folder.mkdir()
     state = {"Args": argparse.Namespace(**stored), "Config": config, "Step": 2}
+    state["Downstream"] = {"w": torch.zeros(1)}
     torch.save(state, folder / "states-2.ckpt")
     return folder
 
