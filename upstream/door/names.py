@@ -172,6 +172,17 @@ def check_config(task: str, config: Mapping[str, Any]) -> None:
         "downstream_expert": TASKS.get(task, {}),
     }
     _check("config", config, known)
+    _check_sections("config", config, ("runner", "optimizer", "downstream_expert"))
+    expert = config.get("downstream_expert", {})
+    _check_sections("config.downstream_expert", expert, ("datarc", "modelrc"))
+
+
+def _check_sections(where: str, given: Mapping[str, Any], sections: Sequence[str]) -> None:
+    for section in sections:
+        if not isinstance(value := given.get(section, {}), Mapping):
+            raise ValueError(
+                f"{where}.{section}: {value!r:.60} is not a section; give keys and values below it"
+            )
 
 
 _TORCHS = (
@@ -207,7 +218,7 @@ def _check(where: str, given: Mapping[str, Any], known: Mapping[str, Any]) -> No
         elif isinstance(value, Mapping):
             _check(place, value, allowed)
         elif value is not None:
-            raise ValueError(f"{place}: {value!r} is not a section; give keys and values below it")
+            _check_sections(where, given, [key])
 
 
 def _check_value(place: str, value: Any, allowed: Names) -> None:

@@ -56,6 +56,17 @@ SHARED += ["optimizer.name", "optimizer.torch_optim_name", "scheduler.name"]
 CASES += [(task, key) for task in ("ks", "sd", "vc") for key in SHARED]
 
 
+@pytest.mark.parametrize("value", [None, [], "x", 3])
+@pytest.mark.parametrize(
+    "key", ["runner", "optimizer", "downstream_expert", "downstream_expert.datarc"]
+)
+def test_a_section_that_is_none_is_named(key, value):
+    config: dict = {}
+    put(config, key, value)
+    with pytest.raises(ValueError, match=rf"config\.{key}: .*is not a section; give keys"):
+        names.check_config("speech_commands", config)
+
+
 @pytest.mark.parametrize("task", tasks.names())
 def test_the_settings_that_are_shipped_are_known(task):
     config = tasks.read(tasks.path_of(task))
