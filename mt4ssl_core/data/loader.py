@@ -7,7 +7,7 @@ epoch has to cost nothing.
 """
 
 import math
-import multiprocessing
+import multiprocessing.connection
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -47,6 +47,7 @@ __all__ = [
     "split_valid",
 ]
 
+_DYING = 2.0  # seconds until a killed process, whose connections are closed, counts as ended
 _WIDTH = 1.05  # longest / shortest in a bucket, when the number of buckets is not given
 
 
@@ -196,6 +197,7 @@ class PretrainLoader:
                     raise ValueError(batch)
                 yield batch
         except (RuntimeError, OSError, EOFError) as error:  # as it was waited for, or spoke
+            multiprocessing.connection.wait([worker.sentinel for worker in workers], _DYING)
             dead = [worker for worker in workers if worker.exitcode]
             if not dead:
                 raise

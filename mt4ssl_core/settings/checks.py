@@ -107,8 +107,9 @@ def _data_problems(cfg: "Config") -> list[str]:
             f"data.batch_seconds: {data.batch_seconds} must be at least "
             f"data.max_seconds = {data.max_seconds}, or one utterance does not fit"
         )
-    longest = num_frames(int(data.max_seconds * SAMPLE_RATE))
-    if cfg.masking.length > longest:
+    finite = math.isfinite(data.max_seconds)  # or it is a problem already
+    longest = num_frames(int(data.max_seconds * SAMPLE_RATE)) if finite else 0
+    if finite and cfg.masking.length > longest:
         out.append(
             f"masking.length: {cfg.masking.length} frames of 20 ms are longer than any utterance "
             f"(data.max_seconds = {data.max_seconds} are {longest} frames)"
