@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from analysis.records import score_files
+from analysis.records.attempts import Attempts
 from mt4ssl_core.checkpoints import checkpoint
 from mt4ssl_core.files import reading
 from upstream.door import tasks
@@ -66,19 +67,12 @@ def read(run: str | Path, broken: list[str] | None = None) -> list[Head]:
     records += _of_experiments(experiments)
     if not records:
         raise ValueError(f"{run}: no results of any task; {TRAIN}")
-    found, refused = [], []
+    found: list[Head] = []
+    attempts = Attempts(broken)
     for folder, record in records:
-        try:
-            with reading(folder, TRAIN):
-                found.append(_head(folder, record))
-        except (ValueError, OSError) as error:
-            if broken is None:
-                raise
-            refused.append(error)
-    if refused and not found:
-        raise refused[0]
-    if broken is not None:
-        broken += [f"left out: {error}" for error in refused]
+        with attempts.one(), reading(folder, TRAIN):
+            found.append(_head(folder, record))
+    attempts.close(found)
     return found
 
 

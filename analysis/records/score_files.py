@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.records import score as results
+from analysis.records.attempts import Attempts
 from analysis.records.score import AGAIN, MINI, PARTIAL, REAL, Score, Setting
 from analysis.records.training_runs import SEED
 from mt4ssl_core.files import read_json, reading
@@ -115,24 +116,17 @@ def _usable(
     folders: Iterable[str | Path], broken: list[str] | None
 ) -> list[tuple[Path, list[Entry]]]:
     """The folders with their records, each of which makes a score."""
-    found, refused = [], []
+    found: list[tuple[Path, list[Entry]]] = []
+    attempts = Attempts(broken)
     for folder in dict.fromkeys(Path(folder).resolve() for folder in folders):
-        try:
-            with reading(folder, AGAIN):
-                entries = list(_entries(folder))
-                for entry in entries:
-                    _model(*entry[::2])
-                    _score("", entry)
-                    _size(*entry[::2])
+        with attempts.one(), reading(folder, AGAIN):
+            entries = list(_entries(folder))
+            for entry in entries:
+                _model(*entry[::2])
+                _score("", entry)
+                _size(*entry[::2])
             found.append((folder, entries))
-        except (ValueError, OSError) as error:
-            if broken is None:
-                raise
-            refused.append(error)
-    if refused and not found:
-        raise refused[0]
-    if broken is not None:
-        broken += [f"left out: {error}" for error in refused]
+    attempts.close(found)
     return found
 
 

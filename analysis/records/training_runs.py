@@ -2,17 +2,18 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import yaml
 
+from analysis.records.attempts import Attempts
 from mt4ssl_core.checkpoints import checkpoint
 from mt4ssl_core.files import reading
 from mt4ssl_core.training.journal import read_jsonl
@@ -22,7 +23,6 @@ VALID = "valid/"  # begins the names of what was measured on held-out audio
 SEED = re.compile(r"seed[-_]?(\d+)")
 _KEPT = re.compile(r"update_(\d+)\.pt")
 _LARGEST = 1 << 20  # bytes of a config
-T = TypeVar("T")
 _HOURS = ("train_hours", "audio_hours", "wall_hours")
 _DATA = ("data.train", "data.valid", "data.labels", "data.valid_labels")
 
@@ -151,20 +151,20 @@ def find(
         raise ValueError(f"--labels: {len(labels)} for {len(folders)} runs; give one for each")
     found: list[Run] = []
     notes: list[str] = []
-    refused: list[Exception] = []
-    failing = None if broken is None else refused
+    attempts = Attempts(broken)
+    read = open_run if broken is None else _whole
     for folder, label in zip_longest(map(Path, folders), labels or []):
-        places, empty = _attempt(failing, _expand, folder) or ([], [])
+        places: list[Path] = []
+        empty: list[Path] = []
+        with attempts.one():
+            places, empty = _expand(folder)
         if label and len({place.resolve().parent for place in places}) > 1:
             raise ValueError(f"--labels {label}: {folder} holds several groups; give each of them")
         notes += [f"{place}: no {LOG} yet, left out" for place in empty]
         for place in places:
-            run = _attempt(failing, _whole if failing is refused else open_run, place, label)
-            found += [run] if run else []
-    if refused and not found:
-        raise refused[0]
-    if broken is not None:
-        broken += [f"left out: {error}" for error in refused]
+            with attempts.one():
+                found.append(read(place, label))
+    attempts.close(found)
     twice = [str(p) for p, n in Counter(run.folder.resolve() for run in found).items() if n > 1]
     if twice:
         raise ValueError(f"{twice[0]}: given twice; give each run once")
@@ -177,17 +177,6 @@ def find(
                 f"{where}: all would be called {name}; give them --labels, or only one"
             )
     return named, notes
-
-
-def _attempt(refused: list[Exception] | None, read: Callable[..., T], *given: Any) -> T | None:
-    """What ``read`` returns, or None; then ``refused``, if any, has the reason."""
-    try:
-        return read(*given)
-    except (ValueError, OSError) as error:
-        if refused is None:
-            raise
-        refused.append(error)
-    return None
 
 
 def _whole(folder: Path, label: str | None) -> Run:
