@@ -1,6 +1,5 @@
 """Files: written whole or not at all, read with their name in every error."""
 
-import csv
 import errno
 import json
 import os
@@ -9,7 +8,7 @@ import resource
 import secrets
 import shutil
 import socket
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from hashlib import blake2b
@@ -171,22 +170,11 @@ def plain_cell(value: Any) -> Any:
     Numbers, and text that does not begin with ``= + - @``, tab or carriage return, stay as they
     are.
     """
-    formula = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
     if not isinstance(value, str):
         return value
+    formula = value.startswith(("=", "+", "-", "@", "\t", "\r"))
     value = value.replace("\r", "\\r")  # not quoted by csv, and a new row for a spreadsheet
     return f"'{value}" if formula else value
-
-
-def write_csv(path: str | Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write a table for people and spreadsheets (see `plain_cell`), atomically, in UTF-8."""
-    with (
-        atomic_path(path) as temporary,
-        open(temporary, "w", encoding="utf-8", newline="") as file,
-    ):
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow([plain_cell(cell) for cell in header])
-        table.writerows([plain_cell(cell) for cell in row] for row in rows)
 
 
 def remove_leftovers(folder: str | Path, all_hosts: bool = False) -> list[Path]:

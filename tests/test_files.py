@@ -1,3 +1,4 @@
+import csv
 import errno
 import json
 import os
@@ -112,7 +113,9 @@ def test_leftovers_of_dead_writers_go_and_all_else_stays(tmp_path):
 
 @pytest.mark.parametrize("text", ["=1+1", "+x", "-x", "@SUM(A1)", "\t=1", "\r=1"])
 def test_cells_of_a_table_are_no_formulas(tmp_path, text):
-    files.write_csv(tmp_path / "t.csv", ["a", "b"], [[text, -1.5], ["ok", "a=b"]])
+    with open(tmp_path / "t.csv", "w", encoding="utf-8", newline="") as file:
+        for row in (["a", "b"], [text, -1.5], ["ok", "a=b"]):
+            csv.writer(file, lineterminator="\n").writerow(map(files.plain_cell, row))
     lines = (tmp_path / "t.csv").read_bytes().decode().split("\n")
     assert lines[1].startswith("'") or lines[1].startswith("\"'")
     assert lines[1].endswith(",-1.5") and lines[2] == "ok,a=b"
