@@ -32,7 +32,7 @@ from mt4ssl_core.data.audio import (
     probe,
 )
 from mt4ssl_core.data.labels import TOLERANCE, LabelStore
-from mt4ssl_core.data.loader_workers import deaths_wait, obituary, start_worker
+from mt4ssl_core.data.loader_workers import deaths_wait, obituary, signals_wait, start_worker
 from mt4ssl_core.data.manifest import Manifest, open_manifest, split_valid, stable_hash
 from mt4ssl_core.settings.frames import num_frames
 
@@ -188,7 +188,8 @@ class PretrainLoader:
             generator=torch.Generator(),  # or it would advance the global one, which resuming sees
         )
         others = multiprocessing.active_children()
-        iterator = iter(loader)
+        with signals_wait():
+            iterator = iter(loader)
         workers = [child for child in multiprocessing.active_children() if child not in others]
         deaths_wait()
         try:

@@ -2,15 +2,29 @@
 
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
+
+# A signal to the whole process group is for the main process: it finishes its update first.
+# Workers leave when it closes the iterator, or within seconds when it is gone.
+_OF_THE_GROUP = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+
+
+@contextmanager
+def signals_wait() -> Iterator[None]:
+    """Hold such signals back while workers start, which inherit that and then ignore them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _OF_THE_GROUP)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def start_worker(_: int) -> None:
     """Set a new worker up."""
-    # A signal to the whole process group is for the main process: it finishes its update first.
-    # Workers leave when it closes the iterator, or within seconds when it is gone.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in _OF_THE_GROUP:
         signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(1)
 

@@ -1,6 +1,7 @@
 import multiprocessing
 import os
 import signal
+import time
 from collections import Counter
 from typing import Any
 
@@ -10,6 +11,7 @@ import soundfile
 import torch
 
 from mt4ssl_core.config import DataConfig
+from mt4ssl_core.data import loader_workers
 from mt4ssl_core.data.labels import LabelStore
 from mt4ssl_core.data.loader import (
     PretrainLoader,
@@ -218,7 +220,14 @@ def test_closing_ends_the_workers(manifest):
     assert multiprocessing.active_children() == []
 
 
-def test_signals_to_the_process_group_do_not_disturb_the_workers(manifest):
+def _start_slowly(number):
+    time.sleep(number)  # the second is not there yet when the first gives a batch
+    loader_workers.start_worker(number)
+
+
+@pytest.mark.parametrize("start", [loader_workers.start_worker, _start_slowly])
+def test_signals_to_the_process_group_do_not_disturb_the_workers(manifest, monkeypatch, start):
+    monkeypatch.setattr("mt4ssl_core.data.loader.start_worker", start)
     batches = loader(manifest, workers=2, batch_seconds=1.0).batches(0)
     count = len(next(batches).ids)
     for worker in multiprocessing.active_children():
