@@ -86,7 +86,9 @@ def test_bf16_gradients_with_dropout_are_those_of_backward_after_autocast(
         f"encoder__{name}dropout": 0.3 for name in ("", "attention_", "activation_", "input_")
     }
     changes = {"optim__max_updates": 1, "run__precision": "bf16", "run__seed": seed, **dropout}
-    cfg = toy.configuration(data, tmp_path, **changes, encoder__layerdrop=0.0, **QUICK)
+    changes |= {"encoder__layerdrop": 0.0, **QUICK}
+    # without a teacher: below AVX-512, torch 2.11's bf16 attention without dropout can fail
+    cfg = toy.configuration(data, tmp_path, **changes, online="null")
     seen = _first_gradients(cfg, monkeypatch)
     right, wrong = _again(cfg, seen, inside=False), _again(cfg, seen, inside=True)
     apart = (wrong - right).norm()
