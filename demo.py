@@ -143,7 +143,7 @@ def probe(out: Path, checkpoint: Path) -> None:
     with open(folder / "log", "a") as log, redirect_stdout(log), redirect_stderr(log):
         from analysis.probes import probing
 
-        asked = probing.Asked(
+        asked = probing.ProbeRequest(
             data=[str(out / "mini_superb")],
             out=str(folder),
             ckpt=str(checkpoint),

@@ -123,9 +123,9 @@ def superb_run(args: argparse.Namespace) -> int:
     from upstream.store.options import StoreOptions
     from upstream.suite import request, suite
 
-    names = request.Request.__dataclass_fields__
+    names = request.SuiteRequest.__dataclass_fields__
     settings = {key: value for key, value in vars(args).items() if key in names}
-    return suite.run(request.Request(**settings, store=StoreOptions.of(args)))
+    return suite.run(request.SuiteRequest(**settings, store=StoreOptions.of(args)))
 
 
 def superb_doctor(args: argparse.Namespace) -> int:
@@ -208,9 +208,9 @@ def store_fill(args: argparse.Namespace) -> int:
     from upstream.store.options import StoreOptions
     from upstream.suite import fill as filling
 
-    names = filling.Asked.__dataclass_fields__
+    names = filling.FillRequest.__dataclass_fields__
     settings = {key: value for key, value in vars(args).items() if key in names}
-    return filling.fill(filling.Asked(**settings, store=StoreOptions.of(args)))
+    return filling.fill(filling.FillRequest(**settings, store=StoreOptions.of(args)))
 
 
 def store_ls(args: argparse.Namespace) -> None:
@@ -322,9 +322,9 @@ def probe(args: argparse.Namespace) -> int:
     """Measure what each layer of an encoder holds: phones, words, speakers."""
     from analysis.probes import probing
 
-    names = probing.Asked.__dataclass_fields__
+    names = probing.ProbeRequest.__dataclass_fields__
     asked = {key: value for key, value in vars(args).items() if key in names}
-    found = probing.probe(probing.Asked(**asked))
+    found = probing.probe(probing.ProbeRequest(**asked))
     print(found.table)
     code = _incomplete([f"not probed: {why}" for why in found.failed])
     print(found.done)

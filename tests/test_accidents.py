@@ -16,7 +16,7 @@ from upstream.corpora import texts
 from upstream.door import signals, tasks
 from upstream.heads import results, s3prl_runner, states
 from upstream.suite import protocol, run_folder, suite
-from upstream.suite.suite import Request
+from upstream.suite.suite import SuiteRequest
 
 DEAD = f".{files.machine()}-99999999-0123abcd.tmp"
 
@@ -105,7 +105,7 @@ def test_a_suite_removes_what_dead_writers_left(tmp_path, monkeypatch):
     root = toy_suite.make_tasks(tmp_path, monkeypatch)
     monkeypatch.setattr(suite.jobs, "_launch", toy_suite.Launcher())
     out = tmp_path / "run"
-    asked = Request(out, str(root), upstream="fbank", tasks="none", executor="inline")
+    asked = SuiteRequest(out, str(root), upstream="fbank", tasks="none", executor="inline")
     assert suite.run(asked) == 0
     living = f".{files.machine()}-{os.getpid()}-0123abcd.tmp"
     for place in (out, out / run_folder.JOBS):

@@ -8,7 +8,7 @@ import yaml
 
 from upstream.door import tasks
 from upstream.heads import results
-from upstream.heads.request import Request
+from upstream.heads.request import TaskRequest
 from upstream.suite import jobs, suite
 from upstream.suite.probe import Probe
 from upstream.suite.protocol import Variant
@@ -81,7 +81,7 @@ def prepared(names: Any, folders: Any, allow_partial: bool = False) -> tuple[dic
 
 def plan(name: str, root: Path, request: Any = None, **changes: Any) -> jobs.TaskPlan:
     """The plan of a toy task."""
-    asked = request or suite.Request(root / "out", str(root), upstream="fbank", tasks=name)
+    asked = request or suite.SuiteRequest(root / "out", str(root), upstream="fbank", tasks=name)
     made = suite.plan_task(asked, name, root / name, corpus(), ENCODER)
     return made.__class__(**{**vars(made), **changes})
 
@@ -94,10 +94,10 @@ class Launcher:
     """
 
     def __init__(self) -> None:
-        self.asked: list[Request] = []
+        self.asked: list[TaskRequest] = []
         self.store: dict[str, Any] | None = None  # what its records say of the feature store
 
-    def __call__(self, asked: Request) -> None:
+    def __call__(self, asked: TaskRequest) -> None:
         self.asked.append(asked)
         expdir = Path(str(asked.expdir))
         expdir.mkdir(parents=True, exist_ok=True)

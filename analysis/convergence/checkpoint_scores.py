@@ -191,7 +191,7 @@ def run_superb(
         for update, path in _checkpoints(run):
             print(f"{run.name}, update {update}: {tasks}", flush=True)
             out = run.folder / SUPERB / path.stem
-            asked = request.Request(
+            asked = request.SuiteRequest(
                 out=out, roots=roots, ckpt=str(path), tasks=tasks, set=settings, **more
             )
             if suite.run(asked):

@@ -21,14 +21,14 @@ from mt4ssl_core.files import remove_leftovers, user_path, write_json, write_tex
 from mt4ssl_core.store.store import FeatureStore
 from upstream.door.cache import fingerprint_of
 
-__all__ = ["MINUTES", "PROBES", "VERSION", "Asked", "probe", "score"]
+__all__ = ["MINUTES", "PROBES", "VERSION", "ProbeRequest", "probe", "score"]
 MINUTES = 20.0  # of speech to train a probe on, and to test it on
 VERSION = 2  # of what a row says: goes up when the same speech is scored otherwise
 JSON, TABLE, MARKDOWN = "probe.json", "probe.csv", "table.md"
 
 
 @dataclass(frozen=True)
-class Asked:
+class ProbeRequest:
     """The options of `mt4ssl probe`.
 
     ``data``: sources of labelled speech (`analysis.probes.speech`); ``probes``: names with commas,
@@ -80,7 +80,7 @@ class Probed:
     failed: list[str]  # probes that were asked for: "name: reason"
 
 
-def probe(asked: Asked) -> Probed:
+def probe(asked: ProbeRequest) -> Probed:
     """Probe and measure every layer; write probe.json, probe.csv, table.md and figures to ``out``.
 
     A probe that is not possible does not stop the others, nor does a file that cannot be used.
@@ -140,7 +140,7 @@ def probe(asked: Asked) -> Probed:
     return Probed(text, done, failed)
 
 
-def is_done(asked: Asked) -> bool:
+def is_done(asked: ProbeRequest) -> bool:
     """Whether ``out`` holds the answer to what is asked, of the same file and speech."""
     found = _read(Path(asked.out) / JSON)
     if not asked.ckpt or found.get("fingerprint") != fingerprint_of(asked.ckpt):
@@ -150,7 +150,7 @@ def is_done(asked: Asked) -> bool:
     return isinstance(setting, dict) and {key: setting.get(key) for key in wanted} == wanted
 
 
-def _checked(asked: Asked) -> list[str] | None:
+def _checked(asked: ProbeRequest) -> list[str] | None:
     """Return the names of probes; refuse settings before anything is encoded."""
     if not 0 < asked.minutes < math.inf or asked.clusters < 2:
         raise ValueError(
@@ -165,7 +165,7 @@ def _checked(asked: Asked) -> list[str] | None:
     return list(dict.fromkeys(filter(None, names)))
 
 
-def _told(asked: Asked, utterances: Sequence[Utterance]) -> dict[str, Any]:
+def _told(asked: ProbeRequest, utterances: Sequence[Utterance]) -> dict[str, Any]:
     """What decides the answer, but the checkpoint."""
     kept = ("upstream", "probes", "minutes", "clusters", "compare", "seed")
     return {
@@ -200,7 +200,7 @@ class _Partial:
         write_json(self.path, {"key": self.key, "rows": self.rows})
 
 
-def _other(asked: Asked, store: FeatureStore | None) -> LayerFeatures:
+def _other(asked: ProbeRequest, store: FeatureStore | None) -> LayerFeatures:
     """What ``compare`` names: a checkpoint, or an upstream, perhaps of the same checkpoint."""
     name = asked.compare or ""
     if Path(name).exists():
@@ -223,7 +223,7 @@ def _cka(name: str, other: LayerFeatures, chosen: Sequence[Task], kept: Kept) ->
 
 
 def _record(
-    asked: Asked,
+    asked: ProbeRequest,
     setting: dict[str, Any],
     features: LayerFeatures,
     chosen: Sequence[Task],

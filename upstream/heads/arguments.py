@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 from mt4ssl_core.files import user_path
 from mt4ssl_core.settings.bounds import NUMPY_SEEDS, whole
 from upstream.door import cache, hub, names, overrides, tasks
-from upstream.heads.request import SEED, Request
+from upstream.heads.request import SEED, TaskRequest
 from upstream.store import options
 
 OURS = """usage: run_downstream.py [our options] [s3prl's options]
@@ -79,7 +79,7 @@ class _Parser(argparse.ArgumentParser):
         raise ValueError(f"{message}; see --help")
 
 
-def parse(argv: list[str]) -> Request:
+def parse(argv: list[str]) -> TaskRequest:
     """Return what a command line asks for.
 
     Raises:
@@ -96,7 +96,7 @@ def parse(argv: list[str]) -> Request:
         raise ValueError(f"{unknown[0]}: no such option; {remedy}")
     if args.stages is not None:
         args.stages = args.stages.split(",")
-    return Request(
+    return TaskRequest(
         **{key: value for key, value in vars(args).items() if not key.startswith("store_")},
         store=options.StoreOptions.of(args),
         others={key: value for key, value in vars(passed).items() if value is not None},
@@ -112,7 +112,7 @@ def defaults() -> dict[str, Any]:
     return found | {"auto_resume": False, "hub": "torch", "seed": SEED, "device": "cuda"}
 
 
-def find_task(args: Request) -> dict[str, Any] | None:
+def find_task(args: TaskRequest) -> dict[str, Any] | None:
     """Fill -d and -c from --task, or from -d alone; return the config's ``superb:`` block.
 
     Raises:
@@ -138,7 +138,7 @@ def find_task(args: Request) -> dict[str, Any] | None:
     return found
 
 
-def _task_of(args: Request) -> str | None:
+def _task_of(args: TaskRequest) -> str | None:
     """Return the task that -d and -c mean, as SUPERB's documentation gives them."""
     if args.config and (Path(args.config).exists() or not args.downstream):
         return None
@@ -171,7 +171,7 @@ def _tasks_in(folder: str) -> list[str]:
     return [name for name, header in tasks.headers().items() if header["s3prl"] == folder]
 
 
-def check(args: Request, changes: str) -> None:
+def check(args: TaskRequest, changes: str) -> None:
     """See that a new experiment can be done, as far as that needs no import of s3prl.
 
     Args:
@@ -206,7 +206,7 @@ def check_upstream(name: str | None, ckpt: str | None) -> None:
             raise ValueError(f"{path}: no such checkpoint; check the path given with -k")
 
 
-def refuse(args: Request) -> None:
+def refuse(args: TaskRequest) -> None:
     """Raise ValueError for what cannot work whatever the task."""
     if args.hub == "huggingface":
         raise ValueError(

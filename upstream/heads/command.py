@@ -6,7 +6,7 @@ from typing import Any
 
 from upstream.door import cache, hub, overrides, tasks
 from upstream.heads import arguments
-from upstream.heads.request import Request
+from upstream.heads.request import TaskRequest
 from upstream.store.options import StoreOptions
 
 # s3prl's flags that, given again, must be those of the stored experiment
@@ -34,7 +34,7 @@ def resolve(argv: list[str]) -> Command:
     return settle(arguments.parse(argv))
 
 
-def settle(request: Request) -> Command:
+def settle(request: TaskRequest) -> Command:
     """Return what to hand to s3prl.
 
     What is wrong with a request is found before torch or s3prl is imported, as far as possible.
@@ -78,7 +78,7 @@ def settle(request: Request) -> Command:
     return Command(_argv(asked, parts, named), named, *kept)
 
 
-def _argv(asked: Request, parts: list[str], expdir: Path | None) -> list[str]:
+def _argv(asked: TaskRequest, parts: list[str], expdir: Path | None) -> list[str]:
     """Return the words that s3prl's own command line takes."""
     from mt4ssl_core.distributed import choose_device
 
@@ -93,7 +93,7 @@ def _argv(asked: Request, parts: list[str], expdir: Path | None) -> list[str]:
     return out
 
 
-def _past(args: Request, expdir: Path) -> dict[str, Any] | None:
+def _past(args: TaskRequest, expdir: Path) -> dict[str, Any] | None:
     """Return the s3prl checkpoint that this command goes on from, with -e or -a, if any."""
     path = Path(args.past_exp) if args.past_exp else None
     if path is None and args.auto_resume and next(expdir.glob("states-*.ckpt"), None):
@@ -125,7 +125,7 @@ def check_upstream(args: Any) -> None:
             args.upstream_ckpt = str(expert.local_path(ckpt).absolute())
 
 
-def _check_same(args: Request, past: dict[str, Any]) -> None:
+def _check_same(args: TaskRequest, past: dict[str, Any]) -> None:
     """See that what is given of --task, -u, -d, -c, --seed, -f, -s and -l is as stored."""
     stored = past["Args"]
     header = past["Config"].get("superb") or {"code": stored.downstream}
@@ -145,7 +145,7 @@ def _check_same(args: Request, past: dict[str, Any]) -> None:
             )
 
 
-def _keep_explicit(args: Request, expdir: Path, changes: dict[str, Any]) -> None:
+def _keep_explicit(args: TaskRequest, expdir: Path, changes: dict[str, Any]) -> None:
     """Let -k and -p given with -e or -a win over those stored in the checkpoint."""
     if args.upstream_ckpt and not cache.is_url(args.upstream_ckpt):
         from upstream.door import expert

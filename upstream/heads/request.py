@@ -15,7 +15,7 @@ _PATHS = ("root", "config", "past_exp", "expdir", "upstream_ckpt")
 
 
 @dataclass
-class Request:
+class TaskRequest:
     """What is asked of one task; names are those of s3prl's arguments where it has them.
 
     Raises:

@@ -13,7 +13,7 @@ from typing import Any
 from upstream import compat
 from upstream.door import names, overrides, processes, tasks
 from upstream.heads import command, experiment, results, states
-from upstream.heads.request import SEED, Request
+from upstream.heads.request import SEED, TaskRequest
 from upstream.heads.s3prl_runner import Runner  # first: it patches s3prl
 from upstream.store.options import StoreOptions
 
@@ -56,7 +56,7 @@ def run(
         ValueError: as the command line's errors.
     """
     named = None if stages is None else list(stages)
-    request = Request(
+    request = TaskRequest(
         mode="train",
         task=task,
         root=None if root is None else str(root),

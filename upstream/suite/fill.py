@@ -27,7 +27,7 @@ from mt4ssl_core.store.store import FeatureStore, Space
 from mt4ssl_core.threads import cores
 from upstream.door import tasks
 from upstream.heads.data_order import Batches
-from upstream.heads.request import Request
+from upstream.heads.request import TaskRequest
 from upstream.store import storage
 from upstream.store.decision import decide
 from upstream.store.lazy_audio import Utterance
@@ -41,7 +41,7 @@ BAR = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s of audio [{elapse
 
 
 @dataclass(frozen=True)
-class Asked:
+class FillRequest:
     """What `mt4ssl store fill` is asked for."""
 
     tasks: str
@@ -95,7 +95,7 @@ class Split:
         return rows * storage.frame_bytes
 
 
-def fill(asked: Asked) -> int:
+def fill(asked: FillRequest) -> int:
     """Store the features of all utterances of some tasks.
 
     Returns 0, or 1 when some could not be stored.
@@ -127,13 +127,13 @@ def _refuse(names: Iterable[str], options: StoreOptions) -> None:
 
 
 @contextlib.contextmanager
-def _runner(asked: Asked, name: str, root: Path, share: Share) -> Iterator[Any]:
+def _runner(asked: FillRequest, name: str, root: Path, share: Share) -> Iterator[Any]:
     """Build s3prl's runner of a task, with the store, for an experiment that is never begun."""
     from upstream.heads import command, runner
 
     upstream = asked.upstream or "mt4ssl"
     with tempfile.TemporaryDirectory(prefix="mt4ssl-fill-") as expdir:
-        request = Request(
+        request = TaskRequest(
             mode="evaluate",
             task=name,
             root=str(root),

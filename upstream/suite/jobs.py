@@ -9,7 +9,7 @@ from typing import Any
 
 from upstream.door import tasks
 from upstream.heads import command, results, states
-from upstream.heads.request import Request
+from upstream.heads.request import TaskRequest
 from upstream.store.options import StoreOptions
 from upstream.suite import protocol, run_folder
 from upstream.suite.protocol import Candidate, Variant
@@ -26,10 +26,10 @@ class Setting:
     device: str | None = None
     store: StoreOptions = field(default_factory=StoreOptions)
 
-    def request(self, expdir: Path, **more: Any) -> Request:
+    def request(self, expdir: Path, **more: Any) -> TaskRequest:
         """Return what is asked of one task, with what all jobs share."""
         shared: dict[str, Any] = {"device": self.device, "store": self.store}
-        return Request(expdir=str(expdir), upstream_ckpt=self.ckpt, **shared, **more)
+        return TaskRequest(expdir=str(expdir), upstream_ckpt=self.ckpt, **shared, **more)
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ def devs_of(out: Path, plan: TaskPlan) -> dict[str, list[float | None]]:
 
 def _new(
     setting: Setting, plan: TaskPlan, expdir: Path, changes: Mapping[str, Any], **more: Any
-) -> Request:
+) -> TaskRequest:
     """An experiment that does not begin with a stored head."""
     own = {"task": plan.code, "root": str(plan.root), "changes": changes, "seed": setting.seed}
     return setting.request(expdir, upstream=setting.upstream, **own, **more)
@@ -194,7 +194,7 @@ def _evaluate_layer(
     _launch(_new(setting, job.plan, expdir, changes, **more))
 
 
-def _launch(request: Request) -> None:
+def _launch(request: TaskRequest) -> None:
     from upstream.heads import runner
 
     runner.launch(command.settle(request))

@@ -17,7 +17,7 @@ ALL = roots.ALL
 
 
 @dataclass
-class Request:
+class SuiteRequest:
     """What `mt4ssl superb run` is asked for; the defaults are the command's."""
 
     out: Path

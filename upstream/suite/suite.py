@@ -28,11 +28,11 @@ from upstream.suite import (
 from upstream.suite.executors import Batch
 from upstream.suite.jobs import Job, Setting, TaskPlan
 from upstream.suite.probe import Probe, probe
-from upstream.suite.request import Request
+from upstream.suite.request import SuiteRequest
 from upstream.suite.table import render
 
 
-def run(request: Request) -> int:
+def run(request: SuiteRequest) -> int:
     """Do what is asked; returns 0, or 1 when a job failed or a task could not be done here.
 
     Raises:
@@ -78,13 +78,13 @@ def run(request: Request) -> int:
     return 1 if failed or impossible else 0
 
 
-def _go_on(request: Request, impossible: Mapping[str, Sequence[str]]) -> None:
+def _go_on(request: SuiteRequest, impossible: Mapping[str, Sequence[str]]) -> None:
     """Raise ValueError if no task is left."""
     if set(request.names) <= set(impossible):
         raise ValueError(preparation.told(impossible, "cannot be run here"))
 
 
-def owner_of(request: Request) -> dict[str, Any]:
+def owner_of(request: SuiteRequest) -> dict[str, Any]:
     """Return whose results these are."""
     return {
         "upstream": request.upstream,
@@ -96,7 +96,7 @@ def owner_of(request: Request) -> dict[str, Any]:
 
 
 def plan_task(
-    request: Request, name: str, root: Path, corpus: Mapping[str, Any], encoder: Probe
+    request: SuiteRequest, name: str, root: Path, corpus: Mapping[str, Any], encoder: Probe
 ) -> TaskPlan:
     """Return how a task is to be done."""
     config = tasks.read(tasks.path_of(name))
@@ -159,7 +159,7 @@ def _difference(there: Any, asked: Any) -> str:
 
 
 def batches_of(
-    request: Request, plan: TaskPlan, begin: Callable[[Sequence[Job], str | None], Any]
+    request: SuiteRequest, plan: TaskPlan, begin: Callable[[Sequence[Job], str | None], Any]
 ) -> list[Batch]:
     """Return what of a task is not done.
 
@@ -181,7 +181,7 @@ def batches_of(
 
 
 def _work(
-    request: Request,
+    request: SuiteRequest,
     plans: Sequence[TaskPlan],
     executor: executors.Executor,
     token: str,
@@ -242,7 +242,7 @@ def _why(out: Path, name: str, handle: executors.Handle) -> str:
     return f"its process ended too early ({handle.error() or 'killed?'})"
 
 
-def _say_failed(request: Request, failed: Mapping[str, str]) -> None:
+def _say_failed(request: SuiteRequest, failed: Mapping[str, str]) -> None:
     print(f"\n{len(failed)} job(s) failed:", file=sys.stderr)
     for name, why in failed.items():
         print(f"  {name}: {why}\n    {run_folder.log_path(request.out, name)}", file=sys.stderr)

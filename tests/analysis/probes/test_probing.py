@@ -61,7 +61,7 @@ def test_every_probe_and_measure_of_a_checkpoint(source, tmp_path, capsys):
 
 
 def test_an_interrupted_probe_goes_on(source, tmp_path, monkeypatch):
-    asked = probing.Asked([str(source)], str(tmp_path / "out"), str(tiny_checkpoint()),
+    asked = probing.ProbeRequest([str(source)], str(tmp_path / "out"), str(tiny_checkpoint()),
                           probes="keyword,gender,phone_ctc")  # fmt: skip
     whole, done = tasks._rows, []
 

@@ -12,7 +12,7 @@ upstream.register()
 
 from upstream.door import tasks  # noqa: E402
 from upstream.heads import command, states  # noqa: E402
-from upstream.heads.request import Request  # noqa: E402
+from upstream.heads.request import TaskRequest  # noqa: E402
 from upstream.store.options import StoreOptions  # noqa: E402
 
 TRAIN = ["-m", "train", "--task", "ks", "-p", "exp"]
@@ -34,7 +34,9 @@ def test_task_and_root_become_s3prls_flags():
 
 def test_python_asks_for_the_same_as_the_command_line():
     words = ["--root", str(corpora()), "-u", "fbank", "--seed", "7", "--store", "off", "-l", "1"]
-    asked = Request(mode="train", task="ks", expdir="exp", root=str(corpora()), upstream="fbank")
+    asked = TaskRequest(
+        mode="train", task="ks", expdir="exp", root=str(corpora()), upstream="fbank"
+    )
     more = {"seed": 7, "store": StoreOptions("off"), "others": {"upstream_layer_selection": 1}}
     assert command.settle(replace(asked, **more)) == command.resolve([*TRAIN, *words])
     with pytest.raises(ValueError, match="--seed: -1; must be at least 0"):

@@ -11,7 +11,7 @@ from upstream.door import tasks
 from upstream.store import features as stored_features
 from upstream.store.options import StoreOptions
 from upstream.suite import fill
-from upstream.suite.fill import Asked, Share
+from upstream.suite.fill import FillRequest, Share
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def encoded(monkeypatch):
 def asked(task, folder, **changes):
     mode = changes.pop("mode", "auto")
     options = {"gigabytes": changes.pop("gigabytes", 20.0), "precision": "fp32"}
-    return Asked(
+    return FillRequest(
         task,
         root=str(corpus(task)),
         ckpt=str(tiny_checkpoint()),

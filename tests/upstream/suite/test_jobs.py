@@ -7,7 +7,7 @@ from toy_suite import Launcher
 from upstream.store.options import StoreOptions
 from upstream.suite import jobs, work
 from upstream.suite.jobs import Setting
-from upstream.suite.request import Request
+from upstream.suite.request import SuiteRequest
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def root(tmp_path, monkeypatch):
 
 def do(name, root, ckpt=None, **asked):
     """Do all jobs of a task; returns the results of its tests."""
-    request = Request(root / "out", str(root), upstream="fbank", tasks=name, **asked)
+    request = SuiteRequest(root / "out", str(root), upstream="fbank", tasks=name, **asked)
     plan = toy_suite.plan(name, root, request)
     setting = Setting(root / "out", "fbank", ckpt, 7, "cpu")
     first, tests = jobs.jobs_of(plan)

@@ -1,20 +1,20 @@
 import pytest
 
 from upstream.store.options import StoreOptions
-from upstream.suite.request import Request, read_rates
+from upstream.suite.request import SuiteRequest, read_rates
 
 
 def test_the_command_that_retries(tmp_path, monkeypatch):
     (tmp_path / "a b.pt").touch()
     monkeypatch.chdir(tmp_path)
-    asked = Request("run", "roots.yaml", "a b.pt", tasks="sid,ks", rates=["1e-3", "ks=1e-2"])
+    asked = SuiteRequest("run", "roots.yaml", "a b.pt", tasks="sid,ks", rates=["1e-3", "ks=1e-2"])
     assert asked.names == ["ks", "sid"] and asked.upstream == "mt4ssl"
     assert asked.rates_of == {"ks": [1e-2], "sid": [1e-3]}
     assert asked.command(["ks"]) == (
         f"mt4ssl superb run '{tmp_path}/a b.pt' --tasks ks --roots roots.yaml "
         f"--out {tmp_path}/run --rates 1e-3 ks=1e-2"
     )
-    other = Request("run", "r", upstream="fbank", tasks="ks", smoke=True, executor="slurm",
+    other = SuiteRequest("run", "r", upstream="fbank", tasks="ks", smoke=True, executor="slurm",
                     device="cuda", jobs=4, slurm=["partition=gpu"], seed=2)  # fmt: skip
     assert other.command(["ks"]).endswith(
         "--upstream fbank --smoke --executor slurm --seed 2 --device cuda --jobs 4 "
@@ -40,12 +40,12 @@ def test_the_command_that_retries(tmp_path, monkeypatch):
 )
 def test_mistakes(changes, says, tmp_path):
     with pytest.raises(ValueError, match=says):
-        Request(tmp_path, "roots.yaml", **{"tasks": "ks,sid", **changes})
+        SuiteRequest(tmp_path, "roots.yaml", **{"tasks": "ks,sid", **changes})
 
 
 def test_changed_settings():
     words = ["ks:runner.total_steps=5", "ks:optimizer.lr=2e-3", "vc:optimizer.lr=1e-3"]
-    asked = Request("run", "r", upstream="fbank", tasks="ks,vc", set=words)
+    asked = SuiteRequest("run", "r", upstream="fbank", tasks="ks,vc", set=words)
     assert asked.changes_of == {"ks": {"runner.total_steps": 5}, "vc": {"optimizer.lr": 1e-3}}
     assert asked.rates_of == {"ks": [2e-3]}  # vc has no choice of rates
     assert asked.command(["ks"]).endswith("--set ks:runner.total_steps=5 ks:optimizer.lr=2e-3")
@@ -54,12 +54,12 @@ def test_changed_settings():
 def test_what_is_asked_of_the_store_is_part_of_the_command(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     store = StoreOptions("frames", "features", 100.0, "fp32", crops=4, alone=True)
-    asked = Request("run", "r", upstream="fbank", tasks="ks", store=store)
+    asked = SuiteRequest("run", "r", upstream="fbank", tasks="ks", store=store)
     assert asked.command(["ks"]).endswith(
         f"--store frames --store-dir {tmp_path}/features --store-gb 100.0 --store-precision fp32 "
         "--store-crops 4 --store-alone"
     )
-    assert "--store" not in Request("run", "r", upstream="fbank", tasks="ks").command(["ks"])
+    assert "--store" not in SuiteRequest("run", "r", upstream="fbank", tasks="ks").command(["ks"])
 
 
 def test_rates_of_a_task_that_is_not_asked_for():
@@ -68,6 +68,6 @@ def test_rates_of_a_task_that_is_not_asked_for():
 
 
 def test_a_retry_asks_for_the_evaluations_that_its_tasks_have():
-    asked = Request("out", "r", upstream="fbank", tasks="asr,ks", stages=["lm"])
+    asked = SuiteRequest("out", "r", upstream="fbank", tasks="asr,ks", stages=["lm"])
     assert asked.command(["asr"]).endswith("--stages lm")
     assert "--stages" not in asked.command(["ks"])

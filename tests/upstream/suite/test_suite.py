@@ -21,7 +21,7 @@ from mt4ssl_core.locks import lock
 from upstream.store.options import StoreOptions
 from upstream.suite import jobs, preparation, run_folder, suite
 from upstream.suite.probe import Probe
-from upstream.suite.request import Request
+from upstream.suite.request import SuiteRequest
 
 ALL = ["every", "fold", "layer", "lm", "none", "rate"]
 
@@ -40,7 +40,7 @@ def launcher(monkeypatch):
 
 def request(root, tasks="all", **changes):
     asked = {"upstream": "fbank", "tasks": tasks, "executor": "inline", **changes}
-    return Request(root.parent / "run", str(root), **asked)
+    return SuiteRequest(root.parent / "run", str(root), **asked)
 
 
 def records(root):
@@ -274,7 +274,7 @@ def test_mistakes_are_found_before_anything_starts(root, launcher, tmp_path, mon
     ):
         suite.run(request(root, "rate"))
     with pytest.raises(ValueError, match="no such file or folder"):
-        suite.run(Request(root.parent / "run", "/gone.yaml", upstream="fbank", tasks="none"))
+        suite.run(SuiteRequest(root.parent / "run", "/gone.yaml", upstream="fbank", tasks="none"))
     (root.parent / "run").mkdir()
     (root.parent / "run" / "results.jsonl").write_text('{"task')
     with pytest.raises(ValueError, match=r"holds other files and no suite\.json"):
@@ -300,7 +300,7 @@ def test_an_impossible_task_costs_the_others_nothing(fault, root, launcher, monk
     if fault == "package":
         lacking = {"rate": ["needs no_such_package; install it"]}
         monkeypatch.setattr(preparation, "lacking_packages", lambda names: lacking)
-    asked = Request(root.parent / "run", str(file), upstream="fbank", tasks="none,rate")
+    asked = SuiteRequest(root.parent / "run", str(file), upstream="fbank", tasks="none,rate")
     asked.executor = "inline"
     assert suite.run(asked) == 1
     said = capsys.readouterr().err
