@@ -17,11 +17,11 @@ from tqdm import tqdm
 
 from analysis.probes import probing, speech
 from analysis.probes import tasks as probe_tasks
-from analysis.probes.speech import Utterance
+from analysis.probes.speech import LabelledUtterance
 from analysis.records import score as results
 from analysis.records import score_files, tables
 from analysis.records.score_files import SUPERB
-from analysis.records.training_runs import VALID, Run
+from analysis.records.training_runs import VALID, TrainingRun
 from mt4ssl_core.files import write_json
 from upstream.door import cache
 from upstream.suite import request, run_folder, suite
@@ -43,7 +43,7 @@ _LOWER = {
 }  # fmt: skip
 
 
-def held_out(runs: Sequence[Run]) -> tuple[pd.DataFrame, list[str]]:
+def held_out(runs: Sequence[TrainingRun]) -> tuple[pd.DataFrame, list[str]]:
     """Return the loss and accuracy of the offline target on held-out audio, and notes.
 
     Other targets are left out: a teacher's answers and random codes differ from run to run.
@@ -66,8 +66,8 @@ def held_out(runs: Sequence[Run]) -> tuple[pd.DataFrame, list[str]]:
 
 
 def probed(
-    runs: Sequence[Run],
-    utterances: Sequence[Utterance],
+    runs: Sequence[TrainingRun],
+    utterances: Sequence[LabelledUtterance],
     probes: Sequence[str],
     layer: str = "auto",
     seed: int = 0,
@@ -124,7 +124,10 @@ def probed(
 
 
 def _possible(
-    probes: Sequence[str], utterances: Sequence[Utterance], minutes: float, broken: list[str]
+    probes: Sequence[str],
+    utterances: Sequence[LabelledUtterance],
+    minutes: float,
+    broken: list[str],
 ) -> list[str]:
     """The probes that the labels allow; why others are not is told."""
     try:
@@ -138,7 +141,7 @@ def _possible(
 def _probe(
     ckpt: Path,
     kept: Path,
-    utterances: Sequence[Utterance],
+    utterances: Sequence[LabelledUtterance],
     probes: Sequence[str],
     key: dict[str, Any],
 ) -> list[dict[str, Any]]:
@@ -175,7 +178,7 @@ def _chosen(rows: Sequence[dict[str, Any]], layer: str, ckpt: Path) -> list[dict
 
 
 def run_superb(
-    runs: Sequence[Run], tasks: str, roots: str | None, settings: Sequence[str], **more: Any
+    runs: Sequence[TrainingRun], tasks: str, roots: str | None, settings: Sequence[str], **more: Any
 ) -> list[str]:
     """Score every checkpoint on SUPERB tasks; return notes on those that failed.
 
@@ -199,7 +202,7 @@ def run_superb(
     return failed
 
 
-def superb(runs: Sequence[Run]) -> pd.DataFrame:
+def superb(runs: Sequence[TrainingRun]) -> pd.DataFrame:
     """Return the test scores in RUN/superb/CHECKPOINT, as TASK/METRIC.
 
     Raises:
@@ -241,7 +244,7 @@ def _check_fingerprint(folder: Path, ckpt: Path) -> None:
             )
 
 
-def from_csv(path: str | Path, runs: Sequence[Run]) -> pd.DataFrame:
+def from_csv(path: str | Path, runs: Sequence[TrainingRun]) -> pd.DataFrame:
     """Return the numbers of a CSV: columns run, update, metric, value and maybe unit, direction.
 
     ``run`` is the name of a run, as GROUP/seed1. Without a direction, metrics called after an
@@ -298,7 +301,7 @@ def joined(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return points
 
 
-def _checkpoints(run: Run) -> list[tuple[int, Path]]:
+def _checkpoints(run: TrainingRun) -> list[tuple[int, Path]]:
     if not run.checkpoints:
         raise ValueError(
             f"{run.folder}: no checkpoints to score; pre-train with run.keep_every=N, or leave the "
@@ -308,7 +311,7 @@ def _checkpoints(run: Run) -> list[tuple[int, Path]]:
 
 
 def _point(
-    run: Run,
+    run: TrainingRun,
     update: int,
     metric: str,
     value: float,

@@ -14,12 +14,12 @@ import torch
 from analysis import plots
 from analysis.convergence import checkpoint_scores, figures, updates_to_reach
 from analysis.convergence.figures import COSTS, PANELS
-from analysis.convergence.updates_to_reach import Target
+from analysis.convergence.updates_to_reach import TargetScore
 from analysis.probes import probing
 from analysis.probes import speech as probe_data
 from analysis.records import training_runs
 from analysis.records.score import ARROWS
-from analysis.records.training_runs import Run, curves
+from analysis.records.training_runs import TrainingRun, curves
 from analysis.tables.formats import markdown_text
 from mt4ssl_core.files import remove_leftovers, write_json, write_text
 from mt4ssl_core.threads import cores
@@ -124,7 +124,7 @@ def plot(
 
 
 def _scored(
-    runs: Sequence[Run], scoring: Scoring, broken: list[str] | None
+    runs: Sequence[TrainingRun], scoring: Scoring, broken: list[str] | None
 ) -> tuple[pd.DataFrame, list[str]]:
     """Points of all sources, with their costs."""
     held_out, notes = checkpoint_scores.held_out(runs)
@@ -146,7 +146,7 @@ def _scored(
     return training_runs.with_costs(points, runs), notes
 
 
-def _targets(points: pd.DataFrame, asked: Sequence[str]) -> tuple[list[Target], list[str]]:
+def _targets(points: pd.DataFrame, asked: Sequence[str]) -> tuple[list[TargetScore], list[str]]:
     """What is asked for, and of each other metric a target of its own."""
     metrics = list(dict.fromkeys(points["metric"]))
     targets, notes = updates_to_reach.read_targets(asked, metrics), []
@@ -158,7 +158,9 @@ def _targets(points: pd.DataFrame, asked: Sequence[str]) -> tuple[list[Target], 
     return sorted(targets, key=lambda target: metrics.index(target.metric)), notes
 
 
-def _draw(table: pd.DataFrame, points: pd.DataFrame, targets: Sequence[Target], out: Path) -> None:
+def _draw(
+    table: pd.DataFrame, points: pd.DataFrame, targets: Sequence[TargetScore], out: Path
+) -> None:
     for cost, (name, _) in COSTS.items():
         if len(figures.summary(table, cost)):
             figure, drawn = figures.training(table, cost)
@@ -170,7 +172,7 @@ def _draw(table: pd.DataFrame, points: pd.DataFrame, targets: Sequence[Target], 
 
 def _markdown(
     points: pd.DataFrame,
-    targets: Sequence[Target],
+    targets: Sequence[TargetScore],
     reach: Sequence[Mapping[str, Any]],
     notes: Sequence[str],
 ) -> str:
@@ -227,7 +229,7 @@ def _spread(values: pd.Series, seeds: int) -> str:
 
 
 def _record(
-    runs: Sequence[Run],
+    runs: Sequence[TrainingRun],
     points: pd.DataFrame,
     reach: Sequence[Mapping[str, Any]],
     notes: Sequence[str],

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from analysis import plots
-from analysis.convergence.updates_to_reach import Target
+from analysis.convergence.updates_to_reach import TargetScore
 from analysis.records.score import ARROWS
 
 PANELS = {  # key in the log: (title, unit)
@@ -92,7 +92,7 @@ def training(
 
 
 def scores(
-    points: pd.DataFrame, cost: str, targets: Sequence[Target] = ()
+    points: pd.DataFrame, cost: str, targets: Sequence[TargetScore] = ()
 ) -> tuple[Any, pd.DataFrame]:
     """Return a figure with a panel per metric of the checkpoints, and what is drawn."""
     drawn, styles = summary(points, cost), looks(points["group"])

@@ -15,7 +15,7 @@ COSTS = ("update", "audio_hours", "wall_hours")  # columns of the points
 
 
 @dataclass(frozen=True)
-class Target:
+class TargetScore:
     """A score to reach, and where it is from."""
 
     metric: str
@@ -23,7 +23,7 @@ class Target:
     origin: str
 
 
-def read_targets(words: Sequence[str], known: Sequence[str]) -> list[Target]:
+def read_targets(words: Sequence[str], known: Sequence[str]) -> list[TargetScore]:
     """Read METRIC=VALUE words.
 
     Raises:
@@ -42,11 +42,11 @@ def read_targets(words: Sequence[str], known: Sequence[str]) -> list[Target]:
             raise ValueError(
                 f"--target {word}: {metric} was not measured; choose from {', '.join(known)}"
             )
-        found.append(Target(metric, value, "asked for"))
+        found.append(TargetScore(metric, value, "asked for"))
     return found
 
 
-def default_target(points: pd.DataFrame, metric: str) -> tuple[Target | None, list[str]]:
+def default_target(points: pd.DataFrame, metric: str) -> tuple[TargetScore | None, list[str]]:
     """Return the score that every run of every group that makes progress has in the end.
 
     A group makes progress if the last score of each of its runs is better than the first. The
@@ -71,7 +71,7 @@ def default_target(points: pd.DataFrame, metric: str) -> tuple[Target | None, li
     if not moving:
         return None, still
     worst = min(moving, key=lambda run: sign * moving[run])
-    return Target(
+    return TargetScore(
         metric, moving[worst], f"last score of {worst}, the worst to make progress"
     ), still
 
@@ -96,7 +96,7 @@ def first_reached(
     return float(at - ahead[at] / (ahead[at] - ahead[at - 1])), False
 
 
-def table(points: pd.DataFrame, targets: Sequence[Target]) -> list[dict[str, Any]]:
+def table(points: pd.DataFrame, targets: Sequence[TargetScore]) -> list[dict[str, Any]]:
     """Return a row for every target and group, in the order of the points' groups.
 
     updates, audio_hours, wall_hours: the mean over the seeds that reach the target, with updates'
@@ -121,7 +121,7 @@ def table(points: pd.DataFrame, targets: Sequence[Target]) -> list[dict[str, Any
     return rows
 
 
-def _row(target: Target, group: Any, points: pd.DataFrame) -> dict[str, Any]:
+def _row(target: TargetScore, group: Any, points: pd.DataFrame) -> dict[str, Any]:
     spent: dict[str, list[float]] = {cost: [] for cost in COSTS}
     at_most = False
     runs = [run.sort_values("update") for _, run in points.groupby("run", sort=False)]

@@ -10,7 +10,7 @@ from analysis.probes import alignments
 from analysis.probes.alignments import PHONES, SILENCE, WORDS, unstressed
 from analysis.probes.layer_features import LayerFeatures
 from analysis.probes.layer_measures import FrameData, segment_means
-from analysis.probes.speech import Utterance
+from analysis.probes.speech import LabelledUtterance
 from mt4ssl_core.data.audio import SAMPLE_RATE, load_wave
 from mt4ssl_core.data.mfcc import log_mel
 from mt4ssl_core.labelling.frame_features import AudioBar, ahead
@@ -27,11 +27,11 @@ class Kept:
 
     mel: dict[str, np.ndarray] = field(default_factory=dict)  # (T, 80) log energies
 
-    def rows(self, utterances: Iterable[Utterance]) -> np.ndarray:
+    def rows(self, utterances: Iterable[LabelledUtterance]) -> np.ndarray:
         """Return the means of utterances, (U, L, D)."""
         return np.stack([self.means[item.id] for item in utterances])
 
-    def all_frames(self, utterances: Iterable[Utterance]) -> np.ndarray:
+    def all_frames(self, utterances: Iterable[LabelledUtterance]) -> np.ndarray:
         """Return all frames of utterances in order, (N, L, D); the mean where only it is kept."""
         parts = [
             self.frames[item.id] if item.id in self.frames else self.means[item.id][:, None]
@@ -42,8 +42,8 @@ class Kept:
 
 def gather(
     features: LayerFeatures,
-    means: Iterable[Utterance],
-    frames: Iterable[Utterance] = (),
+    means: Iterable[LabelledUtterance],
+    frames: Iterable[LabelledUtterance] = (),
     show: bool = True,
     left_out: dict[str, str] | None = None,
 ) -> Kept:
@@ -85,7 +85,7 @@ def gather(
     return kept
 
 
-def _checked(item: Utterance, wave: np.ndarray) -> np.ndarray:
+def _checked(item: LabelledUtterance, wave: np.ndarray) -> np.ndarray:
     """The samples of an utterance, of which there are as many as was told."""
     if not num_frames(len(wave)):
         raise ValueError(f"{item.path}: shorter than a frame of 25 ms; leave it out")
@@ -97,7 +97,7 @@ def _checked(item: Utterance, wave: np.ndarray) -> np.ndarray:
     return wave
 
 
-def phone_labels(item: Utterance) -> np.ndarray:
+def phone_labels(item: LabelledUtterance) -> np.ndarray:
     """The phone of each frame of an aligned utterance, (T,) of str: no stress, "" in silence.
 
     Raises:
@@ -108,7 +108,9 @@ def phone_labels(item: Utterance) -> np.ndarray:
     return np.array([unstressed(label) if label else "" for label in found.tolist()])
 
 
-def frame_data(train: Sequence[Utterance], test: Sequence[Utterance], kept: Kept) -> FrameData:
+def frame_data(
+    train: Sequence[LabelledUtterance], test: Sequence[LabelledUtterance], kept: Kept
+) -> FrameData:
     """All frames of aligned utterances whose frames were kept, with phones, mel and segments."""
     items = [*train, *test]
     sizes = [kept.frames[item.id].shape[1] for item in items]
@@ -131,7 +133,7 @@ def frame_data(train: Sequence[Utterance], test: Sequence[Utterance], kept: Kept
     )
 
 
-def _spans(items: Sequence[Utterance], tier: str) -> list[list[tuple[str, int, int]]]:
+def _spans(items: Sequence[LabelledUtterance], tier: str) -> list[list[tuple[str, int, int]]]:
     """What is said in each utterance, with its frames: (label, first, stop); nothing without it."""
     spans: list[list[tuple[str, int, int]]] = []
     for item in items:

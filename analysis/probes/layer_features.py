@@ -16,7 +16,7 @@ import upstream as door
 from mt4ssl_core.config import HOP
 from mt4ssl_core.distributed import choose_device
 from mt4ssl_core.settings.frames import num_frames
-from mt4ssl_core.store.store import FRAMES, FeatureStore, Kind, content_key
+from mt4ssl_core.store.store import FRAMES, FeatureKind, FeatureStore, content_key
 from upstream.store.audio_sources import Utterance
 from upstream.store.features import StoredFeatures, selected
 from upstream.store.storage import fingerprint
@@ -89,7 +89,7 @@ def open_upstream(
     count, _, dim = layers(noise).shape
     if store is None:
         return LayerFeatures(name, identity, count, dim, rate, layers)
-    space = store.space(Kind(upstream, identity, SELECTION, FRAMES, None, False, precision))
+    space = store.space(FeatureKind(upstream, identity, SELECTION, FRAMES, None, False, precision))
     stored = StoredFeatures(model, rate, store, space, count, batch_dependent=True)
 
     def looked_up(wave: np.ndarray) -> Tensor:

@@ -13,8 +13,8 @@ import pandas as pd
 from analysis.probes import figures, layer_features, layer_measures, speech, tasks
 from analysis.probes.features import Kept, frame_data, gather
 from analysis.probes.layer_features import LayerFeatures
-from analysis.probes.speech import Utterance
-from analysis.probes.tasks import PHONE, PROBES, Row, Task
+from analysis.probes.speech import LabelledUtterance
+from analysis.probes.tasks import PHONE, PROBES, ProbeTask, Row
 from analysis.records.score import ARROWS
 from analysis.tables.formats import markdown_text, plain_csv
 from mt4ssl_core.files import remove_leftovers, user_path, write_json, write_text
@@ -53,7 +53,7 @@ class ProbeRequest:
 
 def score(
     checkpoint: str | Path | None,
-    utterances: Sequence[Utterance],
+    utterances: Sequence[LabelledUtterance],
     probes: Sequence[str],
     seed: int = 0,
     minutes: float = MINUTES,
@@ -165,7 +165,7 @@ def _checked(asked: ProbeRequest) -> list[str] | None:
     return list(dict.fromkeys(filter(None, names)))
 
 
-def _told(asked: ProbeRequest, utterances: Sequence[Utterance]) -> dict[str, Any]:
+def _told(asked: ProbeRequest, utterances: Sequence[LabelledUtterance]) -> dict[str, Any]:
     """What decides the answer, but the checkpoint."""
     kept = ("upstream", "probes", "minutes", "clusters", "compare", "seed")
     return {
@@ -209,7 +209,9 @@ def _other(asked: ProbeRequest, store: FeatureStore | None) -> LayerFeatures:
     return layer_features.open_upstream(ckpt, name, asked.device, store)
 
 
-def _cka(name: str, other: LayerFeatures, chosen: Sequence[Task], kept: Kept) -> dict[str, Any]:
+def _cka(
+    name: str, other: LayerFeatures, chosen: Sequence[ProbeTask], kept: Kept
+) -> dict[str, Any]:
     """Layers of this model against those of another, on frames of the same utterances.
 
     Without utterances of which frames are kept, on means of utterances.
@@ -226,7 +228,7 @@ def _record(
     asked: ProbeRequest,
     setting: dict[str, Any],
     features: LayerFeatures,
-    chosen: Sequence[Task],
+    chosen: Sequence[ProbeTask],
     rows: Sequence[Row],
     matrices: list[dict[str, Any]],
     notes: list[str],
@@ -253,7 +255,7 @@ def _record(
     }
 
 
-def _minutes(items: Sequence[Utterance]) -> float:
+def _minutes(items: Sequence[LabelledUtterance]) -> float:
     return sum(item.samples for item in items) / 960_000
 
 

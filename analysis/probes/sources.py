@@ -34,7 +34,7 @@ _THREADS = 8  # that read headers
 
 
 @dataclass(frozen=True)
-class Utterance:
+class LabelledUtterance:
     """A file of speech and what is known of it; None is not known.
 
     ``samples`` at 16 kHz. ``speaker`` is unique among all sources, ``phones`` are in order.
@@ -53,7 +53,7 @@ class Utterance:
     problem: str = ""  # why its audio cannot be read
 
 
-def utterances(source: Path) -> list[Utterance]:
+def utterances(source: Path) -> list[LabelledUtterance]:
     """Return the utterances of one source; those whose audio cannot be read have a ``problem``.
 
     Raises:
@@ -72,7 +72,7 @@ def utterances(source: Path) -> list[Utterance]:
 # --- Tables -------------------------------------------------------------------------------------
 
 
-def _table(source: Path) -> list[Utterance]:
+def _table(source: Path) -> list[LabelledUtterance]:
     path = source / "index.csv" if source.is_dir() else source
     columns, found = tables.read_table(path, ["path"], "\t" if path.suffix == ".tsv" else ",")
     for line, row in found:
@@ -83,7 +83,7 @@ def _table(source: Path) -> list[Utterance]:
     sizes = [_count(line, row, path) for line, row in found] if counted else _sizes(files)
     keyword = "keyword" if "keyword" in columns else "label"
     return [
-        Utterance(
+        LabelledUtterance(
             id=row["path"],
             path=file,
             samples=size if isinstance(size, int) else 0,
@@ -146,7 +146,7 @@ def _sizes(files: Sequence[Path]) -> list[int | str]:
 # --- Corpora ------------------------------------------------------------------------------------
 
 
-def _mini_superb(source: Path) -> list[Utterance]:
+def _mini_superb(source: Path) -> list[LabelledUtterance]:
     found = []
     files = [source / "alignments" / f"{task}.jsonl" for task in _MINI]
     there = [file for file in files if file.is_file()]
@@ -173,7 +173,7 @@ def _mini_superb(source: Path) -> list[Utterance]:
             said = (label for label in labels if label not in alignments.SILENCE)
             phones = tuple(map(alignments.unstressed, said))
             found.append(
-                Utterance(
+                LabelledUtterance(
                     id=path.with_suffix("").as_posix(),
                     path=source / path,
                     samples=facts["samples"],
@@ -199,7 +199,9 @@ def _folders(source: Path, path: Path, depth: int) -> tuple[str, ...]:
     return found
 
 
-def _files(source: Path, make: Callable[[Path], Utterance | None]) -> list[Utterance]:
+def _files(
+    source: Path, make: Callable[[Path], LabelledUtterance | None]
+) -> list[LabelledUtterance]:
     """What ``make`` knows of every audio file of a folder, with its length."""
     made = [item for item in map(make, _audio(source)) if item is not None]
     sizes = _sizes([item.path for item in made])
@@ -209,8 +211,8 @@ def _files(source: Path, make: Callable[[Path], Utterance | None]) -> list[Utter
     ]
 
 
-def _timit(source: Path) -> list[Utterance]:
-    def make(path: Path) -> Utterance | None:
+def _timit(source: Path) -> list[LabelledUtterance]:
+    def make(path: Path) -> LabelledUtterance | None:
         if path.stem.upper().startswith("SA"):
             return None  # the two sentences that everybody reads
         if path.with_suffix("").is_file():
@@ -224,7 +226,7 @@ def _timit(source: Path) -> list[Utterance]:
             aligned = alignment_files.read_timit(beside, path.stem)
         said = (item.label for item in aligned.tiers.get(alignments.PHONES, ()))
         phones = tuple(label for label in said if label not in alignments.SILENCE)
-        return Utterance(
+        return LabelledUtterance(
             id=path.relative_to(source).with_suffix("").as_posix(),
             path=path,
             samples=0,
@@ -238,7 +240,7 @@ def _timit(source: Path) -> list[Utterance]:
     return _files(source, make)
 
 
-def _librispeech(source: Path) -> list[Utterance]:
+def _librispeech(source: Path) -> list[LabelledUtterance]:
     table = next(
         p for p in (source / "SPEAKERS.TXT", source.parent / "SPEAKERS.TXT") if p.is_file()
     )
@@ -246,29 +248,31 @@ def _librispeech(source: Path) -> list[Utterance]:
     rows = [re.split(r"\s*\|\s*", line.strip()) for line in lines if not line.startswith(";")]
     gender = {row[0]: row[1].lower() for row in rows if len(row) > 1}
 
-    def make(path: Path) -> Utterance:
+    def make(path: Path) -> LabelledUtterance:
         speaker = _folders(source, path, 2)[0]
         id = path.relative_to(source).with_suffix("").as_posix()
         split = _split(path.parts[-4], str(path))
-        return Utterance(id, path, 0, split, speaker, gender.get(speaker))
+        return LabelledUtterance(id, path, 0, split, speaker, gender.get(speaker))
 
     return _files(source, make)
 
 
-def _speech_commands(source: Path) -> list[Utterance]:
+def _speech_commands(source: Path) -> list[LabelledUtterance]:
     tests = set((source / "testing_list.txt").read_text(encoding="utf-8").split())
 
-    def make(path: Path) -> Utterance | None:
+    def make(path: Path) -> LabelledUtterance | None:
         id = path.relative_to(source).as_posix()
         if path.parent.name.startswith("_"):
             return None
         split = TEST if id in tests else TRAIN
-        return Utterance(id, path, 0, split, path.name.partition("_")[0], keyword=path.parent.name)
+        return LabelledUtterance(
+            id, path, 0, split, path.name.partition("_")[0], keyword=path.parent.name
+        )
 
     return _files(source, make)
 
 
-_READERS: tuple[tuple[Callable[[Path], bool], Callable[[Path], list[Utterance]]], ...] = (
+_READERS: tuple[tuple[Callable[[Path], bool], Callable[[Path], list[LabelledUtterance]]], ...] = (
     (lambda p: p.is_file() or (p / "index.csv").is_file(), _table),
     (lambda p: (p / "mini_superb.json").is_file(), _mini_superb),
     (lambda p: (p / "testing_list.txt").is_file(), _speech_commands),

@@ -8,10 +8,10 @@ from pathlib import Path
 from analysis.probes import alignment_files, alignments
 from analysis.probes import sources as probe_sources
 from analysis.probes.alignments import Alignment
-from analysis.probes.sources import TEST, TRAIN, Utterance
+from analysis.probes.sources import TEST, TRAIN, LabelledUtterance
 from mt4ssl_core.files import user_path
 
-__all__ = ["TEST", "TRAIN", "Utterance", "fingerprint", "read"]
+__all__ = ["TEST", "TRAIN", "LabelledUtterance", "fingerprint", "read"]
 _TIERS = {  # that probes use, and what becomes of labels that overlap
     alignments.PHONES: "frames with two labels have none",
     alignments.WORDS: "taken as they are",
@@ -22,7 +22,7 @@ def read(
     sources: Iterable[str | Path],
     aligned: str | Path | None = None,
     told: list[str] | None = None,
-) -> list[Utterance]:
+) -> list[LabelledUtterance]:
     """Return the utterances of some sources, with ids and speakers that begin with the source.
 
     ``aligned``: a file or folder of alignments (`analysis.probes.alignment_files.read`) of all of
@@ -43,7 +43,7 @@ def read(
         raise ValueError("no data to probe with; give --data SOURCE, such as a table index.csv")
     if aligned is not None:
         found = _aligned(found, alignment_files.read(user_path(aligned)), told)
-    once: dict[str, Utterance] = {}
+    once: dict[str, LabelledUtterance] = {}
     for source, utterances in found.items():
         for utterance in utterances:
             if once.setdefault(utterance.id, utterance) is not utterance:
@@ -55,7 +55,9 @@ def read(
     return fitting
 
 
-def _readable(utterances: Sequence[Utterance], told: list[str] | None) -> list[Utterance]:
+def _readable(
+    utterances: Sequence[LabelledUtterance], told: list[str] | None
+) -> list[LabelledUtterance]:
     """Utterances whose audio can be read, as far as its header says."""
     usable = [item for item in utterances if not item.problem]
     if len(usable) == len(utterances):
@@ -70,7 +72,7 @@ def _readable(utterances: Sequence[Utterance], told: list[str] | None) -> list[U
     return usable
 
 
-def _fitting(item: Utterance) -> Utterance:
+def _fitting(item: LabelledUtterance) -> LabelledUtterance:
     """An utterance without the tiers that are of other audio than it."""
     if item.alignment is None:
         return item
@@ -85,7 +87,7 @@ def _fitting(item: Utterance) -> Utterance:
     return replace(item, alignment=replace(item.alignment, tiers=tiers, broken=broken))
 
 
-def _alignment_notes(utterances: Sequence[Utterance]) -> list[str]:
+def _alignment_notes(utterances: Sequence[LabelledUtterance]) -> list[str]:
     """Say how many alignments are broken, or have labels that overlap."""
     aligned = [(item.id, item.alignment) for item in utterances if item.alignment]
     total, notes = len(aligned), []
@@ -106,8 +108,8 @@ def _alignment_notes(utterances: Sequence[Utterance]) -> list[str]:
 
 
 def _aligned(
-    found: dict[Path, list[Utterance]], read: dict[str, Alignment], told: list[str] | None
-) -> dict[Path, list[Utterance]]:
+    found: dict[Path, list[LabelledUtterance]], read: dict[str, Alignment], told: list[str] | None
+) -> dict[Path, list[LabelledUtterance]]:
     """Give the alignments to the sources that they are of; another keeps those of its own."""
     names = {alignments.parts(id)[-1].lower() for id in read}
     own = {
@@ -128,7 +130,7 @@ def _aligned(
     }
 
 
-def fingerprint(utterances: Sequence[Utterance]) -> str:
+def fingerprint(utterances: Sequence[LabelledUtterance]) -> str:
     """Return 16 hex digits that change when an utterance or its labels do."""
     digest = hashlib.sha256()
     for item in sorted(utterances, key=lambda item: item.id):
@@ -154,7 +156,7 @@ def _names(sources: Sequence[Path]) -> dict[Path, str]:
     return dict(zip(sources, names, strict=True))
 
 
-def _named(name: str, source: Path, utterances: list[Utterance]) -> list[Utterance]:
+def _named(name: str, source: Path, utterances: list[LabelledUtterance]) -> list[LabelledUtterance]:
     """Ids and speakers of different sources stay apart."""
     if not utterances:
         raise ValueError(f"{source}: no audio in it; give another source")

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from analysis.probes.speech import TEST, TRAIN, Utterance
+from analysis.probes.speech import TEST, TRAIN, LabelledUtterance
 from mt4ssl_core.data.audio import SAMPLE_RATE
 from mt4ssl_core.data.manifest import stable_hash
 
@@ -12,8 +12,8 @@ SPEAKER_SECONDS = 2.0  # shortest utterance that is asked for its speaker: singl
 
 
 def by_speaker(
-    utterances: Sequence[Utterance], share: float = 0.25
-) -> tuple[list[Utterance], list[Utterance]]:
+    utterances: Sequence[LabelledUtterance], share: float = 0.25
+) -> tuple[list[LabelledUtterance], list[LabelledUtterance]]:
     """Return what to learn from and what to test on, of other speakers.
 
     The source's split where it has one, without the training utterances of speakers who are also
@@ -25,7 +25,7 @@ def by_speaker(
     return train, test
 
 
-def _tested(item: Utterance, share: float) -> bool:
+def _tested(item: LabelledUtterance, share: float) -> bool:
     if item.split is not None:
         return item.split == TEST
     return drawn(item.speaker or item.id, share)
@@ -37,8 +37,8 @@ def drawn(name: str, share: float) -> bool:
 
 
 def same_speakers(
-    utterances: Sequence[Utterance], least: int = 4, share: float = 0.25
-) -> tuple[list[Utterance], list[Utterance]]:
+    utterances: Sequence[LabelledUtterance], least: int = 4, share: float = 0.25
+) -> tuple[list[LabelledUtterance], list[LabelledUtterance]]:
     """Return what to learn speakers from, and other utterances of the same speakers to test on.
 
     Where the source's test speakers are also in its training split (as in VoxCeleb1's
@@ -64,7 +64,7 @@ def same_speakers(
     return train, [item for item in test if item.speaker in learnt]
 
 
-def some(utterances: Sequence[Utterance], minutes: float) -> list[Utterance]:
+def some(utterances: Sequence[LabelledUtterance], minutes: float) -> list[LabelledUtterance]:
     """Return up to so many minutes, drawn by a hash of the ids, in the order of that hash."""
     kept, left = [], minutes * 60 * SAMPLE_RATE
     for item in sorted(utterances, key=_place):
@@ -75,9 +75,11 @@ def some(utterances: Sequence[Utterance], minutes: float) -> list[Utterance]:
     return kept
 
 
-def some_speakers(utterances: Sequence[Utterance], minutes: float) -> list[Utterance]:
+def some_speakers(
+    utterances: Sequence[LabelledUtterance], minutes: float
+) -> list[LabelledUtterance]:
     """Return up to so many minutes of some speakers, drawn by a hash: `EACH_SECONDS` of each."""
-    said: dict[str, list[Utterance]] = {}
+    said: dict[str, list[LabelledUtterance]] = {}
     for item in sorted(utterances, key=_place):
         said.setdefault(item.speaker or item.id, []).append(item)
     kept, left = [], minutes * 60 * SAMPLE_RATE
@@ -90,5 +92,5 @@ def some_speakers(utterances: Sequence[Utterance], minutes: float) -> list[Utter
     return kept
 
 
-def _place(item: Utterance) -> tuple[int, str]:
+def _place(item: LabelledUtterance) -> tuple[int, str]:
     return stable_hash("some", item.id), item.id

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from analysis.probes import alignments, chance, ctc, linear, splits
 from analysis.probes.features import Kept, phone_labels
-from analysis.probes.speech import Utterance
+from analysis.probes.speech import LabelledUtterance
 
 PHONE, PHONE_CTC, KEYWORD, SPEAKER, GENDER = "phone", "phone_ctc", "keyword", "speaker", "gender"
 PROBES = (PHONE, PHONE_CTC, KEYWORD, SPEAKER, GENDER)
@@ -28,14 +28,14 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Task:
+class ProbeTask:
     """A probe with the utterances it learns from and is tested on."""
 
     name: str
-    train: list[Utterance]
-    test: list[Utterance]
+    train: list[LabelledUtterance]
+    test: list[LabelledUtterance]
 
-    def label(self, item: Utterance) -> str:
+    def label(self, item: LabelledUtterance) -> str:
         """Return what an utterance is classified as."""
         return str(getattr(item, self.name))
 
@@ -58,8 +58,10 @@ class Task:
 
 
 def tasks(
-    utterances: Sequence[Utterance], probes: Sequence[str] | None = None, minutes: float = 20.0
-) -> tuple[list[Task], list[str]]:
+    utterances: Sequence[LabelledUtterance],
+    probes: Sequence[str] | None = None,
+    minutes: float = 20.0,
+) -> tuple[list[ProbeTask], list[str]]:
     """Return the probes that the labels allow, and why others are left out ("name: reason").
 
     ``probes``: those wanted, None for all; ``minutes``: the most of either side of each.
@@ -96,7 +98,7 @@ def tasks(
                 + _tiers(name, utterances)
             )
         else:
-            found.append(Task(name, train, test))
+            found.append(ProbeTask(name, train, test))
     if not found and len(reasons) == 1:
         raise ValueError(f"{reasons[0]}; give more --data or --minutes")
     if not found:
@@ -104,7 +106,9 @@ def tasks(
     return found, reasons
 
 
-def without(chosen: Sequence[Task], left_out: Collection[str]) -> tuple[list[Task], list[str]]:
+def without(
+    chosen: Sequence[ProbeTask], left_out: Collection[str]
+) -> tuple[list[ProbeTask], list[str]]:
     """Return the probes without some utterances (ids), and why some are no longer possible."""
     found, reasons = [], []
     for task in chosen:
@@ -122,7 +126,7 @@ def without(chosen: Sequence[Task], left_out: Collection[str]) -> tuple[list[Tas
     return found, reasons
 
 
-def _tiers(probe: str, utterances: Sequence[Utterance]) -> str:
+def _tiers(probe: str, utterances: Sequence[LabelledUtterance]) -> str:
     """Say what alignments hold instead of phones."""
     found = {tier for item in utterances if item.alignment for tier in item.alignment.tiers}
     if probe != PHONE or not found or alignments.PHONES in found:
@@ -130,7 +134,7 @@ def _tiers(probe: str, utterances: Sequence[Utterance]) -> str:
     return f"; the alignments have {', '.join(sorted(found))}, none called {alignments.PHONES}"
 
 
-def _has(item: Utterance, probe: str) -> bool:
+def _has(item: LabelledUtterance, probe: str) -> bool:
     if probe == PHONE:
         return item.alignment is not None and alignments.PHONES in item.alignment.tiers
     if probe == PHONE_CTC:
@@ -138,14 +142,14 @@ def _has(item: Utterance, probe: str) -> bool:
     return getattr(item, probe) is not None
 
 
-def frames_of(chosen: Sequence[Task]) -> list[Utterance]:
+def frames_of(chosen: Sequence[ProbeTask]) -> list[LabelledUtterance]:
     """Utterances of which every frame is needed."""
     return [
         i for task in chosen if task.name in (PHONE, PHONE_CTC) for i in [*task.train, *task.test]
     ]
 
 
-def means_of(chosen: Sequence[Task]) -> list[Utterance]:
+def means_of(chosen: Sequence[ProbeTask]) -> list[LabelledUtterance]:
     """Utterances of which the mean is needed."""
     return [
         i
@@ -156,7 +160,7 @@ def means_of(chosen: Sequence[Task]) -> list[Utterance]:
 
 
 def run(
-    chosen: Sequence[Task],
+    chosen: Sequence[ProbeTask],
     kept: Kept,
     layers: int,
     seed: int = 0,
@@ -199,7 +203,7 @@ def run(
 
 
 def _rows(
-    task: Task, kept: Kept, layers: int, seed: int, advance: Callable[[int], Any]
+    task: ProbeTask, kept: Kept, layers: int, seed: int, advance: Callable[[int], Any]
 ) -> list[Row]:
     if task.name == PHONE_CTC:
         found = _ctc(task, kept, seed)
@@ -243,12 +247,12 @@ def _rate(sums: np.ndarray, totals: np.ndarray, units: Sequence[str], seed: int)
     )
 
 
-def _units(items: Sequence[Utterance]) -> list[str]:
+def _units(items: Sequence[LabelledUtterance]) -> list[str]:
     return [item.speaker or item.id for item in items]
 
 
 def _utterance_probe(
-    task: Task, kept: Kept, layers: int, seed: int, advance: Callable[[int], Any]
+    task: ProbeTask, kept: Kept, layers: int, seed: int, advance: Callable[[int], Any]
 ) -> list[Row]:
     train, test = kept.rows(task.train), kept.rows(task.test)  # (U, L, D)
     labels, truth = (np.array([task.label(i) for i in side]) for side in (task.train, task.test))
@@ -276,7 +280,7 @@ def _utterance_probe(
 
 
 def _control_by_speaker(
-    task: Task, labels: np.ndarray, seed: int
+    task: ProbeTask, labels: np.ndarray, seed: int
 ) -> Callable[[np.ndarray, float], float] | None:
     """The control task of a label of utterances: every training speaker has one at random.
 
@@ -301,7 +305,7 @@ def _control_by_speaker(
 class Labelled:
     """Frames that have a phone, of some utterances: F of them."""
 
-    places: list[tuple[Utterance, np.ndarray]]  # which frames of each
+    places: list[tuple[LabelledUtterance, np.ndarray]]  # which frames of each
     phones: np.ndarray  # (F,) of str
     pairs: np.ndarray  # (F,) of str: the phone with the one before it
     utterance: np.ndarray  # (F,) int
@@ -312,7 +316,7 @@ class Labelled:
         return np.concatenate(parts).astype(np.float32)
 
 
-def labelled(items: Sequence[Utterance]) -> Labelled:
+def labelled(items: Sequence[LabelledUtterance]) -> Labelled:
     """Find the phones of frames: without stress, silence left out.
 
     Raises:
@@ -334,7 +338,7 @@ def labelled(items: Sequence[Utterance]) -> Labelled:
 
 
 def _frame_probe(
-    task: Task, kept: Kept, layers: int, seed: int, advance: Callable[[int], Any]
+    task: ProbeTask, kept: Kept, layers: int, seed: int, advance: Callable[[int], Any]
 ) -> list[Row]:
     train, test = labelled(task.train), labelled(task.test)
     held_out = task.held_out()[train.utterance]
@@ -365,7 +369,7 @@ def _frame_probe(
     return rows
 
 
-def _ctc(task: Task, kept: Kept, seed: int) -> list[Row]:
+def _ctc(task: ProbeTask, kept: Kept, seed: int) -> list[Row]:
     held_out = task.held_out()
     learnt = [item for item, out in zip(task.train, held_out, strict=True) if not out]
     choosing = [item for item, out in zip(task.train, held_out, strict=True) if out]

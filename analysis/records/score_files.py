@@ -34,20 +34,20 @@ class Size:
 
 
 @dataclass(frozen=True)
-class Found:
+class ModelScores:
     """Scores, and how large their models are where that is known."""
 
     scores: list[Score]
     sizes: dict[str, Size]
 
 
-def published(path: str | Path = PUBLISHED) -> Found:
+def published(path: str | Path = PUBLISHED) -> ModelScores:
     """Return the published scores."""
     with reading(path, "install mt4ssl again"):
         return _published(path, read_json(path))
 
 
-def _published(path: str | Path, content: Any) -> Found:
+def _published(path: str | Path, content: Any) -> ModelScores:
     scores, sizes = [], {}
     for model in content["models"]:
         sizes[model["name"]] = Size(model["params"], model["macs"])
@@ -61,7 +61,7 @@ def _published(path: str | Path, content: Any) -> Found:
             one = Score(model["name"], task, metric, value, unit, direction, setting, text)
             scores.append(one)
     results.check(scores)
-    return Found(scores, sizes)
+    return ModelScores(scores, sizes)
 
 
 def run_name(folder: Path) -> str:
@@ -71,7 +71,7 @@ def run_name(folder: Path) -> str:
     return f"{run.parent.name}/{run.name}" if SEED.fullmatch(run.name) else run.name
 
 
-def read(folders: Iterable[str | Path], broken: list[str] | None = None) -> Found:
+def read(folders: Iterable[str | Path], broken: list[str] | None = None) -> ModelScores:
     """Return the test scores in ``folders``; a model is called after the folder it is first in.
 
     Folders of one checkpoint become one model. Its scores on real and on other corpora stay apart
@@ -83,7 +83,7 @@ def read(folders: Iterable[str | Path], broken: list[str] | None = None) -> Foun
             metric, no finite number, mini_superb and other corpora in one folder, or a task that
             was scored twice; each names the file.
     """
-    found, names = Found([], {}), _Names()
+    found, names = ModelScores([], {}), _Names()
     for folder, entries in _usable(folders, broken):
         models = {_model(record, source) for record, _, source in entries}
         labels = [label for _, _, label in models]

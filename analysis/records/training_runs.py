@@ -28,7 +28,7 @@ _DATA = ("data.train", "data.valid", "data.labels", "data.valid_labels")
 
 
 @dataclass(frozen=True)
-class Run:
+class TrainingRun:
     """A run; ``records`` are the lines of its log, ``settings`` the dotted values of its config."""
 
     group: str
@@ -97,7 +97,7 @@ def curves(run: str | Path) -> dict[str, list[tuple[int, float]]]:
     return found
 
 
-def frame(runs: Iterable[Run], keys: Iterable[str]) -> pd.DataFrame:
+def frame(runs: Iterable[TrainingRun], keys: Iterable[str]) -> pd.DataFrame:
     """Return the curves of ``keys`` as a table, what was measured while training and held out.
 
     Columns: run, group, seed, part (training or held out), metric, update, audio_hours,
@@ -118,7 +118,7 @@ def frame(runs: Iterable[Run], keys: Iterable[str]) -> pd.DataFrame:
     return with_costs(table, runs)
 
 
-def with_costs(table: pd.DataFrame, runs: Iterable[Run]) -> pd.DataFrame:
+def with_costs(table: pd.DataFrame, runs: Iterable[TrainingRun]) -> pd.DataFrame:
     """Return ``table`` (columns run, update) with audio_hours and wall_hours beside the updates."""
     table = table.assign(audio_hours=np.nan, wall_hours=np.nan)
     for run in runs:
@@ -135,7 +135,7 @@ def find(
     folders: Sequence[str | Path],
     labels: Sequence[str] | None = None,
     broken: list[str] | None = None,
-) -> tuple[list[Run], list[str]]:
+) -> tuple[list[TrainingRun], list[str]]:
     """Return the runs in some folders, named, and notes on what was left out.
 
     A folder is a run, a group of runs (GROUP/seed1, GROUP/seed2, ...) or a folder of groups. A run
@@ -149,7 +149,7 @@ def find(
     """
     if labels and len(labels) != len(folders):
         raise ValueError(f"--labels: {len(labels)} for {len(folders)} runs; give one for each")
-    found: list[Run] = []
+    found: list[TrainingRun] = []
     notes: list[str] = []
     attempts = Attempts(broken)
     read = open_run if broken is None else _whole
@@ -179,14 +179,14 @@ def find(
     return named, notes
 
 
-def _whole(folder: Path, label: str | None) -> Run:
+def _whole(folder: Path, label: str | None) -> TrainingRun:
     """A run whose checkpoints can be read as well."""
     run = open_run(folder, label)
     _ = run.checkpoints
     return run
 
 
-def open_run(folder: Path, label: str | None = None) -> Run:
+def open_run(folder: Path, label: str | None = None) -> TrainingRun:
     """Return the run in a folder, called after its group; ``label`` names the group.
 
     Raises:
@@ -197,7 +197,7 @@ def open_run(folder: Path, label: str | None = None) -> Run:
     named = SEED.fullmatch(place.name)
     seed = int(named[1]) if named else flat.get("run.seed")
     group = label or (place.parent.name if named else place.name)
-    return Run(group, seed, folder, _records(folder), flat, group)
+    return TrainingRun(group, seed, folder, _records(folder), flat, group)
 
 
 def _read_config(path: Path) -> dict[str, Any]:
@@ -214,7 +214,7 @@ def _read_config(path: Path) -> dict[str, Any]:
     return values  # type: ignore[return-value]
 
 
-def check(runs: Sequence[Run]) -> list[str]:
+def check(runs: Sequence[TrainingRun]) -> list[str]:
     """Return what a reader must know to compare the runs.
 
     Raises:
@@ -245,13 +245,13 @@ def check(runs: Sequence[Run]) -> list[str]:
     return notes
 
 
-def settings(runs: Sequence[Run]) -> dict[str, Any]:
+def settings(runs: Sequence[TrainingRun]) -> dict[str, Any]:
     """Return the settings that all runs share, and what each group has of its own.
 
     Folders are left out and paths shortened to their names; seeds stand with the runs.
     """
 
-    def shown(run: Run) -> dict[str, Any]:
+    def shown(run: TrainingRun) -> dict[str, Any]:
         own = {k: v for k, v in run.settings.items() if k not in ("run.out", "run.seed")}
         return {k: Path(v).name if k in _DATA and v else v for k, v in own.items()}
 
@@ -302,7 +302,7 @@ def _expand(folder: Path) -> tuple[list[Path], list[Path]]:
     )
 
 
-def _name(run: Run, several: bool) -> str:
+def _name(run: TrainingRun, several: bool) -> str:
     if not several and not SEED.fullmatch(run.folder.resolve().name):
         return run.group
     return (

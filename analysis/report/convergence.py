@@ -7,10 +7,10 @@ from typing import Any
 import pandas as pd
 
 from analysis.convergence import figures
-from analysis.convergence.updates_to_reach import Target
+from analysis.convergence.updates_to_reach import TargetScore
 from analysis.records import training_runs
 from analysis.records.score import ARROWS
-from analysis.records.training_runs import Run
+from analysis.records.training_runs import TrainingRun
 from analysis.report import figures as report_figures
 from analysis.report import inputs
 from analysis.report import page as html
@@ -40,7 +40,7 @@ def section(run: RunFiles, others: Sequence[RunFiles]) -> Section:
     return Section("convergence", "Convergence", "\n".join(body))
 
 
-def _training(runs: Sequence[Run], others: Sequence[Run]) -> list[str]:
+def _training(runs: Sequence[TrainingRun], others: Sequence[TrainingRun]) -> list[str]:
     body, together = ["<h3>Pre-training</h3>"], [*runs, *others]
     try:
         notes = training_runs.check(together)
@@ -95,7 +95,7 @@ def _checkpoints(found: Mapping[str, Any], name: str) -> list[str]:
         return [*body, html.paragraph("No checkpoint was scored.", "missing")]
     points = points.astype({"value": float})
     targets = {
-        row["metric"]: Target(row["metric"], row["target"], row.get("origin", ""))
+        row["metric"]: TargetScore(row["metric"], row["target"], row.get("origin", ""))
         for row in found["reach"]
     }
     for cost, (short, label) in figures.COSTS.items():
@@ -123,7 +123,9 @@ def _seeds(row: pd.Series) -> str:
     return f", mean of {row['runs']} seeds" if row["runs"] > 1 else ""
 
 
-def _told_points(metric: str, first: pd.Series, curves: pd.DataFrame, aim: Sequence[Target]) -> str:
+def _told_points(
+    metric: str, first: pd.Series, curves: pd.DataFrame, aim: Sequence[TargetScore]
+) -> str:
     clauses = []
     for group, rows in curves.groupby("group", sort=False):
         last = rows.iloc[-1]
@@ -134,7 +136,7 @@ def _told_points(metric: str, first: pd.Series, curves: pd.DataFrame, aim: Seque
 
 
 def _reach(
-    rows: Sequence[Mapping[str, Any]], targets: Sequence[Target], directions: Mapping[str, str]
+    rows: Sequence[Mapping[str, Any]], targets: Sequence[TargetScore], directions: Mapping[str, str]
 ) -> Grid:
     """Updates, audio and time to reach a score, and how many times the fastest's that is."""
     heads = ["group", "metric", "to reach", "updates", "ratio", "audio, h", "time, h", "seeds"]

@@ -10,8 +10,8 @@ from typing import Any
 
 from analysis.records import score as results
 from analysis.records import score_files, training_runs
-from analysis.records.score_files import EXPERIMENT, SUPERB, Found
-from analysis.records.training_runs import LOG, Run
+from analysis.records.score_files import EXPERIMENT, SUPERB, ModelScores
+from analysis.records.training_runs import LOG, TrainingRun
 from mt4ssl_core.files import read_json
 from upstream.heads import results as experiments
 from upstream.suite import run_folder
@@ -145,16 +145,16 @@ def check(run: RunFiles) -> None:
         read(path)
 
 
-def scores(runs: Iterable[RunFiles]) -> dict[str, Found]:
+def scores(runs: Iterable[RunFiles]) -> dict[str, ModelScores]:
     """Return the scores of every run by its name; models are called after their run.
 
     Raises:
         ValueError: what `score_files.read` refuses, or two models of one name.
     """
-    found: dict[str, Found] = {}
+    found: dict[str, ModelScores] = {}
     taken: dict[str, Path] = {}
     for run in runs:
-        merged = Found([], {})
+        merged = ModelScores([], {})
         for name, folders in run.scored:
             part = score_files.read(folders)
             models = list(dict.fromkeys(score.model for score in part.scores))
@@ -176,7 +176,7 @@ def _called(name: str, model: str, models: int) -> str:
     return name if models == 1 else f"{name}: {model.partition(': ')[2] or model}"
 
 
-def training(run: RunFiles, named: bool = False) -> list[Run]:
+def training(run: RunFiles, named: bool = False) -> list[TrainingRun]:
     """Return the pre-training runs in a run's folder, several called after their folders.
 
     ``named``: with the run's name before the folders'.

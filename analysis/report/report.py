@@ -8,7 +8,7 @@ from typing import Any
 
 from analysis.records import score_files, training_runs
 from analysis.records.score import MINI, PARTIAL, REAL, UNKNOWN, Score
-from analysis.records.score_files import Found
+from analysis.records.score_files import ModelScores
 from analysis.records.superb_score import tasks_of
 from analysis.records.training_runs import CONFIG, LOG
 from analysis.report import convergence, inputs
@@ -65,7 +65,7 @@ def report(
     found = inputs.scores([mine, *beside])
     own = {score.model for score in found[mine.name].scores}
     given = {score.model for part in found.values() for score in part.scores}
-    merged = Found(
+    merged = ModelScores(
         [score for part in found.values() for score in part.scores],
         {name: size for part in found.values() for name, size in part.sizes.items()},
     )

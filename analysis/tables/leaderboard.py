@@ -15,7 +15,7 @@ import pandas as pd
 from analysis.records import score as results
 from analysis.records import score_files
 from analysis.records.score import MINI, PARTIAL, REAL, UNKNOWN, Score
-from analysis.records.score_files import Found, Size
+from analysis.records.score_files import ModelScores, Size
 from analysis.records.superb_score import (
     Column,
     columns_of,
@@ -96,7 +96,7 @@ def leaderboard(
     return formats.markdown(grids) if format == "md" else formats.latex(grids)
 
 
-def tables(found: Found, published: Found, score_set: str = "paper") -> list[Table]:
+def tables(found: ModelScores, published: ModelScores, score_set: str = "paper") -> list[Table]:
     """Return SUPERB's table, and one for every other kind of corpus or setting there is.
 
     Raises:

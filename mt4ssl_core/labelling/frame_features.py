@@ -21,7 +21,7 @@ from mt4ssl_core.data.manifest import Manifest, check_share
 from mt4ssl_core.data.mfcc import mfcc
 from mt4ssl_core.model.encoder import Encoder
 from mt4ssl_core.settings.frames import num_frames
-from mt4ssl_core.store.store import FRAMES, FeatureStore, Kind, content_key
+from mt4ssl_core.store.store import FRAMES, FeatureKind, FeatureStore, content_key
 from mt4ssl_core.threads import cores, thread_pool
 
 Features = Callable[[np.ndarray], Tensor]  # float32 samples (N,) at 16 kHz -> (T, D), 50 Hz
@@ -118,7 +118,7 @@ def _stored(encoder: Encoder, layer: int, store: FeatureStore, precision: str) -
     many frames as s3prl counts, up to one more than the encoder's, the last one again.
     """
     name, device = encoder_fingerprint(encoder), encoder.mask_embedding.device
-    alone = Kind("mt4ssl", name, "hidden_states", FRAMES, (layer,), False, precision)
+    alone = FeatureKind("mt4ssl", name, "hidden_states", FRAMES, (layer,), False, precision)
     own, whole = store.space(alone), store.space(replace(alone, layers=None))
 
     def features(wave: np.ndarray) -> Tensor:

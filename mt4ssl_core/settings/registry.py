@@ -19,7 +19,7 @@ Class = TypeVar("Class", bound=type)
 
 
 @dataclass(frozen=True)
-class Kind:
+class TargetKind:
     """A target: the name of its section, the dataclass of that, its class, whether it is on unless
     the config says otherwise.
     """
@@ -30,7 +30,7 @@ class Kind:
     on: bool
 
 
-_kinds: dict[str, Kind] = {}
+_kinds: dict[str, TargetKind] = {}
 _searched: set[str] = set()  # modules; a failed one is tried again
 
 
@@ -57,13 +57,13 @@ def register(name: str, settings: type, on: bool = False) -> Callable[[Class], C
                 "field `weight` as settings"
             )
         target.name = name  # type: ignore[attr-defined]
-        _kinds[name] = Kind(name, settings, target, on)
+        _kinds[name] = TargetKind(name, settings, target, on)
         return target
 
     return keep
 
 
-def known() -> dict[str, Kind]:
+def known() -> dict[str, TargetKind]:
     """Return all targets, those that are on by default first.
 
     Raises:

@@ -32,7 +32,7 @@ PATIENCE = 5.0  # seconds between two looks at what others have written
 
 
 @dataclass(frozen=True)
-class Kind:
+class FeatureKind:
     """What is kept of which upstream; each kind has a space of its own.
 
     Args:
@@ -66,7 +66,7 @@ Entry = tuple[str, tuple[Any, ...]]  # name of a writer's files, record of its i
 class Space:
     """The records of one kind, by content key."""
 
-    def __init__(self, store: "FeatureStore", kind: Kind) -> None:
+    def __init__(self, store: "FeatureStore", kind: FeatureKind) -> None:
         self.store, self.kind = store, kind
         self.folder = store.folder / kind.name()
         self._log = AppendLog(self.folder, "index", INDEX, store.say)

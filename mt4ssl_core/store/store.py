@@ -2,7 +2,7 @@
 
     FOLDER/store.json            the format
     FOLDER/audio/*.audio         which content a piece of audio on disk had when it was last read
-    FOLDER/<space>/space.json    of which upstream, and what of it: a `Kind`
+    FOLDER/<space>/space.json    of which upstream, and what of it: a `FeatureKind`
     FOLDER/<space>/*.features    records, one after another
     FOLDER/<space>/*.index       key, place, shape and checksum of each record
 
@@ -34,7 +34,7 @@ from mt4ssl_core.store.space import (
     JSON_LIMIT,
     PATIENCE,
     POOLED,
-    Kind,
+    FeatureKind,
     Space,
     write_once,
 )
@@ -44,8 +44,8 @@ __all__ = [
     "INDEX",
     "POOLED",
     "PRECISIONS",
+    "FeatureKind",
     "FeatureStore",
-    "Kind",
     "Space",
     "content_key",
 ]
@@ -97,7 +97,7 @@ class FeatureStore:
         self._written = 0  # bytes since then, by this process
         self.broken = False  # nothing can be written any more
 
-    def space(self, kind: Kind) -> Space:
+    def space(self, kind: FeatureKind) -> Space:
         """Return the space of a kind."""
         name = kind.name()
         if name not in self._spaces:

@@ -16,8 +16,8 @@ from mt4ssl_core.store.space import JSON_LIMIT
 from mt4ssl_core.store.store import (
     GB,
     INDEX,
+    FeatureKind,
     FeatureStore,
-    Kind,
     bytes_of,
     own_files,
     space_folders,
@@ -32,7 +32,7 @@ class SpaceInfo:
     """A space as a listing shows it; ``kind`` is None where it is not readable."""
 
     folder: Path
-    kind: Kind | None
+    kind: FeatureKind | None
     utterances: int
     bytes: int
     used: float  # seconds since 1970
@@ -151,12 +151,12 @@ def _store(folder: str | Path, say: Callable[[str], Any] = print) -> FeatureStor
     return FeatureStore(folder, say=say)
 
 
-def _kind(path: Path) -> Kind | None:
+def _kind(path: Path) -> FeatureKind | None:
     """What the space in a folder holds; None unless its space.json says so, and all of it."""
     try:
         found = read_json(path / "space.json", JSON_LIMIT)
         layers = found["layers"]
-        kind = Kind(**{**found, "layers": None if layers is None else tuple(layers)})
+        kind = FeatureKind(**{**found, "layers": None if layers is None else tuple(layers)})
         return kind if kind.name() == path.name and isinstance(kind.upstream, str) else None
     except (OSError, ValueError, TypeError, KeyError):
         return None

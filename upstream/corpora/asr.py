@@ -20,7 +20,7 @@ from mt4ssl_core.files import write_text
 from mt4ssl_core.settings.frames import SAMPLE_RATE
 from upstream.corpora import librispeech, prepared
 from upstream.corpora.audio_checks import name_some, show_bars
-from upstream.corpora.librispeech import SPLITS, Utterance
+from upstream.corpora.librispeech import SPLITS, TranscribedUtterance
 from upstream.corpora.survey import Survey
 
 BUCKETS, DICTIONARY = "len_for_bucket", "char.dict"
@@ -65,7 +65,7 @@ def _make(root: Path, folder: Path) -> None:
     write_text(folder / DICTIONARY, _dictionary(found["train-clean-100"]))
 
 
-def _lengths(root: Path, split: str, utterances: list[Utterance]) -> str:
+def _lengths(root: Path, split: str, utterances: list[TranscribedUtterance]) -> str:
     """Return the table of a split."""
     paths = [utterance.audio for utterance in utterances if utterance.audio]
     bar = tqdm(total=len(paths), desc=f"lengths of {split}", disable=not show_bars())
@@ -96,7 +96,7 @@ def _samples(path: Path) -> int:
     return int(header.frames)
 
 
-def _dictionary(utterances: list[Utterance]) -> str:
+def _dictionary(utterances: list[TranscribedUtterance]) -> str:
     counts = Counter({symbol: 0 for symbol in SYMBOLS})
     for utterance in utterances:
         counts.update(f"{WORD_END.join(utterance.text.upper().split())}{WORD_END}")

@@ -13,7 +13,7 @@ SOURCE = "https://www.openslr.org/12"
 _REMEDY = f"unpack LibriSpeech again ({SOURCE})"
 
 
-class Utterance(NamedTuple):
+class TranscribedUtterance(NamedTuple):
     """An utterance of a transcript; ``audio`` is None when its file is not there."""
 
     name: str
@@ -31,21 +31,21 @@ def transcripts(base: Path, split: str) -> list[Path]:
     return sorted((folder(base) / split).glob("*/*/*.trans.txt"))
 
 
-def utterances(base: Path, split: str) -> Iterator[Utterance]:
+def utterances(base: Path, split: str) -> Iterator[TranscribedUtterance]:
     """Yield what the transcripts of a split name, in their order."""
     for file in transcripts(base, split):
         there = {path.stem: path for path in file.parent.iterdir() if _is_audio(path)}
         for line in read_text(file).splitlines():
             name, _, text = line.strip().partition(" ")
             if name:
-                yield Utterance(name, text, there.get(name))
+                yield TranscribedUtterance(name, text, there.get(name))
 
 
 def _is_audio(path: Path) -> bool:
     return path.suffix in (".flac", ".wav")
 
 
-class Found(NamedTuple):
+class CorpusContents(NamedTuple):
     """What is in a LibriSpeech folder: utterances per split, what is wrong, hours, all words."""
 
     counts: dict[str, int]
@@ -54,7 +54,7 @@ class Found(NamedTuple):
     words: set[str]
 
 
-def inspect(base: Path) -> Found:
+def inspect(base: Path) -> CorpusContents:
     """Count utterances and look for what is missing; hours are estimated from a sample."""
     counts, problems, hours, words = {}, [], 0.0, set()
     for split in SPLITS:
@@ -79,7 +79,7 @@ def inspect(base: Path) -> Found:
         wrong, length = look(files, SAMPLE_RATE, _REMEDY)
         problems += wrong
         hours += length
-    return Found(counts, problems, hours, words)
+    return CorpusContents(counts, problems, hours, words)
 
 
 def _nothing(split: Path) -> str:

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 
 @dataclass
-class Settings:
+class BeamSearchSettings:
     """Of the search; the names are fairseq's."""
 
     beam: int = 5
@@ -21,19 +21,19 @@ class Settings:
     unnormalized: bool = False  # compare sums, not means
 
     @staticmethod
-    def of(given: dict[str, Any]) -> "Settings":
+    def of(given: dict[str, Any]) -> "BeamSearchSettings":
         """Read s3prl's ``generatorrc``.
 
         Raises:
             ValueError: a setting that is not known here.
         """
-        known = [field.name for field in fields(Settings)]
+        known = [field.name for field in fields(BeamSearchSettings)]
         if unknown := [name for name in given if name not in known]:
             raise ValueError(
                 f"generatorrc: {', '.join(unknown)} not known here; known are {', '.join(known)}; "
                 "leave it out, or install fairseq"
             )
-        return Settings(**given)
+        return BeamSearchSettings(**given)
 
 
 class BeamSearch:
@@ -44,7 +44,7 @@ class BeamSearch:
     best ``beam`` of the others live on. A sentence is done when ``beam`` hypotheses are complete.
     """
 
-    def __init__(self, dictionary: Any, settings: Settings) -> None:
+    def __init__(self, dictionary: Any, settings: BeamSearchSettings) -> None:
         self.pad, self.unk, self.eos = dictionary.pad(), dictionary.unk(), dictionary.eos()
         self.settings = settings
         self.beam = min(settings.beam, len(dictionary) - 1)  # <pad> is never chosen

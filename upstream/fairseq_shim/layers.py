@@ -43,7 +43,7 @@ class SinusoidalPositions(nn.Module):
         return self.table[positions[:, -1:] if last_only else positions]
 
 
-class Attention(nn.Module):
+class MultiheadAttention(nn.Module):
     """Multi-head attention; ``source_dim`` is that of what is attended to, if not the query's."""
 
     def __init__(self, dim: int, heads: int, dropout: float, source_dim: int | None = None) -> None:
@@ -120,7 +120,9 @@ class EncoderLayer(_Layer):
     def __init__(self, args: Namespace) -> None:
         dim = args.encoder_embed_dim
         super().__init__(args, dim, args.encoder_ffn_embed_dim, args.encoder_normalize_before)
-        self.self_attn = Attention(dim, args.encoder_attention_heads, args.attention_dropout)
+        self.self_attn = MultiheadAttention(
+            dim, args.encoder_attention_heads, args.attention_dropout
+        )
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Return (B, T, D) for frames (B, T, D); ``mask`` (B, 1, 1, T) is True on true frames."""
@@ -134,9 +136,9 @@ class DecoderLayer(_Layer):
     def __init__(self, args: Namespace) -> None:
         dim, heads = args.decoder_embed_dim, args.decoder_attention_heads
         super().__init__(args, dim, args.decoder_ffn_embed_dim, args.decoder_normalize_before)
-        self.self_attn = Attention(dim, heads, args.attention_dropout)
+        self.self_attn = MultiheadAttention(dim, heads, args.attention_dropout)
         source = args.encoder_embed_dim
-        self.encoder_attn = Attention(dim, heads, args.attention_dropout, source)
+        self.encoder_attn = MultiheadAttention(dim, heads, args.attention_dropout, source)
         self.encoder_attn_layer_norm = nn.LayerNorm(dim)
 
     def forward(

@@ -9,9 +9,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from upstream.fairseq_shim.layers import (
-    Attention,
     DecoderLayer,
     EncoderLayer,
+    MultiheadAttention,
     SinusoidalPositions,
     State,
 )
@@ -118,7 +118,7 @@ class Subsampler(nn.Module):
         return x.transpose(1, 2)
 
 
-class Encoder(nn.Module):
+class S2TEncoder(nn.Module):
     """Frames of an upstream to a quarter as many vectors."""
 
     def __init__(self, args: Namespace) -> None:
@@ -218,7 +218,7 @@ class Decoder(nn.Module):
     def reorder_incremental_state(state: State, order: torch.Tensor, same_source: bool) -> None:
         """Put row ``order[i]`` at row i; ``same_source``: the encoder's outputs stay in place."""
         for module, (k, v) in state.items():
-            assert isinstance(module, Attention)
+            assert isinstance(module, MultiheadAttention)
             if not (module.is_static and same_source):
                 state[module] = (k.index_select(0, order), v.index_select(0, order))
 
@@ -226,7 +226,7 @@ class Decoder(nn.Module):
 class S2TTransformerModel(nn.Module):
     """Encoder and decoder."""
 
-    def __init__(self, encoder: Encoder, decoder: Decoder) -> None:
+    def __init__(self, encoder: S2TEncoder, decoder: Decoder) -> None:
         super().__init__()
         self.encoder, self.decoder = encoder, decoder
 
@@ -235,7 +235,7 @@ class S2TTransformerModel(nn.Module):
         """Return a new model for ``task.target_dictionary``; ``args`` must be complete."""
         symbols = task.target_dictionary
         table = embedding(len(symbols), args.decoder_embed_dim, symbols.pad())
-        return cls(Encoder(args), Decoder(args, symbols, table))
+        return cls(S2TEncoder(args), Decoder(args, symbols, table))
 
     def forward(
         self, src_tokens: torch.Tensor, src_lengths: torch.Tensor, prev_output_tokens: torch.Tensor

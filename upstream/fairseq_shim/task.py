@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from upstream.fairseq_shim import batches, criterion, text
-from upstream.fairseq_shim.beam_search import BeamSearch, Settings
+from upstream.fairseq_shim.beam_search import BeamSearch, BeamSearchSettings
 from upstream.fairseq_shim.dictionary import Dictionary
 from upstream.fairseq_shim.s2t_transformer import S2TTransformerModel
 
 
-class Task:
+class FairseqTask:
     """What does not depend on speech; s3prl's subclass fills ``datasets``."""
 
     target_dictionary: Dictionary
@@ -33,7 +33,7 @@ class Task:
 
     def build_generator(self, models: list[Any], args: Namespace) -> BeamSearch:
         """Return the search of ``generatorrc``."""
-        return BeamSearch(self.target_dictionary, Settings.of(vars(args)))
+        return BeamSearch(self.target_dictionary, BeamSearchSettings.of(vars(args)))
 
     def get_batch_iterator(
         self,
@@ -65,7 +65,7 @@ class Task:
         return batches.EpochBatchIterator(dataset, groups, seed, epoch, num_workers)
 
 
-class SpeechToTextTask(Task):
+class SpeechToTextTask(FairseqTask):
     """A folder with ``config.yaml``, the target vocabulary it names, and a tsv per split."""
 
     def __init__(self, args: Namespace, tgt_dict: Dictionary) -> None:

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from mt4ssl_core.checkpoints.fingerprints import encoder_fingerprint, weights_fingerprint
 from mt4ssl_core.config import SAMPLE_RATE
 from mt4ssl_core.settings.precisions import BYTES
-from mt4ssl_core.store.store import FRAMES, POOLED, FeatureStore, Kind
+from mt4ssl_core.store.store import FRAMES, POOLED, FeatureKind, FeatureStore
 from upstream.door import cache, packages, processes
 from upstream.door.expert import UpstreamExpert
 from upstream.store.decision import Stored, decide
@@ -128,7 +128,7 @@ def attach(runner: Any, options: StoreOptions) -> Storage | None:
         return None
     layer = featurizer.layer_selection
     subset = layer is not None and not pooled and header.get("select") != LAYER
-    kind = Kind(
+    kind = FeatureKind(
         upstream=args.upstream,
         fingerprint=fingerprint(runner.upstream.model, args),
         selection=featurizer.feature_selection,

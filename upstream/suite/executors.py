@@ -30,7 +30,7 @@ _REQUEUES = 100  # a job that was timed out goes on from its checkpoint
 
 
 @dataclass
-class Batch:
+class JobBatch:
     """Jobs that one process does in order, once those of ``needs`` are done."""
 
     name: str
@@ -60,7 +60,7 @@ class Executor(Protocol):
 
     slots: int  # batches at the same time
 
-    def start(self, batch: Batch) -> Handle:
+    def start(self, batch: JobBatch) -> Handle:
         """Start a batch."""
 
 
@@ -83,7 +83,7 @@ class Inline:
 
     slots = 1
 
-    def start(self, batch: Batch) -> Handle:
+    def start(self, batch: JobBatch) -> Handle:
         """Do the batch; returns when it is over."""
         batch.work(None)()
         return _Over()
@@ -129,7 +129,7 @@ class Local:
         self.folder, self.slots = folder, slots or max(1, len(gpus))
         self.free = [gpus[i % len(gpus)] if gpus else None for i in range(self.slots)]
 
-    def start(self, batch: Batch) -> Handle:
+    def start(self, batch: JobBatch) -> Handle:
         """Start a process for the batch."""
         gpu = self.free.pop(0)
         submitit = _submitit()
@@ -170,7 +170,7 @@ class Slurm:
             ) from error
         return executor
 
-    def start(self, batch: Batch) -> Handle:
+    def start(self, batch: JobBatch) -> Handle:
         """Hand the batch to SLURM, unless an earlier suite did and it is still there."""
         note = self.folder / f"{batch.name.replace('/', '.')}.txt"
         if note.is_file() and self.cluster == SLURM:
@@ -254,11 +254,11 @@ def visible_gpus() -> list[str]:
 
 
 def schedule(
-    batches: Sequence[Batch],
+    batches: Sequence[JobBatch],
     executor: Executor,
     is_done: Callable[[str], bool],
-    begun: Callable[[Batch], None],
-    ended: Callable[[Batch, Handle], None],
+    begun: Callable[[JobBatch], None],
+    ended: Callable[[JobBatch, Handle], None],
     interval: float = 0.2,
 ) -> None:
     """Start every batch once what it needs is done, and wait for all that were started.
@@ -266,7 +266,7 @@ def schedule(
     A batch that needs something that failed is left out. When this is interrupted, what runs is
     stopped first.
     """
-    waiting, running = list(batches), dict[str, tuple[Batch, Handle]]()
+    waiting, running = list(batches), dict[str, tuple[JobBatch, Handle]]()
     open_jobs = {job for batch in batches for job in batch.jobs}
     try:
         while waiting or running:
@@ -309,7 +309,7 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _fresh(folder: Path, batch: Batch) -> Path:
+def _fresh(folder: Path, batch: JobBatch) -> Path:
     """Return a folder that no other batch uses: submitit names files by process ids."""
     name = f"{batch.name.replace('/', '.')}-{uuid.uuid4().hex[:8]}"
     (folder / name).mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,7 @@ from upstream.suite.protocol import Candidate, Variant
 
 
 @dataclass(frozen=True)
-class Setting:
+class SuiteSetting:
     """What all jobs of a suite share."""
 
     out: Path
@@ -92,7 +92,7 @@ def jobs_of(plan: TaskPlan) -> tuple[list[Job], list[Job]]:
     return first, [Job(plan, variant) for variant in plan.variants]
 
 
-def perform(setting: Setting, job: Job) -> dict[str, Any]:
+def perform(setting: SuiteSetting, job: Job) -> dict[str, Any]:
     """Do what a job is, through s3prl; returns its result."""
     import torch
 
@@ -101,7 +101,7 @@ def perform(setting: Setting, job: Job) -> dict[str, Any]:
     return train(setting, job) if job.candidate else test(setting, job)
 
 
-def train(setting: Setting, job: Job) -> dict[str, Any]:
+def train(setting: SuiteSetting, job: Job) -> dict[str, Any]:
     """Train a head, or evaluate a layer; returns the dev value."""
     plan, candidate, dev = job.plan, job.candidate, protocol.dev_of(job.plan.header)
     assert candidate is not None
@@ -121,7 +121,7 @@ def train(setting: Setting, job: Job) -> dict[str, Any]:
     return {"dev": protocol.dev_while_training(expdir, dev)}
 
 
-def test(setting: Setting, job: Job) -> dict[str, Any]:
+def test(setting: SuiteSetting, job: Job) -> dict[str, Any]:
     """Choose by dev and do every evaluation of the task once; returns the records.
 
     Among these are those of optional evaluations that are not asked for any more.
@@ -173,7 +173,7 @@ def devs_of(out: Path, plan: TaskPlan) -> dict[str, list[float | None]]:
 
 
 def _new(
-    setting: Setting, plan: TaskPlan, expdir: Path, changes: Mapping[str, Any], **more: Any
+    setting: SuiteSetting, plan: TaskPlan, expdir: Path, changes: Mapping[str, Any], **more: Any
 ) -> TaskRequest:
     """An experiment that does not begin with a stored head."""
     own = {"task": plan.code, "root": str(plan.root), "changes": changes, "seed": setting.seed}
@@ -181,7 +181,7 @@ def _new(
 
 
 def _evaluate_layer(
-    setting: Setting,
+    setting: SuiteSetting,
     job: Job,
     layer: int | None,
     expdir: Path,

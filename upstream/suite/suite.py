@@ -25,8 +25,8 @@ from upstream.suite import (
     run_folder,
     work,
 )
-from upstream.suite.executors import Batch
-from upstream.suite.jobs import Job, Setting, TaskPlan
+from upstream.suite.executors import JobBatch
+from upstream.suite.jobs import Job, SuiteSetting, TaskPlan
 from upstream.suite.probe import Probe, probe
 from upstream.suite.request import SuiteRequest
 from upstream.suite.table import render
@@ -160,15 +160,15 @@ def _difference(there: Any, asked: Any) -> str:
 
 def batches_of(
     request: SuiteRequest, plan: TaskPlan, begin: Callable[[Sequence[Job], str | None], Any]
-) -> list[Batch]:
+) -> list[JobBatch]:
     """Return what of a task is not done.
 
     One batch per job; one for all in a smoke run, and where they share an upstream's features, so
     that none of them is computed twice.
     """
 
-    def batch(name: str, chosen: list[Job], needs: Sequence[str]) -> Batch:
-        return Batch(name, lambda gpu: begin(chosen, gpu), needs, [job.name for job in chosen])
+    def batch(name: str, chosen: list[Job], needs: Sequence[str]) -> JobBatch:
+        return JobBatch(name, lambda gpu: begin(chosen, gpu), needs, [job.name for job in chosen])
 
     first, tests = jobs.jobs_of(plan)
     left = [job for job in first if not work.done(request.out, job)]
@@ -190,7 +190,7 @@ def _work(
     """Do all jobs that are not done; returns what failed: job -> why."""
     out, upstream = request.out, str(request.upstream)
     shared = (request.ckpt, request.seed, request.device, request.store)
-    setting = Setting(out, upstream, *shared)
+    setting = SuiteSetting(out, upstream, *shared)
     watched = token if request.executor == executors.LOCAL else None
 
     def task(chosen: Sequence[Job], gpu: str | None) -> work.Work:
@@ -204,11 +204,11 @@ def _work(
     total = sum(len(batch.jobs) for batch in batches)
     bar = tqdm(total=total, desc="SUPERB", unit="job", disable=not total)
 
-    def begun(batch: Batch) -> None:
+    def begun(batch: JobBatch) -> None:
         logs = batch.jobs[0] if len(batch.jobs) == 1 else f"{batch.name}/*"
         bar.write(f"begun: {batch.name}, log: {run_folder.log_path(out, logs)}")
 
-    def ended(batch: Batch, handle: executors.Handle) -> None:
+    def ended(batch: JobBatch, handle: executors.Handle) -> None:
         bar.update(len(batch.jobs))
         broken = _broken(out, [by_job[name] for name in batch.jobs])
         for name in broken:

@@ -16,7 +16,7 @@ from typing import Any
 
 from mt4ssl_core.locks import SILENCE, lock
 from upstream.suite import jobs, run_folder
-from upstream.suite.jobs import Job, Setting
+from upstream.suite.jobs import Job, SuiteSetting
 
 DONE, FAILED, RUNNING = "done", "failed", "running"
 PATIENCE = SILENCE + 60.0  # seconds to wait for a job whose process on another host was killed
@@ -31,7 +31,7 @@ class Work:
 
     def __init__(
         self,
-        setting: Setting,
+        setting: SuiteSetting,
         jobs: Sequence[Job],
         token: str | None = None,
         gpu: str | None = None,
@@ -65,10 +65,10 @@ def done(out: Path, job: Job) -> bool:
 
 
 def run(
-    setting: Setting,
+    setting: SuiteSetting,
     job: Job,
     token: str | None = None,
-    do: Callable[[Setting, Job], dict[str, Any]] | None = None,
+    do: Callable[[SuiteSetting, Job], dict[str, Any]] | None = None,
 ) -> bool:
     """Do one job with its output in its log, and leave its state; returns whether it went well.
 

@@ -21,7 +21,13 @@ from mt4ssl_core.checkpoints.foreign.names import (
     renamed,
     table,
 )
-from mt4ssl_core.checkpoints.foreign.values import BLOCKS, Settings, mapping, shown, whole_numbers
+from mt4ssl_core.checkpoints.foreign.values import (
+    BLOCKS,
+    ForeignSettings,
+    mapping,
+    shown,
+    whole_numbers,
+)
 from mt4ssl_core.config import EncoderConfig
 
 
@@ -123,7 +129,7 @@ def _sections(state: Mapping[str, Any], path: Path) -> dict[str, Any]:
     ``above`` are the sections of the fine-tuned model around it.
     """
     found = _plain(state.get("cfg")) or _plain(state.get("args"))
-    above: list[Settings] = []
+    above: list[ForeignSettings] = []
     while True:
         sections = {name: _plain(value) for name, value in found.items()}
         model = sections.get("model") or found
@@ -131,8 +137,8 @@ def _sections(state: Mapping[str, Any], path: Path) -> dict[str, Any]:
         if "conv_feature_layers" in model or not inner:
             task = sections.get("task") or (found if model is found else None)
             return {**sections, "model": model, "task": task, "above": above}
-        above.append(Settings(model, path))
-        above.append(Settings(sections.get("task") or {}, path, "task."))
+        above.append(ForeignSettings(model, path))
+        above.append(ForeignSettings(sections.get("task") or {}, path, "task."))
         found = inner
 
 
@@ -140,7 +146,7 @@ def _plain(value: Any) -> dict[str, Any]:
     return mapping(vars(value) if isinstance(value, _Namespace) else value)
 
 
-def _check(settings: Settings) -> None:
+def _check(settings: ForeignSettings) -> None:
     """See that no option of a model or task asks for what this encoder cannot do."""
     if settings.prefix == "task.":
         settings.check_rate("sample_rate")
@@ -157,7 +163,7 @@ def _encoder_config(
             f"{path}: without cfg.task it is not known whether the model hears normalised "
             "waveforms; give the checkpoint as fairseq wrote it"
         )
-    options, heard = Settings(model, path), Settings(task, path, "task.")
+    options, heard = ForeignSettings(model, path), ForeignSettings(task, path, "task.")
     _check(options)
     _check(heard)
     mode = options.get("extractor_mode", "default", str)

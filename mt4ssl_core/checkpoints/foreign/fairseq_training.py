@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mt4ssl_core import config
 from mt4ssl_core.checkpoints.foreign.names import FAIRSEQ, HEADS, OURS, Row, rename, table
-from mt4ssl_core.checkpoints.foreign.values import Settings, mapping
+from mt4ssl_core.checkpoints.foreign.values import ForeignSettings, mapping
 from mt4ssl_core.model.targets.offline import OfflineConfig
 from mt4ssl_core.model.targets.online import OnlineConfig
 
@@ -24,7 +24,7 @@ def fill(
     path: Path,
 ) -> None:
     """Fill masking, targets and optimiser of ``cfg`` so that training goes on as it was."""
-    model = Settings(sections["model"], path)
+    model = ForeignSettings(sections["model"], path)
     cfg.masking.prob = model.get("mask_prob", 0.65, float)
     cfg.masking.length = model.get("mask_length", 10, int)
     cfg.masking.same_count = model.get("require_same_masks", True, bool)
@@ -71,9 +71,9 @@ def _optimizer(cfg: config.Config, sections: Mapping[str, Any], path: Path) -> N
 def progress(state: Mapping[str, Any], path: Path) -> dict[str, int]:
     """How many updates and epochs the run had done."""
     history = state.get("optimizer_history") or [{}]
-    last = Settings(mapping(history[-1]), path, "optimizer_history.")
+    last = ForeignSettings(mapping(history[-1]), path, "optimizer_history.")
     iterator = mapping(mapping(state.get("extra_state")).get("train_iterator"))
-    epoch = Settings(iterator, path, "train_iterator.").get("epoch", 1, int)
+    epoch = ForeignSettings(iterator, path, "train_iterator.").get("epoch", 1, int)
     update = last.values.get("num_updates", 0)
     if type(update) is not int or not 0 <= update < 1 << 40:
         raise last.refuse("num_updates", "a count of updates")

@@ -14,7 +14,7 @@ import torch
 from mt4ssl_core import config
 from mt4ssl_core.checkpoints.foreign import assembled, files
 from mt4ssl_core.checkpoints.foreign.names import HF, renamed
-from mt4ssl_core.checkpoints.foreign.values import Settings, shown, whole_numbers
+from mt4ssl_core.checkpoints.foreign.values import ForeignSettings, shown, whole_numbers
 from mt4ssl_core.config import EncoderConfig
 
 EPS = 1e-7  # what the feature extractor adds to a waveform's variance
@@ -80,7 +80,7 @@ def load(path: Path) -> dict[str, Any]:
     """
     folder = path if path.is_dir() else path.parent
     weight_files = files.weight_files(path)
-    options = Settings(files.json_object(folder / files.CONFIG), folder / files.CONFIG)
+    options = ForeignSettings(files.json_object(folder / files.CONFIG), folder / files.CONFIG)
     cfg = _encoder_config(options, _normalizes(folder))
     weights, about = files.read_weights(weight_files)
     _check_record(cfg, about, options.path, weight_files[0])
@@ -104,14 +104,14 @@ def _normalizes(folder: Path) -> bool:
             values, prefix = values[nested[0]], f"{nested[0]}."
             if not isinstance(values, dict):
                 raise ValueError(f"{path}: {nested[0]}: expected an object; copy the file again")
-        heard = Settings(values, path, prefix)
+        heard = ForeignSettings(values, path, prefix)
         heard.check_fixed(EXTRACTOR_FIXED)
         heard.check_rate("sampling_rate")
         return bool(heard.get("do_normalize", True, bool))
     return True
 
 
-def _encoder_config(options: Settings, normalize: bool) -> EncoderConfig:
+def _encoder_config(options: ForeignSettings, normalize: bool) -> EncoderConfig:
     kind = options.values.get("model_type")
     if kind not in KINDS:
         raise ValueError(
@@ -139,7 +139,7 @@ def _encoder_config(options: Settings, normalize: bool) -> EncoderConfig:
     return config.encoder_from_dict(values, str(options.path))
 
 
-def _conv_layers(options: Settings) -> list[list[int]]:
+def _conv_layers(options: ForeignSettings) -> list[list[int]]:
     """[channels, kernel, stride] of each block."""
     lists = {name: options.get(name, default, list) for name, default in CONV.items()}
     for name, values in lists.items():

@@ -31,7 +31,7 @@ def _small(value: Any) -> bool:
 
 
 @dataclass(frozen=True)
-class Settings:
+class ForeignSettings:
     """A foreign mapping of settings, and where it comes from: ``path``, and a ``prefix`` in it."""
 
     values: Mapping[str, Any]

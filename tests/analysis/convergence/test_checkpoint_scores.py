@@ -10,13 +10,13 @@ from pretraining_runs import checkpoints, run
 
 from analysis.convergence import checkpoint_scores
 from analysis.probes import probing, speech
-from analysis.probes.speech import Utterance
+from analysis.probes.speech import LabelledUtterance
 from analysis.records import training_runs
 from upstream.door import cache
 
 SPEECH = [
-    Utterance("a/1", Path("/x/1.wav"), 16_000, speaker="s"),
-    Utterance("a/2", Path("/2"), 900),
+    LabelledUtterance("a/1", Path("/x/1.wav"), 16_000, speaker="s"),
+    LabelledUtterance("a/2", Path("/2"), 900),
 ]
 
 
@@ -216,8 +216,8 @@ def test_points_of_two_sources_must_not_contradict(tmp_path):
 
 
 def test_the_fingerprint_is_of_labels_not_of_places(tmp_path):
-    moved = [Utterance("a/1", Path("/y/1.wav"), 16_000, speaker="s"), SPEECH[1]]
+    moved = [LabelledUtterance("a/1", Path("/y/1.wav"), 16_000, speaker="s"), SPEECH[1]]
     assert speech.fingerprint(moved) == speech.fingerprint(SPEECH[::-1])
-    other = [Utterance("a/1", Path("/x/1.wav"), 16_000, speaker="t"), SPEECH[1]]
+    other = [LabelledUtterance("a/1", Path("/x/1.wav"), 16_000, speaker="t"), SPEECH[1]]
     assert speech.fingerprint(other) != speech.fingerprint(SPEECH)
     assert json.dumps(speech.fingerprint([]))

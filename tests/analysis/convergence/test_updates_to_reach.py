@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from analysis.convergence import updates_to_reach as reach
-from analysis.convergence.updates_to_reach import Target
+from analysis.convergence.updates_to_reach import TargetScore
 
 
 def points(metric="per", direction="min", **runs):
@@ -43,7 +43,7 @@ def test_table_has_means_over_seeds_and_ratios_of_each_cost():
     table = points(
         fast_1=(0.9, 0.5), fast_2=(0.9, 0.7), slow_1=(0.9, 0.8, 0.6), slow_2=(1, 0.9, 0.5)
     )
-    fast, slow = reach.table(table, [Target("per", 0.7, "asked for")])
+    fast, slow = reach.table(table, [TargetScore("per", 0.7, "asked for")])
     assert fast["updates"] == pytest.approx(175) and (fast["low"], fast["high"]) == (150, 200)
     assert slow["updates"] == pytest.approx(250) and slow["seeds_reached"] == slow["seeds"] == 2
     assert fast["ratio"] == 1 and slow["ratio"] == pytest.approx(250 / 175)
@@ -56,23 +56,27 @@ def test_table_has_means_over_seeds_and_ratios_of_each_cost():
 
 def test_no_ratio_where_a_seed_does_not_reach_it_or_only_a_bound_is_known():
     table = points(a_1=(0.9, 0.5), a_2=(0.9, 0.8), b_1=(0.9, 0.7, 0.5), c_1=(0.9, 0.9))
-    a, b, c = reach.table(table, [Target("per", 0.5, "")])
+    a, b, c = reach.table(table, [TargetScore("per", 0.5, "")])
     assert (a["seeds_reached"], a["seeds"], a["ratio"], a["updates"]) == (1, 2, None, 200)
     assert b["ratio"] == 1
     assert (c["updates"], c["ratio"], c["seeds_reached"]) == (None, None, 0)
     assert "| c | not reached | - | - | - | - | - | 0 of 1 |" in reach.markdown([c], {"per": "min"})
-    first, other = reach.table(points(a_1=(0.5, 0.4), b_1=(0.9, 0.5)), [Target("per", 0.5, "")])
+    first, other = reach.table(
+        points(a_1=(0.5, 0.4), b_1=(0.9, 0.5)), [TargetScore("per", 0.5, "")]
+    )
     assert first["at_most"] and first["ratio"] == 1 and other["ratio"] == 2
     text = reach.markdown([first, other], {"per": "min"})
     assert "| a | ≤ 100 | 1.00 | ≤ 1.00 |" in text and "| b | 200 | ≥ 2.00 | 2.00 |" in text
-    _, both = reach.table(points(a_1=(0.5,), b_1=(0.9, 0.5), b_2=(0.5,)), [Target("per", 0.5, "")])
+    _, both = reach.table(
+        points(a_1=(0.5,), b_1=(0.9, 0.5), b_2=(0.5,)), [TargetScore("per", 0.5, "")]
+    )
     assert both["at_most"] and both["ratio"] is None and not both["ratio_at_least"]
 
 
 def test_default_target_is_what_every_run_of_groups_in_progress_has_in_the_end():
     table = points(a_1=(0.9, 0.5), a_2=(0.9, 0.6), b_1=(0.9, 0.7), c_1=(0.8, 0.79), c_2=(0.8, 0.9))
     target, notes = reach.default_target(table, "per")
-    assert target == Target("per", 0.7, "last score of b_1, the worst to make progress")
+    assert target == TargetScore("per", 0.7, "last score of b_1, the worst to make progress")
     assert notes == ["c makes no progress on per"]
     target, _ = reach.default_target(points(direction="max", a_1=(0.1, 0.4), b_1=(0.1, 0.3)), "per")
     assert target.value == 0.3
@@ -82,7 +86,9 @@ def test_default_target_is_what_every_run_of_groups_in_progress_has_in_the_end()
 
 
 def test_targets_are_read_and_mistakes_named():
-    assert reach.read_targets(["ks/acc=0.5"], ["ks/acc"]) == [Target("ks/acc", 0.5, "asked for")]
+    assert reach.read_targets(["ks/acc=0.5"], ["ks/acc"]) == [
+        TargetScore("ks/acc", 0.5, "asked for")
+    ]
     for word in ("per", "per=x", "per=nan", "=3"):
         with pytest.raises(ValueError, match=r"expected METRIC=VALUE|was not measured"):
             reach.read_targets([word], ["per"])

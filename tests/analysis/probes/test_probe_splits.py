@@ -1,12 +1,12 @@
 """analysis/probes/splits.py."""
 
 from analysis.probes import splits
-from analysis.probes.speech import Utterance
+from analysis.probes.speech import LabelledUtterance
 
 
 def people(count, each, split=None, samples=48_000):
     return [
-        Utterance(f"{s}-{i}", None, samples, split, speaker=f"s{s}")
+        LabelledUtterance(f"{s}-{i}", None, samples, split, speaker=f"s{s}")
         for s in range(count)
         for i in range(each)
     ]
@@ -25,14 +25,14 @@ def test_speakers_are_learnt_from_other_utterances_of_theirs():
     train, test = splits.same_speakers(people(30, 12))
     assert {i.speaker for i in test} <= {i.speaker for i in train} and len(train) > 2 * len(test)
     assert not {i.id for i in train} & {i.id for i in test}
-    others = [Utterance("o", None, 48_000, "train", speaker="o")]
+    others = [LabelledUtterance("o", None, 48_000, "train", speaker="o")]
     train, test = splits.same_speakers([*people(5, 8, "test"), *others])
     assert {i.speaker for i in train} == {f"s{s}" for s in range(5)}
 
 
 def test_a_split_with_the_same_speakers_is_kept():
     train = people(5, 8, "train")
-    test = [Utterance("t", None, 48_000, "test", speaker="s1")]
+    test = [LabelledUtterance("t", None, 48_000, "test", speaker="s1")]
     assert splits.same_speakers([*train, *test]) == (train, test)
 
 

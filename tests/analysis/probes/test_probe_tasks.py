@@ -6,7 +6,7 @@ import pytest
 from analysis.probes import tasks
 from analysis.probes.alignments import Alignment, Interval
 from analysis.probes.features import Kept
-from analysis.probes.speech import Utterance
+from analysis.probes.speech import LabelledUtterance
 
 WORDS, SIZE = ("go", "up", "bed"), 40_000
 
@@ -20,7 +20,7 @@ def speech(speakers=24, each=12, aligned=True):
             rows = [Interval(0.3 * k, 0.3 * (k + 1), p) for k, p in enumerate(phones)]
             alignment = Alignment(f"{s}-{i}", {"phones": tuple(rows)}, SIZE / 16_000, "made")
             found.append(
-                Utterance(
+                LabelledUtterance(
                     f"{s}-{i}", Path(), SIZE, "test" if s % 3 == 0 else "train", f"s{s}",
                     "fm"[s % 2], WORDS[i % 3], tuple(phones), alignment if aligned else None,
                 )
@@ -96,7 +96,7 @@ def test_a_frame_has_the_phone_at_its_centre_and_the_one_before():
 def test_silence_is_no_phone():
     rows = (Interval(0.0, 0.5, "sil"), Interval(0.5, 1.0, "AE1"), Interval(1.0, 1.5, "_"))
     alignment = Alignment("x", {"phones": rows}, SIZE / 16_000, "made")
-    found = tasks.labelled([Utterance("x", Path(), SIZE, alignment=alignment)])
+    found = tasks.labelled([LabelledUtterance("x", Path(), SIZE, alignment=alignment)])
     assert set(found.phones) == {"AE"} and set(found.pairs) == {" AE"}
 
 
@@ -115,12 +115,12 @@ def test_what_the_labels_do_not_allow():
 
 def test_a_class_of_few_speakers_is_not_held_out():
     def of(name, gender, count):
-        return [Utterance(f"{name}{i}", None, 16_000, speaker=name, gender=gender)
+        return [LabelledUtterance(f"{name}{i}", None, 16_000, speaker=name, gender=gender)
                 for i in range(count)]  # fmt: skip
 
     for man in "abcdefgh":
         train = [*of(man, "m", 5), *of("x", "f", 30), *of("y", "f", 30)]
-        held_out = tasks.Task("gender", train, train).held_out()
+        held_out = tasks.ProbeTask("gender", train, train).held_out()
         left = {item.gender for item, out in zip(train, held_out, strict=True) if not out}
         assert held_out.any() and left == {"m", "f"}
 

@@ -10,7 +10,7 @@ import score_runs
 from score_runs import MINI, record
 
 from analysis.records import score_files
-from analysis.records.score_files import Found
+from analysis.records.score_files import ModelScores
 from analysis.tables import leaderboard
 
 HUBERT = {  # with a bit more than HuBERT Base's on two tasks
@@ -170,6 +170,6 @@ def test_stored_features_are_named(tmp_path):
 
 
 def test_no_published_score_is_shown_where_there_is_none_to_show():
-    (table,) = leaderboard.tables(Found([], {}), score_files.published())
+    (table,) = leaderboard.tables(ModelScores([], {}), score_files.published())
     assert table.published == 25 and table.scored
     assert table.frame.loc["GLaS-JEPA"].notna().sum() == 7  # 5 scores, parameters, the count

@@ -12,7 +12,7 @@ from mt4ssl_core.data.mfcc import mfcc
 from mt4ssl_core.labelling.frame_features import AudioBar, FeatureSource, encoder_features, stream
 from mt4ssl_core.model.encoder import Encoder
 from mt4ssl_core.settings.frames import num_frames
-from mt4ssl_core.store.store import FRAMES, FeatureStore, Kind, content_key
+from mt4ssl_core.store.store import FRAMES, FeatureKind, FeatureStore, content_key
 from upstream.door.expert import UpstreamExpert
 
 
@@ -134,7 +134,7 @@ def test_hidden_states_are_shared_with_the_upstream_of_superb(tmp_path, monkeypa
     expert = UpstreamExpert(str(path))
     store = FeatureStore(tmp_path / "store")
     name = encoder_fingerprint(expert.encoder)
-    kind = Kind("mt4ssl", name, "hidden_states", FRAMES, None, False, "fp32")
+    kind = FeatureKind("mt4ssl", name, "hidden_states", FRAMES, None, False, "fp32")
     ours = encoder_features(path, 2, "cpu", store)
     with torch.no_grad():
         for wave in waves:

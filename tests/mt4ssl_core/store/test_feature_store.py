@@ -18,14 +18,14 @@ import torch
 
 from mt4ssl_core.store import append_log, upkeep
 from mt4ssl_core.store import space as feature_space
-from mt4ssl_core.store.store import FRAMES, INDEX, POOLED, FeatureStore, Kind, content_key
+from mt4ssl_core.store.store import FRAMES, INDEX, POOLED, FeatureKind, FeatureStore, content_key
 
 SHAPE = (3, 5, 7)  # L, T, D
 
 
-def kind(precision="fp32", **changes) -> Kind:
+def kind(precision="fp32", **changes) -> FeatureKind:
     given = {"fingerprint": "abcd", "selection": "hidden_states", "kind": FRAMES, "layers": None}
-    return Kind("test", **{**given, "normalized": False, "precision": precision, **changes})
+    return FeatureKind("test", **{**given, "normalized": False, "precision": precision, **changes})
 
 
 def key_of(number: int) -> bytes:
@@ -107,7 +107,7 @@ def test_every_kind_has_its_own_space(tmp_path):
     for number, each in enumerate(kinds):
         found = again.space(each).get(b"k" * 16).float()
         assert torch.allclose(found, features_of(number), atol=2e-3)
-    renamed = Kind(**{**vars(kind()), "upstream": "another name"})
+    renamed = FeatureKind(**{**vars(kind()), "upstream": "another name"})
     assert torch.equal(again.space(renamed).get(b"k" * 16), features_of(0))
 
 

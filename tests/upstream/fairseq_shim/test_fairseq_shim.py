@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional as F
 
 from upstream.fairseq_shim import batches, criterion, layers, s2t_transformer, text
-from upstream.fairseq_shim.beam_search import BeamSearch, Settings
+from upstream.fairseq_shim.beam_search import BeamSearch, BeamSearchSettings
 from upstream.fairseq_shim.dictionary import Dictionary, post_process
 
 
@@ -211,7 +211,7 @@ def test_positions_begin_after_padding_and_grow():
 
 def test_attention_is_that_of_torch():
     torch.manual_seed(0)
-    ours = layers.Attention(8, 2, 0.0)
+    ours = layers.MultiheadAttention(8, 2, 0.0)
     theirs = torch.nn.MultiheadAttention(8, 2, batch_first=True)
     projections = (ours.q_proj, ours.k_proj, ours.v_proj)
     with torch.no_grad():
@@ -248,8 +248,8 @@ def test_an_encoder_layer_is_that_of_torch(before):
 
 def test_initial_weights_have_fairseqs_spread():
     torch.manual_seed(0)
-    own = layers.Attention(64, 4, 0.0)
-    other = layers.Attention(64, 4, 0.0, source_dim=32)
+    own = layers.MultiheadAttention(64, 4, 0.0)
+    other = layers.MultiheadAttention(64, 4, 0.0, source_dim=32)
     bound = math.sqrt(6 / (64 + 64))
     assert own.q_proj.weight.abs().max().item() == pytest.approx(bound / math.sqrt(2), rel=0.01)
     assert own.out_proj.weight.abs().max().item() == pytest.approx(bound, rel=0.01)
@@ -311,7 +311,7 @@ def test_architectures_fill_in_what_is_missing_and_refuse_what_they_do_not_know(
     with pytest.raises(ValueError, match="choose relu or gelu"):
         s2t_transformer.base_architecture(Namespace(activation_fn="swish"))
     with pytest.raises(ValueError, match="3 attention heads do not divide dimension 8"):
-        layers.Attention(8, 3, 0.0)
+        layers.MultiheadAttention(8, 3, 0.0)
 
 
 def test_shared_embeddings():
@@ -348,7 +348,7 @@ def test_a_wide_beam_finds_what_exhaustive_search_finds(seed, lenpen):
     dictionary = symbols("a b")
     model, sample = tiny_model(dictionary, seed), frames(12, seed=seed)
     expected = exhaustive(model, sample, 6, 3, lenpen)
-    search = BeamSearch(dictionary, Settings(beam=5, max_len_b=3, lenpen=lenpen))
+    search = BeamSearch(dictionary, BeamSearchSettings(beam=5, max_len_b=3, lenpen=lenpen))
     search.beam = 400  # wider than the vocabulary, so that nothing is lost
     (found,) = search.generate([model], sample)
     assert found[0]["tokens"].tolist() == expected[0][1]
@@ -361,7 +361,9 @@ def test_a_wide_beam_finds_what_exhaustive_search_finds(seed, lenpen):
 def test_a_beam_of_one_is_greedy(seed):
     dictionary = symbols("a b c d")
     model, sample = tiny_model(dictionary, seed), frames(25, seed=seed)
-    (found,) = BeamSearch(dictionary, Settings(beam=1, max_len_b=12)).generate([model], sample)
+    (found,) = BeamSearch(dictionary, BeamSearchSettings(beam=1, max_len_b=12)).generate(
+        [model], sample
+    )
     said = [2]
     while said[-1] != 2 or len(said) == 1:
         output = model(**sample["net_input"], prev_output_tokens=torch.tensor([said]))[0][0, -1]
@@ -399,7 +401,9 @@ def test_a_beam_of_three_is_pruned_as_it_should_be(seed):
     model, sample = tiny_model(dictionary, seed), frames(20, seed=seed)
     with torch.no_grad():
         expected = by_hand(model, sample, 3, 8)
-    (found,) = BeamSearch(dictionary, Settings(beam=3, max_len_b=8)).generate([model], sample)
+    (found,) = BeamSearch(dictionary, BeamSearchSettings(beam=3, max_len_b=8)).generate(
+        [model], sample
+    )
     assert [h["tokens"].tolist() for h in found] == [said for _, said in expected]
     assert [h["score"] for h in found] == pytest.approx([score for score, _ in expected], abs=1e-4)
 
@@ -408,7 +412,7 @@ def test_sentences_of_a_batch_do_not_meet():
     dictionary = symbols("a b c d")
     model, lengths = tiny_model(dictionary, 3), (40, 28, 12, 4)
     together = frames(*lengths)
-    search = BeamSearch(dictionary, Settings(beam=3, max_len_b=15))
+    search = BeamSearch(dictionary, BeamSearchSettings(beam=3, max_len_b=15))
     found = search.generate([model], together)
     assert len({len(hypotheses[0]["tokens"]) for hypotheses in found}) > 1
     for row, length in enumerate(lengths):
@@ -425,25 +429,27 @@ def test_lengths_are_limited_and_unknown_symbols_made_rare():
     dictionary = symbols("a b")
     model, sample = tiny_model(dictionary), frames(12)
     for shortest, longest in ((4, 6), (1, 1)):
-        settings = Settings(beam=3, min_len=shortest, max_len_b=longest, unkpen=1e6)
+        settings = BeamSearchSettings(beam=3, min_len=shortest, max_len_b=longest, unkpen=1e6)
         for hypothesis in BeamSearch(dictionary, settings).generate([model], sample)[0]:
             tokens = hypothesis["tokens"].tolist()
             assert shortest <= len(tokens) - 1 <= longest and tokens.count(2) == 1
             assert 3 not in tokens and 1 not in tokens
-    longest = BeamSearch(dictionary, Settings(max_len_a=0.5, max_len_b=2))._longest(model, 12)
+    longest = BeamSearch(dictionary, BeamSearchSettings(max_len_a=0.5, max_len_b=2))._longest(
+        model, 12
+    )
     assert longest == 8
     with pytest.raises(ValueError, match="at most 0 symbols, but min_len is 1"):
-        BeamSearch(dictionary, Settings(max_len_b=0)).generate([model], sample)
+        BeamSearch(dictionary, BeamSearchSettings(max_len_b=0)).generate([model], sample)
     with pytest.raises(ValueError, match="generatorrc: sampling not known"):
-        Settings.of({"beam": 2, "sampling": True})
+        BeamSearchSettings.of({"beam": 2, "sampling": True})
 
 
 def test_sums_favour_short_outputs():
     dictionary = symbols("a b")
     model, sample = tiny_model(dictionary, 1), frames(12)
-    (found,) = BeamSearch(dictionary, Settings(beam=5, max_len_b=4, unnormalized=True)).generate(
-        [model], sample
-    )
+    (found,) = BeamSearch(
+        dictionary, BeamSearchSettings(beam=5, max_len_b=4, unnormalized=True)
+    ).generate([model], sample)
     assert found[0]["score"] == pytest.approx(
         log_prob(model, sample, found[0]["tokens"].tolist()), abs=1e-4
     )

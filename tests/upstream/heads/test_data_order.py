@@ -153,7 +153,7 @@ def lists(items):
 @pytest.fixture
 def reading(tmp_path):
     store = feature_store.FeatureStore(tmp_path / "store")
-    kind = feature_store.Kind("x", "f" * 8, "hidden_states", "pooled", None, False, "fp32")
+    kind = feature_store.FeatureKind("x", "f" * 8, "hidden_states", "pooled", None, False, "fp32")
     return Reading(store, store.space(kind))
 
 

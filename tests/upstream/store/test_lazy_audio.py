@@ -16,7 +16,7 @@ import torch
 from superb_data import corpus
 from torch.utils.data import DataLoader, Dataset
 
-from mt4ssl_core.store.store import POOLED, FeatureStore, Kind
+from mt4ssl_core.store.store import POOLED, FeatureKind, FeatureStore
 from upstream.heads import command, data_order, runner
 from upstream.store.lazy_audio import LazyWave, Reading, Utterance, let_utterances_pass, preloading
 from upstream.store.options import StoreOptions
@@ -43,7 +43,7 @@ QUICK = ("ks", "sd", "pr")
 
 def reading_of(folder, crops=0) -> Reading:
     store = FeatureStore(folder)
-    kind = Kind("test", "f" * 16, "hidden_states", POOLED, None, False, "fp32")
+    kind = FeatureKind("test", "f" * 16, "hidden_states", POOLED, None, False, "fp32")
     return Reading(store, store.space(kind), crops)
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import mt4ssl_cli
-from mt4ssl_core.store.store import FRAMES, POOLED, FeatureStore, Kind
+from mt4ssl_core.store.store import FRAMES, POOLED, FeatureKind, FeatureStore
 
 
 @pytest.fixture
@@ -14,8 +14,8 @@ def folder(tmp_path):
     """A store of means of one upstream, all layers, and of frames of another's second layer."""
     store = FeatureStore(tmp_path / "store")
     kinds = [
-        Kind("mt4ssl", "0123456789abcdef", "hidden_states", POOLED, None, True, "fp32"),
-        Kind("fbank", "fedcba9876543210", "hidden_states", FRAMES, (1,), False, "fp16"),
+        FeatureKind("mt4ssl", "0123456789abcdef", "hidden_states", POOLED, None, True, "fp32"),
+        FeatureKind("fbank", "fedcba9876543210", "hidden_states", FRAMES, (1,), False, "fp16"),
     ]
     for kind in kinds:
         space = store.space(kind)

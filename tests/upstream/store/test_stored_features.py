@@ -5,7 +5,7 @@ from s3prl.upstream.interfaces import Featurizer
 from superb_data import tiny_checkpoint
 from torch import nn
 
-from mt4ssl_core.store.store import FRAMES, POOLED, FeatureStore, Kind, content_key
+from mt4ssl_core.store.store import FRAMES, POOLED, FeatureKind, FeatureStore, content_key
 from upstream.door.expert import UpstreamExpert
 from upstream.store.features import StoredFeatures, probe, sees_means_only
 from upstream.store.lazy_audio import Utterance
@@ -61,7 +61,7 @@ def stored(model, folder, kind=FRAMES, precision="fp32", **changes):
     facts = probe(model, changes.get("selection", "hidden_states"), "cpu")
     named = {"selection": "hidden_states", "layers": None, "normalized": False, **changes}
     store = FeatureStore(folder)
-    space = store.space(Kind("test", "f" * 16, kind=kind, precision=precision, **named))
+    space = store.space(FeatureKind("test", "f" * 16, kind=kind, precision=precision, **named))
     features = StoredFeatures(model, 320, store, space, facts["layers"], facts["batch_dependent"])
     return features.eval()
 

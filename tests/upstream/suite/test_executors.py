@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from upstream.suite import executors
-from upstream.suite.executors import Batch
+from upstream.suite.executors import JobBatch
 
 
 def batch(folder, name, needs=(), fails=False, script="pass"):
@@ -29,7 +29,7 @@ def batch(folder, name, needs=(), fails=False, script="pass"):
 
         return leave
 
-    return Batch(name, work, needs, [name])
+    return JobBatch(name, work, needs, [name])
 
 
 def run(batches, executor, folder):

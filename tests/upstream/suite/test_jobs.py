@@ -6,7 +6,7 @@ from toy_suite import Launcher
 
 from upstream.store.options import StoreOptions
 from upstream.suite import jobs, work
-from upstream.suite.jobs import Setting
+from upstream.suite.jobs import SuiteSetting
 from upstream.suite.request import SuiteRequest
 
 
@@ -26,7 +26,7 @@ def do(name, root, ckpt=None, **asked):
     """Do all jobs of a task; returns the results of its tests."""
     request = SuiteRequest(root / "out", str(root), upstream="fbank", tasks=name, **asked)
     plan = toy_suite.plan(name, root, request)
-    setting = Setting(root / "out", "fbank", ckpt, 7, "cpu")
+    setting = SuiteSetting(root / "out", "fbank", ckpt, 7, "cpu")
     first, tests = jobs.jobs_of(plan)
     work.Work(setting, [*first, *tests])()
     states = [work.run_folder.read_state(setting.out, job.name) for job in [*first, *tests]]
@@ -120,7 +120,7 @@ def test_the_store_goes_with_every_command(root, monkeypatch):
     monkeypatch.setattr(jobs.command, "settle", lambda request: request)
     monkeypatch.setattr(runner, "launch", seen.append)
     store = StoreOptions("frames", precision="fp32")
-    setting = Setting(root / "out", "fbank", None, 7, "cpu", store)
+    setting = SuiteSetting(root / "out", "fbank", None, 7, "cpu", store)
     jobs.train(setting, toy_suite.first("rate", root))
     assert seen[0].store is store
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import toy_suite
 
-from upstream.suite.jobs import Setting
+from upstream.suite.jobs import SuiteSetting
 from upstream.suite.suite import run_folder, work
 
 OWNER = {"upstream": "fbank", "ckpt": None, "fingerprint": None, "seed": 1, "smoke": False}
@@ -23,7 +23,7 @@ def job(tmp_path, monkeypatch):
 
 @pytest.fixture
 def setting(tmp_path):
-    return Setting(tmp_path / "out", "fbank", None, 1)
+    return SuiteSetting(tmp_path / "out", "fbank", None, 1)
 
 
 def state(setting, job):
