@@ -8,18 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from mt4ssl_core.checkpoints.foreign.files import all_files
-from mt4ssl_core.config import EncoderConfig
-from mt4ssl_core.model.encoder import Encoder
+from mt4ssl_core.model.speech_encoder import SpeechEncoder
 
 
-def encoder_fingerprint(encoder: Encoder) -> str:
-    """Return the SHA-256 (hex) of an encoder's config and weights."""
-    return _digest(_settings(encoder.cfg), encoder)
-
-
-def _settings(cfg: EncoderConfig) -> str:
-    """The config as text; the default of what older encoders had no field for is left out."""
-    return repr(cfg).replace(f", normalize_eps={EncoderConfig.normalize_eps!r}", "")
+def encoder_fingerprint(encoder: SpeechEncoder) -> str:
+    """Return the SHA-256 (hex) of an encoder's settings (or source) and weights."""
+    return _digest(encoder.identity(), encoder)
 
 
 def checkpoint_fingerprint(path: str | Path) -> str:

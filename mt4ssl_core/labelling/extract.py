@@ -19,13 +19,14 @@ from safetensors.torch import save_file
 from mt4ssl_core.checkpoints.checksums import Checksums
 from mt4ssl_core.checkpoints.convert import load_encoder
 from mt4ssl_core.checkpoints.fingerprints import encoder_fingerprint
-from mt4ssl_core.data.audio import MIN_SAMPLES, SAMPLE_RATE, audio_name, load_wave, normalize
+from mt4ssl_core.data.audio import MIN_SAMPLES, SAMPLE_RATE, audio_name, load_wave
 from mt4ssl_core.data.manifest import MAX_SKIPPED
 from mt4ssl_core.distributed import choose_device
 from mt4ssl_core.files import atomic_path, read_json, remove_leftovers, user_path, write_json
 from mt4ssl_core.labelling.extract_items import Item, items_of
 from mt4ssl_core.labelling.frame_features import AudioBar, out_of_memory
-from mt4ssl_core.model.encoder import Encoder
+from mt4ssl_core.labelling.hidden_states import BATCH_SECONDS, batches, choose, hidden_states
+from mt4ssl_core.model.speech_encoder import SpeechEncoder
 
 FORMATS = ("npy", "safetensors")
 KEY = "hidden_states"  # of the tensor in a safetensors file
@@ -39,7 +40,7 @@ def extract(
     layers: str | Sequence[int] = "all",
     format: str = "npy",
     device: str = "cpu",
-    batch_seconds: float = 60.0,
+    batch_seconds: float = BATCH_SECONDS,
     strict: bool = False,
     max_skipped: float = MAX_SKIPPED,
 ) -> int:
@@ -48,7 +49,7 @@ def extract(
     checkpoint: anything `mt4ssl_core.checkpoints.convert.load_any` reads. audio: files, folders,
     fairseq .tsv,
     CutSets or Shar folders. layers: "all", or numbers as Hugging Face counts them: 0 is the input
-    of the first layer, cfg.layers the output. batch_seconds: audio that is encoded at once, padding
+    of the first layer, the last the output. batch_seconds: audio that is encoded at once, padding
     included; an encoder with ``isolate_padding: false`` gets one utterance at a time, since others
     in a batch would change its features. Files that exist, and agree with their checksums, are left
     as they are. Unreadable audio, and what is too long for the memory, is named and skipped.
@@ -62,7 +63,7 @@ def extract(
     if format not in FORMATS:
         raise ValueError(f"format {format!r}: unknown; use {' or '.join(FORMATS)}")
     encoder = load_encoder(user_path(checkpoint)).to(choose_device(device))
-    chosen = _chosen(layers, encoder.cfg.layers, checkpoint)
+    chosen = choose(layers, encoder, checkpoint)
     out = user_path(out)
     sources = [audio] if isinstance(audio, str | Path) else list(audio)
     items, found = items_of(sources, out, format, strict)
@@ -79,9 +80,10 @@ def extract(
         bar.say(f"{len(there) - len(damaged)} of {len(items)} files exist already")
     for item in damaged:
         bar.say(f"{item.target}: damaged, or without a line in {out}/SHA256SUMS: computed again")
-    most = int(batch_seconds * SAMPLE_RATE) if encoder.cfg.isolate_padding else 0
+    places = batches([item.samples for item in wanted], encoder, batch_seconds)
+    together = ([wanted[place] for place in batch] for batch in places)
     try:
-        for batch, waves in _read_ahead(_batches(wanted, most), strict, bar):
+        for batch, waves in _read_ahead(together, strict, bar):
             for item, features in _encoded(encoder, batch, waves, chosen, strict, bar):
                 _write(item.target, features, format, sums)
                 bar.advance(item.samples / SAMPLE_RATE)
@@ -95,18 +97,6 @@ def extract(
     remedy = "the others are written; mend the files named and run again, or give --max-skipped"
     bar.check(str(out), max_skipped, remedy)
     return written
-
-
-def _chosen(layers: str | Sequence[int], last: int, checkpoint: str | Path) -> list[int]:
-    """The wanted layers, checked against those there are."""
-    if layers == "all":
-        return list(range(last + 1))
-    wrong = [layer for layer in layers if layer not in range(last + 1)]
-    if wrong or not layers:
-        raise ValueError(
-            f"layers {layers}: {checkpoint} has layers 0 to {last}; choose among these, or all"
-        )
-    return [int(layer) for layer in layers]
 
 
 def _describe(out: Path, kind: dict[str, Any], checkpoint: str | Path) -> None:
@@ -124,18 +114,6 @@ def _describe(out: Path, kind: dict[str, Any], checkpoint: str | Path) -> None:
         return
     about = {"checkpoint": str(checkpoint), "frames_per_second": 50, "shape": "(layers, T, D)"}
     write_json(path, kind | about)
-
-
-def _batches(items: list[Item], most: int) -> Iterator[list[Item]]:
-    """Utterances of similar length, at most ``most`` samples with padding; longer ones alone."""
-    batch: list[Item] = []
-    for item in sorted(items, key=lambda item: -item.samples):
-        if batch and batch[0].samples * (len(batch) + 1) > most:
-            yield batch
-            batch = []
-        batch.append(item)
-    if batch:
-        yield batch
 
 
 Loaded = tuple[list[Item], list[np.ndarray], list[str]]  # what is wrong with the others
@@ -184,24 +162,8 @@ def _named(loaded: Loaded, bar: AudioBar) -> Iterator[tuple[list[Item], list[np.
         yield items, waves
 
 
-@torch.inference_mode()
-def _encode(encoder: Encoder, waves: list[np.ndarray], layers: list[int]) -> Iterator[torch.Tensor]:
-    """Features (layers, T, D) of each waveform, on the CPU."""
-    device = encoder.mask_embedding.device
-    lengths = torch.tensor([len(wave) for wave in waves])
-    x = torch.zeros(len(waves), int(lengths.max()))  # (B, N)
-    cfg = encoder.cfg
-    for row, wave in zip(x, waves, strict=True):
-        wave = normalize(wave, cfg.normalize_eps) if cfg.normalize else wave
-        row[: len(wave)] = torch.from_numpy(wave)
-    encoded = encoder(x.to(device), lengths.to(device))
-    states = torch.stack([encoded.hidden_states[i] for i in layers], 1).cpu()  # (B, layers, T, D)
-    for features, frames in zip(states, encoded.lengths.tolist(), strict=True):
-        yield features[:, :frames]
-
-
 def _encoded(
-    encoder: Encoder,
+    encoder: SpeechEncoder,
     batch: list[Item],
     waves: list[np.ndarray],
     layers: list[int],
@@ -210,7 +172,7 @@ def _encoded(
 ) -> Iterator[tuple[Item, torch.Tensor]]:
     """Items with their features; where the memory is short, alone; and then named and skipped."""
     try:
-        done = list(_encode(encoder, waves, layers))
+        done = [features.cpu() for features in hidden_states(encoder, waves, layers)]
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise

@@ -16,10 +16,11 @@ from tqdm import tqdm
 from mt4ssl_core.checkpoints.fingerprints import checkpoint_fingerprint, encoder_fingerprint
 from mt4ssl_core.command_line import printable
 from mt4ssl_core.config import HOP, SAMPLE_RATE
-from mt4ssl_core.data.audio import load_wave, normalize
+from mt4ssl_core.data.audio import load_wave
 from mt4ssl_core.data.manifest import Manifest, check_share
 from mt4ssl_core.data.mfcc import mfcc
-from mt4ssl_core.model.encoder import Encoder
+from mt4ssl_core.labelling.hidden_states import choose, hidden_states
+from mt4ssl_core.model.speech_encoder import SpeechEncoder
 from mt4ssl_core.settings.frames import num_frames
 from mt4ssl_core.store.store import FRAMES, FeatureKind, FeatureStore, content_key
 from mt4ssl_core.threads import cores, thread_pool
@@ -90,34 +91,21 @@ def encoder_features(
     from mt4ssl_core.checkpoints.convert import load_encoder
 
     encoder = load_encoder(path).to(device).eval()
-    if not 0 <= layer <= encoder.cfg.layers:
-        raise ValueError(
-            f"{path}: has layers 0 .. {encoder.cfg.layers}, not {layer}; choose one of them"
-        )
+    choose([layer], encoder, path)
 
     def features(wave: np.ndarray) -> Tensor:
-        cfg = encoder.cfg
-        wave = normalize(wave, cfg.normalize_eps) if cfg.normalize else wave
-        return _encoded(encoder, torch.from_numpy(wave), layer)
+        return hidden_states(encoder, [wave], [layer])[0][0]
 
     return features if store is None else _stored(encoder, layer, store, precision)
 
 
-@torch.inference_mode()
-def _encoded(encoder: Encoder, wave: Tensor, layer: int) -> Tensor:
-    """Return the hidden states (T, D) of a layer for samples (N,)."""
-    device = encoder.mask_embedding.device
-    lengths = torch.tensor([len(wave)], device=device)
-    return encoder(wave[None].to(device), lengths).hidden_states[layer][0]
-
-
-def _stored(encoder: Encoder, layer: int, store: FeatureStore, precision: str) -> Features:
+def _stored(encoder: SpeechEncoder, layer: int, store: FeatureStore, precision: str) -> Features:
     """Return a function that looks the hidden states of a layer up before it computes them.
 
-    They are those that SUPERB's tasks store, to the last digit: normalised by torch, and with as
-    many frames as s3prl counts, up to one more than the encoder's, the last one again.
+    They are those that SUPERB's tasks store, to the last digit: with as many frames as s3prl
+    counts, up to one more than the encoder's, the last one again.
     """
-    name, device = encoder_fingerprint(encoder), encoder.mask_embedding.device
+    name, device = encoder_fingerprint(encoder), encoder.device
     alone = FeatureKind("mt4ssl", name, "hidden_states", FRAMES, (layer,), False, precision)
     own, whole = store.space(alone), store.space(replace(alone, layers=None))
 
@@ -126,8 +114,7 @@ def _stored(encoder: Encoder, layer: int, store: FeatureStore, precision: str) -
         for space, row in ((own, 0), (whole, layer)):
             if (found := space.get(key)) is not None:
                 return found[row, :frames].float().to(device)
-        samples = encoder.prepare(torch.from_numpy(wave).to(device))
-        computed = _encoded(encoder, samples, layer)  # (T, D)
+        computed = hidden_states(encoder, [wave], [layer])[0][0]  # (T, D)
         counted = max(round(len(wave) / HOP), frames)
         padded = torch.cat([computed, computed[-1:].expand(counted - frames, -1)])[None]
         own.put(key, padded)

@@ -3,6 +3,7 @@
 Shapes: B utterances, N samples at 16 kHz, T frames (one per 320 samples, 20 ms), D = ``cfg.dim``.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import overload
 
@@ -12,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from mt4ssl_core.config import EncoderConfig
-from mt4ssl_core.settings.frames import num_frames
+from mt4ssl_core.model.speech_encoder import SpeechEncoder
+from mt4ssl_core.settings.frames import WINDOW, num_frames
 
 
 @dataclass
@@ -275,12 +277,13 @@ class _ScaleGradient(torch.autograd.Function):
         return grad * ctx.scale, None
 
 
-class Encoder(nn.Module):
+class Encoder(SpeechEncoder):
     """The speech encoder: what is pre-trained, exported and scored. It knows of no loss."""
 
     def __init__(self, cfg: EncoderConfig):
         super().__init__()
         self.cfg = cfg
+        self.layers, self.dim, self.isolated = cfg.layers + 1, cfg.dim, cfg.isolate_padding
         channels = cfg.conv_layers[-1][0]
         self.extractor = Extractor(cfg)
         self.feature_norm = nn.LayerNorm(channels)
@@ -333,3 +336,18 @@ class Encoder(nn.Module):
             x = torch.where(mask[..., None], self.mask_embedding.to(x.dtype), x)
         hidden, ffn = self.context(x, frame_lengths)
         return Encoded(frames, frame_lengths, hidden, ffn)
+
+    def encode(self, waves: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
+        """Encode waveforms as they were recorded (see `SpeechEncoder`); shorter than one frame,
+        they are padded to it with zeros.
+        """
+        sizes = [max(len(wave), WINDOW) for wave in waves]
+        padded = waves[0].new_zeros(len(waves), max(sizes))  # (B, N)
+        for row, wave in zip(padded, waves, strict=True):
+            row[: len(wave)] = self.prepare(wave)
+        encoded = self(padded, torch.tensor(sizes, device=padded.device))
+        return encoded.hidden_states, encoded.lengths
+
+    def identity(self) -> str:
+        """The config; the default of what older encoders had no field for is left out."""
+        return repr(self.cfg).replace(f", normalize_eps={EncoderConfig.normalize_eps!r}", "")

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from mt4ssl_core.checkpoints import convert
 from mt4ssl_core.model.encoder import Encoder
+from mt4ssl_core.model.speech_encoder import SpeechEncoder
 from mt4ssl_core.settings.frames import HOP, WINDOW
 from upstream.door import cache
 from upstream.door.hub import need_checkpoint
@@ -51,22 +52,28 @@ class UpstreamExpert(nn.Module):
         ckpt: str | None = None,
         model_config: str | None = None,
         refresh: bool = False,
-        encoder: Encoder | None = None,
+        encoder: SpeechEncoder | None = None,
         **_: Any,
     ) -> None:
         super().__init__()
         if encoder is None:
             encoder = convert.load_encoder(local_path(need_checkpoint("mt4ssl", ckpt), refresh))
         self.encoder = encoder.eval()
-        # s3prl switches to training mode with -f; its weighted sum needs every layer in every pass
-        self.encoder.context.layerdrop = 0.0
+        if isinstance(encoder, Encoder):
+            # s3prl trains on with -f; its weighted sum needs every layer in every pass
+            encoder.context.layerdrop = 0.0
 
     def get_downsample_rates(self, key: str) -> int:
-        """Samples per frame, for whatever ``key`` s3prl selects: 320."""
-        return HOP
+        """Samples per frame, for whatever ``key`` s3prl selects."""
+        return self.encoder.hop
 
-    def frames(self, samples: int) -> int:
-        """Frames that `forward` gives for an utterance of ``samples`` samples alone."""
+    def frames(self, samples: int) -> int | None:
+        """Frames that `forward` gives for an utterance of ``samples`` samples alone.
+
+        None: that is known of our own encoder only.
+        """
+        if not isinstance(self.encoder, Encoder):
+            return None
         encoded = self.encoder.frame_lengths(max(samples, WINDOW))
         return max(round(samples / HOP), encoded)
 
@@ -74,25 +81,19 @@ class UpstreamExpert(nn.Module):
         """Encode 1-D float waveforms at 16 kHz, on the model's device.
 
         Returns ``hidden_states``, layers + 1 tensors (B, T, D), and ``last_hidden_state``, the last
-        of them. s3prl cuts utterance ``i`` to ``round(len(wavs[i]) / 320)`` frames, which for many
-        lengths is one more than the convolutions give. Frames after an utterance's last one repeat
+        of them. s3prl cuts utterance ``i`` to ``round(len(wavs[i]) / hop)`` frames, which for many
+        lengths is one more than ours gives. Frames after an utterance's last one repeat
         it, so that an utterance has the same features alone and in any batch, unless the encoder's
         ``isolate_padding`` is off.
         """
-        true_sizes = [len(wav) for wav in wavs]
-        sizes = [max(size, WINDOW) for size in true_sizes]
-        waves = wavs[0].new_zeros(len(wavs), max(sizes))  # (B, N)
-        for row, wav in zip(waves, wavs, strict=True):
-            row[: len(wav)] = self.encoder.prepare(wav)
-        lengths = torch.tensor(sizes, device=waves.device)  # (B,)
-        encoded = self.encoder(waves, lengths)
-        frames = max(self.frames(size) for size in true_sizes)  # T
-        places = torch.arange(frames, device=waves.device)
-        places = places.minimum(encoded.lengths.to(waves.device)[:, None] - 1)[
+        states, lengths = self.encoder.encode(wavs)
+        counted = [round(len(wav) / self.encoder.hop) for wav in wavs]
+        frames = max(*counted, int(lengths.max()))  # T
+        places = torch.arange(frames, device=lengths.device).minimum(lengths[:, None] - 1)[
             ..., None
-        ]  # (B, T, 1)
+        ]
         hidden_states = [
-            state.gather(1, places.expand(-1, -1, state.shape[-1]))  # (B, T, D)
-            for state in encoded.hidden_states
+            state.gather(1, places.expand(-1, -1, state.shape[-1]))  # (B, T, 1) -> (B, T, D)
+            for state in states
         ]
         return {"hidden_states": hidden_states, "last_hidden_state": hidden_states[-1]}

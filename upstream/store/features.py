@@ -167,7 +167,7 @@ class StoredFeatures(nn.Module):
     def _batches(self, utterances: Sequence[Utterance]) -> Iterator[list[int]]:
         """Share utterances out into those that go through the upstream together."""
         on_gpu = self._device.type != "cpu"
-        any_length = on_gpu and isinstance(self.model, UpstreamExpert)
+        any_length = on_gpu and self._frames_of(0) is not None
         batch: list[int] = []
 
         def order(i: int) -> tuple[bool, int]:
@@ -186,10 +186,13 @@ class StoredFeatures(nn.Module):
         if batch:
             yield batch
 
+    def _frames_of(self, samples: int) -> int | None:
+        """Return how many frames an utterance has alone; None where only encoding tells."""
+        return self.model.frames(samples) if isinstance(self.model, UpstreamExpert) else None
+
     def _seen(self, states: Tensor, samples: int) -> Tensor:
         """Return what is kept of an utterance's answer (L, T, D)."""
-        if isinstance(self.model, UpstreamExpert):  # perhaps beside a longer one
-            states = states[:, : self.model.frames(samples)]
+        states = states[:, : self._frames_of(samples)]  # perhaps beside a longer one
         if self.space.kind.kind != POOLED:
             return states
         states = states[:, : round(samples / self.rate)].float()  # as s3prl's featurizer cuts it

@@ -11,6 +11,7 @@ the published MACs of HuBERT and wav2vec 2.0, Base and Large, come out to the la
 from typing import Any
 
 from mt4ssl_core.config import EncoderConfig
+from mt4ssl_core.model.encoder import Encoder
 from upstream.door.expert import UpstreamExpert
 
 # Samples of the 32 utterances: github.com/B06901052/DeepSpeed, testing/s3prl_profiling_test.py
@@ -28,7 +29,7 @@ def params(model: Any) -> int:
 
 def macs(model: Any) -> int | None:
     """Return the leaderboard's MACs of an upstream; None where it is not one of our encoders."""
-    if not isinstance(model, UpstreamExpert):
+    if not isinstance(model, UpstreamExpert) or not isinstance(model.encoder, Encoder):
         return None
     return sum(macs_of(model.encoder.cfg, samples) for samples in UTTERANCES)
 

@@ -1,0 +1,47 @@
+"""What a frozen encoder of any kind is to its listeners: waveforms in, hidden states out."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from mt4ssl_core.settings.frames import HOP, SAMPLE_RATE
+
+
+class SpeechEncoder(nn.Module):
+    """An encoder of any kind. Shapes: B utterances, T frames, D = ``dim``.
+
+    Attributes:
+        layers: how many hidden states it gives. They are counted as Hugging Face does: 0 is the
+            input of the first transformer layer, ``layers - 1`` the output of the last one.
+        dim: the size of each.
+        hop: samples at 16 kHz from one frame to the next.
+        isolated: whether an utterance comes out of a padded batch as it comes out alone.
+    """
+
+    layers: int
+    dim: int
+    hop: int = HOP
+    isolated: bool = True
+
+    @property
+    def frame_rate(self) -> float:
+        """Frames per second."""
+        return SAMPLE_RATE / self.hop
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are; the CPU if it has none."""
+        return next((value.device for value in self.parameters()), torch.device("cpu"))
+
+    def encode(self, waves: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
+        """Encode B waveforms (N,), float32 at 16 kHz as they were recorded, on its device.
+
+        Returns ``layers`` tensors (B, T, D), and how many frames of each utterance are valid (B,):
+        one at least.
+        """
+        raise NotImplementedError
+
+    def identity(self) -> str:
+        """Return what its features depend on beside its weights, as text."""
+        raise NotImplementedError
