@@ -14,6 +14,7 @@ ROOMS = {  # room: what it may import of ours
     "analysis": {"mt4ssl_core", "upstream"},
     "run_downstream": {"mt4ssl_core", "upstream"},
     "demo": {"mt4ssl_core", "upstream", "analysis", "mini_superb"},
+    "mt4ssl": {"mt4ssl_core", "upstream", "analysis"},
     "mt4ssl_cli": {"mt4ssl_core", "upstream", "analysis", "mini_superb", "run_downstream"},
 }
 FLOORS = {  # package: its rooms and files from the ground up; each imports only what is below it

@@ -70,6 +70,13 @@ def load_wave(source: str | Path | Cut) -> np.ndarray:
     return np.ascontiguousarray(wave, dtype=np.float32)
 
 
+def resample(wave: np.ndarray, rate: int) -> np.ndarray:
+    """Bring a waveform (N,) from ``rate`` to 16 kHz, with soxr HQ."""
+    if rate == SAMPLE_RATE or not wave.size:
+        return wave
+    return soxr.resample(wave, rate, SAMPLE_RATE, quality="HQ")
+
+
 def normalize(wave: np.ndarray, eps: float = 1e-5) -> np.ndarray:
     """Bring a waveform (N,) to zero mean and unit variance: (x - mean) / sqrt(var + eps).
 
@@ -130,9 +137,7 @@ def _resampled(source: str | Path | Cut) -> tuple[np.ndarray, int, int]:
     """Return the utterance (N,) at 16 kHz, and the length and rate that it had before."""
     wave, rate = _decode_cut(source) if isinstance(source, Cut) else _decode_file(source)
     decoded = len(wave)
-    if rate != SAMPLE_RATE and wave.size:
-        wave = soxr.resample(wave, rate, SAMPLE_RATE, quality="HQ")
-    return wave, decoded, rate
+    return resample(wave, rate), decoded, rate
 
 
 def _header(path: str | Path) -> tuple[int, int, int]:

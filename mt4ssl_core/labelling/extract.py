@@ -25,7 +25,13 @@ from mt4ssl_core.distributed import choose_device
 from mt4ssl_core.files import atomic_path, read_json, remove_leftovers, user_path, write_json
 from mt4ssl_core.labelling.extract_items import Item, items_of
 from mt4ssl_core.labelling.frame_features import AudioBar, out_of_memory
-from mt4ssl_core.labelling.hidden_states import BATCH_SECONDS, batches, choose, hidden_states
+from mt4ssl_core.labelling.hidden_states import (
+    BATCH_SECONDS,
+    batches,
+    check_finite,
+    choose,
+    hidden_states,
+)
 from mt4ssl_core.model.speech_encoder import SpeechEncoder
 
 FORMATS = ("npy", "safetensors")
@@ -186,11 +192,7 @@ def _encoded(
         bar.skip(audio_name(batch[0].source), reason)
         return
     for item, features in zip(batch, done, strict=True):
-        if not bool(features.isfinite().all()):
-            raise ValueError(
-                f"{audio_name(item.source)}: its features contain NaN or infinity; use another "
-                "checkpoint"
-            )
+        check_finite(features, audio_name(item.source))
         yield item, features
 
 

@@ -19,7 +19,7 @@ from mt4ssl_core.config import HOP, SAMPLE_RATE
 from mt4ssl_core.data.audio import load_wave
 from mt4ssl_core.data.manifest import Manifest, check_share
 from mt4ssl_core.data.mfcc import mfcc
-from mt4ssl_core.labelling.hidden_states import choose, hidden_states
+from mt4ssl_core.labelling.hidden_states import check_finite, choose, hidden_states
 from mt4ssl_core.model.speech_encoder import SpeechEncoder
 from mt4ssl_core.settings.frames import num_frames
 from mt4ssl_core.store.store import FRAMES, FeatureKind, FeatureStore, content_key
@@ -71,10 +71,7 @@ class FeatureSource:
                 f"{id}: features of shape {tuple(frames.shape)} for {num_samples} samples, "
                 f"expected ({expected}, D); use features of 50 frames per second"
             )
-        if not bool(frames.isfinite().all()):
-            raise ValueError(
-                f"{id}: its features ({self.name}) contain NaN or infinity; use another checkpoint"
-            )
+        check_finite(frames, f"{id} ({self.name})")
 
 
 def encoder_features(

@@ -47,7 +47,7 @@ def batches(samples: Sequence[int], encoder: SpeechEncoder, seconds: float) -> I
         yield batch
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def hidden_states(
     encoder: SpeechEncoder, waves: Sequence[np.ndarray], layers: Sequence[int]
 ) -> list[Tensor]:
@@ -56,3 +56,9 @@ def hidden_states(
     states, lengths = encoder.encode(given)
     chosen = torch.stack([states[layer] for layer in layers], 1)  # (B, layers, T, D)
     return [row[:, :frames] for row, frames in zip(chosen, lengths.tolist(), strict=True)]
+
+
+def check_finite(features: Tensor, name: str) -> None:
+    """Raise ValueError, which begins with ``name``, for features with NaN or infinity."""
+    if not bool(features.isfinite().all()):
+        raise ValueError(f"{name}: its features contain NaN or infinity; use another checkpoint")

@@ -1,0 +1,24 @@
+"""mt4ssl from Python: load an encoder, score it on SUPERB, pre-train one.
+
+Nothing heavy is imported until it is used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mt4ssl.encoder import Encoder, load
+
+_HOMES = {"Encoder": "mt4ssl.encoder", "load": "mt4ssl.encoder"}
+
+__all__ = ["Encoder", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"mt4ssl has no {name!r}; it has {', '.join(__all__)}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
