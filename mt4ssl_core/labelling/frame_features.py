@@ -71,7 +71,7 @@ class FeatureSource:
                 f"{id}: features of shape {tuple(frames.shape)} for {num_samples} samples, "
                 f"expected ({expected}, D); use features of 50 frames per second"
             )
-        check_finite(frames, f"{id} ({self.name})")
+        check_finite(frames, f"{id}: {self.name}")
 
 
 def encoder_features(
