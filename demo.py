@@ -177,9 +177,9 @@ def score(
 
 def scores(out: Path) -> "pandas.DataFrame":
     """The test results under ``out``, with a column `system`, in the order of the tasks."""
-    from analysis.tables import readme
+    from analysis.tables import results_page
 
-    frame = readme.load([out / "superb"])
+    frame = results_page.load([out / "superb"])
     names = {upstream: system for system, upstream in SYSTEMS.items()}
     frame["system"] = frame.upstream.map(names)
     return frame.sort_values("task", key=lambda column: column.map(list(TASKS).index))
@@ -189,10 +189,10 @@ def report(out: Path, seeds: int = 1) -> str:
     """Write table.md, convergence.png and, of one seed, report.html; returns the table."""
     from analysis.convergence import comparison
     from analysis.report import report as page
-    from analysis.tables import readme
+    from analysis.tables import results_page
     from mt4ssl_core.files import write_text
 
-    table = readme.markdown(scores(out), SHOWN)
+    table = results_page.markdown(scores(out), SHOWN)
     write_text(out / "table.md", table)
     stats = json.loads((out / "labels" / "train.stats.json").read_text())
     references = {

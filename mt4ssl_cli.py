@@ -11,7 +11,7 @@ from mt4ssl_core.command_line import FAILED, guarded, printable
 from mt4ssl_core.files import user_path
 from mt4ssl_core.parsing import Parser
 from mt4ssl_core.settings.bounds import NUMPY_SEEDS, SEEDS, device_name, real, whole
-from upstream.heads.request import SEED as HEADS_SEED
+from upstream.heads.task_request import SEED as HEADS_SEED
 from upstream.store import options
 
 COUNT, MANY = whole(at_least=1, at_most=1_000_000), whole(at_least=1, at_most=10**10)
@@ -121,11 +121,11 @@ def superb_prepare(args: argparse.Namespace) -> None:
 def superb_run(args: argparse.Namespace) -> int:
     """Train and test an upstream on SUPERB tasks."""
     from upstream.store.options import StoreOptions
-    from upstream.suite import request, suite
+    from upstream.suite import suite, suite_request
 
-    names = request.SuiteRequest.__dataclass_fields__
+    names = suite_request.SuiteRequest.__dataclass_fields__
     settings = {key: value for key, value in vars(args).items() if key in names}
-    return suite.run(request.SuiteRequest(**settings, store=StoreOptions.of(args)))
+    return suite.run(suite_request.SuiteRequest(**settings, store=StoreOptions.of(args)))
 
 
 def superb_doctor(args: argparse.Namespace) -> int:
@@ -215,30 +215,30 @@ def store_fill(args: argparse.Namespace) -> int:
 
 def store_ls(args: argparse.Namespace) -> None:
     """Say what a store holds."""
-    from upstream.store import upkeep
+    from upstream.store import store_commands
 
-    upkeep.ls(args.store_dir)
+    store_commands.ls(args.store_dir)
 
 
 def store_verify(args: argparse.Namespace) -> int:
     """Read everything in a store, and say what is spoiled."""
-    from upstream.store import upkeep
+    from upstream.store import store_commands
 
-    return upkeep.verify(args.store_dir)
+    return store_commands.verify(args.store_dir)
 
 
 def store_prune(args: argparse.Namespace) -> None:
     """Remove what was not used for longest, and what killed processes left behind."""
-    from upstream.store import upkeep
+    from upstream.store import store_commands
 
-    upkeep.prune(args.store_dir, args.store_gb, args.days)
+    store_commands.prune(args.store_dir, args.store_gb, args.days)
 
 
 def store_rm(args: argparse.Namespace) -> None:
     """Remove the features of an upstream."""
-    from upstream.store import upkeep
+    from upstream.store import store_commands
 
-    upkeep.rm(args.store_dir, args.which)
+    store_commands.rm(args.store_dir, args.which)
 
 
 def _store_parser(commands: argparse._SubParsersAction) -> None:
@@ -534,7 +534,7 @@ def _parser() -> argparse.ArgumentParser:
 def _setting_hint(option: str) -> str:
     """What to say about a setting that is given as an option, such as --optim.lr."""
     from mt4ssl_core import config
-    from mt4ssl_core.settings import names as setting_names
+    from mt4ssl_core.settings import synonyms as setting_names
 
     name, keys = option.lstrip("-").replace("-", "_"), config.known_keys()
     said = "" if name in keys else setting_names.suggestion(name, sorted(keys))

@@ -18,7 +18,7 @@ import pandas as pd
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 import demo  # noqa: E402
-from analysis.tables import readme  # noqa: E402
+from analysis.tables import results_page  # noqa: E402
 from benchmarks import pages  # noqa: E402
 from mt4ssl_core.files import write_json  # noqa: E402
 
@@ -55,7 +55,7 @@ def table() -> str:
     """The table of docs/results.md, from the committed JSON."""
     (path,) = sorted(RESULTS.glob("demo_scores_*.json"))[:1]
     record = json.loads(path.read_text())
-    rows = readme.markdown(pd.DataFrame(record["rows"]), list(demo.SYSTEMS))
+    rows = results_page.markdown(pd.DataFrame(record["rows"]), list(demo.SYSTEMS))
     setting = record["setting"]
     return (
         f"{rows}\n{setting['updates']} updates in {60 * setting['hours']:.1f} minutes "

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from analysis.tables import readme
+from analysis.tables import results_page
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "docs" / "results.md"
@@ -14,4 +14,4 @@ def show(name: str, text: str) -> None:
     Raises:
         ValueError: docs/results.md has no such markers.
     """
-    readme.between_markers(RESULTS, name, text)
+    results_page.between_markers(RESULTS, name, text)

@@ -23,7 +23,7 @@ import pandas as pd
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 from analysis import plots  # noqa: E402
-from analysis.convergence import comparison, figures, study  # noqa: E402
+from analysis.convergence import comparison, cost_curves, study  # noqa: E402
 from analysis.probes import probing  # noqa: E402
 from analysis.probes import speech as probe_data  # noqa: E402
 from analysis.records.score import ARROWS  # noqa: E402
@@ -100,7 +100,7 @@ def draw(folder: Path = SCORES) -> None:
     points = pd.DataFrame(record["points"])
     shown = points[points["metric"].isin(DRAWN)]
     shown = shown.assign(group=shown["group"].str.replace("_", " "))
-    figure, drawn = figures.scores(shown, "update")
+    figure, drawn = cost_curves.scores(shown, "update")
     figure.set_size_inches(SIZE)
     for axis, metric in zip(figure.axes, dict.fromkeys(drawn["metric"]), strict=True):
         for name, scores in record["references"].items():
@@ -109,7 +109,7 @@ def draw(folder: Path = SCORES) -> None:
     lines = dict(zip(*reversed(figure.axes[0].get_legend_handles_labels()), strict=True))
     figure.legends.clear()
     figure.legend(lines.values(), lines.keys(), loc="outside upper center", ncols=5, frameon=False)
-    plots.save(figure, folder / PLOT, figures.summary(points, "update"))
+    plots.save(figure, folder / PLOT, cost_curves.summary(points, "update"))
 
 
 def table() -> str:

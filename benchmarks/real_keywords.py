@@ -28,7 +28,7 @@ import soundfile
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 import demo  # noqa: E402
-from analysis.tables import readme  # noqa: E402
+from analysis.tables import results_page  # noqa: E402
 from benchmarks import pages  # noqa: E402
 from mt4ssl_core.data.audio import SAMPLE_RATE, load_wave  # noqa: E402
 from mt4ssl_core.files import write_json  # noqa: E402
@@ -103,7 +103,7 @@ def measure(data: Path, ckpt: Path, machine: str, work: Path) -> Path:
                     "ks", upstream, expdir, ckpt=own, root=work / "corpus", overrides=HEAD,
                     seed=seed, device="cpu",
                 )  # fmt: skip
-            value = float(readme.load([expdir]).value.iloc[0])
+            value = float(results_page.load([expdir]).value.iloc[0])
             rows += [{"system": system, "seed": seed, "accuracy": value}]
             print(rows[-1], flush=True)
     record = {
@@ -111,7 +111,7 @@ def measure(data: Path, ckpt: Path, machine: str, work: Path) -> Path:
         "versions": {name: version(name) for name in ("torch", "s3prl")},
         "setting": {
             "test clips per class": counts,
-            "checkpoint": readme.load([work / "runs"]).fingerprint.dropna().iloc[0],
+            "checkpoint": results_page.load([work / "runs"]).fingerprint.dropna().iloc[0],
             "head": HEAD,
         },
         "majority class": max(counts.values()) / sum(counts.values()),

@@ -125,8 +125,8 @@ def timed(
     """
     from upstream.door import tasks
     from upstream.heads import data_order, runner, s3prl_runner
-    from upstream.store import features as stored_features
     from upstream.store import options as store_options
+    from upstream.store import stored_features as stored_features
 
     watch = Watch(device)
     parts: dict[str, float] = {}

@@ -33,7 +33,7 @@ from mt4ssl_core.settings.bounds import (
 from mt4ssl_core.settings.frames import HOP as HOP
 from mt4ssl_core.settings.frames import SAMPLE_RATE as SAMPLE_RATE
 from mt4ssl_core.settings.frames import WINDOW as WINDOW
-from mt4ssl_core.settings.layers import Layers
+from mt4ssl_core.settings.merging import Layers
 
 MOST = 10**9  # updates
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from mt4ssl_core.checkpoints.foreign import names
+from mt4ssl_core.checkpoints.foreign import weight_names
 from mt4ssl_core.config import Config, EncoderConfig
 from mt4ssl_core.model.mt4ssl import MT4SSL
 from mt4ssl_core.model.targets.offline import OfflineConfig
@@ -58,11 +58,11 @@ def official_config():
 
 
 def our_name(key):
-    rows = names.table(encoder_config())
-    for target, head in names.HEADS.items():
+    rows = weight_names.table(encoder_config())
+    for target, head in weight_names.HEADS.items():
         if key.startswith(head + "."):
             return f"targets.{target}.head." + key.split(".", 1)[1]
-    name = names.rename(key, rows, names.FAIRSEQ, names.OURS)
+    name = weight_names.rename(key, rows, weight_names.FAIRSEQ, weight_names.OURS)
     assert name is not None, key
     return f"encoder.{name}"
 

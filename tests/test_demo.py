@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import toy
 
-from analysis.tables import readme
+from analysis.tables import results_page
 
 
 @pytest.mark.slow
@@ -21,7 +21,7 @@ def test_the_demo_ends_with_a_table_and_a_report_and_does_nothing_twice(tmp_path
     assert (tmp_path / "out" / "convergence.png").stat().st_size > 20_000
     report = (tmp_path / "out" / "report.html").read_text()
     assert "What each layer holds" in report and "Clusters and phones" in report
-    frame = readme.load([tmp_path / "out"])
+    frame = results_page.load([tmp_path / "out"])
     assert len(frame) == 9 and frame.value.notna().all()
     assert (frame[(frame.task == "pr") & (frame.upstream != "mt4ssl_untrained")].value < 0.95).all()
     ours, control = (

@@ -8,7 +8,7 @@ import yaml
 
 from upstream.door import tasks
 from upstream.heads import results
-from upstream.heads.request import TaskRequest
+from upstream.heads.task_request import TaskRequest
 from upstream.suite import jobs, suite
 from upstream.suite.probe import Probe
 from upstream.suite.protocol import Variant

@@ -15,16 +15,16 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
+from analysis.probes import probe_tasks as probe_tasks
 from analysis.probes import probing, speech
-from analysis.probes import tasks as probe_tasks
 from analysis.probes.speech import LabelledUtterance
+from analysis.records import csv_tables, score_files
 from analysis.records import score as results
-from analysis.records import score_files, tables
 from analysis.records.score_files import SUPERB
 from analysis.records.training_runs import VALID, TrainingRun
 from mt4ssl_core.files import write_json
 from upstream.door import cache
-from upstream.suite import request, run_folder, suite
+from upstream.suite import run_folder, suite, suite_request
 
 COLUMNS = ["run", "group", "seed", "update", "metric", "value", "unit", "direction", "layer"]
 PROBES = "probes"  # folder of a run
@@ -194,7 +194,7 @@ def run_superb(
         for update, path in _checkpoints(run):
             print(f"{run.name}, update {update}: {tasks}", flush=True)
             out = run.folder / SUPERB / path.stem
-            asked = request.SuiteRequest(
+            asked = suite_request.SuiteRequest(
                 out=out, roots=roots, ckpt=str(path), tasks=tasks, set=settings, **more
             )
             if suite.run(asked):
@@ -254,7 +254,7 @@ def from_csv(path: str | Path, runs: Sequence[TrainingRun]) -> pd.DataFrame:
         ValueError: no such table, column, run or update, no finite number, or a point twice.
     """
     path = Path(path)
-    _, found = tables.read_table(path, ("run", "update", "metric", "value"))
+    _, found = csv_tables.read_table(path, ("run", "update", "metric", "value"))
     names = {run.name: run for run in runs}
     rows, seen = [], set()
     for line, row in found:

@@ -12,8 +12,8 @@ import pandas as pd
 import torch
 
 from analysis import plots
-from analysis.convergence import checkpoint_scores, figures, updates_to_reach
-from analysis.convergence.figures import COSTS, PANELS
+from analysis.convergence import checkpoint_scores, cost_curves, updates_to_reach
+from analysis.convergence.cost_curves import COSTS, PANELS
 from analysis.convergence.updates_to_reach import TargetScore
 from analysis.probes import probing
 from analysis.probes import speech as probe_data
@@ -118,7 +118,7 @@ def plot(
     table = training_runs.frame(found, PANELS)
     if table.empty:
         raise ValueError(f"{', '.join(map(str, runs.values()))}: the logs are empty; train longer")
-    figure, drawn = figures.training(table, "update", references)
+    figure, drawn = cost_curves.training(table, "update", references)
     plots.save(figure, out.with_suffix(""), drawn)
     return out
 
@@ -162,11 +162,11 @@ def _draw(
     table: pd.DataFrame, points: pd.DataFrame, targets: Sequence[TargetScore], out: Path
 ) -> None:
     for cost, (name, _) in COSTS.items():
-        if len(figures.summary(table, cost)):
-            figure, drawn = figures.training(table, cost)
+        if len(cost_curves.summary(table, cost)):
+            figure, drawn = cost_curves.training(table, cost)
             plots.save(figure, out / f"curves_{name}", drawn)
-        if len(points) and len(figures.summary(points, cost)):
-            figure, drawn = figures.scores(points, cost, targets)
+        if len(points) and len(cost_curves.summary(points, cost)):
+            figure, drawn = cost_curves.scores(points, cost, targets)
             plots.save(figure, out / f"scores_{name}", drawn)
 
 

@@ -18,8 +18,8 @@ from mt4ssl_core.distributed import choose_device
 from mt4ssl_core.settings.frames import num_frames
 from mt4ssl_core.store.store import FRAMES, FeatureKind, FeatureStore, content_key
 from upstream.store.audio_sources import Utterance
-from upstream.store.features import StoredFeatures, selected
 from upstream.store.storage import fingerprint
+from upstream.store.stored_features import StoredFeatures, selected
 
 SELECTION = "hidden_states"
 PROBED = 16_000  # samples that tell how many layers there are

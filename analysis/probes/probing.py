@@ -10,11 +10,11 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.probes import figures, layer_features, layer_measures, speech, tasks
-from analysis.probes.features import Kept, frame_data, gather
+from analysis.probes import layer_features, layer_measures, layer_plots, probe_tasks, speech
 from analysis.probes.layer_features import LayerFeatures
+from analysis.probes.probe_data import Kept, frame_data, gather
+from analysis.probes.probe_tasks import PHONE, PROBES, ProbeTask, Row
 from analysis.probes.speech import LabelledUtterance
-from analysis.probes.tasks import PHONE, PROBES, ProbeTask, Row
 from analysis.records.score import ARROWS
 from analysis.tables.formats import markdown_text, plain_csv
 from mt4ssl_core.files import remove_leftovers, user_path, write_json, write_text
@@ -60,15 +60,15 @@ def score(
     upstream: str = "mt4ssl",
     store: FeatureStore | None = None,
 ) -> list[Row]:
-    """Return the rows of some probes of every layer of a checkpoint (`analysis.probes.tasks.run`).
+    """Return the rows of some probes of every layer of a checkpoint (`probe_tasks.run`).
 
     Raises:
         ValueError: no such checkpoint or probe, or too little speech with its labels.
     """
-    chosen, _ = tasks.tasks(utterances, probes, minutes)
+    chosen, _ = probe_tasks.tasks(utterances, probes, minutes)
     features = layer_features.open_upstream(checkpoint, upstream, store=store)
-    kept = gather(features, tasks.means_of(chosen), tasks.frames_of(chosen), show=False)
-    return tasks.run(chosen, kept, features.layers, seed, show=False)
+    kept = gather(features, probe_tasks.means_of(chosen), probe_tasks.frames_of(chosen), show=False)
+    return probe_tasks.run(chosen, kept, features.layers, seed, show=False)
 
 
 @dataclass(frozen=True)
@@ -91,22 +91,22 @@ def probe(asked: ProbeRequest) -> Probed:
     names = _checked(asked)
     notes: list[str] = []
     utterances = speech.read(asked.data, asked.alignments, notes)
-    chosen, lacking = tasks.tasks(utterances, names, asked.minutes)
+    chosen, lacking = probe_tasks.tasks(utterances, names, asked.minutes)
     failed: list[str] = lacking if names else []
     store = FeatureStore(asked.store_dir, asked.store_gb) if asked.store_dir else None
     features = layer_features.open_upstream(asked.ckpt, asked.upstream, asked.device, store)
     other = None if asked.compare is None else _other(asked, store)
     lost: dict[str, str] = {}
-    sides = tasks.means_of(chosen), tasks.frames_of(chosen)
+    sides = probe_tasks.means_of(chosen), probe_tasks.frames_of(chosen)
     kept = gather(features, *sides, left_out=lost)
     if lost:
         notes.append(f"{len(lost)} audio files are left out, first {next(iter(lost.values()))}")
-        chosen, more = tasks.without(chosen, lost)
+        chosen, more = probe_tasks.without(chosen, lost)
         failed += more
     out, setting = user_path(asked.out), _told(asked, utterances)
     remove_leftovers(out)
     partial = _Partial(out, {"model": features.fingerprint, **setting, "left_out": sorted(lost)})
-    rows = tasks.run(
+    rows = probe_tasks.run(
         chosen, kept, features.layers, asked.seed, known=partial.rows, keep=partial.keep,
         failed=failed,
     )  # fmt: skip
@@ -128,7 +128,7 @@ def probe(asked: ProbeRequest) -> Probed:
     found = _record(asked, setting, features, chosen, rows, matrices, notes)
     write_json(out / JSON, found)
     write_text(out / TABLE, plain_csv(pd.DataFrame(found["rows"])))
-    figures.write({features.name: found}, out)
+    layer_plots.write({features.name: found}, out)
     text = table(found)
     write_text(out / MARKDOWN, text)
     partial.path.unlink(missing_ok=True)
@@ -216,8 +216,8 @@ def _cka(
 
     Without utterances of which frames are kept, on means of utterances.
     """
-    whole = tasks.frames_of(chosen)
-    pooled = [] if whole else tasks.means_of(chosen)
+    whole = probe_tasks.frames_of(chosen)
+    pooled = [] if whole else probe_tasks.means_of(chosen)
     theirs = gather(other, pooled, whole)
     items = list({item.id: item for item in [*whole, *pooled]}.values())
     values = layer_measures.compare(kept.all_frames(items), theirs.all_frames(items))
@@ -276,8 +276,8 @@ def table(found: dict[str, Any]) -> str:
     lines = ["| " + " | ".join(head) + " |", "| --- |" + " ---: |" * (len(head) - 1)]
     for name in names:
         part = sorted((row for row in rows if row["measure"] == name), key=lambda r: r["layer"])
-        best = tasks.best_row(part)
-        cells = {row["layer"]: tasks.shown(row["value"]) for row in part}
+        best = probe_tasks.best_row(part)
+        cells = {row["layer"]: probe_tasks.shown(row["value"]) for row in part}
         cells[best["layer"]] = f"**{cells[best['layer']]}**"
         shown = [cells.get(layer, "-") for layer in range(found["layers"])]
         beside = [best.get("baseline"), best.get("control")]

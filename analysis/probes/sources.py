@@ -19,7 +19,7 @@ from pathlib import Path
 
 from analysis.probes import alignment_files, alignments
 from analysis.probes.alignments import Alignment
-from analysis.records import tables
+from analysis.records import csv_tables
 from mt4ssl_core.data.audio import SAMPLE_RATE, SUFFIXES, probe
 from mt4ssl_core.files import user_path
 
@@ -74,7 +74,7 @@ def utterances(source: Path) -> list[LabelledUtterance]:
 
 def _table(source: Path) -> list[LabelledUtterance]:
     path = source / "index.csv" if source.is_dir() else source
-    columns, found = tables.read_table(path, ["path"], "\t" if path.suffix == ".tsv" else ",")
+    columns, found = csv_tables.read_table(path, ["path"], "\t" if path.suffix == ".tsv" else ",")
     for line, row in found:
         if not row["path"].strip():
             raise ValueError(f"{path}, line {line}: no path; add it, or remove the line")

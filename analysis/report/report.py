@@ -11,7 +11,7 @@ from analysis.records.score import MINI, PARTIAL, REAL, UNKNOWN, Score
 from analysis.records.score_files import ModelScores
 from analysis.records.superb_score import tasks_of
 from analysis.records.training_runs import CONFIG, LOG
-from analysis.report import convergence, inputs
+from analysis.report import convergence_section, inputs
 from analysis.report import page as html
 from analysis.report import sections as report_sections
 from analysis.report.inputs import RunFiles
@@ -75,7 +75,7 @@ def report(
         report_sections.scores(mine, tables, own, given),
         report_sections.weights(mine),
         report_sections.probes(mine, beside, fingerprints),
-        convergence.section(mine, beside),
+        convergence_section.section(mine, beside),
         _setting(mine, beside),
     ]
     facts = _facts(mine, found[mine.name].scores, tables)

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from analysis import layer_weights
-from analysis.probes import figures, tasks
+from analysis.probes import layer_plots, probe_tasks
 from analysis.records import head_files, superb_score
 from analysis.records.score import ARROWS
 from analysis.report import figures as report_figures
@@ -153,7 +153,7 @@ def probes(run: RunFiles, others: Sequence[RunFiles], fingerprints: Collection[s
     drawn = []
     for place, (_, one) in enumerate(maps):
         with report_figures.themed():
-            figure = figures.matrices(one)[0]
+            figure = layer_plots.matrices(one)[0]
         drawn.append(report_figures.shown(figure, _told_matrix(one), f"alike-{place}"))
     if drawn:
         body += ["<h3>How alike layers are</h3>", html.figures(drawn)]
@@ -177,7 +177,7 @@ def _differs(fingerprint: str, others: Collection[str]) -> bool:
 
 def _curves(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
     drawn = []
-    for place, (title, _, measures) in enumerate(figures.PANELS):
+    for place, (title, _, measures) in enumerate(layer_plots.PANELS):
         part = {
             label: {**probe, "rows": rows}
             for label, probe in found.items()
@@ -185,7 +185,7 @@ def _curves(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
         }
         if part:
             with report_figures.themed():
-                figure = report_figures.panel(figures.curves(part)[0])
+                figure = report_figures.panel(layer_plots.curves(part)[0])
             drawn.append(
                 report_figures.shown(figure, _told_probe(title, part, measures), f"probe-{place}")
             )
@@ -204,8 +204,8 @@ def _told_probe(title: str, found: Mapping[str, Mapping[str, Any]], measures: Se
 
 
 def _best(measure: str, rows: Sequence[Mapping[str, Any]]) -> str:
-    best = tasks.best_row(rows)
-    value = tasks.shown(best["value"])
+    best = probe_tasks.best_row(rows)
+    value = probe_tasks.shown(best["value"])
     text = f"{measure} {ARROWS[best['direction']]} {value} at layer {best['layer']}"
     more = []
     if best.get("low") is not None:

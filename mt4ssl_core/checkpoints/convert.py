@@ -13,10 +13,10 @@ from typing import Any
 
 from mt4ssl_core import config
 from mt4ssl_core.checkpoints import checkpoint
-from mt4ssl_core.checkpoints.foreign import export, fairseq, files, huggingface
+from mt4ssl_core.checkpoints.foreign import checkpoint_files, export, fairseq, huggingface
 from mt4ssl_core.checkpoints.foreign.assembled import encoder_of
 from mt4ssl_core.checkpoints.foreign.export import note as export_note
-from mt4ssl_core.checkpoints.foreign.names import OURS, renamed
+from mt4ssl_core.checkpoints.foreign.weight_names import OURS, renamed
 from mt4ssl_core.files import reading
 from mt4ssl_core.model.encoder import Encoder
 
@@ -47,12 +47,12 @@ def load_any(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     with reading(path):
-        if files.is_hugging_face(path):
+        if checkpoint_files.is_hugging_face(path):
             return huggingface.load(path)
         state = checkpoint.read(path, fairseq.CLASSES)
         if fairseq.is_fairseq(state):
             return fairseq.load(state, path)
-        if weights := files.loose_weights(state):
+        if weights := checkpoint_files.loose_weights(state):
             raise ValueError(
                 f"{path}: holds weights ({weights}), but not the settings of their encoder; put it "
                 "as pytorch_model.bin beside the model's config.json and give that folder"

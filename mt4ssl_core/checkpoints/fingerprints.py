@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from mt4ssl_core.checkpoints.foreign.files import all_files
+from mt4ssl_core.checkpoints.foreign.checkpoint_files import all_files
 from mt4ssl_core.model.speech_encoder import SpeechEncoder
 
 

@@ -7,7 +7,7 @@ Why: ``eval`` is its way to look up a name.
 Since: always.
 Here: in all modules of s3prl, also those imported later, ``eval`` knows only names, numbers and
     lists of them, and what is unpickled may hold tensors and plain containers only. (That a name
-    is one of those that a task knows is checked in `upstream.door.names`.)
+    is one of those that a task knows is checked in `upstream.door.s3prl_names`.)
 Delete when: s3prl has no eval( and no pickle.load( left.
 """
 

@@ -8,8 +8,8 @@ from typing import Any, NoReturn
 
 from mt4ssl_core.files import user_path
 from mt4ssl_core.settings.bounds import NUMPY_SEEDS, whole
-from upstream.door import cache, hub, names, overrides, tasks
-from upstream.heads.request import SEED, TaskRequest
+from upstream.door import cache, hub, overrides, s3prl_names, tasks
+from upstream.heads.task_request import SEED, TaskRequest
 from upstream.store import options
 
 OURS = """usage: run_downstream.py [our options] [s3prl's options]
@@ -127,7 +127,7 @@ def find_task(args: TaskRequest) -> dict[str, Any] | None:
         raise ValueError(
             f"give a task with --task ({', '.join(tasks.names())}), or -d and -c as for s3prl"
         )
-    if args.downstream not in names.tasks():
+    if args.downstream not in s3prl_names.tasks():
         raise ValueError(f"-d {args.downstream}: s3prl has no such task; use --task")
     found: dict[str, Any] | None = tasks.read(args.config).get("superb")
     if args.mode == "train" and found and found.get("select") == "layer":
@@ -160,8 +160,8 @@ def _task_of(args: TaskRequest) -> str | None:
         raise ValueError(
             f"-d {args.downstream}: give our name of a task with --task {args.downstream}"
         )
-    if not fitting and args.downstream not in names.tasks():
-        near = difflib.get_close_matches(args.downstream, names.TASKS, 1)
+    if not fitting and args.downstream not in s3prl_names.tasks():
+        near = difflib.get_close_matches(args.downstream, s3prl_names.TASKS, 1)
         remedy = f"did you mean {near[0]}?" if near else "use --task"
         raise ValueError(f"-d {args.downstream}: s3prl has no such task; {remedy}")
     return fitting[0] if fitting else None
@@ -186,7 +186,7 @@ def check(args: TaskRequest, changes: str) -> None:
     given = {**vars(args), **args.others}
     vars(asked).update({key: v for key, v in given.items() if key in vars(asked) and v is not None})
     overrides.override(changes, asked, config, quiet=True)
-    names.check(asked, config)
+    s3prl_names.check(asked, config)
     check_upstream(asked.upstream, asked.upstream_ckpt)
     tasks.check_corpus(config)
 

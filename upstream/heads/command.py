@@ -6,7 +6,7 @@ from typing import Any
 
 from upstream.door import cache, hub, overrides, tasks
 from upstream.heads import arguments
-from upstream.heads.request import TaskRequest
+from upstream.heads.task_request import TaskRequest
 from upstream.store.options import StoreOptions
 
 # s3prl's flags that, given again, must be those of the stored experiment

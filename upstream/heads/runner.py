@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from upstream import compat
-from upstream.door import names, overrides, processes, tasks
+from upstream.door import overrides, processes, s3prl_names, tasks
 from upstream.heads import command, experiment, results, states
-from upstream.heads.request import SEED, TaskRequest
 from upstream.heads.s3prl_runner import Runner  # first: it patches s3prl
+from upstream.heads.task_request import SEED, TaskRequest
 from upstream.store.options import StoreOptions
 
 from s3prl import run_downstream as s3prl_command  # isort: skip
@@ -150,7 +150,7 @@ def _s3prl(asked: command.Command, act: bool = True) -> Runner:
 def _checked_args() -> tuple[Any, dict[str, Any], list[str]]:
     """s3prl's arguments and config, once we know that the experiment can be done."""
     args, config, backup_files = s3prl_get_args()
-    names.check(args, config)
+    s3prl_names.check(args, config)
     args.expdir = str(Path(args.expdir).absolute())
     command.check_upstream(args)
     tasks.check_corpus(config)

@@ -17,9 +17,9 @@ from mt4ssl_core.store.store import FRAMES, POOLED, FeatureKind, FeatureStore
 from upstream.door import cache, packages, processes
 from upstream.door.expert import UpstreamExpert
 from upstream.store.decision import Stored, decide
-from upstream.store.features import StoredFeatures, probe, sees_means_only
 from upstream.store.lazy_audio import Reading, Utterance
 from upstream.store.options import StoreOptions
+from upstream.store.stored_features import StoredFeatures, probe, sees_means_only
 
 GB = 1e9
 LAYER = "layer"  # superb.select of a task that is evaluated layer by layer

@@ -27,13 +27,13 @@ from mt4ssl_core.store.store import FeatureStore, Space
 from mt4ssl_core.threads import cores
 from upstream.door import tasks
 from upstream.heads.data_order import Batches
-from upstream.heads.request import TaskRequest
+from upstream.heads.task_request import TaskRequest
 from upstream.store import storage
 from upstream.store.decision import decide
 from upstream.store.lazy_audio import Utterance
 from upstream.store.options import OFF, StoreOptions
 from upstream.store.storage import Storage
-from upstream.store.upkeep import gigabytes
+from upstream.store.store_commands import gigabytes
 from upstream.suite import preparation, protocol, roots
 
 TRIED = 32  # items of a split whose lengths stand for all

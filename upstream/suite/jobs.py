@@ -9,7 +9,7 @@ from typing import Any
 
 from upstream.door import tasks
 from upstream.heads import command, results, states
-from upstream.heads.request import TaskRequest
+from upstream.heads.task_request import TaskRequest
 from upstream.store.options import StoreOptions
 from upstream.suite import protocol, run_folder
 from upstream.suite.protocol import Candidate, Variant

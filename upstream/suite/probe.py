@@ -41,7 +41,7 @@ def probe(
     from s3prl import hub
 
     from upstream.heads import command
-    from upstream.store import features
+    from upstream.store import stored_features
 
     where = f"-u {upstream}" + (f" {ckpt}" if ckpt else "")
     args = SimpleNamespace(upstream=upstream, upstream_ckpt=ckpt)
@@ -50,7 +50,7 @@ def probe(
         model = getattr(hub, upstream)(ckpt=args.upstream_ckpt, model_config=None, refresh=False)
         model = model.to(device).eval()
         states = _hidden_states(model, device)
-        facts = features.probe(model, "hidden_states", device)
+        facts = stored_features.probe(model, "hidden_states", device)
     except (ValueError, OSError, KeyboardInterrupt):
         raise
     except Exception as error:  # what a foreign expert makes of a wrong checkpoint is up to it

@@ -28,7 +28,7 @@ from upstream.suite import (
 from upstream.suite.executors import JobBatch
 from upstream.suite.jobs import Job, SuiteSetting, TaskPlan
 from upstream.suite.probe import Probe, probe
-from upstream.suite.request import SuiteRequest
+from upstream.suite.suite_request import SuiteRequest
 from upstream.suite.table import render
 
 

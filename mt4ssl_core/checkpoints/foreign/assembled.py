@@ -8,7 +8,7 @@ import torch
 
 from mt4ssl_core import config
 from mt4ssl_core.checkpoints import checkpoint
-from mt4ssl_core.checkpoints.foreign.names import Tensors, float32
+from mt4ssl_core.checkpoints.foreign.weight_names import Tensors, float32
 from mt4ssl_core.config import EncoderConfig
 from mt4ssl_core.model.encoder import Encoder
 

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from mt4ssl_core.checkpoints import tensor_files
-from mt4ssl_core.checkpoints.foreign import files, huggingface
-from mt4ssl_core.checkpoints.foreign.names import HF, OURS, rename, table
+from mt4ssl_core.checkpoints.foreign import checkpoint_files, huggingface
+from mt4ssl_core.checkpoints.foreign.weight_names import HF, OURS, rename, table
 from mt4ssl_core.config import EncoderConfig
 from mt4ssl_core.files import flush, reading, temporary_beside, write_json, writing
 from mt4ssl_core.model.encoder import Encoder
 from mt4ssl_core.settings.frames import SAMPLE_RATE
 
-WEIGHTS, HEARING = files.WEIGHTS[0], files.HEARING[1]
-FILES = {files.CONFIG, WEIGHTS, HEARING}
+WEIGHTS, HEARING = checkpoint_files.WEIGHTS[0], checkpoint_files.HEARING[1]
+FILES = {checkpoint_files.CONFIG, WEIGHTS, HEARING}
 _HEARING = {
     **huggingface.EXTRACTOR_FIXED,
     "padding_side": "right",
@@ -34,14 +34,14 @@ def write(encoder: Encoder, out: Path, origin: str | Path) -> Path:
         raise ValueError(f"{out}: holds something that is not an export; give a new folder")
     rows = table(cfg)
     weights = {str(rename(key, rows, OURS, HF)): v for key, v in encoder.state_dict().items()}
-    about = {"format": "pt", files.RECORD: huggingface.feature_record(cfg)}
+    about = {"format": "pt", checkpoint_files.RECORD: huggingface.feature_record(cfg)}
     temporary, former = temporary_beside(out), temporary_beside(out)
     try:
         with writing(out, temporary):
             temporary.mkdir(parents=True)
         with _named(out, temporary):
             tensor_files.save(temporary / WEIGHTS, weights, about)
-            write_json(temporary / files.CONFIG, options)
+            write_json(temporary / checkpoint_files.CONFIG, options)
             write_json(temporary / HEARING, {**_HEARING, "do_normalize": cfg.normalize})
         with writing(out, temporary):
             if out.exists():
@@ -69,8 +69,10 @@ def _named(out: Path, temporary: Path) -> Iterator[None]:
 
 def note(folder: Path) -> str | None:
     """What the user of an exported folder has to know of quiet audio, if anything."""
-    eps = files.json_object(folder / files.CONFIG).get(huggingface.NORMALIZE_EPS)
-    if not files.json_object(folder / HEARING)["do_normalize"] or eps == huggingface.EPS:
+    eps = checkpoint_files.json_object(folder / checkpoint_files.CONFIG).get(
+        huggingface.NORMALIZE_EPS
+    )
+    if not checkpoint_files.json_object(folder / HEARING)["do_normalize"] or eps == huggingface.EPS:
         return None
     other = "torch.nn.functional.layer_norm(wave, wave.shape)"
     outside = f"by {other}" if eps == 1e-5 else f"with {eps:g}"
@@ -84,9 +86,11 @@ def note(folder: Path) -> str | None:
 def _replaceable(folder: Path) -> bool:
     """Whether ``folder`` is empty or holds an export of ours and nothing else."""
     names = {entry.name for entry in folder.iterdir()}
-    config = folder / files.CONFIG
+    config = folder / checkpoint_files.CONFIG
     with reading(config):
-        ours = config.is_file() and files.json_object(config).get("exported_by") == "mt4ssl"
+        ours = (
+            config.is_file() and checkpoint_files.json_object(config).get("exported_by") == "mt4ssl"
+        )
     return not names or (names <= FILES and ours)
 
 

@@ -12,7 +12,14 @@ from torch import Tensor
 
 from mt4ssl_core import config
 from mt4ssl_core.checkpoints.foreign import assembled, fairseq_training
-from mt4ssl_core.checkpoints.foreign.names import (
+from mt4ssl_core.checkpoints.foreign.foreign_settings import (
+    BLOCKS,
+    ForeignSettings,
+    mapping,
+    shown,
+    whole_numbers,
+)
+from mt4ssl_core.checkpoints.foreign.weight_names import (
     FAIRSEQ,
     HEADS,
     OURS,
@@ -20,13 +27,6 @@ from mt4ssl_core.checkpoints.foreign.names import (
     rename,
     renamed,
     table,
-)
-from mt4ssl_core.checkpoints.foreign.values import (
-    BLOCKS,
-    ForeignSettings,
-    mapping,
-    shown,
-    whole_numbers,
 )
 from mt4ssl_core.config import EncoderConfig
 

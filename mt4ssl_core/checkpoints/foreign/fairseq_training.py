@@ -8,8 +8,8 @@ from typing import Any
 from torch import Tensor
 
 from mt4ssl_core import config
-from mt4ssl_core.checkpoints.foreign.names import FAIRSEQ, HEADS, OURS, Row, rename, table
-from mt4ssl_core.checkpoints.foreign.values import ForeignSettings, mapping
+from mt4ssl_core.checkpoints.foreign.foreign_settings import ForeignSettings, mapping
+from mt4ssl_core.checkpoints.foreign.weight_names import FAIRSEQ, HEADS, OURS, Row, rename, table
 from mt4ssl_core.model.targets.offline import OfflineConfig
 from mt4ssl_core.model.targets.online import OnlineConfig
 

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 
 from mt4ssl_core import config
-from mt4ssl_core.checkpoints.foreign import assembled, files
-from mt4ssl_core.checkpoints.foreign.names import HF, renamed
-from mt4ssl_core.checkpoints.foreign.values import ForeignSettings, shown, whole_numbers
+from mt4ssl_core.checkpoints.foreign import assembled, checkpoint_files
+from mt4ssl_core.checkpoints.foreign.foreign_settings import ForeignSettings, shown, whole_numbers
+from mt4ssl_core.checkpoints.foreign.weight_names import HF, renamed
 from mt4ssl_core.config import EncoderConfig
 
 EPS = 1e-7  # what the feature extractor adds to a waveform's variance
@@ -79,11 +79,14 @@ def load(path: Path) -> dict[str, Any]:
         ValueError: something is missing, damaged, or of a model that this encoder is not.
     """
     folder = path if path.is_dir() else path.parent
-    weight_files = files.weight_files(path)
-    options = ForeignSettings(files.json_object(folder / files.CONFIG), folder / files.CONFIG)
+    weights_in = checkpoint_files.weight_files(path)
+    options = ForeignSettings(
+        checkpoint_files.json_object(folder / checkpoint_files.CONFIG),
+        folder / checkpoint_files.CONFIG,
+    )
     cfg = _encoder_config(options, _normalizes(folder))
-    weights, about = files.read_weights(weight_files)
-    _check_record(cfg, about, options.path, weight_files[0])
+    weights, about = checkpoint_files.read_weights(weights_in)
+    _check_record(cfg, about, options.path, weights_in[0])
     encoder = renamed(weights, cfg, HF, path)
     # absent where fine-tuning ran without masks; only further pre-training looks at it
     encoder.setdefault("mask_embedding", torch.zeros(cfg.dim))
@@ -92,12 +95,12 @@ def load(path: Path) -> dict[str, Any]:
 
 def _normalizes(folder: Path) -> bool:
     """Whether waveforms are normalised, as their feature extractor says (by default they are)."""
-    for name in files.HEARING:
+    for name in checkpoint_files.HEARING:
         path = folder / name
         if not path.is_file():
             continue
-        values, prefix = files.json_object(path), ""
-        if name == files.HEARING[0]:
+        values, prefix = checkpoint_files.json_object(path), ""
+        if name == checkpoint_files.HEARING[0]:
             nested = [key for key in ("feature_extractor", "audio_processor") if key in values]
             if not nested:
                 continue
@@ -156,9 +159,9 @@ def _check_record(cfg: EncoderConfig, about: dict[str, str], path: Path, weights
 
     Raises ValueError: it does not, so one of the two files is damaged or of another model.
     """
-    if files.RECORD not in about:
+    if checkpoint_files.RECORD not in about:
         return
-    now, then = json.loads(feature_record(cfg)), json.loads(about[files.RECORD])
+    now, then = json.loads(feature_record(cfg)), json.loads(about[checkpoint_files.RECORD])
     changed = [f"{key} {then.get(key)} there, {now[key]} here" for key in now]
     changed = [text for key, text in zip(now, changed, strict=True) if now[key] != then.get(key)]
     if changed:

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from analysis import plots
-from analysis.probes import figures
+from analysis.probes import layer_plots
 
 
 def found(measures=("phone", "phone_ctc", "cca_mel", "cca_phone", "pnmi_excess"), layers=3, **more):
@@ -19,7 +19,7 @@ def found(measures=("phone", "phone_ctc", "cca_mel", "cca_phone", "pnmi_excess")
 
 
 def test_a_panel_per_kind_of_measure():
-    figure, data = figures.curves({"one": found()})
+    figure, data = layer_plots.curves({"one": found()})
     shown = [axis for axis in figure.axes if axis.get_visible()]
     assert len(shown) == 4 and len(data) == 15
     assert all(axis.get_xlabel() and axis.get_ylabel() and axis.get_title() for axis in shown)
@@ -33,11 +33,11 @@ def test_a_panel_per_kind_of_measure():
 
 
 def test_models_over_each_other():
-    figure, data = figures.curves({"one": found(), "two": found(("phone",), layers=5)})
+    figure, data = layer_plots.curves({"one": found(), "two": found(("phone",), layers=5)})
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["one", "two"]
     assert set(data["model"]) == {"one", "two"}
     with pytest.raises(ValueError, match="no rows to draw"):
-        figures.curves({"one": found(())})
+        layer_plots.curves({"one": found(())})
 
 
 def test_matrices_and_files(tmp_path):
@@ -45,7 +45,7 @@ def test_matrices_and_files(tmp_path):
         {"measure": "cca", "values": [[1.0, 0.5], [0.5, 1.0]]},
         {"measure": "cka", "first": "m", "second": "other", "values": [[0.9, 0.2, 0.1]]},
     ]
-    bases = figures.write({"m": found(matrices=kinds)}, tmp_path)
+    bases = layer_plots.write({"m": found(matrices=kinds)}, tmp_path)
     assert [base.name for base in bases] == ["layers", "similarity"]
     for base in bases:
         assert matplotlib.image.imread(f"{base}.png").std() > 0.05
@@ -53,7 +53,7 @@ def test_matrices_and_files(tmp_path):
     table = pd.read_csv(tmp_path / "similarity.csv")
     assert len(table) == 7 and set(table.second) == {"m", "other"}
     with pytest.raises(ValueError, match="no layers were compared"):
-        figures.matrices(found())
+        layer_plots.matrices(found())
 
 
 def test_the_same_figure_is_the_same_file(tmp_path):

@@ -3,9 +3,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.probes import tasks
+from analysis.probes import probe_tasks
 from analysis.probes.alignments import Alignment, Interval
-from analysis.probes.features import Kept
+from analysis.probes.probe_data import Kept
 from analysis.probes.speech import LabelledUtterance
 
 WORDS, SIZE = ("go", "up", "bed"), 40_000
@@ -34,12 +34,12 @@ def features(utterances, layers=2, seed=0):
     speakers = sorted({item.speaker for item in utterances})
     voices = {name: rng.normal(size=12) for name in speakers}
     for item in utterances:
-        frames = tasks.alignments.num_frames(item.samples)
+        frames = probe_tasks.alignments.num_frames(item.samples)
         x = rng.normal(size=(layers, frames, 20))
         x[1, :, :12] = voices[item.speaker]
         x[1, :, 12:15] = np.eye(3)[WORDS.index(item.keyword)]
         x[1, :, 15] = item.gender == "f"
-        labels = tasks.alignments.frame_labels(item.alignment, "phones", item.samples)
+        labels = probe_tasks.alignments.frame_labels(item.alignment, "phones", item.samples)
         for k, phone in enumerate("abc"):
             x[1, :, 16 + k] = labels == phone
         kept.frames[item.id] = x.astype(np.float16)
@@ -50,13 +50,13 @@ def features(utterances, layers=2, seed=0):
 @pytest.fixture(scope="module")
 def rows():
     utterances = speech()
-    chosen, left_out = tasks.tasks(utterances)
-    assert [task.name for task in chosen] == list(tasks.PROBES) and not left_out
-    found = tasks.run(chosen, features(utterances), layers=2, show=False)
+    chosen, left_out = probe_tasks.tasks(utterances)
+    assert [task.name for task in chosen] == list(probe_tasks.PROBES) and not left_out
+    found = probe_tasks.run(chosen, features(utterances), layers=2, show=False)
     return {(row["measure"], row["layer"]): row for row in found}
 
 
-@pytest.mark.parametrize("probe", tasks.PROBES)
+@pytest.mark.parametrize("probe", probe_tasks.PROBES)
 def test_the_layer_that_has_it_is_found(rows, probe):
     without, having = rows[probe, 0], rows[probe, 1]
     assert having["chosen"] and not without["chosen"]
@@ -78,7 +78,7 @@ def test_the_control_task_can_be_learnt_by_heart_from_a_voice(rows):
 
 
 def test_all_but_speaker_are_tested_on_other_speakers():
-    for task in tasks.tasks(speech())[0]:
+    for task in probe_tasks.tasks(speech())[0]:
         same = {i.speaker for i in task.train} & {i.speaker for i in task.test}
         assert bool(same) == (task.name == "speaker")
         held_out = task.held_out()
@@ -87,7 +87,7 @@ def test_all_but_speaker_are_tested_on_other_speakers():
 
 def test_a_frame_has_the_phone_at_its_centre_and_the_one_before():
     (item, *_) = speech()
-    found = tasks.labelled([item])
+    found = probe_tasks.labelled([item])
     assert len(found.phones) == 120 and (found.utterance == 0).all()  # 0.0 to 2.4 s
     assert found.pairs[0] == f" {item.phones[0]}"
     assert found.pairs[20] == f"{item.phones[0]} {item.phones[1]}"
@@ -96,21 +96,21 @@ def test_a_frame_has_the_phone_at_its_centre_and_the_one_before():
 def test_silence_is_no_phone():
     rows = (Interval(0.0, 0.5, "sil"), Interval(0.5, 1.0, "AE1"), Interval(1.0, 1.5, "_"))
     alignment = Alignment("x", {"phones": rows}, SIZE / 16_000, "made")
-    found = tasks.labelled([LabelledUtterance("x", Path(), SIZE, alignment=alignment)])
+    found = probe_tasks.labelled([LabelledUtterance("x", Path(), SIZE, alignment=alignment)])
     assert set(found.phones) == {"AE"} and set(found.pairs) == {" AE"}
 
 
 def test_what_the_labels_do_not_allow():
     few = [item for item in speech(aligned=False) if item.keyword == "go"]
-    chosen, left_out = tasks.tasks(few)
+    chosen, left_out = probe_tasks.tasks(few)
     assert "keyword" not in {task.name for task in chosen}
     assert any(text.startswith("phone: 0 utterances have its labels") for text in left_out)
     with pytest.raises(ValueError, match=r"keyword: 96 utterances.*; give more --data or --min"):
-        tasks.tasks(few, ["keyword"])
+        probe_tasks.tasks(few, ["keyword"])
     with pytest.raises(ValueError, match="--probes pitch: unknown; choose from phone"):
-        tasks.tasks(few, ["pitch"])
+        probe_tasks.tasks(few, ["pitch"])
     with pytest.raises(ValueError, match="no probe is possible"):
-        tasks.tasks(few[:3])
+        probe_tasks.tasks(few[:3])
 
 
 def test_a_class_of_few_speakers_is_not_held_out():
@@ -120,12 +120,12 @@ def test_a_class_of_few_speakers_is_not_held_out():
 
     for man in "abcdefgh":
         train = [*of(man, "m", 5), *of("x", "f", 30), *of("y", "f", 30)]
-        held_out = tasks.ProbeTask("gender", train, train).held_out()
+        held_out = probe_tasks.ProbeTask("gender", train, train).held_out()
         left = {item.gender for item, out in zip(train, held_out, strict=True) if not out}
         assert held_out.any() and left == {"m", "f"}
 
 
 def test_minutes_bound_both_sides():
-    for task in tasks.tasks(speech(), minutes=2.0)[0]:
+    for task in probe_tasks.tasks(speech(), minutes=2.0)[0]:
         spoken = [sum(i.samples for i in side) / 960_000 for side in (task.train, task.test)]
         assert sum(spoken) <= 4.0 and max(spoken) > 1.0

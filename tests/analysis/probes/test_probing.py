@@ -7,10 +7,10 @@ import soundfile
 from superb_data import tiny_checkpoint
 
 import mt4ssl_cli
-from analysis.probes import probing, tasks
+from analysis.probes import probe_tasks, probing
 from analysis.probes import speech as probe_data
-from analysis.probes.features import frame_data, gather
 from analysis.probes.layer_features import open_upstream
+from analysis.probes.probe_data import frame_data, gather
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_every_probe_and_measure_of_a_checkpoint(source, tmp_path, capsys):
 def test_an_interrupted_probe_goes_on(source, tmp_path, monkeypatch):
     asked = probing.ProbeRequest([str(source)], str(tmp_path / "out"), str(tiny_checkpoint()),
                           probes="keyword,gender,phone_ctc")  # fmt: skip
-    whole, done = tasks._rows, []
+    whole, done = probe_tasks._rows, []
 
     def stopped(task, *others):
         if len(done) == 2:
@@ -71,13 +71,13 @@ def test_an_interrupted_probe_goes_on(source, tmp_path, monkeypatch):
         done.append(task.name)
         return whole(task, *others)
 
-    monkeypatch.setattr(tasks, "_rows", stopped)
+    monkeypatch.setattr(probe_tasks, "_rows", stopped)
     with pytest.raises(KeyboardInterrupt):
         probing.probe(asked)
     assert done == ["keyword", "gender"] and not (tmp_path / "out" / "probe.json").exists()
     assert not probing.is_done(asked)
     monkeypatch.setattr(
-        tasks, "_rows", lambda task, *o: (done.append(task.name), whole(task, *o))[1]
+        probe_tasks, "_rows", lambda task, *o: (done.append(task.name), whole(task, *o))[1]
     )
     probing.probe(asked)
     assert done == ["keyword", "gender", "phone_ctc"]
@@ -153,12 +153,12 @@ def test_what_cannot_be_used_is_left_out_and_named(source, tmp_path, capsys):
 
 def test_audio_that_is_lost_can_make_a_probe_impossible(source):
     speech = probe_data.read([source])
-    chosen, _ = tasks.tasks(speech, ["keyword", "phone_ctc"])
+    chosen, _ = probe_tasks.tasks(speech, ["keyword", "phone_ctc"])
     lost = {item.id for item in speech if item.keyword != "w1" and item.split == "train"}
-    kept, reasons = tasks.without(chosen, lost)
+    kept, reasons = probe_tasks.without(chosen, lost)
     assert not kept and [reason.partition(":")[0] for reason in reasons] == ["keyword", "phone_ctc"]
     assert "20 of each and two classes are needed" in reasons[0]
-    kept, reasons = tasks.without(chosen, {speech[0].id})
+    kept, reasons = probe_tasks.without(chosen, {speech[0].id})
     assert [len(task.train) + len(task.test) for task in kept] == [95, 95] and not reasons
 
 

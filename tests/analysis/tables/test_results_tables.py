@@ -1,4 +1,4 @@
-"""analysis/tables/readme.py and convergence.py, and what the committed scores say."""
+"""analysis/tables/results_page.py and convergence.py, and what the committed scores say."""
 
 import json
 
@@ -8,7 +8,7 @@ import pytest
 import toy
 
 from analysis.convergence import comparison
-from analysis.tables import readme
+from analysis.tables import results_page
 from benchmarks import real_convergence
 from upstream.door import tasks
 
@@ -26,19 +26,19 @@ def record(**changes):
 def test_results_are_collected_from_any_depth(tmp_path):
     write(tmp_path / "a" / "b", record(), record(split="dev", value=0.9))
     write(tmp_path / "c", record(task="pr", metric="per", direction="min", value=0.25))
-    frame = readme.load([tmp_path])
+    frame = results_page.load([tmp_path])
     assert list(frame.value) == [0.5, 0.25] and frame.folder[0].endswith("a/b")
 
 
 def test_missing_and_broken_results_are_named(tmp_path):
     with pytest.raises(ValueError, match=r"no results\.json"):
-        readme.load([tmp_path])
+        results_page.load([tmp_path])
     write(tmp_path / "bad", {"task": "ks"})
     with pytest.raises(ValueError, match=r"bad/results\.json: expected a list of rec"):
-        readme.load([tmp_path])
+        results_page.load([tmp_path])
     (tmp_path / "bad" / "results.json").write_text("[{")
     with pytest.raises(ValueError, match=r"(not valid JSON|expected a list of records)"):
-        readme.load([tmp_path])
+        results_page.load([tmp_path])
 
 
 def test_table_has_arrows_means_and_the_best_in_bold():
@@ -50,7 +50,7 @@ def test_table_has_arrows_means_and_the_best_in_bold():
         ("theirs", "pr", "per", 0.1, "min"),
     ]
     frame = pd.DataFrame(rows, columns=["system", "task", "metric", "value", "direction"])
-    lines = readme.markdown(frame, ["ours", "theirs", "absent"]).splitlines()
+    lines = results_page.markdown(frame, ["ours", "theirs", "absent"]).splitlines()
     assert lines[0] == "| system | KS acc % ↑ | PR per % ↓ |"
     assert lines[2] == "| ours | **60.0 ± 14.1** | 20.0 |"
     assert lines[3] == "| theirs | 55.0 (1 of 2 seeds) | **10.0** |"
@@ -60,11 +60,11 @@ def test_table_has_arrows_means_and_the_best_in_bold():
 def test_text_between_markers(tmp_path):
     path = tmp_path / "page.md"
     path.write_text("a\n<!-- x -->\nold\n<!-- /x -->\nb\n")
-    assert readme.between_markers(path, "x", "new\n")
+    assert results_page.between_markers(path, "x", "new\n")
     assert path.read_text() == "a\n<!-- x -->\nnew\n<!-- /x -->\nb\n"
-    assert not readme.between_markers(path, "x", "new")
+    assert not results_page.between_markers(path, "x", "new")
     with pytest.raises(ValueError, match=r"<!-- y --> \.\.\. <!-- /y --> not found"):
-        readme.between_markers(path, "y", "")
+        results_page.between_markers(path, "y", "")
 
 
 def test_convergence_plot_shows_runs_and_reference(tmp_path):

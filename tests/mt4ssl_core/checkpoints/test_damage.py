@@ -18,7 +18,7 @@ from test_convert import FP32, fairseq_variant, ours_file
 from analysis.records import head_files
 from mt4ssl_core import config
 from mt4ssl_core.checkpoints import checkpoint, convert, tensor_files
-from mt4ssl_core.checkpoints.foreign import files
+from mt4ssl_core.checkpoints.foreign import checkpoint_files
 from mt4ssl_core.labelling.kmeans import KMeans
 from upstream.heads import states
 
@@ -232,7 +232,7 @@ def test_files_that_claim_too_much_are_refused_at_once(tmp_path):
     subprocess.run([sys.executable, "-c", code], check=True, timeout=100)
 
 
-@pytest.mark.parametrize("name", [files.CONFIG, *files.HEARING])
+@pytest.mark.parametrize("name", [checkpoint_files.CONFIG, *checkpoint_files.HEARING])
 @pytest.mark.parametrize(
     "text",
     ["[" * 100_000, '{"a":' * 100_000, "", "null", '{"a": 1e400', "9" * 5000, " " * (1 << 23)],

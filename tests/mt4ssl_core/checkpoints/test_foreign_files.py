@@ -13,7 +13,7 @@ from test_convert import AFTER5, SINGLE, fairseq_variant, ours_file
 
 from mt4ssl_core.checkpoints import checkpoint, convert
 from mt4ssl_core.checkpoints.fingerprints import checkpoint_fingerprint
-from mt4ssl_core.checkpoints.foreign.files import all_files
+from mt4ssl_core.checkpoints.foreign.checkpoint_files import all_files
 from mt4ssl_core.labelling.frame_features import FeatureSource
 from upstream.door import cache, expert
 

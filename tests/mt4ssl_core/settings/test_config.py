@@ -7,7 +7,7 @@ import pytest
 
 from mt4ssl_core import config
 from mt4ssl_core.config import Config
-from mt4ssl_core.settings import bounds, names
+from mt4ssl_core.settings import bounds, synonyms
 
 SHIPPED = sorted((Path(config.__file__).parent / "configs").glob("*.yaml"))
 GIVEN = ["data.train=audio", "data.labels=train.km"]
@@ -322,11 +322,11 @@ def test_names_of_other_toolkits_are_understood(tmp_path, key, hint):
 
 def test_every_hint_names_a_key_that_is_there():
     keys = set(config.known_keys())
-    for name, hint in names.HINTS.items():
+    for name, hint in synonyms.HINTS.items():
         assert name not in keys
         named = set(re.findall(r"\b(?:run|data|encoder|masking|offline|online|optim)\.\w+", hint))
         assert named <= keys, hint
-    assert set(names.SECTIONS.values()) <= keys
+    assert set(synonyms.SECTIONS.values()) <= keys
 
 
 @pytest.mark.parametrize("key", ["data.train", "data.valid", "data.labels", "run.init_from"])

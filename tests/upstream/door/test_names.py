@@ -22,9 +22,9 @@ upstream.register()
 
 from upstream import compat  # noqa: E402
 from upstream.compat import no_code  # noqa: E402
-from upstream.door import names, tasks  # noqa: E402
+from upstream.door import s3prl_names, tasks  # noqa: E402
 from upstream.heads import command, runner  # noqa: E402
-from upstream.suite import request  # noqa: E402
+from upstream.suite import suite_request  # noqa: E402
 
 CODE = "__import__('pathlib').Path('{}/ran').touch()"
 ARGS = {"mode": "evaluate", "evaluate_split": "test", "hub": "torch"}
@@ -33,7 +33,7 @@ ARGS = {"mode": "evaluate", "evaluate_split": "test", "hub": "torch"}
 def leaves(known, prefix=""):
     """Every dotted key whose value s3prl turns into code, and what it may be."""
     for key, allowed in known.items():
-        if isinstance(allowed, names.Names):
+        if isinstance(allowed, s3prl_names.Names):
             yield f"{prefix}{key}", allowed
         elif f".{key}." not in prefix:  # a head may hold heads
             yield from leaves(allowed, f"{prefix}{key}.")
@@ -49,7 +49,7 @@ def put(config, key, value):
 CASES = [
     (task, f"downstream_expert.{key}")
     for task in tasks.names()
-    for key, _ in leaves(names.TASKS[tasks.header(task)["s3prl"]])
+    for key, _ in leaves(s3prl_names.TASKS[tasks.header(task)["s3prl"]])
 ]
 SHARED = ["runner.train_dataloader", "runner.eval_dataloaders"]
 SHARED += ["optimizer.name", "optimizer.torch_optim_name", "scheduler.name"]
@@ -64,7 +64,7 @@ def test_a_section_that_is_none_is_named(key, value):
     config: dict = {}
     put(config, key, value)
     with pytest.raises(ValueError, match=rf"config\.{key}: .*is not a section; give keys"):
-        names.check_config("speech_commands", config)
+        s3prl_names.check_config("speech_commands", config)
 
 
 @pytest.mark.parametrize("task", tasks.names())
@@ -72,12 +72,12 @@ def test_the_settings_that_are_shipped_are_known(task):
     config = tasks.read(tasks.path_of(task))
     split = "test-clean" if task == "asr" else "test"
     asked = {**ARGS, "downstream": config["superb"]["s3prl"], "evaluate_split": split}
-    names.check(argparse.Namespace(**asked), config)
+    s3prl_names.check(argparse.Namespace(**asked), config)
     for settings in (config["superb"]["smoke"], config["superb"]["learn"]):
         changed = copy.deepcopy(config)
         for key, value in settings.items():
             put(changed, key, value)
-        names.check_config(config["superb"]["s3prl"], changed)
+        s3prl_names.check_config(config["superb"]["s3prl"], changed)
 
 
 @pytest.mark.parametrize(("task", "key"), CASES)
@@ -87,7 +87,7 @@ def test_anything_but_a_known_name_is_refused(task, key, tmp_path):
     for value in (code, "os.system", "exit", [code], {"a": 1}, True, b"LSTM"):
         put(config, key, value)
         with pytest.raises(ValueError, match="is not known to s3prl and is not run") as raised:
-            names.check_config(config["superb"]["s3prl"], config)
+            s3prl_names.check_config(config["superb"]["s3prl"], config)
         assert f"config.{key}: " in str(raised.value)
     assert not (tmp_path / "ran").exists()
 
@@ -107,7 +107,7 @@ def test_arguments_are_names_too(changes):
     config = tasks.read(tasks.path_of("ks"))
     args = argparse.Namespace(**{**ARGS, "downstream": "speech_commands", **changes})
     with pytest.raises(ValueError, match=f"args.{next(iter(changes))}: "):
-        names.check(args, config)
+        s3prl_names.check(args, config)
 
 
 @pytest.mark.parametrize("task", sorted({tasks.header(task)["s3prl"] for task in tasks.names()}))
@@ -244,8 +244,8 @@ def test_no_word_of_a_command_line_is_run(flags, tmp_path, monkeypatch):
 
 def test_set_takes_known_names_only():
     with pytest.raises(ValueError, match=r"modelrc\.select: 'exit' is not known to s3prl"):
-        request.read_changes(["ks:downstream_expert.modelrc.select=exit"], ["ks"])
-    assert request.read_changes(["ks:optimizer.torch_optim_name=AdamW"], ["ks"])
+        suite_request.read_changes(["ks:downstream_expert.modelrc.select=exit"], ["ks"])
+    assert suite_request.read_changes(["ks:optimizer.torch_optim_name=AdamW"], ["ks"])
 
 
 def test_s3prl_unpickles_plain_data_only(tmp_path):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from superb_data import corpora, tiny_checkpoint
 
-from upstream.door import names, tasks
+from upstream.door import s3prl_names, tasks
 from upstream.heads import arguments, command
 
 REPOSITORY = Path(arguments.__file__).parents[2]
@@ -53,7 +53,7 @@ def test_a_task_as_superbs_documentation_names_it(words, task, tmp_path, monkeyp
 def test_every_folder_of_s3prl_that_superb_has_is_found_or_says_what_to_add():
     for task, header in tasks.headers().items():
         folder = header["s3prl"]
-        assert folder in names.TASKS
+        assert folder in s3prl_names.TASKS
         if folder == "ctc":
             with pytest.raises(ValueError, match=r"add --task ood .* or --task pr .* or --task sf"):
                 found("-d", folder)

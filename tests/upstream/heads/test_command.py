@@ -12,7 +12,7 @@ upstream.register()
 
 from upstream.door import tasks  # noqa: E402
 from upstream.heads import command, states  # noqa: E402
-from upstream.heads.request import TaskRequest  # noqa: E402
+from upstream.heads.task_request import TaskRequest  # noqa: E402
 from upstream.store.options import StoreOptions  # noqa: E402
 
 TRAIN = ["-m", "train", "--task", "ks", "-p", "exp"]

@@ -7,8 +7,8 @@ from torch import nn
 
 from mt4ssl_core.store.store import FRAMES, POOLED, FeatureKind, FeatureStore, content_key
 from upstream.door.expert import UpstreamExpert
-from upstream.store.features import StoredFeatures, probe, sees_means_only
 from upstream.store.lazy_audio import Utterance
+from upstream.store.stored_features import StoredFeatures, probe, sees_means_only
 
 SIZES = (16000, 12345, 719, 16000, 48000, 8160)
 

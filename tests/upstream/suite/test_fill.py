@@ -8,7 +8,7 @@ from superb_data import corpus, smoke, tiny_checkpoint
 import mt4ssl_cli
 from mt4ssl_core.store import upkeep
 from upstream.door import tasks
-from upstream.store import features as stored_features
+from upstream.store import stored_features as stored_features
 from upstream.store.options import StoreOptions
 from upstream.suite import fill
 from upstream.suite.fill import FillRequest, Share

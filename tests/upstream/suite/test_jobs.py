@@ -7,7 +7,7 @@ from toy_suite import Launcher
 from upstream.store.options import StoreOptions
 from upstream.suite import jobs, work
 from upstream.suite.jobs import SuiteSetting
-from upstream.suite.request import SuiteRequest
+from upstream.suite.suite_request import SuiteRequest
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 import pytest
 
 from upstream.store.options import StoreOptions
-from upstream.suite.request import SuiteRequest, read_rates
+from upstream.suite.suite_request import SuiteRequest, read_rates
 
 
 def test_the_command_that_retries(tmp_path, monkeypatch):

@@ -21,7 +21,7 @@ from mt4ssl_core.locks import lock
 from upstream.store.options import StoreOptions
 from upstream.suite import jobs, preparation, run_folder, suite
 from upstream.suite.probe import Probe
-from upstream.suite.request import SuiteRequest
+from upstream.suite.suite_request import SuiteRequest
 
 ALL = ["every", "fold", "layer", "lm", "none", "rate"]
 

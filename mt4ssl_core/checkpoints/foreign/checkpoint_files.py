@@ -6,8 +6,8 @@ from typing import Any
 import torch
 
 from mt4ssl_core.checkpoints import checkpoint, tensor_files
-from mt4ssl_core.checkpoints.foreign.names import Tensors
-from mt4ssl_core.checkpoints.foreign.values import shown
+from mt4ssl_core.checkpoints.foreign.foreign_settings import shown
+from mt4ssl_core.checkpoints.foreign.weight_names import Tensors
 from mt4ssl_core.files import read_json
 
 CONFIG = "config.json"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.convergence import figures
+from analysis.convergence import cost_curves
 from analysis.convergence.updates_to_reach import TargetScore
 from analysis.records import training_runs
 from analysis.records.score import ARROWS
@@ -46,20 +46,20 @@ def _training(runs: Sequence[TrainingRun], others: Sequence[TrainingRun]) -> lis
         notes = training_runs.check(together)
     except ValueError as error:
         together, notes = list(runs), [f"The others' curves are left out: {error}"]
-    table = training_runs.frame(together, figures.PANELS)
+    table = training_runs.frame(together, cost_curves.PANELS)
     if table.empty:
         return [*body, html.paragraph("The log is empty.", "missing")]
-    for cost, (name, label) in figures.COSTS.items():
+    for cost, (name, label) in cost_curves.COSTS.items():
         part = _thinned(table.dropna(subset=cost))
         drawn = []
-        for place, metric in enumerate(figures.PANELS):
+        for place, metric in enumerate(cost_curves.PANELS):
             one = part[part["metric"] == metric]
-            if figures.summary(one, cost).empty:
+            if cost_curves.summary(one, cost).empty:
                 continue
             with report_figures.themed():
-                figure, curves = figures.training(one, cost)
+                figure, curves = cost_curves.training(one, cost)
                 report_figures.panel(figure)
-            told = _told_curves(curves, *figures.PANELS[metric])
+            told = _told_curves(curves, *cost_curves.PANELS[metric])
             drawn.append(report_figures.shown(figure, told, f"training-{name}-{place}"))
         if drawn:
             shown = html.figures(drawn)
@@ -98,15 +98,15 @@ def _checkpoints(found: Mapping[str, Any], name: str) -> list[str]:
         row["metric"]: TargetScore(row["metric"], row["target"], row.get("origin", ""))
         for row in found["reach"]
     }
-    for cost, (short, label) in figures.COSTS.items():
+    for cost, (short, label) in cost_curves.COSTS.items():
         part = points.dropna(subset=[cost, "value"])
         drawn = []
         for place, (metric, one) in enumerate(part.groupby("metric", sort=False)):
-            if figures.summary(one, cost).empty:
+            if cost_curves.summary(one, cost).empty:
                 continue
             aim = [targets[metric]] if metric in targets else []
             with report_figures.themed():
-                figure, curves = figures.scores(one, cost, aim)
+                figure, curves = cost_curves.scores(one, cost, aim)
                 report_figures.panel(figure)
             told = _told_points(str(metric), one.iloc[0], curves, aim)
             drawn.append(report_figures.shown(figure, told, f"{name}-{short}-{place}"))

@@ -8,8 +8,8 @@ from typing import Any
 
 from mt4ssl_core.files import user_path
 from upstream.door import cache, overrides, tasks
-from upstream.door import names as named
-from upstream.heads.request import SEED
+from upstream.door import s3prl_names as named
+from upstream.heads.task_request import SEED
 from upstream.store.options import StoreOptions
 from upstream.suite import executors, roots
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mt4ssl_core.files import user_path
-from mt4ssl_core.settings import bounds, names
+from mt4ssl_core.settings import bounds, synonyms
 from mt4ssl_core.settings import values as setting_values
 from mt4ssl_core.settings.bounds import MISSING
 
@@ -99,7 +99,7 @@ class Layers:
         """Say which names are meant; of a whole section, for each of its keys."""
         inside = values if isinstance(values, dict) and values else {}
         keys = [f"{section}.{name}" for name in inside] or [str(section)]
-        self.problems += [where + names.unknown(key, self.keys) for key in keys]
+        self.problems += [where + synonyms.unknown(key, self.keys) for key in keys]
 
     def _fill(self, section: str, values: dict[Any, Any], where: str) -> None:
         part = self.sections[section]
@@ -109,7 +109,7 @@ class Layers:
         for name, value in values.items():
             key = f"{section}.{name}"
             if name not in fields:
-                self.problems.append(where + names.unknown(key, self.keys))
+                self.problems.append(where + synonyms.unknown(key, self.keys))
                 continue
             try:
                 there[name] = setting_values.convert(value, hints[name])

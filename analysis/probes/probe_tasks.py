@@ -15,7 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from analysis.probes import alignments, chance, ctc, linear, splits
-from analysis.probes.features import Kept, phone_labels
+from analysis.probes.probe_data import Kept, phone_labels
 from analysis.probes.speech import LabelledUtterance
 
 PHONE, PHONE_CTC, KEYWORD, SPEAKER, GENDER = "phone", "phone_ctc", "keyword", "speaker", "gender"
