@@ -53,22 +53,22 @@ def draw(
         broken: gets a line on each head that cannot be read (`head_files.read`).
 
     Raises:
-        ValueError: what `head_files.read`, `table` and `scaled` refuse.
+        ValueError: what `head_files.read`, `weights_table` and `scaled` refuse.
     """
     remove_leftovers(out or run)
     found = head_files.read(run, broken)
-    frame = table(found)
+    frame = weights_table(found)
     frame.attrs["notes"] += broken or []
     if audio is not None:
         frame = scaled(frame, found, audio, ckpt, device)
-    plots.save(figure(frame), Path(out or run) / NAME, frame)
+    plots.save(heat_map(frame), Path(out or run) / NAME, frame)
     return frame
 
 
 # --- Table ----------------------------------------------------------------------------------------
 
 
-def table(found: Sequence[Head]) -> pd.DataFrame:
+def weights_table(found: Sequence[Head]) -> pd.DataFrame:
     """Return the weights: columns model, task, layer, weight, spread, heads.
 
     ``weight`` is the mean over the task's heads (folds, seeds) and ``spread`` their sample standard
@@ -81,7 +81,7 @@ def table(found: Sequence[Head]) -> pd.DataFrame:
     for head in found:
         if head.weights is not None:
             groups.setdefault((*head.model, head.task), []).append(head)
-    told = without(found)
+    told = without_weights(found)
     if not groups:
         raise ValueError(
             f"no head has weights of layers ({'; '.join(told)}); score an upstream with several "
@@ -122,7 +122,7 @@ def markdown(frame: pd.DataFrame) -> str:
     return "\n".join([*lines, "", *notes]) + "\n"
 
 
-def without(found: Iterable[Head]) -> list[str]:
+def without_weights(found: Iterable[Head]) -> list[str]:
     """Say which tasks have no weights, and why: "KS, SID: fbank has a single layer"."""
     why: dict[str, dict[str, None]] = {}
     for head in found:
@@ -239,7 +239,7 @@ def _checkpoint(head: Head, ckpt: str | Path | None) -> str | None:
 # --- Figure ---------------------------------------------------------------------------------------
 
 
-def figure(frame: pd.DataFrame) -> Any:
+def heat_map(frame: pd.DataFrame) -> Any:
     """Return the heat map of a table: tasks by layers, scaled weights beside the raw ones."""
     several = frame.model.nunique() > 1
     labels = frame.task.map(superb_score.name_of) + (", " + frame.model if several else "")

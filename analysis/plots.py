@@ -24,12 +24,12 @@ _SAME_TWICE: dict[Any, Any] = {
 _SIZES: dict[Any, Any] = {"font.size": 9, "axes.titlesize": 10, "legend.fontsize": 8}
 
 
-def look(number: int) -> tuple[str, str]:
+def line_style(number: int) -> tuple[str, str]:
     """Return colour and marker of the n-th line; they repeat after six."""
     return COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
 
 
-def shown(name: str) -> str:
+def legend_name(name: str) -> str:
     """Return a name as a legend takes it: matplotlib leaves out what begins with _."""
     return f"\N{ZERO WIDTH SPACE}{name}" if name.startswith("_") else name
 

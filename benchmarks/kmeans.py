@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 
 from mt4ssl_core.data.mfcc import log_mel, mfcc
 from mt4ssl_core.files import write_json
-from mt4ssl_core.labelling.lloyd import fit
+from mt4ssl_core.labelling.lloyd import fit_kmeans
 
 
 def mixture(points: int, dim: int, seed: int = 0) -> torch.Tensor:
@@ -47,7 +47,7 @@ def clustering(points: int, dim: int, k: int, repeats: int) -> dict:
     ours, theirs = [], []
     ours_inertia, theirs_inertia = [], []
     for seed in range(repeats):
-        took, found = seconds(partial(fit, data, k, 25, seed))
+        took, found = seconds(partial(fit_kmeans, data, k, 25, seed))
         ours.append(took)
         ours_inertia.append(found.inertia[-1])
         model = SklearnKMeans(k, init="random", n_init=1, max_iter=25, tol=0, random_state=seed)

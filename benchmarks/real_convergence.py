@@ -89,7 +89,7 @@ def references(work: Path, data: Sequence[str]) -> dict[str, dict[str, float]]:
     found = {}
     for name, upstream in REFERENCES.items():
         own = ckpt if upstream.startswith("mt4ssl") else None
-        rows = probing.score(own, speech, PROBES, minutes=MINUTES, upstream=upstream)
+        rows = probing.score_layers(own, speech, PROBES, minutes=MINUTES, upstream=upstream)
         found[name] = {row["measure"]: row["value"] for row in rows if row["chosen"]}
     return found
 
@@ -100,7 +100,7 @@ def draw(folder: Path = SCORES) -> None:
     points = pd.DataFrame(record["points"])
     shown = points[points["metric"].isin(DRAWN)]
     shown = shown.assign(group=shown["group"].str.replace("_", " "))
-    figure, drawn = cost_curves.scores(shown, "update")
+    figure, drawn = cost_curves.draw_scores(shown, "update")
     figure.set_size_inches(SIZE)
     for axis, metric in zip(figure.axes, dict.fromkeys(drawn["metric"]), strict=True):
         for name, scores in record["references"].items():

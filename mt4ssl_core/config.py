@@ -246,14 +246,14 @@ def load(path: str | Path, overrides: Sequence[str] = (), files: bool = False) -
         ValueError: listing every unknown key, wrong type, missing value and impossible combination.
     """
     found = _layers()
-    for file, layer in _chain(find(path)):
+    for file, layer in _chain(find_config(path)):
         found.apply(layer, f"{file}: ")
     for override in overrides:
         found.override(override)
     return _finish(found, str(path), files=files)
 
 
-def find(name: str | Path, beside: Path | None = None) -> Path:
+def find_config(name: str | Path, beside: Path | None = None) -> Path:
     """Return the YAML file of this path (relative to the folder ``beside``), or of the shipped
     configuration of this name.
 
@@ -343,7 +343,7 @@ def _chain(path: Path) -> list[tuple[str, Any]]:
         if not isinstance(parent, str | None):
             raise ValueError(f"{current}: extends: expected one path or name")
         chain.insert(0, (current.name, values))
-        current = find(parent, current.parent) if parent else None
+        current = find_config(parent, current.parent) if parent else None
     return chain
 
 

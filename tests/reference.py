@@ -58,7 +58,7 @@ def official_config():
 
 
 def our_name(key):
-    rows = weight_names.table(encoder_config())
+    rows = weight_names.name_rows(encoder_config())
     for target, head in weight_names.HEADS.items():
         if key.startswith(head + "."):
             return f"targets.{target}.head." + key.split(".", 1)[1]

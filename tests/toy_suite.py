@@ -10,8 +10,8 @@ from upstream.door import tasks
 from upstream.heads import results
 from upstream.heads.task_request import TaskRequest
 from upstream.suite import jobs, suite
-from upstream.suite.probe import Probe
 from upstream.suite.protocol import Variant
+from upstream.suite.upstream_trial import Probe
 
 ARCHIVE = "downstream_expert.datarc.root"
 CONFIG = {
@@ -64,7 +64,7 @@ def make_tasks(folder: Path, monkeypatch: Any, corpora: bool = True) -> Path:
         (folder / "corpora" / name).mkdir(parents=True, exist_ok=True)
     monkeypatch.setattr(tasks, "folder", lambda: folder / "tasks")
     if corpora:
-        monkeypatch.setattr(suite, "probe", lambda upstream, ckpt: ENCODER)
+        monkeypatch.setattr(suite, "try_upstream", lambda upstream, ckpt: ENCODER)
         monkeypatch.setattr(suite.preparation, "prepare", prepared)
     return folder / "corpora"
 

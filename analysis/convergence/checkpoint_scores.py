@@ -99,13 +99,13 @@ def probed(
     if not probes:
         return _frame([])
     todo = [(run, update, path) for run in runs for update, path in _checkpoints(run)]
-    data = speech.fingerprint(utterances)
+    data = speech.speech_fingerprint(utterances)
     setting = {"data": data, "seed": seed, "minutes": minutes, "version": probing.VERSION}
     rows = []
     with tqdm(todo, desc="probing", unit="checkpoint", smoothing=0) as bar:
         for run, update, path in bar:
             bar.set_postfix_str(f"{run.name} {path.stem}", refresh=True)
-            key = {"checkpoint": cache.fingerprint(path), **setting}
+            key = {"checkpoint": cache.file_fingerprint(path), **setting}
             kept = run.folder / PROBES / data / f"{path.stem}.json"
             try:
                 found = _chosen(_probe(path, kept, utterances, probes, key), layer, path)
@@ -131,7 +131,7 @@ def _possible(
 ) -> list[str]:
     """The probes that the labels allow; why others are not is told."""
     try:
-        possible, lacking = probe_tasks.tasks(utterances, probes, minutes)
+        possible, lacking = probe_tasks.possible_probes(utterances, probes, minutes)
     except ValueError as error:
         possible, lacking = [], [str(error)]
     broken += [f"not probed: {why}" for why in lacking]
@@ -157,7 +157,7 @@ def _probe(
             known = {}  # damaged: probed again
     missing = [name for name in probes if name not in known]
     if missing:
-        for row in probing.score(
+        for row in probing.score_layers(
             ckpt, utterances, missing, seed=key["seed"], minutes=key["minutes"]
         ):
             finite = {k: None if _is_nan(v) else v for k, v in row.items()}
@@ -235,7 +235,7 @@ def superb(runs: Sequence[TrainingRun]) -> pd.DataFrame:
 
 def _check_fingerprint(folder: Path, ckpt: Path) -> None:
     """See that a folder's results are those of a checkpoint."""
-    now = cache.fingerprint(ckpt)
+    now = cache.file_fingerprint(ckpt)
     for record in run_folder.read_results(folder):
         if record.get("fingerprint") not in (None, now):
             raise ValueError(

@@ -81,7 +81,7 @@ def compare(
         raise ValueError("no runs to compare; give run.out folders of `mt4ssl pretrain`")
     scoring, out = scoring or Scoring(), Path(out)
     remove_leftovers(out)
-    found, notes = training_runs.find(runs, labels, broken)
+    found, notes = training_runs.find_runs(runs, labels, broken)
     notes += [*told, *training_runs.check(found)]
     curves_table = training_runs.frame(found, PANELS)
     if curves_table.empty:
@@ -90,7 +90,7 @@ def compare(
     notes += [*more, *(broken or [])]
     targets, more = _targets(points, scoring.target)
     notes += more
-    reach = updates_to_reach.table(points, targets)
+    reach = updates_to_reach.reach_rows(points, targets)
     _draw(curves_table, points, targets, out)
     text = _markdown(points, targets, reach, notes)
     write_text(out / TABLE, text)
@@ -118,7 +118,7 @@ def plot(
     table = training_runs.frame(found, PANELS)
     if table.empty:
         raise ValueError(f"{', '.join(map(str, runs.values()))}: the logs are empty; train longer")
-    figure, drawn = cost_curves.training(table, "update", references)
+    figure, drawn = cost_curves.draw_training(table, "update", references)
     plots.save(figure, out.with_suffix(""), drawn)
     return out
 
@@ -163,10 +163,10 @@ def _draw(
 ) -> None:
     for cost, (name, _) in COSTS.items():
         if len(cost_curves.summary(table, cost)):
-            figure, drawn = cost_curves.training(table, cost)
+            figure, drawn = cost_curves.draw_training(table, cost)
             plots.save(figure, out / f"curves_{name}", drawn)
         if len(points) and len(cost_curves.summary(points, cost)):
-            figure, drawn = cost_curves.scores(points, cost, targets)
+            figure, drawn = cost_curves.draw_scores(points, cost, targets)
             plots.save(figure, out / f"scores_{name}", drawn)
 
 
@@ -247,7 +247,7 @@ def _record(
         "machine": _machine(),
         "versions": {"python": platform.python_version()}
         | {name: version(name) for name in ("torch", "numpy", "pandas")},
-        "setting": {**training_runs.settings(runs), "scoring": asked},
+        "setting": {**training_runs.shared_settings(runs), "scoring": asked},
         "runs": [
             {"run": r.name, "group": r.group, "seed": r.seed, "folder": str(r.folder)} for r in runs
         ],

@@ -67,7 +67,7 @@ def summary(table: pd.DataFrame, cost: str) -> pd.DataFrame:
     return drawn[drawn["runs"] == drawn["all"]].drop(columns="all").dropna(subset="x")
 
 
-def training(
+def draw_training(
     table: pd.DataFrame, cost: str, references: Mapping[str, Reference] | None = None
 ) -> tuple[Any, pd.DataFrame]:
     """Return a figure with a panel per metric of `training_runs.frame`, and what is drawn.
@@ -91,7 +91,7 @@ def training(
     return figure, drawn
 
 
-def scores(
+def draw_scores(
     points: pd.DataFrame, cost: str, targets: Sequence[TargetScore] = ()
 ) -> tuple[Any, pd.DataFrame]:
     """Return a figure with a panel per metric of the checkpoints, and what is drawn."""
@@ -149,7 +149,7 @@ def _line(
     """Draw the mean of the seeds; with ``band``, the range between them too."""
     if drawn.empty:
         return
-    axis.plot(drawn["x"], drawn["mean"], label=plots.shown(label), **look)
+    axis.plot(drawn["x"], drawn["mean"], label=plots.legend_name(label), **look)
     if band and drawn["runs"].iloc[0] > 1:
         axis.fill_between(
             drawn["x"], drawn["low"], drawn["high"], color=look["color"], alpha=0.18, lw=0

@@ -93,7 +93,7 @@ def study(
     if jobs < 1:
         raise ValueError(f"--jobs {jobs}: must be at least 1")
     todo = [item for item in plans if done[item.name] < item.cfg.optim.max_updates]
-    failed = train(plans, todo, jobs) if todo else {}
+    failed = train_runs(plans, todo, jobs) if todo else {}
     for name, why in failed.items():
         print(f"{name} failed: {why}", file=sys.stderr)
     finished = [item for item in plans if item.name not in failed]
@@ -124,7 +124,7 @@ def plan(
             raise ValueError(f"{word}: a study sets {' and '.join(_SET_HERE)}; leave it out")
     paths = {}
     for name in names:
-        path = config.find(name)
+        path = config.find_config(name)
         if path.stem in paths:
             raise ValueError(f"{name}: two configs are called {path.stem}; rename one")
         paths[path.stem] = path
@@ -187,7 +187,7 @@ def _plain(key: str, value: Any) -> Any:
     return str(Path(value).resolve()) if key in _PATHS and value else value
 
 
-def train(plans: Sequence[Planned], todo: Sequence[Planned], jobs: int = 1) -> dict[str, str]:
+def train_runs(plans: Sequence[Planned], todo: Sequence[Planned], jobs: int = 1) -> dict[str, str]:
     """Pre-train the runs of ``todo``, each in a process of its own; return why which ones failed.
 
     Raises:

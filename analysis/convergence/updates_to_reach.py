@@ -96,7 +96,7 @@ def first_reached(
     return float(at - ahead[at] / (ahead[at] - ahead[at - 1])), False
 
 
-def table(points: pd.DataFrame, targets: Sequence[TargetScore]) -> list[dict[str, Any]]:
+def reach_rows(points: pd.DataFrame, targets: Sequence[TargetScore]) -> list[dict[str, Any]]:
     """Return a row for every target and group, in the order of the points' groups.
 
     updates, audio_hours, wall_hours: the mean over the seeds that reach the target, with updates'

@@ -18,7 +18,7 @@ from mt4ssl_core.distributed import choose_device
 from mt4ssl_core.settings.frames import num_frames
 from mt4ssl_core.store.store import FRAMES, FeatureKind, FeatureStore, content_key
 from upstream.store.audio_sources import Utterance
-from upstream.store.storage import fingerprint
+from upstream.store.storage import upstream_fingerprint
 from upstream.store.stored_features import StoredFeatures, selected
 
 SELECTION = "hidden_states"
@@ -76,7 +76,7 @@ def open_upstream(
         upstream=upstream, upstream_ckpt=ckpt and str(ckpt), upstream_model_config=None
     )
     name = f"{upstream} ({'/'.join(Path(ckpt).resolve().parts[-2:])})" if ckpt else upstream
-    identity, rate = fingerprint(model, given), int(model.get_downsample_rates(SELECTION))
+    identity, rate = upstream_fingerprint(model, given), int(model.get_downsample_rates(SELECTION))
 
     def layers(wave: np.ndarray) -> Tensor:
         with torch.inference_mode():

@@ -49,7 +49,7 @@ class FrameData:
 def measure(
     data: FrameData, clusters: int = 100, seed: int = 0, show: bool = True
 ) -> tuple[list[Row], list[dict[str, Any]], list[str]]:
-    """Return rows (`analysis.probes.probe_tasks.run`), the matrix "cca" of all pairs of layers, and
+    """Return rows (`probe_tasks.run_probes`), the matrix "cca" of all pairs of layers, and
     notes.
 
     The notes say what could not be measured, and why.
@@ -111,7 +111,7 @@ def cross_fitted(x: np.ndarray, y: np.ndarray, fitted: np.ndarray) -> float:
     return max(0.0, found.on(x[~fitted], y[~fitted]).pwcca)
 
 
-def compare(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+def cka_between(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Linear CKA of the layers of two models: (N, L1, D1), (N, L2, D2), same frames -> (L1, L2).
 
     Raises:
@@ -132,7 +132,7 @@ def _clusters(data: FrameData, layer: int, clusters: int, seed: int) -> list[Row
     """Cluster a layer's frames and set clusters against phones, of utterances not fitted on."""
     points = torch.from_numpy(data.features[:, layer].astype(np.float32))
     fitted = data.trained[data.utterance]
-    centroids = lloyd.fit(points[torch.from_numpy(fitted)], clusters, seed=seed).centroids
+    centroids = lloyd.fit_kmeans(points[torch.from_numpy(fitted)], clusters, seed=seed).centroids
     found = torch.cat([ids for *_, ids in lloyd.nearest(points, centroids)]).numpy()[~fitted]
     names = sorted(set(data.phones[~fitted]) - {""})
     ids = {name: number for number, name in enumerate(names)} | {"": -1}

@@ -37,7 +37,7 @@ def rows_of(probes: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["model", *_TOLD])
 
 
-def curves(probes: Mapping[str, Mapping[str, Any]]) -> tuple[Any, pd.DataFrame]:
+def layer_curves(probes: Mapping[str, Mapping[str, Any]]) -> tuple[Any, pd.DataFrame]:
     """Draw all measures against the layer; models have colours and markers.
 
     The band is the 95 % interval, dots the baseline (commonest label), dashes the control task.
@@ -58,9 +58,11 @@ def curves(probes: Mapping[str, Mapping[str, Any]]) -> tuple[Any, pd.DataFrame]:
         plots.tidy(axis, title, LAYER, unit)
         axis.xaxis.get_major_locator().set_params(integer=True)
     if len(probes) > 1:
-        looks = [plots.look(number) for number in range(len(probes))]
+        looks = [plots.line_style(number) for number in range(len(probes))]
         handles = [
-            axes.flat[0].plot([], [], color=colour, marker=marker, label=plots.shown(label))[0]
+            axes.flat[0].plot([], [], color=colour, marker=marker, label=plots.legend_name(label))[
+                0
+            ]
             for label, (colour, marker) in zip(probes, looks, strict=True)
         ]
         figure.legend(handles=handles, loc="outside upper center", ncols=3, frameon=False)
@@ -80,7 +82,7 @@ def _panel(axis: Any, table: pd.DataFrame, names: Sequence[str], models: Sequenc
                 continue
             # several measures of one model differ in colour, several models too: then by line
             index = number if len(models) > 1 else style
-            colour, marker = plots.look(index)
+            colour, marker = plots.line_style(index)
             line = _STYLES[style] if len(models) > 1 else "-"
             label = name if len(names) > 1 and number == 0 else None
             axis.plot(
@@ -131,7 +133,7 @@ def write(probes: Mapping[str, Mapping[str, Any]], out: str | Path) -> list[Path
     Similarities are those of the first. Returns the files' paths without suffix.
     """
     bases = [Path(out) / "layers"]
-    figure, data = curves(probes)
+    figure, data = layer_curves(probes)
     plots.save(figure, bases[0], data)
     first = next(iter(probes.values()))
     if first["matrices"]:

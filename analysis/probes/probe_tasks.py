@@ -57,7 +57,7 @@ class ProbeTask:
         return bool(held_out.any()) and len(labels) > 1 and bool(rest)
 
 
-def tasks(
+def possible_probes(
     utterances: Sequence[LabelledUtterance],
     probes: Sequence[str] | None = None,
     minutes: float = 20.0,
@@ -159,7 +159,7 @@ def means_of(chosen: Sequence[ProbeTask]) -> list[LabelledUtterance]:
     ]
 
 
-def run(
+def run_probes(
     chosen: Sequence[ProbeTask],
     kept: Kept,
     layers: int,
@@ -224,7 +224,7 @@ def best_row(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     return chosen or better(known or rows[:1], key=lambda row: row["value"] or 0)
 
 
-def shown(value: float | None) -> str:
+def table_value(value: float | None) -> str:
     """Return a value as tables have it; of what is no number, that it is none."""
     return "nan" if value is None else f"{value:.3f}"
 

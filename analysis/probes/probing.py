@@ -21,7 +21,7 @@ from mt4ssl_core.files import remove_leftovers, user_path, write_json, write_tex
 from mt4ssl_core.store.store import FeatureStore
 from upstream.door.cache import fingerprint_of
 
-__all__ = ["MINUTES", "PROBES", "VERSION", "ProbeRequest", "probe", "score"]
+__all__ = ["MINUTES", "PROBES", "VERSION", "ProbeRequest", "probe", "score_layers"]
 MINUTES = 20.0  # of speech to train a probe on, and to test it on
 VERSION = 2  # of what a row says: goes up when the same speech is scored otherwise
 JSON, TABLE, MARKDOWN = "probe.json", "probe.csv", "table.md"
@@ -51,7 +51,7 @@ class ProbeRequest:
     store_gb: float | None = None
 
 
-def score(
+def score_layers(
     checkpoint: str | Path | None,
     utterances: Sequence[LabelledUtterance],
     probes: Sequence[str],
@@ -60,15 +60,15 @@ def score(
     upstream: str = "mt4ssl",
     store: FeatureStore | None = None,
 ) -> list[Row]:
-    """Return the rows of some probes of every layer of a checkpoint (`probe_tasks.run`).
+    """Return the rows of some probes of every layer of a checkpoint (`run_probes`).
 
     Raises:
         ValueError: no such checkpoint or probe, or too little speech with its labels.
     """
-    chosen, _ = probe_tasks.tasks(utterances, probes, minutes)
+    chosen, _ = probe_tasks.possible_probes(utterances, probes, minutes)
     features = layer_features.open_upstream(checkpoint, upstream, store=store)
     kept = gather(features, probe_tasks.means_of(chosen), probe_tasks.frames_of(chosen), show=False)
-    return probe_tasks.run(chosen, kept, features.layers, seed, show=False)
+    return probe_tasks.run_probes(chosen, kept, features.layers, seed, show=False)
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def probe(asked: ProbeRequest) -> Probed:
     names = _checked(asked)
     notes: list[str] = []
     utterances = speech.read(asked.data, asked.alignments, notes)
-    chosen, lacking = probe_tasks.tasks(utterances, names, asked.minutes)
+    chosen, lacking = probe_tasks.possible_probes(utterances, names, asked.minutes)
     failed: list[str] = lacking if names else []
     store = FeatureStore(asked.store_dir, asked.store_gb) if asked.store_dir else None
     features = layer_features.open_upstream(asked.ckpt, asked.upstream, asked.device, store)
@@ -106,7 +106,7 @@ def probe(asked: ProbeRequest) -> Probed:
     out, setting = user_path(asked.out), _told(asked, utterances)
     remove_leftovers(out)
     partial = _Partial(out, {"model": features.fingerprint, **setting, "left_out": sorted(lost)})
-    rows = probe_tasks.run(
+    rows = probe_tasks.run_probes(
         chosen, kept, features.layers, asked.seed, known=partial.rows, keep=partial.keep,
         failed=failed,
     )  # fmt: skip
@@ -129,7 +129,7 @@ def probe(asked: ProbeRequest) -> Probed:
     write_json(out / JSON, found)
     write_text(out / TABLE, plain_csv(pd.DataFrame(found["rows"])))
     layer_plots.write({features.name: found}, out)
-    text = table(found)
+    text = markdown_table(found)
     write_text(out / MARKDOWN, text)
     partial.path.unlink(missing_ok=True)
     used = {item.id for task in chosen for item in (*task.train, *task.test)}
@@ -170,7 +170,7 @@ def _told(asked: ProbeRequest, utterances: Sequence[LabelledUtterance]) -> dict[
     kept = ("upstream", "probes", "minutes", "clusters", "compare", "seed")
     return {
         "data": [Path(source).name for source in asked.data],
-        "labels": speech.fingerprint(utterances),
+        "labels": speech.speech_fingerprint(utterances),
         **{key: getattr(asked, key) for key in kept},
         "version": VERSION,
     }
@@ -220,7 +220,7 @@ def _cka(
     pooled = [] if whole else probe_tasks.means_of(chosen)
     theirs = gather(other, pooled, whole)
     items = list({item.id: item for item in [*whole, *pooled]}.values())
-    values = layer_measures.compare(kept.all_frames(items), theirs.all_frames(items))
+    values = layer_measures.cka_between(kept.all_frames(items), theirs.all_frames(items))
     return {"measure": "cka", "first": name, "second": other.name, "values": values.tolist()}
 
 
@@ -263,7 +263,7 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def table(found: dict[str, Any]) -> str:
+def markdown_table(found: dict[str, Any]) -> str:
     """The rows of probe.json as Markdown: a line per measure, a column per layer.
 
     In bold: a probe's layer that was best on training data held out, the best of other measures.
@@ -277,7 +277,7 @@ def table(found: dict[str, Any]) -> str:
     for name in names:
         part = sorted((row for row in rows if row["measure"] == name), key=lambda r: r["layer"])
         best = probe_tasks.best_row(part)
-        cells = {row["layer"]: probe_tasks.shown(row["value"]) for row in part}
+        cells = {row["layer"]: probe_tasks.table_value(row["value"]) for row in part}
         cells[best["layer"]] = f"**{cells[best['layer']]}**"
         shown = [cells.get(layer, "-") for layer in range(found["layers"])]
         beside = [best.get("baseline"), best.get("control")]

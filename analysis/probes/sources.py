@@ -20,7 +20,7 @@ from pathlib import Path
 from analysis.probes import alignment_files, alignments
 from analysis.probes.alignments import Alignment
 from analysis.records import csv_tables
-from mt4ssl_core.data.audio import SAMPLE_RATE, SUFFIXES, probe
+from mt4ssl_core.data.audio import SAMPLE_RATE, SUFFIXES, read_header
 from mt4ssl_core.files import user_path
 
 TRAIN, TEST = "train", "test"
@@ -53,7 +53,7 @@ class LabelledUtterance:
     problem: str = ""  # why its audio cannot be read
 
 
-def utterances(source: Path) -> list[LabelledUtterance]:
+def read_source(source: Path) -> list[LabelledUtterance]:
     """Return the utterances of one source; those whose audio cannot be read have a ``problem``.
 
     Raises:
@@ -134,7 +134,7 @@ def _sizes(files: Sequence[Path]) -> list[int | str]:
         if file.exists() and not file.is_file():
             return f"{file}: a pipe or device, expected a file; leave it out"
         try:
-            rate, _, frames = probe(file)
+            rate, _, frames = read_header(file)
         except ValueError as error:
             return str(error)
         return round(frames * SAMPLE_RATE / rate)

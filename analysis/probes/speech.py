@@ -11,7 +11,7 @@ from analysis.probes.alignments import Alignment
 from analysis.probes.sources import TEST, TRAIN, LabelledUtterance
 from mt4ssl_core.files import user_path
 
-__all__ = ["TEST", "TRAIN", "LabelledUtterance", "fingerprint", "read"]
+__all__ = ["TEST", "TRAIN", "LabelledUtterance", "read", "speech_fingerprint"]
 _TIERS = {  # that probes use, and what becomes of labels that overlap
     alignments.PHONES: "frames with two labels have none",
     alignments.WORDS: "taken as they are",
@@ -36,7 +36,7 @@ def read(
     """
     names = _names([user_path(source) for source in sources])
     found = {
-        source: _named(name, source, probe_sources.utterances(source))
+        source: _named(name, source, probe_sources.read_source(source))
         for source, name in names.items()
     }
     if not found:
@@ -130,7 +130,7 @@ def _aligned(
     }
 
 
-def fingerprint(utterances: Sequence[LabelledUtterance]) -> str:
+def speech_fingerprint(utterances: Sequence[LabelledUtterance]) -> str:
     """Return 16 hex digits that change when an utterance or its labels do."""
     digest = hashlib.sha256()
     for item in sorted(utterances, key=lambda item: item.id):

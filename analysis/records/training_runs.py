@@ -131,7 +131,7 @@ def with_costs(table: pd.DataFrame, runs: Iterable[TrainingRun]) -> pd.DataFrame
     return table[[*order[:place], *costs, *order[place:]]]
 
 
-def find(
+def find_runs(
     folders: Sequence[str | Path],
     labels: Sequence[str] | None = None,
     broken: list[str] | None = None,
@@ -245,7 +245,7 @@ def check(runs: Sequence[TrainingRun]) -> list[str]:
     return notes
 
 
-def settings(runs: Sequence[TrainingRun]) -> dict[str, Any]:
+def shared_settings(runs: Sequence[TrainingRun]) -> dict[str, Any]:
     """Return the settings that all runs share, and what each group has of its own.
 
     Folders are left out and paths shortened to their names; seeds stand with the runs.

@@ -57,7 +57,7 @@ def _training(runs: Sequence[TrainingRun], others: Sequence[TrainingRun]) -> lis
             if cost_curves.summary(one, cost).empty:
                 continue
             with report_figures.themed():
-                figure, curves = cost_curves.training(one, cost)
+                figure, curves = cost_curves.draw_training(one, cost)
                 report_figures.panel(figure)
             told = _told_curves(curves, *cost_curves.PANELS[metric])
             drawn.append(report_figures.shown(figure, told, f"training-{name}-{place}"))
@@ -106,7 +106,7 @@ def _checkpoints(found: Mapping[str, Any], name: str) -> list[str]:
                 continue
             aim = [targets[metric]] if metric in targets else []
             with report_figures.themed():
-                figure, curves = cost_curves.scores(one, cost, aim)
+                figure, curves = cost_curves.draw_scores(one, cost, aim)
                 report_figures.panel(figure)
             told = _told_points(str(metric), one.iloc[0], curves, aim)
             drawn.append(report_figures.shown(figure, told, f"{name}-{short}-{place}"))

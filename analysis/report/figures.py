@@ -160,7 +160,9 @@ def points(table: Table, own: Collection[str]) -> tuple[Any, str] | None:
         look = {"color": plots.COLOURS[(1 + place) % len(plots.COLOURS)], "zorder": 3, "s": 34}
         values = [(found[model][t], y) for y, t in enumerate(tasks) if t in found[model]]
         marker = plots.MARKERS[place % len(plots.MARKERS)]
-        axis.scatter(*zip(*values, strict=True), marker=marker, label=plots.shown(model), **look)
+        axis.scatter(
+            *zip(*values, strict=True), marker=marker, label=plots.legend_name(model), **look
+        )
     axis.set_yticks(range(len(tasks)), [superb_score.name_of(task) for task in tasks])
     axis.set_ylim(len(tasks) - 0.5, -0.5)
     plots.tidy(axis, "Points task by task", _POINTS, "")
@@ -197,7 +199,9 @@ def _bars(frame: pd.DataFrame, names: Sequence[str], unit: str) -> Any:
     for place, (model, values) in enumerate(_rows(frame)):
         y = np.arange(len(names)) + (place - (len(models) - 1) / 2) * step
         colour = plots.COLOURS[place % len(plots.COLOURS)]
-        drawn = axis.barh(y, values, step, color=colour, label=plots.shown(model), edgecolor="none")
+        drawn = axis.barh(
+            y, values, step, color=colour, label=plots.legend_name(model), edgecolor="none"
+        )
         labels = ["" if math.isnan(value) else number(value) for value in values]
         axis.bar_label(drawn, labels, padding=3, fontsize=7)
     axis.set_yticks(range(len(names)), names)

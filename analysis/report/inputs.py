@@ -182,7 +182,7 @@ def training(run: RunFiles, named: bool = False) -> list[TrainingRun]:
     ``named``: with the run's name before the folders'.
 
     Raises:
-        ValueError: what `training_runs.find` refuses.
+        ValueError: what `training_runs.find_runs` refuses.
     """
     if not run.logs:
         return []
@@ -191,7 +191,7 @@ def training(run: RunFiles, named: bool = False) -> list[TrainingRun]:
         labels = [run.name] * len(labels)
     elif not named:
         labels = [label.removeprefix(f"{run.name}/") for label in labels]
-    return training_runs.find(run.logs, labels)[0]
+    return training_runs.find_runs(run.logs, labels)[0]
 
 
 def _group(run: RunFiles, log: Path) -> str:

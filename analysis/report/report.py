@@ -187,7 +187,7 @@ def _setting(run: RunFiles, others: Sequence[RunFiles]) -> Section:
             body.append(html.details("Settings that differ from SUPERB's", html.listing(changed)))
     runs = inputs.training(run)
     if len(runs) > 1:
-        text = json.dumps(training_runs.settings(runs), indent=2, ensure_ascii=False)
+        text = json.dumps(training_runs.shared_settings(runs), indent=2, ensure_ascii=False)
         body.append(html.details(f"Pre-training: {len(runs)} runs", _pre(text)))
     for path in [one.folder / CONFIG for one in runs if len(runs) == 1]:
         if path.is_file():

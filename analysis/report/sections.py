@@ -60,13 +60,13 @@ def weights(run: RunFiles) -> Section:
     folders = [folder for _, folders in run.scored for folder in folders]
     for place, folder in enumerate(folders):
         try:
-            frame = layer_weights.table(head_files.read(folder))
+            frame = layer_weights.weights_table(head_files.read(folder))
         except ValueError as error:
             body.append(html.paragraph(f"No layer weights: {error}", "missing"))
             continue
         frame = _with_scaled(frame, folder)
         with report_figures.themed():
-            figure = layer_weights.figure(frame)
+            figure = layer_weights.heat_map(frame)
         body.append(
             html.figures([report_figures.shown(figure, _told_weights(frame), f"weights-{place}")])
         )
@@ -185,7 +185,7 @@ def _curves(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
         }
         if part:
             with report_figures.themed():
-                figure = report_figures.panel(layer_plots.curves(part)[0])
+                figure = report_figures.panel(layer_plots.layer_curves(part)[0])
             drawn.append(
                 report_figures.shown(figure, _told_probe(title, part, measures), f"probe-{place}")
             )
@@ -205,7 +205,7 @@ def _told_probe(title: str, found: Mapping[str, Mapping[str, Any]], measures: Se
 
 def _best(measure: str, rows: Sequence[Mapping[str, Any]]) -> str:
     best = probe_tasks.best_row(rows)
-    value = probe_tasks.shown(best["value"])
+    value = probe_tasks.table_value(best["value"])
     text = f"{measure} {ARROWS[best['direction']]} {value} at layer {best['layer']}"
     more = []
     if best.get("low") is not None:

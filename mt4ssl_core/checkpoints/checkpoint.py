@@ -56,7 +56,7 @@ def save(path: str | Path, state: Mapping[str, Any], previous: str | Path | None
     with atomic_path(path) as temporary:
         torch.save({"format": FORMAT, "version": VERSION, **state}, temporary)
         flush(temporary)
-        if not whole(temporary):
+        if not is_whole(temporary):
             raise OSError(
                 f"{path}: what was written could not be read back unchanged; the former one is "
                 "untouched. Check this disk, or choose another"
@@ -65,7 +65,7 @@ def save(path: str | Path, state: Mapping[str, Any], previous: str | Path | None
             duplicate(path, previous, link=True)
 
 
-def whole(path: str | Path) -> bool:
+def is_whole(path: str | Path) -> bool:
     """Whether every byte of a checkpoint's entries is as it was written, by their CRC-32."""
     with (
         suppress(OSError, AttributeError),
@@ -86,10 +86,10 @@ def load(path: str | Path) -> dict[str, Any]:
         ValueError: no such file, cut off, not a checkpoint of this project and version, or a pickle
             that names anything but tensors and plain values (which is not executed).
     """
-    return validate(read(path), path)
+    return check_state(read(path), path)
 
 
-def validate(state: Any, path: str | Path) -> dict[str, Any]:
+def check_state(state: Any, path: str | Path) -> dict[str, Any]:
     """Return ``state`` if it has the form of a checkpoint.
 
     Raises:

@@ -57,7 +57,7 @@ def load_any(path: str | Path) -> dict[str, Any]:
                 f"{path}: holds weights ({weights}), but not the settings of their encoder; put it "
                 "as pytorch_model.bin beside the model's config.json and give that folder"
             )
-        state = checkpoint.validate(state, path)
+        state = checkpoint.check_state(state, path)
         if not state["config"].get("encoder"):
             raise ValueError(f"{path}: config.encoder is missing; give another checkpoint")
         cfg = config.encoder_from_dict(state["config"]["encoder"], str(path))

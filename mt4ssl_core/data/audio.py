@@ -30,7 +30,7 @@ _BLOCK = 1 << 24  # samples, of all channels, that are decoded at once
 T = TypeVar("T")
 
 
-def probe(path: str | Path) -> tuple[int, int, int]:
+def read_header(path: str | Path) -> tuple[int, int, int]:
     """Return (sampling rate, channels, samples per channel) of a file.
 
     Only its header is read, unless that leaves the length open: then all of it is decoded.
@@ -38,7 +38,7 @@ def probe(path: str | Path) -> tuple[int, int, int]:
     Raises ValueError naming the file: unreadable, cut short, without samples, longer than
     `MAX_HOURS`, or of a rate or channel count that is none of speech.
     """
-    rate, channels, frames = reading(str(path), lambda: _header(path))
+    rate, channels, frames = reading_audio(str(path), lambda: _header(path))
     if frames <= 0:
         raise ValueError(f"{path}: holds no samples; replace or remove it")
     return rate, channels, frames
@@ -51,12 +51,12 @@ def load_wave(source: str | Path | Cut) -> np.ndarray:
     rates are resampled with soxr HQ. Cuts of plain files and of Shar folders are decoded here,
     everything else that lhotse can describe in files (mixes, transforms) by lhotse.
 
-    Raises ValueError naming the file: what `probe` refuses, missing, truncated, NaN or
+    Raises ValueError naming the file: what `read_header` refuses, missing, truncated, NaN or
     infinite samples, too large for the memory, or more than one frame longer or shorter than the
     cut says.
     """
     name = audio_name(source)
-    wave, decoded, rate = reading(name, lambda: _resampled(source))
+    wave, decoded, rate = reading_audio(name, lambda: _resampled(source))
     if not wave.size:
         raise ValueError(f"{name}: holds no samples; replace or remove it")
     if not np.isfinite(wave).all():
@@ -112,7 +112,7 @@ def length_problem(seconds: float) -> str:
     )
 
 
-def reading(name: str, read: Callable[[], T]) -> T:
+def reading_audio(name: str, read: Callable[[], T]) -> T:
     """Return what ``read`` returns; whatever goes wrong in it is a ValueError naming the audio."""
     try:
         return read()
@@ -144,7 +144,7 @@ def _header(path: str | Path) -> tuple[int, int, int]:
     """Return rate, channels and samples per channel."""
     check_regular(path)
     if ffmpeg_audio.needed(path):
-        samples, rate = ffmpeg_audio.decode(path, MAX_HOURS * 3600)
+        samples, rate = ffmpeg_audio.decode_audio(path, MAX_HOURS * 3600)
         _check_format(rate, len(samples))
         return rate, len(samples), samples.shape[1]
     with soundfile.SoundFile(finished(path)) as audio:
@@ -251,7 +251,7 @@ def _mean(block: np.ndarray, columns: list[int] | None) -> np.ndarray:
 def _decode_with_ffmpeg(
     path: str | Path, start: float, duration: float | None, columns: list[int] | None
 ) -> tuple[np.ndarray, int]:
-    samples, rate = ffmpeg_audio.decode(path, MAX_HOURS * 3600)  # (C, N)
+    samples, rate = ffmpeg_audio.decode_audio(path, MAX_HOURS * 3600)  # (C, N)
     _check_format(rate, len(samples))
     first = round(start * rate)
     end = None if duration is None else first + round(duration * rate)

@@ -35,7 +35,7 @@ def needed(path: str | Path) -> bool:
     return True
 
 
-def decode(path: str | Path, seconds: float) -> tuple[np.ndarray, int]:
+def decode_audio(path: str | Path, seconds: float) -> tuple[np.ndarray, int]:
     """Return the samples (C, N) float32 of at most a little more than ``seconds``, and their rate.
 
     Raises ValueError when there are more.

@@ -29,7 +29,7 @@ from mt4ssl_core.data.audio import (
     normalize,
     num_samples,
     own_rate,
-    probe,
+    read_header,
 )
 from mt4ssl_core.data.labels import TOLERANCE, LabelStore
 from mt4ssl_core.data.loader_workers import deaths_wait, obituary, signals_wait, start_worker
@@ -248,7 +248,7 @@ def _length_hint(cuts: Sequence[Cut], id: str) -> str:
     """Say so if the length that a manifest gives for an utterance is not that of its file."""
     cut = next(cut for cut in cuts if cut.id == id)
     try:
-        rate, _, frames = probe(audio_name(cut))
+        rate, _, frames = read_header(audio_name(cut))
     except ValueError:
         return ""
     listed, real = num_samples(cut), round(frames * SAMPLE_RATE / rate)

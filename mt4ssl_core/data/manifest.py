@@ -27,8 +27,8 @@ from mt4ssl_core.data.audio import (
     length_problem,
     num_samples,
     own_rate,
-    probe,
-    reading,
+    read_header,
+    reading_audio,
 )
 from mt4ssl_core.data.audio_folder import AudioFolder
 from mt4ssl_core.data.containers import check_regular
@@ -197,7 +197,7 @@ def _folder(root: Path, notes: list[str]) -> Iterator[Listed]:
 
 def _header(path: Path) -> tuple[tuple[int, int, int] | None, str]:
     try:
-        return probe(path), ""
+        return read_header(path), ""
     except ValueError as error:
         return None, str(error).removeprefix(f"{path}: ")
 
@@ -255,7 +255,7 @@ def _files_of(cut: Cut, manifest: Path) -> list[Path]:
 
 
 def _read_cuts(path: Path) -> list[Cut]:
-    reading(str(path), lambda: check_regular(path))
+    reading_audio(str(path), lambda: check_regular(path))
     try:
         cuts = list(lhotse.load_manifest_lazy(path) or ())
     except Exception as error:

@@ -9,7 +9,7 @@ from pathlib import Path
 from lhotse import CutSet
 from lhotse.cut import Cut
 
-from mt4ssl_core.data.audio import MIN_SAMPLES, SAMPLE_RATE, audio_name, num_samples, probe
+from mt4ssl_core.data.audio import MIN_SAMPLES, SAMPLE_RATE, audio_name, num_samples, read_header
 from mt4ssl_core.data.audio_folder import is_audio
 from mt4ssl_core.data.ffmpeg_audio import SUFFIXES as FFMPEG
 from mt4ssl_core.data.manifest import Manifest, open_manifest
@@ -60,7 +60,7 @@ def items_of(
 def _single(path: Path, strict: bool, found: Manifest) -> list[tuple[str, Path | Cut, int]]:
     """The entry of one audio file; none, and a line in ``found``, when it cannot be read."""
     try:
-        rate, _, frames = probe(path)
+        rate, _, frames = read_header(path)
     except ValueError as error:
         if strict or not path.exists():
             raise

@@ -26,7 +26,7 @@ from mt4ssl_core.files import remove_leftovers, user_path, write_json, writing
 from mt4ssl_core.labelling.frame_features import AudioBar, Features, FeatureSource, stream
 from mt4ssl_core.labelling.kmeans_model import KMeans
 from mt4ssl_core.labelling.label_writer import LONGEST_NAME, GrowingLabels
-from mt4ssl_core.labelling.lloyd import Reservoir, fit
+from mt4ssl_core.labelling.lloyd import Reservoir, fit_kmeans
 from mt4ssl_core.locks import lock
 from mt4ssl_core.settings.frames import num_frames
 from mt4ssl_core.store.store import FeatureStore
@@ -92,7 +92,7 @@ def fit_corpus(
                 bar.advance(len(wave) / SAMPLE_RATE)
     bar.check(str(source), max_skipped, f"{out_path} was not written; {_ALLOW}")
     points = reservoir.points if reservoir else torch.zeros(0, 1)
-    found = fit(points, k, iterations, seed, chosen, progress)
+    found = fit_kmeans(points, k, iterations, seed, chosen, progress)
     if found.used < k:
         raise ValueError(
             f"{source}: {len(points):,} frames, but only {found.used} different ones, cannot make "

@@ -21,7 +21,7 @@ _CONVERGED = 1e-6  # share of the inertia that an iteration has to take away
 
 @dataclass
 class Fit:
-    """What :func:`fit` found."""
+    """What `fit_kmeans` found."""
 
     centroids: Tensor  # (K, D)
     inertia: list[float]  # mean squared distance before each update and, last, after all
@@ -29,7 +29,7 @@ class Fit:
     used: int  # centroids that have points: k, unless there are fewer different points
 
 
-def fit(
+def fit_kmeans(
     points: Tensor,
     k: int,
     iterations: int = 25,

@@ -18,7 +18,7 @@ from mt4ssl_core.command_line import printable
 from mt4ssl_core.distributed import World
 from mt4ssl_core.files import write_text, writing
 from mt4ssl_core.model.targets import Target, TargetLoss
-from mt4ssl_core.training.loggers import start
+from mt4ssl_core.training.loggers import open_loggers
 from mt4ssl_core.training.progress import Progress
 
 
@@ -107,7 +107,7 @@ class Journal:
             folder.mkdir(parents=True, exist_ok=True)
             _forget_after(self.path, progress)
             self.file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115, see close()
-        self.loggers = start(loggers, folder, resumed_at + 1, settings)
+        self.loggers = open_loggers(loggers, folder, resumed_at + 1, settings)
         self.bar = tqdm(
             total=total,
             initial=resumed_at,

@@ -82,7 +82,9 @@ def endless(loader: PretrainLoader, progress: Progress) -> Generator[Numbered]:
         epoch, start = epoch + 1, 0
 
 
-def fetch(batches: Generator[Numbered], number: int) -> tuple[list[Numbered], Exception | None]:
+def next_batches(
+    batches: Generator[Numbered], number: int
+) -> tuple[list[Numbered], Exception | None]:
     """The next ``number`` batches, or those before an error, and the error.
 
     It is not raised, because the other processes have to hear of it first.

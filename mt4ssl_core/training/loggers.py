@@ -132,6 +132,6 @@ def check(names: Sequence[str]) -> None:
         )
 
 
-def start(names: Sequence[str], folder: Path, update: int, settings: Any) -> list[Logger]:
+def open_loggers(names: Sequence[str], folder: Path, update: int, settings: Any) -> list[Logger]:
     """Return the loggers of these names, each once."""
     return [LOGGERS[name](folder, update, settings) for name in dict.fromkeys(names)]

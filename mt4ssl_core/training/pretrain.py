@@ -17,7 +17,7 @@ from mt4ssl_core.distributed import World
 from mt4ssl_core.files import write_text
 from mt4ssl_core.training import loggers
 from mt4ssl_core.training.journal import Journal, Meter
-from mt4ssl_core.training.loaders import Numbered, endless, fetch, open_data
+from mt4ssl_core.training.loaders import Numbered, endless, next_batches, open_data
 from mt4ssl_core.training.run import (
     Run,
     after_update,
@@ -110,7 +110,7 @@ def _train(run: Run) -> None:
         validate_and_save(run)
     started = time.perf_counter()
     while progress.update < cfg.optim.max_updates:
-        micro, error = fetch(run.batches, cfg.optim.accumulate)
+        micro, error = next_batches(run.batches, cfg.optim.accumulate)
         masks = [hide(training, batch) for batch, _ in micro]
         hidden = survey(run, micro, masks, error)
         if hidden is None:

@@ -38,7 +38,7 @@ def settings(values: Mapping[str, Any], path: Path) -> dict[str, dict[str, Any] 
     return {section: part for section, part in out.items() if section in known}
 
 
-def weights(values: Any, what: str, path: Path) -> dict[str, Tensor]:
+def finite_weights(values: Any, what: str, path: Path) -> dict[str, Tensor]:
     """Return the named tensors ``values`` if all of them are finite.
 
     Raises:
@@ -54,7 +54,9 @@ def weights(values: Any, what: str, path: Path) -> dict[str, Tensor]:
     return dict(values)
 
 
-def moments(state: Any, parameters: Sequence[Tensor], path: Path) -> dict[int, dict[str, Tensor]]:
+def adam_state(
+    state: Any, parameters: Sequence[Tensor], path: Path
+) -> dict[int, dict[str, Tensor]]:
     """Return Adam's state {number of the parameter: {step, exp_avg, exp_avg_sq}}.
 
     Raises:
@@ -78,7 +80,7 @@ def moments(state: Any, parameters: Sequence[Tensor], path: Path) -> dict[int, d
 
 
 def entry_of(entry: Any, parameter: Tensor, what: str, path: Path) -> dict[str, Tensor]:
-    """Return one parameter's part of Adam's state, on the CPU (see `moments`)."""
+    """Return one parameter's part of Adam's state, on the CPU (see `adam_state`)."""
     if not isinstance(entry, dict) or not {"step", *MOMENTS} <= entry.keys():
         raise ValueError(f"{path}: {what} lacks step, exp_avg or exp_avg_sq")
     out = {"step": _step(entry["step"], what, path)}

@@ -55,7 +55,7 @@ def begin(training: Training, folder: Path, chosen: str | None) -> tuple[Saver, 
     if chosen is not None:
         path = _in_folder(folder, chosen)
         notes = _resume(training, path, folder)
-        return Saver(folder, keep_previous=checkpoint.whole(last)), notes
+        return Saver(folder, keep_previous=checkpoint.is_whole(last)), notes
     if last.exists():
         return Saver(folder), _resume(training, last, folder)
     if (folder / PREVIOUS).exists():

@@ -84,13 +84,13 @@ class Training:
                 f"{where} is of another architecture:\n  {listing}\n"
                 "give these values as they are there"
             )
-        encoder = schema.weights(state["encoder"], "encoder", where)
+        encoder = schema.finite_weights(state["encoder"], "encoder", where)
         checkpoint.load_into(self.model.encoder, encoder, where)
         for target in self.model.each_target():
             name = target.name
             theirs = state["targets"].get(name)
             if theirs is not None:
-                values = schema.weights(theirs, f"targets.{name}", where)
+                values = schema.finite_weights(theirs, f"targets.{name}", where)
                 checkpoint.load_into(target, values, where)
             else:
                 target.start_from(self.model.encoder)
@@ -131,9 +131,9 @@ class Training:
         schema.settings(state["config"], path)
         read_progress(state["progress"], path)
         schema.loss_scale(state["scaler"], path)
-        schema.weights(state["encoder"], "encoder", path)
+        schema.finite_weights(state["encoder"], "encoder", path)
         for name, values in state["targets"].items():
-            schema.weights(values, f"targets.{name}", path)
+            schema.finite_weights(values, f"targets.{name}", path)
 
     def resume(self, state: dict[str, Any], path: Path) -> list[str]:
         """Continue from the checkpoint that was read from ``path``; returns what has changed.
@@ -151,7 +151,7 @@ class Training:
             )
         self.load_weights(state, path)
         parameters = self.optimizer.param_groups[0]["params"]
-        for number, entry in schema.moments(state["optimizer"], parameters, path).items():
+        for number, entry in schema.adam_state(state["optimizer"], parameters, path).items():
             self._place(parameters[number], entry)
         scale = schema.loss_scale(state["scaler"], path)
         if scale and self.scaler.is_enabled():

@@ -33,7 +33,7 @@ def features(scale):
 def test_weights_of_folds_and_seeds_are_averaged():
     other = replace(HEAD, weights=np.array([0.75, 0.25]), seed=1)
     er = replace(HEAD, task="er", weights=np.array([0.5, 0.5]))
-    frame = layer_weights.table([er, HEAD, other])
+    frame = layer_weights.weights_table([er, HEAD, other])
     assert list(frame.task) == ["ks", "ks", "er", "er"] and list(frame.layer) == [0, 1, 0, 1]
     assert list(frame.weight) == [0.5] * 4 and list(frame["heads"]) == [2, 2, 1, 1]
     assert frame.spread[0] == pytest.approx(0.5 / math.sqrt(2)) and math.isnan(frame.spread[2])
@@ -42,19 +42,21 @@ def test_weights_of_folds_and_seeds_are_averaged():
 def test_a_task_twice_is_refused_and_fine_tuned_upstreams_are_their_own():
     twice = replace(HEAD, weights=np.array([0.75, 0.25]))
     with pytest.raises(ValueError, match=r"ks twice with seed None.*give only one"):
-        layer_weights.table([HEAD, twice])
-    frame = layer_weights.table([HEAD, replace(twice, finetuned=True)])
+        layer_weights.weights_table([HEAD, twice])
+    frame = layer_weights.weights_table([HEAD, replace(twice, finetuned=True)])
     assert frame["model"].nunique() == 2 and set(frame["heads"]) == {1}
 
 
 def test_what_has_no_weights_is_told():
     qbe = replace(HEAD, task="qbe", weights=None, why="layer 3 alone, chosen on dev")
-    assert layer_weights.table([HEAD, qbe]).attrs["notes"] == ["QbE: layer 3 alone, chosen on dev"]
+    assert layer_weights.weights_table([HEAD, qbe]).attrs["notes"] == [
+        "QbE: layer 3 alone, chosen on dev"
+    ]
     fbank = [replace(HEAD, task=t, weights=None, why="one layer") for t in ("ks", "sid")]
     with pytest.raises(
         ValueError, match=r"no head has weights of layers \(KS, SID: one layer\); sco"
     ):
-        layer_weights.table(fbank)
+        layer_weights.weights_table(fbank)
 
 
 def test_upstreams_of_other_size_are_not_mixed():
@@ -62,15 +64,15 @@ def test_upstreams_of_other_size_are_not_mixed():
     with pytest.raises(
         ValueError, match=r"has 2 layers, sid/b\.ckpt 3: upstreams of different size"
     ):
-        layer_weights.table([HEAD, larger])
+        layer_weights.weights_table([HEAD, larger])
 
 
 def test_two_upstreams_have_rows_of_their_own():
     untrained = replace(HEAD, upstream="mt4ssl_untrained")
     other = replace(HEAD, fingerprint="f1", ckpt="/d/best.pt")
-    frame = layer_weights.table([HEAD, untrained, other])
+    frame = layer_weights.weights_table([HEAD, untrained, other])
     assert set(frame.model) == {"mt4ssl (last f0)", "mt4ssl (best f1)", "mt4ssl_untrained"}
-    labels = layer_weights.figure(frame).axes[0].get_yticklabels()
+    labels = layer_weights.heat_map(frame).axes[0].get_yticklabels()
     assert [label.get_text() for label in labels] == [
         "KS, mt4ssl (best f1)",
         "KS, mt4ssl (last f0)",
@@ -148,13 +150,13 @@ def test_a_fine_tuned_upstream_has_no_norms(tmp_path):
     (tmp_path / "audio").mkdir()
     soundfile.write(tmp_path / "audio" / "a.wav", np.zeros(8000), 16_000)
     with pytest.raises(ValueError, match=r"head\.ckpt: the upstream was trained with this head"):
-        layer_weights.scaled(layer_weights.table([head]), [head], tmp_path / "audio")
+        layer_weights.scaled(layer_weights.weights_table([head]), [head], tmp_path / "audio")
 
 
 def test_many_layers_are_drawn_below_each_other():
-    frame = layer_weights.table([replace(HEAD, weights=np.full(25, 0.04))])
+    frame = layer_weights.weights_table([replace(HEAD, weights=np.full(25, 0.04))])
     frame["scaled"] = frame.weight
-    first, second, _ = layer_weights.figure(frame).axes
+    first, second, _ = layer_weights.heat_map(frame).axes
     assert first.get_position().y0 > second.get_position().y1
     assert len(first.texts) == 25
 

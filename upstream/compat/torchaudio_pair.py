@@ -35,14 +35,14 @@ def install() -> bool:
     if "torchaudio" in sys.modules:
         return False
     if importlib.util.find_spec("torchaudio") is None:
-        raise ValueError(f"torchaudio is not installed; install it with: {remedy()}")
+        raise ValueError(f"torchaudio is not installed; install it with: {install_command()}")
     torch.version.cuda = None
     try:
         import torchaudio
     except Exception as error:
         raise ValueError(
             f"torchaudio {packages.version_of('torchaudio')} does not load beside torch "
-            f"{torch.__version__} ({_reason(error)}); install the one for it: {remedy()}"
+            f"{torch.__version__} ({_reason(error)}); install the one for it: {install_command()}"
         ) from error
     finally:
         torch.version.cuda = told
@@ -65,7 +65,7 @@ def check(told: str, built: int, torchaudio_version: str) -> None:
         raise ValueError(
             f"torch {torch.__version__} is for CUDA {told}, torchaudio {torchaudio_version} for "
             f"CUDA {built // 1000}.{built // 10 % 100}; install the one that belongs to it: "
-            f"{remedy()}"
+            f"{install_command()}"
         )
 
 
@@ -80,7 +80,7 @@ def belonging(torch_version: str) -> str:
     return "2.11.0" if release < _NEXT else "2.11.1"
 
 
-def remedy() -> str:
+def install_command() -> str:
     """Return the command that installs the torchaudio for this torch, and nothing else."""
     build = (packages.version_of("torch") or "").partition("+")[
         2

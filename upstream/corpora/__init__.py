@@ -8,9 +8,9 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-from upstream.corpora.survey import MINI, Survey, base, compare, is_mini, kind
+from upstream.corpora.survey import MINI, Survey, base, compare_counts, is_mini, kind
 
-__all__ = ["MINI", "Survey", "base", "compare", "is_mini", "kind", "prepare", "survey"]
+__all__ = ["MINI", "Survey", "base", "compare_counts", "is_mini", "kind", "prepare", "survey"]
 
 
 def survey(code: str, root: str | Path, header: dict[str, Any]) -> Survey:

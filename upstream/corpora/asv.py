@@ -32,7 +32,7 @@ def survey(root: Path) -> Survey:
     trials, wrong = _read(file)
     counts["trials"] = len(trials)
     problems += wrong
-    problems += voxceleb.missing(
+    problems += voxceleb.missing_utterances(
         file, {name for _, *pair in trials for name in pair}, set(audio["test"])
     )
     if len({label for label, *_ in trials}) == 1:

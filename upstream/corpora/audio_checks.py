@@ -11,20 +11,20 @@ LOOKED_AT = 20  # files of every split
 Item = TypeVar("Item")
 
 
-def spread(items: Sequence[Item], count: int = LOOKED_AT) -> list[Item]:
+def evenly(items: Sequence[Item], count: int = LOOKED_AT) -> list[Item]:
     """Return ``count`` items, evenly spread over all of them; all when there are fewer."""
     step = max(1, len(items) / count)
     return [items[int(k * step)] for k in range(min(count, len(items)))]
 
 
-def look(files: Sequence[Path], rate: int, remedy: str) -> tuple[list[str], float]:
+def sample_headers(files: Sequence[Path], rate: int, remedy: str) -> tuple[list[str], float]:
     """Read the headers of some of ``files``.
 
     Returns what is wrong with them (unreadable, or not at ``rate`` Hz), each with ``remedy``, and
     how long all ``files`` are in hours, as far as those headers tell.
     """
     problems, seconds = [], []
-    for path in spread(files):
+    for path in evenly(files):
         try:
             header = soundfile.info(path)
         except (soundfile.SoundFileError, OSError) as error:

@@ -18,7 +18,7 @@ from pathlib import Path
 from mt4ssl_core.files import write_json
 from mt4ssl_core.settings.frames import SAMPLE_RATE
 from upstream.corpora import prepared
-from upstream.corpora.audio_checks import inner, look, name_some
+from upstream.corpora.audio_checks import inner, name_some, sample_headers
 from upstream.corpora.survey import Survey
 from upstream.door import tasks
 
@@ -54,7 +54,7 @@ def survey(root: Path) -> Survey:
                 f"{base / session}: no recording of {len(lost)} turns that were judged "
                 f"({name_some([file.stem for file in lost])}); {_remedy()}"
             )
-        wrong, length = look(there, SAMPLE_RATE, _remedy())
+        wrong, length = sample_headers(there, SAMPLE_RATE, _remedy())
         problems += wrong
         hours += length
     return Survey(counts, problems, hours)

@@ -7,7 +7,7 @@ folder, with the action, object and location that each asks for. Nothing has to 
 from pathlib import Path
 
 from mt4ssl_core.settings.frames import SAMPLE_RATE
-from upstream.corpora.audio_checks import inner, look, name_some
+from upstream.corpora.audio_checks import inner, name_some, sample_headers
 from upstream.corpora.survey import Survey
 from upstream.corpora.texts import read_rows
 from upstream.door import tasks
@@ -38,7 +38,7 @@ def survey(root: Path) -> Survey:
                 f"{table}: names {len(lost)} files that are not there "
                 f"({name_some([file.relative_to(base) for file in lost])}); {remedy}"
             )
-        wrong, length = look(there, SAMPLE_RATE, remedy)
+        wrong, length = sample_headers(there, SAMPLE_RATE, remedy)
         problems += wrong
         hours += length
     problems += _unknown_labels(base, tables)

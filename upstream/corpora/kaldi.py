@@ -13,7 +13,7 @@ from upstream.corpora.audio_checks import name_some, show_bars
 from upstream.corpora.texts import read_text
 
 
-def read_table(path: Path) -> dict[str, list[str]]:
+def read_scp(path: Path) -> dict[str, list[str]]:
     """Return the lines of a file such as wav.scp: first field -> the others."""
     lines = (line.split() for line in read_text(path).splitlines())
     return {fields[0]: fields[1:] for fields in lines if fields}
@@ -37,7 +37,7 @@ def wavs_of(folder: Path) -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.wav"))}
 
 
-def places(root: Path, tree: str) -> list[Path]:
+def possible_places(root: Path, tree: str) -> list[Path]:
     """Return where the folder ``tree`` may be if ``root`` is it or any folder on the way to it."""
     parts = Path(tree).parts
     return [root / Path(*parts[k:]) for k in range(len(parts) + 1)]
@@ -50,7 +50,7 @@ def blanks(folder: Path) -> list[str]:
     return [f"{folder}: the path has a blank, which s3prl's file lists cannot hold; rename it"]
 
 
-def missing(names: Iterable[str], folder: Path, remedy: str) -> list[str]:
+def missing_files(names: Iterable[str], folder: Path, remedy: str) -> list[str]:
     """Return a sentence on the files missing from ``folder``; none when there are none."""
     lacking = sorted(names)
     return [f"{folder}: {name_some(lacking)} missing; {remedy}"] if lacking else []
@@ -71,7 +71,7 @@ def unequal_lengths(groups: Iterable[list[Path]], remedy: str) -> list[str]:
     return problems
 
 
-def refuse(what: str, problems: list[str]) -> None:
+def refuse_corpus(what: str, problems: list[str]) -> None:
     """Raise ValueError with all problems of a corpus, when there are any."""
     if problems:
         raise ValueError(f"{what} cannot be prepared:\n" + "\n".join(problems))

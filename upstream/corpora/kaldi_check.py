@@ -16,8 +16,8 @@ def read(folder: Path, remedy: str) -> tuple[Tables | None, list[str]]:
     """Return the tables of a data folder, or None and what is missing."""
     lacking = [name for name in (*TABLES, "rttm") if not (folder / name).is_file()]
     if lacking:
-        return None, kaldi.missing(lacking, folder, remedy)
-    return {name: kaldi.read_table(folder / name) for name in TABLES}, []
+        return None, kaldi.missing_files(lacking, folder, remedy)
+    return {name: kaldi.read_scp(folder / name) for name in TABLES}, []
 
 
 def paths_of(tables: Tables) -> list[Path]:

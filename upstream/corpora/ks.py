@@ -5,7 +5,7 @@ from pathlib import Path
 import soundfile
 
 from mt4ssl_core.settings.frames import SAMPLE_RATE
-from upstream.corpora.audio_checks import look, name_some
+from upstream.corpora.audio_checks import name_some, sample_headers
 from upstream.corpora.survey import Survey
 from upstream.door import tasks
 
@@ -36,7 +36,7 @@ def survey(root: Path) -> Survey:
         lacking += _classes(train, KEYWORDS, remedy)
         problems += _version(train, remedy)
         problems += _noises(train, noises, remedy)
-        wrong, length = look(words, SAMPLE_RATE, remedy)
+        wrong, length = sample_headers(words, SAMPLE_RATE, remedy)
         problems += wrong
         hours += length
     if test is not None:
@@ -44,7 +44,7 @@ def survey(root: Path) -> Survey:
         files = _wavs(test, [*KEYWORDS, UNKNOWN, SILENCE])
         counts["test"] = len(files)
         lacking += _classes(test, (*KEYWORDS, UNKNOWN, SILENCE), remedy)
-        wrong, length = look(files, SAMPLE_RATE, remedy)
+        wrong, length = sample_headers(files, SAMPLE_RATE, remedy)
         problems += wrong
         hours += length
     return Survey(counts, problems, hours, lacking)
@@ -77,7 +77,7 @@ def _noises(place: Path, noises: list[Path], remedy: str) -> list[str]:
     """Silence is trained on one second of a noise."""
     if not noises:
         return [f"{place / NOISE}: no background noises; {remedy}"]
-    problems = look(noises, SAMPLE_RATE, remedy)[0]
+    problems = sample_headers(noises, SAMPLE_RATE, remedy)[0]
     if not problems and (short := [p for p in noises if soundfile.info(p).duration <= 1]):
         problems.append(f"{name_some(short)}: not longer than a second; {remedy}")
     return problems

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mt4ssl_core.settings.frames import SAMPLE_RATE
-from upstream.corpora.audio_checks import inner, look, name_some
+from upstream.corpora.audio_checks import inner, name_some, sample_headers
 from upstream.corpora.texts import read_text
 
 SPLITS = ("train-clean-100", "dev-clean", "test-clean")
@@ -76,7 +76,7 @@ def inspect(base: Path) -> CorpusContents:
                 f"is missing ({name_some(lost)}); {_REMEDY}"
             )
         files = [utterance.audio for utterance in found if utterance.audio]
-        wrong, length = look(files, SAMPLE_RATE, _REMEDY)
+        wrong, length = sample_headers(files, SAMPLE_RATE, _REMEDY)
         problems += wrong
         hours += length
     return CorpusContents(counts, problems, hours, words)

@@ -21,7 +21,7 @@ from tqdm import tqdm
 from mt4ssl_core.data.audio import SAMPLE_RATE, load_wave
 from mt4ssl_core.files import atomic_path, reading, write_text
 from upstream.corpora import prepared
-from upstream.corpora.audio_checks import name_some, show_bars, spread
+from upstream.corpora.audio_checks import evenly, name_some, show_bars
 from upstream.corpora.survey import Survey
 from upstream.door import tasks
 
@@ -81,7 +81,7 @@ def _lost(base: Path, split: str, clips: list[Clip]) -> list[str]:
             f"{base / 'clips'}: {len(lost)} clips of {split}.tsv are missing ({name_some(lost)}); "
             f"{remedy}"
         )
-    for clip in spread([clip for clip in clips if clip.audio.is_file()]):
+    for clip in evenly([clip for clip in clips if clip.audio.is_file()]):
         try:
             soundfile.info(clip.audio)
         except soundfile.SoundFileError as error:
@@ -118,12 +118,12 @@ def read(base: Path, language: str, split: str) -> list[Clip]:
 
 def _taken(rows: Iterable[dict[str, str]], clips: Path, language: str) -> Iterator[Clip]:
     for row in rows:
-        sentence = normalise(row["sentence"], language)
+        sentence = plain_sentence(row["sentence"], language)
         if sentence and row["accent"] == ACCENT.get(language, row["accent"]):
             yield Clip(clips / row["path"], sentence)
 
 
-def normalise(sentence: str, language: str) -> str:
+def plain_sentence(sentence: str, language: str) -> str:
     """Return the sentence in capitals without punctuation; "" when the task leaves it out.
 
     Kept are letters, digits, apostrophes and, in Chinese not, spaces. A sentence with letters of

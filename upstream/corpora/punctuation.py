@@ -62,7 +62,7 @@ _OF_LANGUAGE = {
 }
 
 
-def normalise(text: str, language: str) -> str:
+def ascii_punctuation(text: str, language: str) -> str:
     """Return ``text`` with ASCII quotation marks, dashes and spaces; ``language``: "en" or "de"."""
     text = re.sub(r"[。．]\s*", ". ", text).translate(_WIDE)
     for pattern, replacement in _STEPS + _OF_LANGUAGE[language]:

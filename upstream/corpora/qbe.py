@@ -3,7 +3,7 @@
 from pathlib import Path
 from xml.etree import ElementTree
 
-from upstream.corpora.audio_checks import inner, look, name_some
+from upstream.corpora.audio_checks import inner, name_some, sample_headers
 from upstream.corpora.survey import Survey
 from upstream.corpora.texts import read_text, read_xml
 
@@ -32,7 +32,7 @@ def survey(root: Path) -> Survey:
                 f"{file} names {len(lost)} missing files ({name_some(lost)}); {_REMEDY}"
             )
         there = [path for path in paths if path.is_file()]
-        wrong, length = look(there, RATE, _REMEDY)
+        wrong, length = sample_headers(there, RATE, _REMEDY)
         problems += wrong
         hours += length
         english[name] = {Path(path).stem for path, language in rows if language == ENGLISH}

@@ -11,7 +11,7 @@ from pathlib import Path
 from mt4ssl_core.files import write_text
 from mt4ssl_core.settings.frames import SAMPLE_RATE
 from upstream.corpora import kaldi
-from upstream.corpora.audio_checks import look
+from upstream.corpora.audio_checks import sample_headers
 from upstream.corpora.kaldi_check import check, paths_of, read
 from upstream.corpora.prepared import FOLDER, remake, stamp_of
 from upstream.corpora.rttm import Turn, read_rttm, rttm_lines
@@ -40,7 +40,7 @@ def prepare(root: Path) -> None:
     Raises:
         ValueError: the corpus is incomplete; names everything that is wrong.
     """
-    kaldi.refuse("Libri2Mix (diarization)", survey(root).problems)
+    kaldi.refuse_corpus("Libri2Mix (diarization)", survey(root).problems)
     if _ready(root):
         return
     folder = root / FOLDER / "sd"
@@ -68,7 +68,9 @@ def _survey_folders(folder: Path) -> Survey:
             continue
         counts[split] = len(tables["wav.scp"])
         seconds += sum(float(row[0]) for row in tables["reco2dur"].values() if row)
-        wrong, _ = look(paths_of(tables), SAMPLE_RATE, f"make the 16 kHz version with {_SOURCE}")
+        wrong, _ = sample_headers(
+            paths_of(tables), SAMPLE_RATE, f"make the 16 kHz version with {_SOURCE}"
+        )
         problems += check(folder / split, tables, remedy) + wrong
     return Survey(counts, problems, seconds / 3600)
 
@@ -86,9 +88,9 @@ def _survey_tree(root: Path) -> Survey:
         remedy = f"make {part} again with {_SOURCE}"
         folder = _tree(root) / part / "mix_both"
         names = (f"{m}.wav" for m in mixtures if not _audio(root, split, m).is_file())
-        problems += kaldi.missing(names, folder, remedy)
+        problems += kaldi.missing_files(names, folder, remedy)
         there = [path for m in mixtures if (path := _audio(root, split, m)).is_file()]
-        problems += look(there, SAMPLE_RATE, f"make the 16 kHz version with {_SOURCE}")[0]
+        problems += sample_headers(there, SAMPLE_RATE, f"make the 16 kHz version with {_SOURCE}")[0]
     problems += _wrong_turns(root)
     return Survey(counts, problems, seconds / 3600)
 
@@ -107,7 +109,9 @@ def _wrong_turns(root: Path) -> list[str]:
             sources = {source for mixture in mixtures for source in mixture.split("_")}
             lacking = (source for source in sources if not _of_source(known, source))
             remedy = f"take the file of {_SOURCE}/tree/main/{TURNS}"
-            problems += kaldi.missing((f"turns of {source}" for source in lacking), path, remedy)
+            problems += kaldi.missing_files(
+                (f"turns of {source}" for source in lacking), path, remedy
+            )
     return problems
 
 
@@ -167,7 +171,7 @@ def _metadata(root: Path, split: str) -> Path:
 
 
 def _tree(root: Path) -> Path:
-    there = kaldi.places(root, TREE)
+    there = kaldi.possible_places(root, TREE)
     return next((path for path in there if any(path.glob("metadata/mixture_*.csv"))), there[0])
 
 

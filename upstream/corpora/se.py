@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mt4ssl_core.settings.frames import SAMPLE_RATE
 from upstream.corpora import kaldi
-from upstream.corpora.audio_checks import inner, look, spread
+from upstream.corpora.audio_checks import evenly, inner, sample_headers
 from upstream.corpora.prepared import FOLDER, remake, stamp_of
 from upstream.corpora.survey import Survey
 
@@ -33,7 +33,7 @@ def survey(root: Path) -> Survey:
                 continue
             found[kind] = kaldi.wavs_of(folder)
             remedy = f"take the files of {_SOURCE}, unchanged or resampled to 16 kHz"
-            wrong, length = look(list(found[kind].values()), rate, remedy)
+            wrong, length = sample_headers(list(found[kind].values()), rate, remedy)
             problems += wrong
         if len(found) == len(KINDS):
             problems += _unpaired(base, name, found)
@@ -58,7 +58,7 @@ def prepare(root: Path) -> None:
         ValueError: the corpus is incomplete; names everything that is wrong.
     """
     base, folder = _base(root), root / FOLDER / "se"
-    kaldi.refuse("VoiceBank-DEMAND", survey(root).problems)
+    kaldi.refuse_corpus("VoiceBank-DEMAND", survey(root).problems)
     sources = [_folder(base, kind, name)[0] for name in PARTS.values() for kind in KINDS]
     remake(folder, {"root": str(base), **stamp_of(sources)}, lambda: _make(base, folder))
 
@@ -101,8 +101,8 @@ def _unpaired(base: Path, name: str, found: dict[str, dict[str, Path]]) -> list[
     for kind, others, lacking in (("clean", noisy, clean), ("noisy", clean, noisy)):
         names = (f"{stem}.wav" for stem in others.keys() - lacking.keys())
         remedy = f"every file has a clean and a noisy version, unpack {kind}_{name}_wav.zip again"
-        problems += kaldi.missing(names, _folder(base, kind, name)[0], remedy)
-    pairs = [[clean[stem], noisy[stem]] for stem in spread(sorted(clean.keys() & noisy.keys()))]
+        problems += kaldi.missing_files(names, _folder(base, kind, name)[0], remedy)
+    pairs = [[clean[stem], noisy[stem]] for stem in evenly(sorted(clean.keys() & noisy.keys()))]
     return problems + kaldi.unequal_lengths(pairs, f"download both again from {_SOURCE}")
 
 

@@ -8,7 +8,7 @@ one slot per line after a first line ``O``. Nothing has to be made from these.
 from pathlib import Path
 
 from mt4ssl_core.settings.frames import SAMPLE_RATE
-from upstream.corpora.audio_checks import inner, look, name_some
+from upstream.corpora.audio_checks import inner, name_some, sample_headers
 from upstream.corpora.survey import Survey
 from upstream.corpora.texts import read_text
 from upstream.door import tasks
@@ -47,7 +47,7 @@ def survey(root: Path) -> Survey:
                 f"({name_some(unknown)}); {remedy}"
             )
         problems += _gaps(base / split, {path.stem for path in ours}, spoken, speakers, remedy)
-        wrong, length = look(ours, SAMPLE_RATE, remedy)
+        wrong, length = sample_headers(ours, SAMPLE_RATE, remedy)
         problems += wrong
         hours += length
     return Survey(counts, problems, hours)

@@ -27,7 +27,9 @@ def survey(root: Path) -> Survey:
             break
         counts[SPLITS[fields[0]]] += 1
         wanted.add(fields[1])
-    problems += voxceleb.missing(file, wanted, {name for part in audio.values() for name in part})
+    problems += voxceleb.missing_utterances(
+        file, wanted, {name for part in audio.values() for name in part}
+    )
     problems += [
         f"{file}: nothing for {split}; download it again" for split in counts if not counts[split]
     ]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mt4ssl_core.settings.frames import SAMPLE_RATE
 from upstream.corpora import kaldi
-from upstream.corpora.audio_checks import look, spread
+from upstream.corpora.audio_checks import evenly, sample_headers
 from upstream.corpora.prepared import FOLDER, remake, stamp_of
 from upstream.corpora.survey import Survey
 
@@ -28,7 +28,7 @@ def survey(root: Path) -> Survey:
                 problems.append(f"{folder}: no such folder; {_remedy(base)}")
                 continue
             found[condition] = kaldi.wavs_of(folder)
-            wrong, length = look(
+            wrong, length = sample_headers(
                 list(found[condition].values()),
                 SAMPLE_RATE,
                 f"make the 16 kHz version with {_SOURCE}",
@@ -48,7 +48,7 @@ def prepare(root: Path) -> None:
         ValueError: the corpus is incomplete; names everything that is wrong.
     """
     base, folder = _base(root), root / FOLDER / "ss"
-    kaldi.refuse("Libri2Mix", survey(root).problems)
+    kaldi.refuse_corpus("Libri2Mix", survey(root).problems)
     conditions = [base / part / condition for part in PARTS for condition in NEEDED + OPTIONAL]
     stamp = stamp_of(path for path in conditions if path.is_dir())
     remake(folder, {"root": str(base), **stamp}, lambda: _make(base, folder))
@@ -79,7 +79,7 @@ def subset(names: list[str]) -> set[str]:
 
 def _base(root: Path) -> Path:
     """The folder of the parts, wherever in LibriMix's tree ``root`` is."""
-    there = kaldi.places(root, "Libri2Mix/wav16k/min")
+    there = kaldi.possible_places(root, "Libri2Mix/wav16k/min")
     return next((path for path in there if any((path / p).is_dir() for p in PARTS)), there[0])
 
 
@@ -89,8 +89,8 @@ def _unequal(part: Path, found: dict[str, dict[str, Path]]) -> list[str]:
     for condition, wavs in found.items():
         names = (f"{stem}.wav" for stem in every - wavs.keys())
         remedy = f"the other conditions have them, make the part again with {_SOURCE}"
-        problems += kaldi.missing(names, part / condition, remedy)
-    groups = [[part / c / f"{stem}.wav" for c in NEEDED] for stem in spread(sorted(every))]
+        problems += kaldi.missing_files(names, part / condition, remedy)
+    groups = [[part / c / f"{stem}.wav" for c in NEEDED] for stem in evenly(sorted(every))]
     return problems + kaldi.unequal_lengths(groups, f"make the min version with {_SOURCE}")
 
 

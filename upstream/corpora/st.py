@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from mt4ssl_core.files import atomic_path, reading, write_text
 from upstream.corpora import audio_checks, prepared
-from upstream.corpora.punctuation import normalise
+from upstream.corpora.punctuation import ascii_punctuation
 from upstream.corpora.survey import Survey
 from upstream.fairseq_shim.dictionary import SPECIAL, Dictionary
 
@@ -73,7 +73,7 @@ def survey(root: Path) -> Survey:
                 f"{clips}: {len(lost)} clips of split {split} are missing, such as "
                 f"{audio_checks.name_some(lost)}; {_COMMON_VOICE}"
             )
-        wrong, length = audio_checks.look(there, RATE, _COMMON_VOICE)
+        wrong, length = audio_checks.sample_headers(there, RATE, _COMMON_VOICE)
         problems += wrong
         hours += length
     return Survey(counts, problems, hours)
@@ -208,11 +208,11 @@ def _measured(sentences: list[Sentence], clips: Path) -> dict[str, list[dict[str
 
 
 def _german(text: str) -> str:
-    return _without_stray_spaces(normalise(text.replace("\t", " "), "de"))
+    return _without_stray_spaces(ascii_punctuation(text.replace("\t", " "), "de"))
 
 
 def _english(text: str) -> str:
-    text = _without_stray_spaces(normalise(text.replace("\t", " "), "en"))
+    text = _without_stray_spaces(ascii_punctuation(text.replace("\t", " "), "en"))
     return " ".join("".join(c for c in text if c not in _DROPPED).split()).lower()
 
 

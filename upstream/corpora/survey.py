@@ -44,10 +44,10 @@ def kind(root: str | Path, counts: dict[str, int], published: dict[str, int]) ->
     """Return "mini", "real" (the published counts) or "partial"."""
     if is_mini(root):
         return "mini"
-    return "partial" if compare(counts, published) else "real"
+    return "partial" if compare_counts(counts, published) else "real"
 
 
-def compare(counts: dict[str, int], published: dict[str, int]) -> list[str]:
+def compare_counts(counts: dict[str, int], published: dict[str, int]) -> list[str]:
     """Say for which splits the counts are not the published ones."""
     return [
         f"{split} has {counts.get(split, 0)} of {number}"

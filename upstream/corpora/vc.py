@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mt4ssl_core.files import write_text
 from upstream.corpora import prepared
-from upstream.corpora.audio_checks import inner, look, name_some
+from upstream.corpora.audio_checks import inner, name_some, sample_headers
 from upstream.corpora.survey import Survey
 from upstream.door import tasks
 
@@ -70,7 +70,7 @@ def survey(root: Path) -> Survey:
     hours = 0.0
     for name, numbers in speakers.items():
         files = [base / name / f"{number}.wav" for number in sorted(numbers)]
-        wrong, length = look(files, RATE, "use the database's own files")
+        wrong, length = sample_headers(files, RATE, "use the database's own files")
         problems += wrong
         hours += length
     return Survey(counts, problems, hours)

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from mt4ssl_core.settings.frames import SAMPLE_RATE
-from upstream.corpora.audio_checks import inner, look, name_some
+from upstream.corpora.audio_checks import inner, name_some, sample_headers
 from upstream.door import tasks
 
 SOURCE = "https://www.robots.ox.ac.uk/~vgg/data/voxceleb/vox1.html"
@@ -50,7 +50,7 @@ def inspect(base: Path) -> tuple[dict[str, list[str]], list[str], float]:
                 f"{place}: {name_some(odd)} are not people of VoxCeleb1 (id{FIRST_ID} to "
                 f"id{LAST_ID}); this looks like VoxCeleb2: get {SOURCE}"
             )
-        wrong, length = look([place / name for name in found[part]], SAMPLE_RATE, _REMEDY)
+        wrong, length = sample_headers([place / name for name in found[part]], SAMPLE_RATE, _REMEDY)
         problems += wrong
         hours += length
     return found, problems, hours
@@ -83,7 +83,7 @@ def list_file(base: Path, code: str, key: str) -> tuple[Path | None, list[str]]:
     return None, [f"{base}: no {' or '.join(names)}; download {source} and put it there"]
 
 
-def missing(file: Path, wanted: set[str], there: set[str]) -> list[str]:
+def missing_utterances(file: Path, wanted: set[str], there: set[str]) -> list[str]:
     """Say which of the utterances that a list file names are not there."""
     lost = sorted(wanted - there)
     if not lost:

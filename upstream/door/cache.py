@@ -60,7 +60,7 @@ def fetch(url: str, refresh: bool = False) -> Path:
     return path
 
 
-def fingerprint(path: str | Path) -> str:
+def file_fingerprint(path: str | Path) -> str:
     """Return 16 hex digits of a checkpoint's SHA-256 (of a folder: of all files that count).
 
     Raises:
@@ -76,4 +76,4 @@ def fingerprint_of(ckpt: str | None) -> str | None:
     if not ckpt:
         return None
     local = fetch(ckpt) if is_url(ckpt) else Path(ckpt)
-    return fingerprint(local) if local.exists() else None
+    return file_fingerprint(local) if local.exists() else None

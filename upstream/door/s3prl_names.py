@@ -150,7 +150,7 @@ def check(args: Any, config: Mapping[str, Any]) -> None:
         ValueError: one is not; names the key, the value and the names that are known.
     """
     task = args.downstream
-    _check("args", vars(args), {"downstream": _one(*tasks()), "hub": _one("torch")})
+    _check("args", vars(args), {"downstream": _one(*s3prl_tasks()), "hub": _one("torch")})
     asked = {"mode": _one("train", "evaluate", "inference"), "evaluate_split": _one(*splits(task))}
     _check("args", vars(args), asked)
     if getattr(args, "from_hf_hub", False):
@@ -195,7 +195,7 @@ _OPTIMIZERS = (
 )
 
 
-def tasks() -> list[str]:
+def s3prl_tasks() -> list[str]:
     """Return s3prl's folders of tasks, those that are none of SUPERB's too."""
     spec = importlib.util.find_spec("s3prl")
     folders = list(spec.submodule_search_locations or []) if spec else []

@@ -127,7 +127,7 @@ def find_task(args: TaskRequest) -> dict[str, Any] | None:
         raise ValueError(
             f"give a task with --task ({', '.join(tasks.names())}), or -d and -c as for s3prl"
         )
-    if args.downstream not in s3prl_names.tasks():
+    if args.downstream not in s3prl_names.s3prl_tasks():
         raise ValueError(f"-d {args.downstream}: s3prl has no such task; use --task")
     found: dict[str, Any] | None = tasks.read(args.config).get("superb")
     if args.mode == "train" and found and found.get("select") == "layer":
@@ -160,7 +160,7 @@ def _task_of(args: TaskRequest) -> str | None:
         raise ValueError(
             f"-d {args.downstream}: give our name of a task with --task {args.downstream}"
         )
-    if not fitting and args.downstream not in s3prl_names.tasks():
+    if not fitting and args.downstream not in s3prl_names.s3prl_tasks():
         near = difflib.get_close_matches(args.downstream, s3prl_names.TASKS, 1)
         remedy = f"did you mean {near[0]}?" if near else "use --task"
         raise ValueError(f"-d {args.downstream}: s3prl has no such task; {remedy}")

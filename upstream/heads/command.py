@@ -72,7 +72,7 @@ def settle(request: TaskRequest) -> Command:
         parts.append(asked.override)  # the user's own word comes last, and wins
     if past is None:
         arguments.check(asked, ",,".join(parts))
-        check_upstream(asked)
+        resolve_upstream(asked)
     named = expdir if asked.expdir or asked.expname else None
     kept = (asked.mode or "", asked.then_test, asked.store, asked.stages, asked.stage or tasks.TEST)
     return Command(_argv(asked, parts, named), named, *kept)
@@ -107,7 +107,7 @@ def _past(args: TaskRequest, expdir: Path) -> dict[str, Any] | None:
     return states.read(path)
 
 
-def check_upstream(args: Any) -> None:
+def resolve_upstream(args: Any) -> None:
     """See that the upstream is on s3prl's hub and its checkpoint there; make its path absolute.
 
     Raises:

@@ -98,14 +98,14 @@ def describe(args: Any, config: dict[str, Any]) -> dict[str, Any]:
         "seed": args.seed,
         "head": args.init_ckpt,
         "corpus": tasks.corpus_paths(config),
-        "device": device_name(args.device),
+        "device": hardware_name(args.device),
         "s3prl": packages.s3prl(),
         "torch": version("torch"),
         "config": {key: value for key, value in config.items() if key != "superb"},
     }
 
 
-def device_name(device: str) -> str:
+def hardware_name(device: str) -> str:
     """Return the name of the GPU, or "cpu" with the machine's architecture."""
     if str(device).startswith("cuda"):
         return torch.cuda.get_device_name(device)

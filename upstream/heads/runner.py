@@ -102,7 +102,7 @@ def launch(asked: command.Command) -> list[dict[str, Any]]:
     return records
 
 
-def build(asked: command.Command) -> Runner:
+def build_runner(asked: command.Command) -> Runner:
     """Return the runner of a resolved ``-m evaluate``, which has not evaluated anything.
 
     Raises:
@@ -152,7 +152,7 @@ def _checked_args() -> tuple[Any, dict[str, Any], list[str]]:
     args, config, backup_files = s3prl_get_args()
     s3prl_names.check(args, config)
     args.expdir = str(Path(args.expdir).absolute())
-    command.check_upstream(args)
+    command.resolve_upstream(args)
     tasks.check_corpus(config)
     steps = config["runner"]
     if args.mode == "train":

@@ -127,7 +127,7 @@ class Runner(s3prl_runner.Runner):
     def _place(self) -> dict[str, Any]:
         """Return what a checkpoint has to hold beside s3prl's own entries."""
         position = self._epoch.position if self._epoch is not None else 0
-        return {states.POSITION: position, states.RECORDS: states.plain(self._unlogged)}
+        return {states.POSITION: position, states.RECORDS: states.plain_records(self._unlogged)}
 
     def _get_optimizer(self, models: Any) -> Any:
         optimizer = super()._get_optimizer(models)
@@ -141,7 +141,11 @@ class Runner(s3prl_runner.Runner):
         if processes.rank() == 0:
             remove_leftovers(self.args.expdir)
             results.forget_after(self.args.expdir, self.init_ckpt.get("Step", 0))
-        with self._named(), states.whole(self._place), contextlib.suppress(processes.Ended):
+        with (
+            self._named(),
+            states.whole_checkpoints(self._place),
+            contextlib.suppress(processes.Ended),
+        ):
             super().train()
         self.train_seconds = time.perf_counter() - started
 

@@ -25,7 +25,7 @@ POSITION, RECORDS = "Position", "Records"  # our keys beside s3prl's
 
 
 @contextlib.contextmanager
-def whole(more: Callable[[], dict[str, Any]]) -> Iterator[None]:
+def whole_checkpoints(more: Callable[[], dict[str, Any]]) -> Iterator[None]:
     """Let s3prl's runner write its checkpoints whole, with the entries of ``more()`` added."""
     from s3prl.downstream import runner
 
@@ -119,7 +119,7 @@ def _dev_last(path: Path) -> tuple[bool, str]:
     return "dev" in path.name, path.name
 
 
-def plain(records: Any) -> dict[str, list[Any]]:
+def plain_records(records: Any) -> dict[str, list[Any]]:
     """Return a task's running records, or {} where they are more than numbers and text.
 
     Only these can be read back without running code.

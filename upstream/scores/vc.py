@@ -62,7 +62,7 @@ def score(
                 f"{lacking[0]}; make them with your vocoder from {folder / 'hdf5'}"
             )
         pairs = {folder / place / name: data / target / _number(name) for name in names}
-        mcd, f0_rmse = compare(pairs, target, folder / place / REPORT)
+        mcd, f0_rmse = mcd_and_f0(pairs, target, folder / place / REPORT)
         found |= {f"mcd_{maker}": mcd, f"f0_rmse_{maker}": f0_rmse}
     if file := expert.get("transcripts"):
         found["wer"] = word_errors(folder / file, data, names)
@@ -78,11 +78,11 @@ def unconverted(config: dict[str, Any]) -> dict[str, float]:
     data, target = Path(expert["datarc"]["data_root"]), expert["trgspk"]
     names = [name.split("_") for name in _names(expert, "test")]
     pairs = {data / speaker / number: data / target / number for speaker, number in names}
-    mcd, f0_rmse = compare(pairs, target)
+    mcd, f0_rmse = mcd_and_f0(pairs, target)
     return {"mcd": mcd, "f0_rmse": f0_rmse}
 
 
-def compare(
+def mcd_and_f0(
     pairs: dict[Path, Path], target: str, report: Path | None = None
 ) -> tuple[float, float]:
     """Return mean MCD (dB) and mean F0 RMSE (Hz) of recordings and the target's own ones.

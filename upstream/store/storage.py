@@ -19,7 +19,7 @@ from upstream.door.expert import UpstreamExpert
 from upstream.store.decision import Stored, decide
 from upstream.store.lazy_audio import Reading, Utterance
 from upstream.store.options import StoreOptions
-from upstream.store.stored_features import StoredFeatures, probe, sees_means_only
+from upstream.store.stored_features import StoredFeatures, sees_means_only, upstream_facts
 
 GB = 1e9
 LAYER = "layer"  # superb.select of a task that is evaluated layer by layer
@@ -130,7 +130,7 @@ def attach(runner: Any, options: StoreOptions) -> Storage | None:
     subset = layer is not None and not pooled and header.get("select") != LAYER
     kind = FeatureKind(
         upstream=args.upstream,
-        fingerprint=fingerprint(runner.upstream.model, args),
+        fingerprint=upstream_fingerprint(runner.upstream.model, args),
         selection=featurizer.feature_selection,
         kind=POOLED if pooled else FRAMES,
         layers=(layer,) if subset else None,
@@ -141,7 +141,7 @@ def attach(runner: Any, options: StoreOptions) -> Storage | None:
     space = store.space(kind)
     facts = space.notes()
     if not all(type(facts.get(name)) is bool for name in ("stacks", "batch_dependent")):
-        facts = probe(runner.upstream.model, kind.selection, args.device)
+        facts = upstream_facts(runner.upstream.model, kind.selection, args.device)
         space.note(**facts)
     if not facts["stacks"]:
         _say(f"store: not used: the layers of {args.upstream} differ in size")
@@ -170,7 +170,7 @@ def _open(folder: Path, gigabytes: float) -> FeatureStore:
     return FeatureStore(folder, gigabytes, _say)
 
 
-def fingerprint(model: nn.Module, args: Any) -> str:
+def upstream_fingerprint(model: nn.Module, args: Any) -> str:
     """Return what tells an upstream's features from another's, whatever its path or name.
 
     Of ours, the weights and the architecture; of another, its weights, its class, the version of

@@ -19,7 +19,7 @@ def ls(folder: str | None) -> None:
     """Print what a store holds, most recently used first."""
     place = _place(folder)
     found = upkeep.spaces(place)
-    print(table(found))
+    print(spaces_table(found))
     print(f"\n{_sum(found)} in {place}")
 
 
@@ -57,7 +57,7 @@ def rm(folder: str | None, which: str) -> None:
     _say_removed(removed)
 
 
-def table(found: Sequence[SpaceInfo]) -> str:
+def spaces_table(found: Sequence[SpaceInfo]) -> str:
     """Return a line for each kind of features."""
     return aligned([[*HEAD, "last used"], *map(_row, found)])
 
@@ -75,7 +75,7 @@ def _row(info: SpaceInfo) -> list[str]:
 
 def _say_removed(removed: Sequence[SpaceInfo]) -> None:
     if removed:
-        print(table(removed))
+        print(spaces_table(removed))
     for info in removed:
         if info.folder.exists():
             print(f"{info.folder}: holds files that are not of the store; they stay")

@@ -226,7 +226,7 @@ def sees_means_only(head: nn.Module, dim: int) -> bool:
 
 
 @torch.no_grad()
-def probe(model: nn.Module, selection: str, device: str | torch.device) -> dict[str, Any]:
+def upstream_facts(model: nn.Module, selection: str, device: str | torch.device) -> dict[str, Any]:
     """Return facts about an upstream: its layers, their size, and ``batch_dependent``.
 
     The last is whether the features of an utterance differ between alone and beside a longer one.

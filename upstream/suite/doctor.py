@@ -11,7 +11,7 @@ from upstream.door import packages, tasks
 from upstream.store.decision import Stored, decide
 from upstream.store.options import StoreOptions
 from upstream.suite import preparation, protocol, roots
-from upstream.suite.probe import Probe, probe
+from upstream.suite.upstream_trial import Probe, try_upstream
 
 BACKWARD = 1.3  # a step's time over that of encoding its audio: the head's share, and loading
 FRAME = 0.01  # seconds; batches that are limited in frames count these
@@ -139,7 +139,7 @@ def _batch_hours(section: Mapping[str, Any], mean: float) -> float | None:
     return frames[0] * FRAME / 3600 if frames else None
 
 
-def report(findings: list[Finding], place: Path) -> str:
+def diagnosis(findings: list[Finding], place: Path) -> str:
     """Return the table, what is missing, and what all of it takes."""
     rows = [["task", "packages", "corpus", "runs", "hours/run", "hours", "corpus GB", "store GB"]]
     for finding in findings:
@@ -197,12 +197,12 @@ def doctor(
     found = None
     if (ckpt or upstream) and not broken:
         where = str(choose_device(device or "auto"))
-        found = probe(upstream or "mt4ssl", ckpt, where, timed=True)
+        found = try_upstream(upstream or "mt4ssl", ckpt, where, timed=True)
         print(
             f"{upstream or 'mt4ssl'}: {found.layers} hidden states of {found.dim}, "
             f"{1 / (found.seconds or 1):.0f} times faster than the audio on {where}\n"
         )
     findings = examine(given, asked, found, allow_partial)
     place = Path(given).absolute()
-    print(report(findings, place if place.is_dir() else place.parent))
+    print(diagnosis(findings, place if place.is_dir() else place.parent))
     return 1 if broken or any(finding.packages or finding.problems for finding in findings) else 0

@@ -143,7 +143,7 @@ def _runner(asked: FillRequest, name: str, root: Path, share: Share) -> Iterator
             device=share.device(asked.device),
             store=asked.store,
         )
-        made = runner.build(command.settle(request))
+        made = runner.build_runner(command.settle(request))
         if made.storage is None:
             raise ValueError(f"{name}: features of {upstream} are not stored, for the reason above")
         yield made

@@ -98,10 +98,10 @@ def perform(setting: SuiteSetting, job: Job) -> dict[str, Any]:
 
     if threads := os.environ.get("OMP_NUM_THREADS"):
         torch.set_num_threads(int(threads))
-    return train(setting, job) if job.candidate else test(setting, job)
+    return train_head(setting, job) if job.candidate else test(setting, job)
 
 
-def train(setting: SuiteSetting, job: Job) -> dict[str, Any]:
+def train_head(setting: SuiteSetting, job: Job) -> dict[str, Any]:
     """Train a head, or evaluate a layer; returns the dev value."""
     plan, candidate, dev = job.plan, job.candidate, protocol.dev_of(job.plan.header)
     assert candidate is not None
@@ -128,7 +128,7 @@ def test(setting: SuiteSetting, job: Job) -> dict[str, Any]:
     """
     plan = job.plan
     devs = devs_of(setting.out, plan)
-    chosen = protocol.choose(devs, protocol.dev_of(plan.header).direction, plan.code)
+    chosen = protocol.best_candidate(devs, protocol.dev_of(plan.header).direction, plan.code)
     candidate = next(c for c in plan.candidates if c.name == chosen)
     folder = setting.out / job.name
     heads: dict[Path, Path | None] = {folder: None}  # what is tested, by the folder of its results

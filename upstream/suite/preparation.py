@@ -110,8 +110,8 @@ def survey(
     if kind == "partial" and not allow_partial and not problems:
         sources = ", ".join(header["corpus"]["source"])
         problems.append(
-            f"{base}: {', '.join(corpora.compare(seen.counts, published))}; get the whole corpus "
-            f"({sources}), or accept it with --allow-partial"
+            f"{base}: {', '.join(corpora.compare_counts(seen.counts, published))}; get the whole "
+            f"corpus ({sources}), or accept it with --allow-partial"
         )
     corpus = {
         "name": header["corpus"]["name"],
@@ -119,10 +119,10 @@ def survey(
         "counts": seen.counts,
         **(corpora.is_mini(base) or {}),
     }
-    return {**corpus, "fingerprint": fingerprint(corpus), "hours": seen.hours}, problems
+    return {**corpus, "fingerprint": value_fingerprint(corpus), "hours": seen.hours}, problems
 
 
-def fingerprint(value: Any) -> str:
+def value_fingerprint(value: Any) -> str:
     """Return 16 hex digits that tell one plain value from another."""
     text = json.dumps(value, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

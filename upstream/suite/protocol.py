@@ -123,7 +123,7 @@ def best(values: Sequence[float | None], direction: str) -> float | None:
     return max(finite) if direction == "max" else min(finite)
 
 
-def choose(devs: Mapping[str, Sequence[float | None]], direction: str, where: str) -> str:
+def best_candidate(devs: Mapping[str, Sequence[float | None]], direction: str, where: str) -> str:
     """Return the candidate whose mean dev value (over the variants) is best; of equals the first.
 
     Raises:
@@ -168,7 +168,7 @@ def average(records: Mapping[str | None, Mapping[str, Any]]) -> dict[str, Any]:
     return {**first, "value": value, "step": None, "seconds": seconds, "variants": shown}
 
 
-def stages(
+def planned_stages(
     header: Mapping[str, Any], paths: Mapping[str, Any], asked: Sequence[str] = ()
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Return the evaluations to do, and why optional ones are left out.

@@ -27,9 +27,9 @@ from upstream.suite import (
 )
 from upstream.suite.executors import JobBatch
 from upstream.suite.jobs import Job, SuiteSetting, TaskPlan
-from upstream.suite.probe import Probe, probe
 from upstream.suite.suite_request import SuiteRequest
-from upstream.suite.table import render
+from upstream.suite.table import render_table
+from upstream.suite.upstream_trial import Probe, try_upstream
 
 
 def run(request: SuiteRequest) -> int:
@@ -49,7 +49,7 @@ def run(request: SuiteRequest) -> int:
     executor = executors.make(
         request.executor, submitted, request.device, request.jobs, request.slurm
     )
-    encoder = probe(str(request.upstream), request.ckpt)
+    encoder = try_upstream(str(request.upstream), request.ckpt)
     owner |= {"params": encoder.params, "macs": encoder.macs}
     ready = [name for name in request.names if name not in impossible]
     found, wrong = preparation.prepare(ready, folders, request.allow_partial)
@@ -69,7 +69,7 @@ def run(request: SuiteRequest) -> int:
                 print("SLURM goes on with what it has; scancel ends it", file=sys.stderr)
             raise
     done = [r for r in run_folder.read_results(request.out) if r["task"] in request.names]
-    print(render(sorted(done, key=lambda record: request.names.index(record["task"]))))
+    print(render_table(sorted(done, key=lambda record: request.names.index(record["task"]))))
     print(f"\n{request.out / run_folder.RESULTS}, {time.perf_counter() - started:.0f} s")
     if failed:
         _say_failed(request, failed)
@@ -103,7 +103,7 @@ def plan_task(
     header = config.pop("superb")
     rate = (config.get("optimizer") or {}).get("lr")
     paths = tasks.paths_under(header, root)
-    chosen, left_out = protocol.stages(header, paths, request.stages)
+    chosen, left_out = protocol.planned_stages(header, paths, request.stages)
     for line in left_out:
         print(f"left out: {line}", file=sys.stderr)
     changes = {**(header["smoke"] if request.smoke else {}), **request.changes_of.get(name, {})}
@@ -121,7 +121,7 @@ def plan_task(
         overrides=changes,
         stages=tuple(chosen),
         identity={
-            "config": preparation.fingerprint(config),
+            "config": preparation.value_fingerprint(config),
             "corpus": dict(corpus),
             **({"store": stored.deviations} if stored and stored.deviations else {}),
         },

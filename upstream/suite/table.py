@@ -8,7 +8,7 @@ from mt4ssl_core.command_line import aligned
 _ARROWS = {"max": "higher", "min": "lower"}
 
 
-def render(records: Sequence[Mapping[str, Any]]) -> str:
+def render_table(records: Sequence[Mapping[str, Any]]) -> str:
     """Return the table of results.jsonl: value, unit, which way is better, what was chosen.
 
     Published figures are shown only beside results on the whole real corpora.
@@ -24,7 +24,7 @@ def render(records: Sequence[Mapping[str, Any]]) -> str:
         row = [
             record["task"],
             record["metric"] + stage,
-            number(record["value"]),
+            four_digits(record["value"]),
             record["unit"] or "",
         ]
         row += [_ARROWS.get(record["direction"], ""), _chosen(record), corpus]
@@ -44,7 +44,7 @@ def _remarks(record: Mapping[str, Any]) -> list[str]:
     return found + (["encoded alone"] if store.get("alone") else [])
 
 
-def number(value: float | None) -> str:
+def four_digits(value: float | None) -> str:
     """Return a value as it is shown."""
     return "nan" if value is None else f"{value:.4g}"
 
@@ -64,4 +64,4 @@ def _chosen(record: Mapping[str, Any]) -> str:
 def _reference(reference: Mapping[str, Any] | None, key: str) -> str:
     if not reference or key not in reference:
         return ""
-    return f"{number(reference[key])} {reference['unit']}"
+    return f"{four_digits(reference[key])} {reference['unit']}"

@@ -46,7 +46,7 @@ class Work:
         for job in self.jobs:
             ready = job.candidate or all(done(out, candidate) for candidate in candidates)
             if ready and not done(out, job):
-                run(self.setting, job, self.token)
+                run_job(self.setting, job, self.token)
 
     def checkpoint(self) -> Any:
         """Be put into SLURM's queue again, after a time-out or a preemption (see submitit)."""
@@ -64,7 +64,7 @@ def done(out: Path, job: Job) -> bool:
     return job.candidate is not None or devs == jobs.devs_of(out, job.plan)
 
 
-def run(
+def run_job(
     setting: SuiteSetting,
     job: Job,
     token: str | None = None,

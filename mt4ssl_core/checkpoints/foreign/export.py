@@ -9,7 +9,7 @@ from typing import Any
 
 from mt4ssl_core.checkpoints import tensor_files
 from mt4ssl_core.checkpoints.foreign import checkpoint_files, huggingface
-from mt4ssl_core.checkpoints.foreign.weight_names import HF, OURS, rename, table
+from mt4ssl_core.checkpoints.foreign.weight_names import HF, OURS, name_rows, rename
 from mt4ssl_core.config import EncoderConfig
 from mt4ssl_core.files import flush, reading, temporary_beside, write_json, writing
 from mt4ssl_core.model.encoder import Encoder
@@ -32,7 +32,7 @@ def write(encoder: Encoder, out: Path, origin: str | Path) -> Path:
     options = _config(cfg, origin)
     if out.exists() and not (out.is_dir() and _replaceable(out)):
         raise ValueError(f"{out}: holds something that is not an export; give a new folder")
-    rows = table(cfg)
+    rows = name_rows(cfg)
     weights = {str(rename(key, rows, OURS, HF)): v for key, v in encoder.state_dict().items()}
     about = {"format": "pt", checkpoint_files.RECORD: huggingface.feature_record(cfg)}
     temporary, former = temporary_beside(out), temporary_beside(out)

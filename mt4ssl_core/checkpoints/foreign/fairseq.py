@@ -24,9 +24,9 @@ from mt4ssl_core.checkpoints.foreign.weight_names import (
     HEADS,
     OURS,
     TEACHER,
+    name_rows,
     rename,
     renamed,
-    table,
 )
 from mt4ssl_core.config import EncoderConfig
 
@@ -113,11 +113,11 @@ def load(state: dict[str, Any], path: Path) -> dict[str, Any]:
     weights = {key: value for key, value in state["model"].items() if isinstance(value, Tensor)}
     cfg = assembled.encoder_alone(encoder_cfg)
     if model.get("_name") in WITH_TARGETS:
-        fairseq_training.fill(cfg, sections, state, weights, path)
+        fairseq_training.fill_training(cfg, sections, state, weights, path)
     out = assembled.checkpoint_of(cfg, renamed(weights, encoder_cfg, FAIRSEQ, path), path)
     out["targets"] = _targets(cfg, state["model"], weights, path)
     out["progress"] |= fairseq_training.progress(state, path)
-    out["optimizer_by_name"] = fairseq_training.moments(
+    out["optimizer_by_name"] = fairseq_training.adam_moments(
         state.get("last_optimizer_state"), weights, cfg
     )
     return out
@@ -239,7 +239,7 @@ def _targets(
 
 def to_fairseq(state: Mapping[str, Any]) -> dict[str, Any]:
     """The ``model`` entry of a fairseq checkpoint, `_ema` included, for a checkpoint of ours."""
-    rows = table(config.encoder_from_dict(state["config"]["encoder"]))
+    rows = name_rows(config.encoder_from_dict(state["config"]["encoder"]))
     out: dict[str, Any] = {}
     for key, value in state["encoder"].items():
         name = rename(key, rows, OURS, FAIRSEQ)

@@ -9,14 +9,21 @@ from torch import Tensor
 
 from mt4ssl_core import config
 from mt4ssl_core.checkpoints.foreign.foreign_settings import ForeignSettings, mapping
-from mt4ssl_core.checkpoints.foreign.weight_names import FAIRSEQ, HEADS, OURS, Row, rename, table
+from mt4ssl_core.checkpoints.foreign.weight_names import (
+    FAIRSEQ,
+    HEADS,
+    OURS,
+    Row,
+    name_rows,
+    rename,
+)
 from mt4ssl_core.model.targets.offline import OfflineConfig
 from mt4ssl_core.model.targets.online import OnlineConfig
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
-def fill(
+def fill_training(
     cfg: config.Config,
     sections: Mapping[str, Any],
     state: Mapping[str, Any],
@@ -80,7 +87,7 @@ def progress(state: Mapping[str, Any], path: Path) -> dict[str, int]:
     return {"update": update, "epoch": max(0, epoch - 1)}  # theirs count epochs from 1
 
 
-def moments(
+def adam_moments(
     state: Any, weights: Mapping[str, Tensor], cfg: config.Config
 ) -> dict[str, dict[str, Any]] | None:
     """{our parameter name: {step, exp_avg, exp_avg_sq}}; None if absent or of another layout.
@@ -89,7 +96,7 @@ def moments(
     """
     entries = (state or {}).get("state") or {}
     sizes = [value.numel() for value in weights.values()]
-    names = [_model_name(key, table(cfg.encoder)) for key in weights]
+    names = [_model_name(key, name_rows(cfg.encoder)) for key in weights]
     try:
         found = [[entries[i][name].numel() for name in _MOMENTS] for i in range(len(entries))]
     except (KeyError, AttributeError):  # another optimiser's

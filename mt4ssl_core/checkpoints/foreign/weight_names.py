@@ -79,7 +79,7 @@ INSIDE = {
 # fmt: on
 
 
-def table(cfg: EncoderConfig) -> list[Row]:
+def name_rows(cfg: EncoderConfig) -> list[Row]:
     """Rows (ours, fairseq, Hugging Face) of an encoder's parameter names."""
     position = POSITION_SINGLE if cfg.pos_conv_depth == 1 else POSITION_STACKED
     sections = [
@@ -139,7 +139,7 @@ def renamed(
     Raises ValueError: weights that belong inside the encoder and are unknown, two encoders, or
     none at all; names some of those that are there and of those expected.
     """
-    rows, out, unknown = table(cfg), dict[str, Tensor](), list[str]()
+    rows, out, unknown = name_rows(cfg), dict[str, Tensor](), list[str]()
     if before is None:
         with reading(path, "give a checkpoint of one encoder"):
             before = wrapper(weights, source)

@@ -21,7 +21,7 @@ SPEECH = [
 
 
 def found(*folders):
-    return training_runs.find(folders)[0]
+    return training_runs.find_runs(folders)[0]
 
 
 def values(table):
@@ -42,7 +42,7 @@ def probe(monkeypatch):
             for name in probes for layer in (0, 1)
         ]  # fmt: skip
 
-    monkeypatch.setattr(probing, "score", score, raising=False)
+    monkeypatch.setattr(probing, "score_layers", score, raising=False)
     return calls
 
 
@@ -93,17 +93,17 @@ def test_another_checkpoint_or_a_damaged_file_is_probed_again(tmp_path, probe):
 
 
 def test_an_interrupted_study_of_probes_goes_on(tmp_path, probe, monkeypatch):
-    runs, score = found(checkpoints(run(tmp_path / "a"), 10, 20)), probing.score
+    runs, score = found(checkpoints(run(tmp_path / "a"), 10, 20)), probing.score_layers
 
     def stops(checkpoint, *args, **options):
         if checkpoint.name == "update_20.pt":
             raise KeyboardInterrupt
         return score(checkpoint, *args, **options)
 
-    monkeypatch.setattr(probing, "score", stops)
+    monkeypatch.setattr(probing, "score_layers", stops)
     with pytest.raises(KeyboardInterrupt):
         checkpoint_scores.probed(runs, SPEECH, ["keyword"])
-    monkeypatch.setattr(probing, "score", score)
+    monkeypatch.setattr(probing, "score_layers", score)
     checkpoint_scores.probed(runs, SPEECH, ["keyword"])
     assert [call[0] for call in probe] == ["update_10.pt", "update_20.pt"]
 
@@ -123,7 +123,7 @@ def test_bad_requests_for_probes(tmp_path, probe):
 def test_a_probe_that_is_no_number_is_an_error(tmp_path, monkeypatch):
     nan = {"layer": 0, "measure": "keyword", "value": float("nan"), "unit": "fraction"}
     nan |= {"direction": "max", "chosen": True}
-    monkeypatch.setattr(probing, "score", lambda *_, **__: [nan], raising=False)
+    monkeypatch.setattr(probing, "score_layers", lambda *_, **__: [nan], raising=False)
     with pytest.raises(ValueError, match=r"update_10\.pt: keyword is None; remove .*update_10\.js"):
         checkpoint_scores.probed(found(checkpoints(run(tmp_path / "a"), 10)), SPEECH, ["keyword"])
 
@@ -132,13 +132,13 @@ def test_superb_results_in_the_run_become_points(tmp_path):
     folder = checkpoints(run(tmp_path / "a"), 10, 20, last=30)
     for name, value in (("update_10", 0.3), ("last", 0.5)):
         ks = score_runs.record("ks", value, corpus=score_runs.MINI)
-        identity = cache.fingerprint(folder / f"{name}.pt")
+        identity = cache.file_fingerprint(folder / f"{name}.pt")
         score_runs.suite(folder / "superb" / name, ks, fingerprint=identity)
     table = checkpoint_scores.superb(found(folder))
     assert values(table) == [("a", 10, "ks/acc", 0.3), ("a", 30, "ks/acc", 0.5)]
     assert set(table["unit"]) == {"fraction"} and set(table["direction"]) == {"max"}
     other = score_runs.record("ks", 0.4, corpus={**score_runs.MINI, "fingerprint": "other"})
-    other["fingerprint"] = cache.fingerprint(folder / "update_20.pt")
+    other["fingerprint"] = cache.file_fingerprint(folder / "update_20.pt")
     score_runs.suite(folder / "superb" / "update_20", other)
     with pytest.raises(ValueError, match="ks: scored on different corpora or under different sett"):
         checkpoint_scores.superb(found(folder))
@@ -217,7 +217,7 @@ def test_points_of_two_sources_must_not_contradict(tmp_path):
 
 def test_the_fingerprint_is_of_labels_not_of_places(tmp_path):
     moved = [LabelledUtterance("a/1", Path("/y/1.wav"), 16_000, speaker="s"), SPEECH[1]]
-    assert speech.fingerprint(moved) == speech.fingerprint(SPEECH[::-1])
+    assert speech.speech_fingerprint(moved) == speech.speech_fingerprint(SPEECH[::-1])
     other = [LabelledUtterance("a/1", Path("/x/1.wav"), 16_000, speaker="t"), SPEECH[1]]
-    assert speech.fingerprint(other) != speech.fingerprint(SPEECH)
-    assert json.dumps(speech.fingerprint([]))
+    assert speech.speech_fingerprint(other) != speech.speech_fingerprint(SPEECH)
+    assert json.dumps(speech.speech_fingerprint([]))

@@ -43,7 +43,7 @@ def test_table_has_means_over_seeds_and_ratios_of_each_cost():
     table = points(
         fast_1=(0.9, 0.5), fast_2=(0.9, 0.7), slow_1=(0.9, 0.8, 0.6), slow_2=(1, 0.9, 0.5)
     )
-    fast, slow = reach.table(table, [TargetScore("per", 0.7, "asked for")])
+    fast, slow = reach.reach_rows(table, [TargetScore("per", 0.7, "asked for")])
     assert fast["updates"] == pytest.approx(175) and (fast["low"], fast["high"]) == (150, 200)
     assert slow["updates"] == pytest.approx(250) and slow["seeds_reached"] == slow["seeds"] == 2
     assert fast["ratio"] == 1 and slow["ratio"] == pytest.approx(250 / 175)
@@ -56,18 +56,18 @@ def test_table_has_means_over_seeds_and_ratios_of_each_cost():
 
 def test_no_ratio_where_a_seed_does_not_reach_it_or_only_a_bound_is_known():
     table = points(a_1=(0.9, 0.5), a_2=(0.9, 0.8), b_1=(0.9, 0.7, 0.5), c_1=(0.9, 0.9))
-    a, b, c = reach.table(table, [TargetScore("per", 0.5, "")])
+    a, b, c = reach.reach_rows(table, [TargetScore("per", 0.5, "")])
     assert (a["seeds_reached"], a["seeds"], a["ratio"], a["updates"]) == (1, 2, None, 200)
     assert b["ratio"] == 1
     assert (c["updates"], c["ratio"], c["seeds_reached"]) == (None, None, 0)
     assert "| c | not reached | - | - | - | - | - | 0 of 1 |" in reach.markdown([c], {"per": "min"})
-    first, other = reach.table(
+    first, other = reach.reach_rows(
         points(a_1=(0.5, 0.4), b_1=(0.9, 0.5)), [TargetScore("per", 0.5, "")]
     )
     assert first["at_most"] and first["ratio"] == 1 and other["ratio"] == 2
     text = reach.markdown([first, other], {"per": "min"})
     assert "| a | ≤ 100 | 1.00 | ≤ 1.00 |" in text and "| b | 200 | ≥ 2.00 | 2.00 |" in text
-    _, both = reach.table(
+    _, both = reach.reach_rows(
         points(a_1=(0.5,), b_1=(0.9, 0.5), b_2=(0.5,)), [TargetScore("per", 0.5, "")]
     )
     assert both["at_most"] and both["ratio"] is None and not both["ratio_at_least"]

@@ -90,11 +90,11 @@ def test_unrelated_views_are_not_correlated_on_other_utterances():
 
 def test_cka_of_a_model_with_itself_and_with_another():
     features = speech().features
-    alike = layer_measures.compare(features, 3 * features)
+    alike = layer_measures.cka_between(features, 3 * features)
     assert np.allclose(np.diag(alike), 1) and alike[0, 2] < 0.2
-    assert layer_measures.compare(features, features[:, :2]).shape == (3, 2)
+    assert layer_measures.cka_between(features, features[:, :2]).shape == (3, 2)
     with pytest.raises(ValueError, match="4000 and 3999 frames"):
-        layer_measures.compare(features, features[1:])
+        layer_measures.cka_between(features, features[1:])
 
 
 def test_what_cannot_be_measured_is_said():

@@ -19,7 +19,7 @@ def found(measures=("phone", "phone_ctc", "cca_mel", "cca_phone", "pnmi_excess")
 
 
 def test_a_panel_per_kind_of_measure():
-    figure, data = layer_plots.curves({"one": found()})
+    figure, data = layer_plots.layer_curves({"one": found()})
     shown = [axis for axis in figure.axes if axis.get_visible()]
     assert len(shown) == 4 and len(data) == 15
     assert all(axis.get_xlabel() and axis.get_ylabel() and axis.get_title() for axis in shown)
@@ -33,11 +33,11 @@ def test_a_panel_per_kind_of_measure():
 
 
 def test_models_over_each_other():
-    figure, data = layer_plots.curves({"one": found(), "two": found(("phone",), layers=5)})
+    figure, data = layer_plots.layer_curves({"one": found(), "two": found(("phone",), layers=5)})
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["one", "two"]
     assert set(data["model"]) == {"one", "two"}
     with pytest.raises(ValueError, match="no rows to draw"):
-        layer_plots.curves({"one": found(())})
+        layer_plots.layer_curves({"one": found(())})
 
 
 def test_matrices_and_files(tmp_path):

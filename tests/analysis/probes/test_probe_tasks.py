@@ -50,9 +50,9 @@ def features(utterances, layers=2, seed=0):
 @pytest.fixture(scope="module")
 def rows():
     utterances = speech()
-    chosen, left_out = probe_tasks.tasks(utterances)
+    chosen, left_out = probe_tasks.possible_probes(utterances)
     assert [task.name for task in chosen] == list(probe_tasks.PROBES) and not left_out
-    found = probe_tasks.run(chosen, features(utterances), layers=2, show=False)
+    found = probe_tasks.run_probes(chosen, features(utterances), layers=2, show=False)
     return {(row["measure"], row["layer"]): row for row in found}
 
 
@@ -78,7 +78,7 @@ def test_the_control_task_can_be_learnt_by_heart_from_a_voice(rows):
 
 
 def test_all_but_speaker_are_tested_on_other_speakers():
-    for task in probe_tasks.tasks(speech())[0]:
+    for task in probe_tasks.possible_probes(speech())[0]:
         same = {i.speaker for i in task.train} & {i.speaker for i in task.test}
         assert bool(same) == (task.name == "speaker")
         held_out = task.held_out()
@@ -102,15 +102,15 @@ def test_silence_is_no_phone():
 
 def test_what_the_labels_do_not_allow():
     few = [item for item in speech(aligned=False) if item.keyword == "go"]
-    chosen, left_out = probe_tasks.tasks(few)
+    chosen, left_out = probe_tasks.possible_probes(few)
     assert "keyword" not in {task.name for task in chosen}
     assert any(text.startswith("phone: 0 utterances have its labels") for text in left_out)
     with pytest.raises(ValueError, match=r"keyword: 96 utterances.*; give more --data or --min"):
-        probe_tasks.tasks(few, ["keyword"])
+        probe_tasks.possible_probes(few, ["keyword"])
     with pytest.raises(ValueError, match="--probes pitch: unknown; choose from phone"):
-        probe_tasks.tasks(few, ["pitch"])
+        probe_tasks.possible_probes(few, ["pitch"])
     with pytest.raises(ValueError, match="no probe is possible"):
-        probe_tasks.tasks(few[:3])
+        probe_tasks.possible_probes(few[:3])
 
 
 def test_a_class_of_few_speakers_is_not_held_out():
@@ -126,6 +126,6 @@ def test_a_class_of_few_speakers_is_not_held_out():
 
 
 def test_minutes_bound_both_sides():
-    for task in probe_tasks.tasks(speech(), minutes=2.0)[0]:
+    for task in probe_tasks.possible_probes(speech(), minutes=2.0)[0]:
         spoken = [sum(i.samples for i in side) / 960_000 for side in (task.train, task.test)]
         assert sum(spoken) <= 4.0 and max(spoken) > 1.0

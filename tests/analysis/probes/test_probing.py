@@ -95,9 +95,9 @@ def test_an_interrupted_probe_goes_on(source, tmp_path, monkeypatch):
 
 def test_scores_of_a_checkpoint_alone(source):
     speech = probe_data.read([source])
-    rows = probing.score(tiny_checkpoint(), speech, ["keyword", "gender"])
+    rows = probing.score_layers(tiny_checkpoint(), speech, ["keyword", "gender"])
     assert [row["measure"] for row in rows if row["chosen"]] == ["keyword", "gender"]
-    assert rows == probing.score(tiny_checkpoint(), speech, ["keyword", "gender"])
+    assert rows == probing.score_layers(tiny_checkpoint(), speech, ["keyword", "gender"])
 
 
 def test_the_table_names_the_layer_that_was_chosen():
@@ -106,7 +106,7 @@ def test_the_table_names_the_layer_that_was_chosen():
 
     probe = [row("phone", i, value, chosen=i == 0) for i, value in enumerate((0.5, 0.6))]
     cca = [row("cca_mel", i, value) for i, value in enumerate((0.5, 0.6))]
-    text = probing.table({"model": "m", "layers": 2, "rows": probe + cca, "notes": []})
+    text = probing.markdown_table({"model": "m", "layers": 2, "rows": probe + cca, "notes": []})
     assert "| phone ↑ | **0.500** | 0.600 |" in text and "| cca_mel ↑ | 0.500 | **0.600** |" in text
 
 
@@ -153,7 +153,7 @@ def test_what_cannot_be_used_is_left_out_and_named(source, tmp_path, capsys):
 
 def test_audio_that_is_lost_can_make_a_probe_impossible(source):
     speech = probe_data.read([source])
-    chosen, _ = probe_tasks.tasks(speech, ["keyword", "phone_ctc"])
+    chosen, _ = probe_tasks.possible_probes(speech, ["keyword", "phone_ctc"])
     lost = {item.id for item in speech if item.keyword != "w1" and item.split == "train"}
     kept, reasons = probe_tasks.without(chosen, lost)
     assert not kept and [reason.partition(":")[0] for reason in reasons] == ["keyword", "phone_ctc"]

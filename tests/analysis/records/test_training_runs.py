@@ -8,7 +8,7 @@ from analysis.records import training_runs
 
 
 def names(*folders, **options):
-    return [(r.name, r.group, r.seed) for r in training_runs.find(folders, **options)[0]]
+    return [(r.name, r.group, r.seed) for r in training_runs.find_runs(folders, **options)[0]]
 
 
 def test_groups_and_seeds_come_from_folders(tmp_path):
@@ -46,10 +46,10 @@ def test_what_cannot_be_told_apart_is_refused(tmp_path):
 def test_a_seed_that_has_not_begun_is_named(tmp_path):
     run(tmp_path / "both" / "seed1")
     (tmp_path / "both" / "seed2").mkdir()
-    runs, notes = training_runs.find([tmp_path])
+    runs, notes = training_runs.find_runs([tmp_path])
     assert len(runs) == 1 and notes == [f"{tmp_path}/both/seed2: no log.jsonl yet, left out"]
     with pytest.raises(ValueError, match=r"no log\.jsonl in it and none in folders seed1"):
-        training_runs.find([tmp_path / "both" / "seed2"])
+        training_runs.find_runs([tmp_path / "both" / "seed2"])
 
 
 def test_costs_are_interpolated_between_the_lines_of_the_log(tmp_path):
@@ -78,10 +78,10 @@ def test_other_audio_is_refused_and_other_paths_are_told(tmp_path):
     run(tmp_path / "a")
     run(tmp_path / "b", hours=9.0)
     run(tmp_path / "c", data__train="/elsewhere/train.tsv")
-    runs, _ = training_runs.find([tmp_path / "a", tmp_path / "b"])
+    runs, _ = training_runs.find_runs([tmp_path / "a", tmp_path / "b"])
     with pytest.raises(ValueError, match=r"different corpora: a on 8\.0 h, b on 9\.0 h"):
         training_runs.check(runs)
-    runs, _ = training_runs.find([tmp_path / "a", tmp_path / "c"])
+    runs, _ = training_runs.find_runs([tmp_path / "a", tmp_path / "c"])
     (note,) = training_runs.check(runs)
     assert note == "data.train differs: /data/train.tsv, /elsewhere/train.tsv"
 
@@ -91,30 +91,30 @@ def test_numbers_that_are_none_and_unfinished_runs_are_told(tmp_path):
     log = folder / "log.jsonl"
     broken = ['{"update": 40, "loss": null}', '{"update": 50, "loss": NaN}', '{"upda']
     log.write_text(log.read_text() + "\n".join(broken))
-    (found,), _ = training_runs.find([folder])
+    (found,), _ = training_runs.find_runs([folder])
     notes = training_runs.check([found])
     assert notes == ["a has done 50 of 100 updates", "a: loss is no number at update 40 and 1 more"]
     log.write_text('{"loss": 3}\n')
     with pytest.raises(ValueError, match=r"log\.jsonl:1: a line without its update"):
-        training_runs.find([folder])
+        training_runs.find_runs([folder])
     log.write_text('{"update": 1, "offline/loss": "low"}\n')
     with pytest.raises(ValueError, match=r"offline/loss is 'low' at update 1, expected a number"):
-        training_runs.find([folder])
+        training_runs.find_runs([folder])
     log.write_text('{"update": 1}\n{"upd\n{"update": 3}\n')
     with pytest.raises(ValueError, match=r"log\.jsonl:2: not JSON .*remove the line"):
-        training_runs.find([folder])
+        training_runs.find_runs([folder])
     log.write_text('{"update": 1}\n')
     for text in ("a: [1\n b: {", "- 1", "seed: 1"):
         (folder / "config.yaml").write_text(text)
         with pytest.raises(ValueError, match=r"config\.yaml: "):
-            training_runs.find([folder])
+            training_runs.find_runs([folder])
 
 
 def test_settings_shared_and_own(tmp_path):
     run(tmp_path / "a", online__weight=0.1)
     run(tmp_path / "b", online__weight=1.0)
-    runs, _ = training_runs.find([tmp_path / "a", tmp_path / "b"])
-    found = training_runs.settings(runs)
+    runs, _ = training_runs.find_runs([tmp_path / "a", tmp_path / "b"])
+    found = training_runs.shared_settings(runs)
     assert found["train_hours"] == 8.0
     assert found["shared"] == {
         "data.train": "train.tsv", "data.labels": "train.km", "optim.max_updates": 30,

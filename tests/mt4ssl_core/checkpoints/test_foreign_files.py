@@ -51,16 +51,16 @@ def test_every_command_knows_every_form_of_a_folder(tmp_path, form):
     spread(folder, form)
     assert same(folder, tmp_path / "ours.pt")  # load_any: extract, probe, export, init_from
     assert expert.UpstreamExpert(str(folder)).encoder.cfg.dim == 32  # -k, superb run
-    first = cache.fingerprint(folder)
+    first = cache.file_fingerprint(folder)
     assert len(first) == 16 and checkpoint_fingerprint(folder).startswith(first)
     source = FeatureSource.of(f"ckpt:{folder}:1")  # k-means
     assert source.sha256 == checkpoint_fingerprint(folder)
     weights = all_files(folder)[-1]
     weights.write_bytes(weights.read_bytes() + b"\0")
-    assert cache.fingerprint(folder) != first
+    assert cache.file_fingerprint(folder) != first
     weights.unlink()
     with pytest.raises(ValueError, match=r"which is not beside it|no model\.safetensors or"):
-        cache.fingerprint(folder)
+        cache.file_fingerprint(folder)
 
 
 def test_a_folders_fingerprint_is_of_its_settings_too(tmp_path):

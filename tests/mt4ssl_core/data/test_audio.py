@@ -5,7 +5,7 @@ import pytest
 import soundfile
 from lhotse import AudioSource, Recording
 
-from mt4ssl_core.data.audio import load_wave, normalize, num_samples, probe
+from mt4ssl_core.data.audio import load_wave, normalize, num_samples, read_header
 
 
 def tone(seconds, rate, hertz=440.0):
@@ -37,7 +37,7 @@ def test_every_format_rate_and_channel_count_gives_the_same_tone(
 ):
     samples = np.stack([tone(1.5, rate)] * channels, axis=1)
     path = write(tmp_path / name, samples, rate, **kwargs)
-    assert probe(path)[:2] == (rate, channels)
+    assert read_header(path)[:2] == (rate, channels)
     wave = load_wave(path)
     assert wave.dtype == np.float32 and wave.ndim == 1
     assert abs(len(wave) - 24_000) <= 1

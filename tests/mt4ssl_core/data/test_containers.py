@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from mt4ssl_core.data import ffmpeg_audio
-from mt4ssl_core.data.audio import load_wave, probe
+from mt4ssl_core.data.audio import load_wave, read_header
 
 NOISE = np.random.default_rng(0).normal(0, 0.1, 16_000).astype(np.float32)
 FORMATS = {
@@ -40,7 +40,7 @@ def changed(path, *changes):
 @pytest.mark.parametrize("suffix", FORMATS)
 def test_whole_files_pass_and_halves_do_not(tmp_path, suffix):
     path = write(tmp_path, suffix)
-    assert abs(probe(path)[2] - 16_000) < 1_200 and abs(len(load_wave(path)) - 16_000) < 1_200
+    assert abs(read_header(path)[2] - 16_000) < 1_200 and abs(len(load_wave(path)) - 16_000) < 1_200
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(
         ValueError, match=r"truncated|lost sync|malformed|holds no samples"
@@ -54,7 +54,7 @@ def test_whole_files_pass_and_halves_do_not(tmp_path, suffix):
 def test_a_wav_from_a_pipe_is_read_to_its_end(tmp_path, claim, whole):
     sizes = (4, struct.pack("<I", whole)), (40, struct.pack("<I", claim))
     path = changed(write(tmp_path), *sizes)
-    assert probe(path) == (16_000, 1, 16_000)
+    assert read_header(path) == (16_000, 1, 16_000)
     np.testing.assert_allclose(load_wave(path), NOISE, atol=1e-4)
 
 
@@ -63,12 +63,12 @@ def test_a_flac_from_a_pipe_is_read_to_its_end(tmp_path, cut):
     path = write(tmp_path, "flac")
     path = changed(path, (21, bytes([path.read_bytes()[21] & 0xF0])), (22, b"\0" * 4))
     if not cut:
-        assert probe(path) == (16_000, 1, 16_000)
+        assert read_header(path) == (16_000, 1, 16_000)
         np.testing.assert_allclose(load_wave(path), NOISE, atol=1e-4)
         return
     path.write_bytes(path.read_bytes()[:9_000])
     with pytest.raises(ValueError, match=r"a\.flac: cannot be read"):
-        probe(path)
+        read_header(path)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_a_flac_from_a_pipe_is_read_to_its_end(tmp_path, cut):
 )
 def test_absurd_claims_of_a_wav(tmp_path, place, new, message):
     path = changed(write(tmp_path), (place, new))
-    for read in (probe, load_wave):
+    for read in (read_header, load_wave):
         with pytest.raises(ValueError, match=message) as caught:
             read(path)
         assert str(path) in str(caught.value)
@@ -92,7 +92,7 @@ def test_absurd_claims_of_a_wav(tmp_path, place, new, message):
 def test_absurd_length_of_a_flac(tmp_path):
     path = changed(write(tmp_path, "flac"), (22, b"\xff" * 4))
     with pytest.raises(ValueError, match=r"h are claimed, and one utterance may have 4 h"):
-        probe(path)
+        read_header(path)
 
 
 def pipe(path):
@@ -124,7 +124,7 @@ def nothing(path):
 def test_what_is_no_file_is_not_waited_for(tmp_path, monkeypatch, make, message):
     monkeypatch.chdir(tmp_path)  # names of sockets are short
     make(tmp_path.__class__("x.wav"))
-    for read in (probe, load_wave):
+    for read in (read_header, load_wave):
         with pytest.raises(ValueError, match=message):
             read("x.wav")
 
@@ -166,5 +166,5 @@ def test_other_codecs_need_torchcodec(tmp_path, monkeypatch, suffix):
     monkeypatch.setattr(ffmpeg_audio, "available", lambda: True)
     module = type("D", (), {"AudioDecoder": Decoder})
     monkeypatch.setattr(ffmpeg_audio.importlib, "import_module", lambda name: module)
-    assert probe(path) == (16_000, 2, 16_000)
+    assert read_header(path) == (16_000, 2, 16_000)
     np.testing.assert_allclose(load_wave(path), NOISE / 4, atol=1e-6)

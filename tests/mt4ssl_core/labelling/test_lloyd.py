@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from mt4ssl_core.labelling import lloyd
-from mt4ssl_core.labelling.lloyd import Reservoir, fit, nearest
+from mt4ssl_core.labelling.lloyd import Reservoir, fit_kmeans, nearest
 
 
 def blobs(k: int, each: int, dim: int = 5, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -38,7 +38,7 @@ def test_nearest_is_the_nearest():
 
 def test_finds_separate_blobs():
     points, truth = blobs(3, 200)
-    found = min((fit(points, 3, 25, seed) for seed in range(5)), key=lambda f: f.inertia[-1])
+    found = min((fit_kmeans(points, 3, 25, seed) for seed in range(5)), key=lambda f: f.inertia[-1])
     ids = assign(points, found.centroids)
     assert len({(int(a), int(b)) for a, b in zip(ids, truth, strict=True)}) == 3  # a bijection
     assert found.inertia[-1] == pytest.approx(5 * 0.01, rel=0.1)
@@ -46,7 +46,7 @@ def test_finds_separate_blobs():
 
 def test_inertia_never_rises_and_is_that_of_the_result():
     points = torch.randn(5000, 8, generator=torch.Generator().manual_seed(1))
-    found = fit(points, 50, 20)
+    found = fit_kmeans(points, 50, 20)
     steps = np.diff(found.inertia)
     assert len(found.inertia) == 21
     assert (steps <= 1e-6 * found.inertia[0]).all()
@@ -58,7 +58,7 @@ def test_as_good_as_scikit_learn():
     cluster = pytest.importorskip("sklearn.cluster")
     random = torch.Generator().manual_seed(2)
     points = torch.randn(4000, 10, generator=random) @ torch.randn(10, 10, generator=random)
-    ours = np.mean([fit(points, 40, 25, seed).inertia[-1] for seed in range(3)])
+    ours = np.mean([fit_kmeans(points, 40, 25, seed).inertia[-1] for seed in range(3)])
     theirs = []
     for seed in range(3):
         model = cluster.KMeans(40, n_init=1, max_iter=25, tol=0, random_state=seed)
@@ -83,7 +83,7 @@ def crowded(points: torch.Tensor) -> torch.Tensor:
 def test_finds_every_blob_from_every_seed(k, dim, made):
     for seed in range(20 if k == 6 else 5):
         points, truth = blobs(k, 50, dim, seed)
-        found = fit(made(points), k, 40, seed)
+        found = fit_kmeans(made(points), k, 40, seed)
         ids = assign(points, found.centroids)
         assert len({(int(a), int(b)) for a, b in zip(ids, truth, strict=True)}) == k, seed
         assert never_rises(found, points)
@@ -107,7 +107,7 @@ def test_centroids_without_points_are_placed_anew(k, dim, start, monkeypatch):
     monkeypatch.setattr(lloyd, "_start", start)
     for seed in range(20 if k == 6 else 5):
         points, truth = blobs(k, 50, dim, seed)
-        found = fit(doubled(points), k, 40, seed)
+        found = fit_kmeans(doubled(points), k, 40, seed)
         ids = assign(points, found.centroids)
         assert found.reseeded > 0
         assert len({(int(a), int(b)) for a, b in zip(ids, truth, strict=True)}) == k, seed
@@ -119,7 +119,7 @@ def test_centroids_without_points_are_placed_anew(k, dim, start, monkeypatch):
 def test_few_different_points(k, offset):
     values = offset + torch.tensor([[0.1, 0, 0], [0, 0.7, 0], [0, 0, 1.1], [9, 9, 9]])
     points = values[torch.arange(4000) % 4]
-    found = fit(points, k)
+    found = fit_kmeans(points, k)
     assert found.centroids.shape == (k, 3)
     assert found.centroids.isfinite().all()
     assert len(assign(points, found.centroids).unique()) == min(k, 4)
@@ -130,7 +130,7 @@ def test_few_different_points(k, offset):
 
 
 def test_one_point_many_times():
-    found = fit(torch.full((2000, 3), 0.3), 4)
+    found = fit_kmeans(torch.full((2000, 3), 0.3), 4)
     assert found.inertia[-1] < 1e-12
     assert (found.reseeded, found.used) == (0, 1)
     assert torch.allclose(found.centroids, torch.full((4, 3), 0.3))
@@ -138,24 +138,24 @@ def test_one_point_many_times():
 
 def test_stops_when_converged():
     points, _ = blobs(2, 100)
-    assert len(fit(points, 2, 1000).inertia) < 20
+    assert len(fit_kmeans(points, 2, 1000).inertia) < 20
     cloud = torch.randn(3000, 4, generator=torch.Generator().manual_seed(4))
-    assert len(fit(cloud, 10, 1000).inertia) < 500
+    assert len(fit_kmeans(cloud, 10, 1000).inertia) < 500
 
 
 def test_repeats_with_the_seed_whatever_the_chunk(monkeypatch):
     points = torch.randn(3000, 6, generator=torch.Generator().manual_seed(3))
-    first = fit(points, 20, 5, seed=7).centroids
-    assert torch.equal(first, fit(points, 20, 5, seed=7).centroids)
-    assert not torch.equal(first, fit(points, 20, 5, seed=8).centroids)
+    first = fit_kmeans(points, 20, 5, seed=7).centroids
+    assert torch.equal(first, fit_kmeans(points, 20, 5, seed=7).centroids)
+    assert not torch.equal(first, fit_kmeans(points, 20, 5, seed=8).centroids)
     monkeypatch.setattr(lloyd, "_CHUNK", 1 << 16)
-    assert torch.allclose(first, fit(points, 20, 5, seed=7).centroids, atol=1e-4)
+    assert torch.allclose(first, fit_kmeans(points, 20, 5, seed=7).centroids, atol=1e-4)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_same_on_a_gpu():
     points = torch.randn(3000, 6, generator=torch.Generator().manual_seed(3))
-    ours, gpu = fit(points, 20, 10), fit(points, 20, 10, device="cuda")
+    ours, gpu = fit_kmeans(points, 20, 10), fit_kmeans(points, 20, 10, device="cuda")
     assert gpu.centroids.device.type == "cpu"
     assert gpu.inertia[-1] == pytest.approx(ours.inertia[-1], rel=1e-3)
 
@@ -163,12 +163,12 @@ def test_same_on_a_gpu():
 @pytest.mark.parametrize("k", [0, 11])
 def test_impossible_k(k):
     with pytest.raises(ValueError, match=f"10 frames cannot make {k} clusters.*1 to 10"):
-        fit(torch.randn(10, 2), k)
+        fit_kmeans(torch.randn(10, 2), k)
 
 
 def test_nan_is_refused():
     with pytest.raises(ValueError, match="NaN"):
-        fit(torch.tensor([[1.0], [float("nan")]]), 1)
+        fit_kmeans(torch.tensor([[1.0], [float("nan")]]), 1)
 
 
 def test_reservoir_keeps_everything_that_fits():

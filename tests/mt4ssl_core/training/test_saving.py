@@ -58,7 +58,7 @@ def test_the_checkpoint_before_stays_and_copies_stand_alone(data, tmp_path, monk
 
 def test_a_file_that_is_not_read_back_as_written_replaces_nothing(run, data, monkeypatch):
     before = (run / "last.pt").read_bytes()
-    monkeypatch.setattr(checkpoint, "whole", lambda path: False)
+    monkeypatch.setattr(checkpoint, "is_whole", lambda path: False)
     with pytest.raises(OSError, match=r"last\.pt: what was written could not be read back"):
         pretrain(toy.configuration(data, run, optim__max_updates=12))
     assert (run / "last.pt").read_bytes() == before and not list(run.glob(".*.tmp"))

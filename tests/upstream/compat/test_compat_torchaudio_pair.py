@@ -54,7 +54,7 @@ def test_the_remedy_is_for_the_same_build(monkeypatch):
     def remedy(version):
         monkeypatch.setattr(torch, "__version__", version)
         monkeypatch.setattr(packages, "version_of", lambda name: version)
-        return torchaudio_pair.remedy()
+        return torchaudio_pair.install_command()
 
     assert remedy("2.12.1") == "pip install --no-deps torchaudio==2.11.0"
     assert remedy("2.13.0+cpu").endswith("2.11.1 --index-url https://download.pytorch.org/whl/cpu")

@@ -8,7 +8,7 @@ import soundfile
 
 from upstream import corpora
 from upstream.corpora import sd
-from upstream.corpora.kaldi import read_table
+from upstream.corpora.kaldi import read_scp
 from upstream.corpora.rttm import read_rttm
 from upstream.door import tasks
 
@@ -57,10 +57,10 @@ def test_preparation_makes_folders_that_pass_the_check(root):
     assert read_rttm(folder / "test" / "rttm") == {
         MIX: [("11", 0.1, pytest.approx(0.9)), ("11", 1.2, 1.5), ("33", 0.5, 1.9)]
     }
-    segments = read_table(folder / "train" / "segments")
+    segments = read_scp(folder / "train" / "segments")
     assert segments[f"33-{MIX}_000500_001900"] == [MIX, "0.500", "1.900"]
-    assert read_table(folder / "train" / "spk2utt").keys() == {"11", "33"}
-    assert float(read_table(folder / "dev" / "reco2dur")[MIX][0]) == 2.0
+    assert read_scp(folder / "train" / "spk2utt").keys() == {"11", "33"}
+    assert float(read_scp(folder / "dev" / "reco2dur")[MIX][0]) == 2.0
     before = (folder / "test" / "rttm").stat().st_mtime_ns
     corpora.prepare("sd", root)
     assert (folder / "test" / "rttm").stat().st_mtime_ns == before

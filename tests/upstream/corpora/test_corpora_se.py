@@ -8,7 +8,7 @@ import soundfile
 
 from upstream import corpora
 from upstream.corpora import se
-from upstream.corpora.kaldi import read_table
+from upstream.corpora.kaldi import read_scp
 from upstream.door import tasks
 
 FOLDERS = [f"{kind}_{part}_wav" for part in se.PARTS.values() for kind in se.KINDS]
@@ -39,8 +39,7 @@ def test_preparation_makes_kaldi_folders_at_16_khz(root):
     corpora.prepare("se", root)
     folder = root / "prepared" / "se"
     lists = {
-        split: read_table(folder / split / "noisy" / "wav.scp")
-        for split in ("train", "dev", "test")
+        split: read_scp(folder / split / "noisy" / "wav.scp") for split in ("train", "dev", "test")
     }
     assert {split: sorted(found) for split, found in lists.items()} == {
         "train": ["p227_001", "p228_003"],
@@ -48,13 +47,13 @@ def test_preparation_makes_kaldi_folders_at_16_khz(root):
         "test": ["p232_001"],
     }
     for split in lists:
-        clean = read_table(folder / split / "clean" / "wav.scp")
+        clean = read_scp(folder / split / "clean" / "wav.scp")
         assert clean.keys() == lists[split].keys()
         for name, (path,) in clean.items():
             assert soundfile.info(path).samplerate == 16000 and "clean" in path
             assert soundfile.info(path).frames == 1600
             assert soundfile.info(lists[split][name][0]).frames == 1600
-        assert read_table(folder / split / "clean" / "utt2spk") == {n: [n] for n in clean}
+        assert read_scp(folder / split / "clean" / "utt2spk") == {n: [n] for n in clean}
     stamp = (folder / "train" / "noisy" / "wav.scp").stat().st_mtime_ns
     corpora.prepare("se", root)
     assert (folder / "train" / "noisy" / "wav.scp").stat().st_mtime_ns == stamp
@@ -65,7 +64,7 @@ def test_preparation_follows_a_corpus_that_was_moved(root, tmp_path_factory):
     moved = tmp_path_factory.mktemp("elsewhere") / "corpus"
     shutil.move(root, moved)
     corpora.prepare("se", moved)
-    listed = read_table(moved / "prepared" / "se" / "test" / "noisy" / "wav.scp")
+    listed = read_scp(moved / "prepared" / "se" / "test" / "noisy" / "wav.scp")
     assert listed["p232_001"][0].startswith(str(moved))
 
 

@@ -8,7 +8,7 @@ import soundfile
 
 from upstream import corpora
 from upstream.corpora import ss
-from upstream.corpora.kaldi import read_table
+from upstream.corpora.kaldi import read_scp
 from upstream.door import tasks
 
 
@@ -42,12 +42,12 @@ def test_preparation_makes_kaldi_folders(root, monkeypatch):
     assert sorted(path.name for path in folder.iterdir()) == [
         "dev", "dev_2", "stamp.json", "test", "train-100",
     ]  # fmt: skip
-    chosen = read_table(folder / "dev_2" / "s1" / "wav.scp").keys()
+    chosen = read_scp(folder / "dev_2" / "s1" / "wav.scp").keys()
     for condition in (*ss.NEEDED, "noise"):
-        listed = read_table(folder / "train-100" / condition / "wav.scp")
+        listed = read_scp(folder / "train-100" / condition / "wav.scp")
         assert len(listed) == 3 and all(condition in path for (path,) in listed.values())
-        assert read_table(folder / "dev_2" / condition / "spk2utt").keys() == chosen
-    assert len(chosen) == 2 and chosen < read_table(folder / "dev" / "s1" / "wav.scp").keys()
+        assert read_scp(folder / "dev_2" / condition / "spk2utt").keys() == chosen
+    assert len(chosen) == 2 and chosen < read_scp(folder / "dev" / "s1" / "wav.scp").keys()
 
 
 def test_dev_1000_is_drawn_as_in_superb():

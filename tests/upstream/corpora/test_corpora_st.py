@@ -13,7 +13,7 @@ import yaml
 
 from upstream import corpora
 from upstream.corpora import st
-from upstream.corpora.punctuation import normalise
+from upstream.corpora.punctuation import ascii_punctuation
 from upstream.door import tasks
 from upstream.fairseq_shim.dictionary import Dictionary
 
@@ -160,7 +160,7 @@ def test_preparing_again_does_nothing_until_the_corpus_changes(corpus):
     ],
 )  # as sacremoses 0.2.0 gives them
 def test_punctuation(language, text, expected):
-    assert normalise(text, language) == expected
+    assert ascii_punctuation(text, language) == expected
 
 
 def test_the_synthesised_corpus_is_whole():

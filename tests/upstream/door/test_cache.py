@@ -75,8 +75,10 @@ def test_fingerprint_of_a_file_and_a_folder(tmp_path):
     (tmp_path / "model.safetensors").write_bytes(b"weights")
     expected = hashlib.sha256(b"weights").hexdigest()[:16]
     assert (
-        cache.fingerprint(tmp_path) == cache.fingerprint(tmp_path / "model.safetensors") == expected
+        cache.file_fingerprint(tmp_path)
+        == cache.file_fingerprint(tmp_path / "model.safetensors")
+        == expected
     )
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match=r"model\.safetensors"):
-        cache.fingerprint(tmp_path / "empty")
+        cache.file_fingerprint(tmp_path / "empty")

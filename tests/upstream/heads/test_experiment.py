@@ -46,7 +46,7 @@ def test_the_folder_says_what_it_belongs_to(exp):
     assert found == {
         "task": "sid",
         "upstream": "mt4ssl",
-        "fingerprint": cache.fingerprint(tiny_checkpoint()),
+        "fingerprint": cache.file_fingerprint(tiny_checkpoint()),
         "seed": 1337,
         "upstream_trainable": False,
         "upstream_ckpt": str(tiny_checkpoint()),
@@ -74,7 +74,7 @@ def test_another_experiment_is_refused_and_changes_nothing(task, settings, says,
 @pytest.mark.parametrize("resume", [False, True])
 def test_another_checkpoint_is_refused_by_its_content(resume, exp, tmp_path):
     other = save_checkpoint(tmp_path / "other.pt", seed=2)
-    prints = [cache.fingerprint(path) for path in (tiny_checkpoint(), other)]
+    prints = [cache.file_fingerprint(path) for path in (tiny_checkpoint(), other)]
     says = rf"checkpoint \(-k\) .*tiny\.pt .*{prints[0]}.*other\.pt .*{prints[1]}.*-p"
     with pytest.raises(ValueError, match=says):
         start("sid", exp, ckpt=other, resume=resume)

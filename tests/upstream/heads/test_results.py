@@ -53,7 +53,7 @@ def test_a_record_states_its_setting():
     assert record["task"] == "ks"
     assert (record["metric"], record["value"], record["unit"]) == ("acc", 0.5, "fraction")
     assert (record["direction"], record["split"], record["step"]) == ("max", "test", 100)
-    assert record["fingerprint"] == cache.fingerprint(tiny_checkpoint())
+    assert record["fingerprint"] == cache.file_fingerprint(tiny_checkpoint())
     assert record["corpus"] == {"data.root": "/corpus"}
     assert record["config"] == {"data": {"root": "/corpus"}}
     assert (record["seed"], record["s3prl"]) == (3, "0.4.18")

@@ -136,8 +136,11 @@ def test_what_was_reported_after_the_checkpoint_is_reported_once(tmp_path):
 
 
 def test_only_records_that_can_be_read_back_are_kept():
-    assert states.plain({"acc": [1.0], "name": ("a", "b")}) == {"acc": [1.0], "name": ["a", "b"]}
-    assert states.plain({"acc": [1.0], "loss": [torch.zeros(1).numpy()]}) == {}
+    assert states.plain_records({"acc": [1.0], "name": ("a", "b")}) == {
+        "acc": [1.0],
+        "name": ["a", "b"],
+    }
+    assert states.plain_records({"acc": [1.0], "loss": [torch.zeros(1).numpy()]}) == {}
 
 
 def running(folder):

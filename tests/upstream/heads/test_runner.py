@@ -32,7 +32,7 @@ def test_train_and_test(task, metric, tmp_path):
     assert record["value"] >= 0
     assert record["direction"] == ("min" if metric == "per" else "max")
     assert (record["step"], record["upstream"]) == (2, "mt4ssl")
-    assert record["fingerprint"] == cache.fingerprint(tiny_checkpoint())
+    assert record["fingerprint"] == cache.file_fingerprint(tiny_checkpoint())
     assert record["train_seconds"] > 0 and record["seconds"] > 0
     assert all(str(corpora()) in str(path) for path in record["corpus"].values())
     assert results.read(tmp_path / "exp") == [record]

@@ -117,7 +117,7 @@ def test_what_s3prls_datasets_give(task, tmp_path):
     argv = ["--mode", "evaluate", "--task", task, "--root", str(corpus(task)), "-u", "fbank"]
     argv += ["--expdir", str(tmp_path / "exp"), "--device", "cpu"]
     asked = StoreOptions(folder=str(tmp_path / "own"))
-    made = runner.build(command.resolve(argv + asked.argv()))
+    made = runner.build_runner(command.resolve(argv + asked.argv()))
     expert = made.downstream.model
     reading = reading_of(tmp_path / "store")
 

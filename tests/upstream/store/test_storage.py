@@ -139,7 +139,7 @@ def test_fingerprint_is_of_what_decides_the_features(tmp_path):
         asked = {"upstream": name, "upstream_ckpt": None, "upstream_model_config": None, **changes}
         args = SimpleNamespace(**asked)
         model = getattr(hub, name)(ckpt=args.upstream_ckpt, model_config=args.upstream_model_config)
-        return storage.fingerprint(model, args)
+        return storage.upstream_fingerprint(model, args)
 
     one, same, other = (save_checkpoint(tmp_path / f"{i}.pt", seed=i // 2) for i in (2, 3, 4))
     assert of("mt4ssl", upstream_ckpt=str(one)) == of("mt4ssl_local", upstream_ckpt=str(same))

@@ -8,7 +8,7 @@ from torch import nn
 from mt4ssl_core.store.store import FRAMES, POOLED, FeatureKind, FeatureStore, content_key
 from upstream.door.expert import UpstreamExpert
 from upstream.store.lazy_audio import Utterance
-from upstream.store.stored_features import StoredFeatures, probe, sees_means_only
+from upstream.store.stored_features import StoredFeatures, sees_means_only, upstream_facts
 
 SIZES = (16000, 12345, 719, 16000, 48000, 8160)
 
@@ -58,7 +58,7 @@ def utterances(*sizes, seed=0):
 
 
 def stored(model, folder, kind=FRAMES, precision="fp32", **changes):
-    facts = probe(model, changes.get("selection", "hidden_states"), "cpu")
+    facts = upstream_facts(model, changes.get("selection", "hidden_states"), "cpu")
     named = {"selection": "hidden_states", "layers": None, "normalized": False, **changes}
     store = FeatureStore(folder)
     space = store.space(FeatureKind("test", "f" * 16, kind=kind, precision=precision, **named))
@@ -212,11 +212,11 @@ def test_an_upstream_of_a_single_layer(selection, tmp_path):
 
 
 def test_probe_finds_features_that_depend_on_the_batch(model):
-    assert probe(model, "hidden_states", "cpu") == {
+    assert upstream_facts(model, "hidden_states", "cpu") == {
         "layers": 3, "dim": 16, "stacks": True, "batch_dependent": False,
     }  # fmt: skip
-    assert probe(Reads16(batch_norm=True), "hidden_states", "cpu")["batch_dependent"]
-    assert not probe(Reads16(), "hidden_states", "cpu")["batch_dependent"]
+    assert upstream_facts(Reads16(batch_norm=True), "hidden_states", "cpu")["batch_dependent"]
+    assert not upstream_facts(Reads16(), "hidden_states", "cpu")["batch_dependent"]
 
 
 def test_features_that_depend_on_the_batch_are_those_of_each_alone(tmp_path):

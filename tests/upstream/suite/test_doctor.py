@@ -7,7 +7,7 @@ from upstream.compat import torchaudio_pair
 from upstream.corpora import Survey
 from upstream.door import packages
 from upstream.suite import doctor, preparation
-from upstream.suite.probe import Probe
+from upstream.suite.upstream_trial import Probe
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_the_size_of_stored_features(roots, tmp_path, capsys):
     stored = {f.task: f.stored for f in doctor.examine(roots, "rate,layer", found)}
     assert stored["rate"] == pytest.approx(2 * 3 * 8 * 4 / 1e9)  # utterances, float32
     assert stored["layer"] == pytest.approx(10 * 3600 * 100 * 3 * 8 * 2 / 1e9)  # frames, float16
-    assert "store GB" in doctor.report(doctor.examine(roots, "rate", found), tmp_path)
+    assert "store GB" in doctor.diagnosis(doctor.examine(roots, "rate", found), tmp_path)
 
 
 def test_a_stack_that_does_not_go_together_is_named_before_anything_is_timed(

@@ -121,7 +121,7 @@ def test_the_store_goes_with_every_command(root, monkeypatch):
     monkeypatch.setattr(runner, "launch", seen.append)
     store = StoreOptions("frames", precision="fp32")
     setting = SuiteSetting(root / "out", "fbank", None, 7, "cpu", store)
-    jobs.train(setting, toy_suite.first("rate", root))
+    jobs.train_head(setting, toy_suite.first("rate", root))
     assert seen[0].store is store
 
 

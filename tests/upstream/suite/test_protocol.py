@@ -56,14 +56,14 @@ def test_the_best_dev_value_of_a_training(tmp_path):
 
 def test_choosing():
     devs = {"a": [0.1], "b": [0.3], "c": [0.3], "d": [None]}
-    assert protocol.choose(devs, "max", "ks") == "b"  # of equals the first
-    assert protocol.choose(devs, "min", "ks") == "a"
-    assert protocol.choose({"a": [None]}, "min", "vc") == "a"  # nothing to choose
+    assert protocol.best_candidate(devs, "max", "ks") == "b"  # of equals the first
+    assert protocol.best_candidate(devs, "min", "ks") == "a"
+    assert protocol.best_candidate({"a": [None]}, "min", "vc") == "a"  # nothing to choose
     # one rate for all folds, by the mean; one that broke down in a fold is out
     folds = {"a": [0.5, 0.5], "b": [0.9, 0.0], "c": [1.0, math.nan]}
-    assert protocol.choose(folds, "max", "er") == "a"
+    assert protocol.best_candidate(folds, "max", "er") == "a"
     with pytest.raises(ValueError, match=r"ks: no finite dev value of a, b; train longer"):
-        protocol.choose({"a": [None], "b": [None]}, "max", "ks")
+        protocol.best_candidate({"a": [None], "b": [None]}, "max", "ks")
 
 
 def test_best_of_several_heads_and_mean_over_variants():
@@ -83,19 +83,21 @@ def test_optional_stages_need_their_packages_and_files():
     lm = {"name": "lm", "split": "test", "optional": True}
     keys = {"corpus": {"what": "the corpus"}, "lm": {"what": "a language model", "optional": True}}
     header = {"code": "asr", "stages": [{"name": "test", "split": "test"}, lm], "root_keys": keys}
-    done, left_out = protocol.stages(header, {"corpus": "x", "lm": "y"})
+    done, left_out = protocol.planned_stages(header, {"corpus": "x", "lm": "y"})
     assert [stage["name"] for stage in done] == ["test", "lm"] and not left_out
-    done, left_out = protocol.stages(header, {"corpus": "x"})
+    done, left_out = protocol.planned_stages(header, {"corpus": "x"})
     assert [stage["name"] for stage in done] == ["test"]
     assert left_out == ["asr (lm): a language model not there"]
     lm["packages"] = ["no_such_package"]
-    _, left_out = protocol.stages(header, {"corpus": "x", "lm": "y"})
+    _, left_out = protocol.planned_stages(header, {"corpus": "x", "lm": "y"})
     assert left_out == ["asr (lm): package no_such_package not there"]
-    done, _ = protocol.stages(header, {}, ["lm"])  # asked for: then what it needs must be there
+    done, _ = protocol.planned_stages(
+        header, {}, ["lm"]
+    )  # asked for: then what it needs must be there
     assert [stage["name"] for stage in done] == ["test", "lm"]
     by_hand = {**header, "root_keys": {}, "stages": [{"name": "wer", "optional": True}]}
-    done, left_out = protocol.stages(by_hand, {})
+    done, left_out = protocol.planned_stages(by_hand, {})
     assert not done and left_out == ["asr (wer): done only with --stages"]
-    assert protocol.stages(by_hand, {}, ["wer"])[0] == by_hand["stages"]
-    done, _ = protocol.stages({"code": "ks", "root_keys": {}}, {})
+    assert protocol.planned_stages(by_hand, {}, ["wer"])[0] == by_hand["stages"]
+    done, _ = protocol.planned_stages({"code": "ks", "root_keys": {}}, {})
     assert done == [{"name": "test", "split": "test"}]

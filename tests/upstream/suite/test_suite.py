@@ -20,8 +20,8 @@ import mt4ssl_cli
 from mt4ssl_core.locks import lock
 from upstream.store.options import StoreOptions
 from upstream.suite import jobs, preparation, run_folder, suite
-from upstream.suite.probe import Probe
 from upstream.suite.suite_request import SuiteRequest
+from upstream.suite.upstream_trial import Probe
 
 ALL = ["every", "fold", "layer", "lm", "none", "rate"]
 
@@ -155,7 +155,7 @@ def test_without_stored_features_each_candidate_is_a_process(root, launcher, cou
     assert suite.run(request(root, "rate")) == 0  # auto: not a pooled task
     assert len(counting.batches) == 4
     depends = Probe(layers=3, dim=8, batch_dependent=True)
-    monkeypatch.setattr(suite, "probe", lambda *_: depends)
+    monkeypatch.setattr(suite, "try_upstream", lambda *_: depends)
     assert suite.run(request(root, "fold", store=FRAMES)) == 0
     assert len(counting.batches) == 4 + 6
 

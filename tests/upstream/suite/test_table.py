@@ -12,7 +12,7 @@ RECORD = {
 def test_columns():
     qbe = {**RECORD, "task": "qbe", "value": None, "unit": None, "rate": None, "layer": 3}
     lm = {**RECORD, "task": "asr", "stage": "lm", "direction": "min", "reference": None}
-    head, rule, *rows = table.render([RECORD, qbe, lm]).splitlines()
+    head, rule, *rows = table.render_table([RECORD, qbe, lm]).splitlines()
     assert head.split() == [
         *(["task", "metric", "value", "unit", "better", "chosen", "corpus", "FBANK", "SOTA"]),
     ]
@@ -27,9 +27,9 @@ def test_published_figures_stand_beside_whole_real_corpora_only():
     mini = {**RECORD, "corpus": {"kind": "mini"}}
     smoke = {**RECORD, "smoke": True, "overrides": {"runner.total_steps": 4}}
     changed = {**smoke, "smoke": False}
-    shown = table.render([mini, smoke, changed])
+    shown = table.render_table([mini, smoke, changed])
     assert "real, changed" in shown
     assert "FBANK" not in shown and "41.38" not in shown and "real, smoke" in shown
-    mixed = table.render([RECORD, mini]).splitlines()
+    mixed = table.render_table([RECORD, mini]).splitlines()
     assert "41.38" in mixed[2] and "41.38" not in mixed[3]
-    assert table.render([]) == "no results yet"
+    assert table.render_table([]) == "no results yet"

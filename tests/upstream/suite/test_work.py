@@ -37,7 +37,7 @@ def test_a_job_that_goes_well(setting, job):
         assert state(setting, job)["state"] == "running"
         return {"dev": 0.5}
 
-    assert work.run(setting, job, do=do)
+    assert work.run_job(setting, job, do=do)
     found = state(setting, job)
     assert found["state"] == "done" and found["result"] == {"dev": 0.5}
     assert found["settings"] == job.settings() and found["seconds"] >= 0
@@ -50,12 +50,12 @@ def test_a_job_that_fails_says_why_and_can_be_begun_again(setting, job):
     def do(setting, job):
         raise RuntimeError("no memory\nmore of it")
 
-    assert not work.run(setting, job, do=do)
+    assert not work.run_job(setting, job, do=do)
     found = state(setting, job)
     assert (found["state"], found["error"]) == ("failed", "RuntimeError: no memory")
     assert "Traceback" in run_folder.log_path(setting.out, job.name).read_text()
     assert not work.done(setting.out, job)
-    assert work.run(setting, job, do=lambda *_: {}) and work.done(setting.out, job)
+    assert work.run_job(setting, job, do=lambda *_: {}) and work.done(setting.out, job)
     assert "error" not in state(setting, job)
 
 
@@ -68,7 +68,7 @@ def test_a_jobs_logging_ends_with_it(setting, job):
         return {}
 
     try:
-        assert work.run(setting, job, do=do)
+        assert work.run_job(setting, job, do=do)
         assert logging.root.handlers == before
     finally:
         logging.root.handlers[:] = before
@@ -82,7 +82,7 @@ def test_an_interrupted_job_keeps_its_time(setting, job):
 
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
-            work.run(setting, job, do=do)
+            work.run_job(setting, job, do=do)
     assert state(setting, job)["state"] == "running"
     assert state(setting, job)["seconds"] >= 0.4
 
@@ -125,10 +125,10 @@ def test_two_processes_never_do_the_same_job(setting, job, monkeypatch):
     monkeypatch.setattr(work, "PATIENCE", 0.3)
 
     def outer(setting, job):
-        assert not work.run(setting, job, do=lambda *_: {})
+        assert not work.run_job(setting, job, do=lambda *_: {})
         return {"dev": 1.0}
 
-    assert work.run(setting, job, do=outer)
+    assert work.run_job(setting, job, do=outer)
     assert state(setting, job)["result"] == {"dev": 1.0}
     log = run_folder.log_path(setting.out, job.name).read_text()
     assert f"{job.name} is in use by process" in log

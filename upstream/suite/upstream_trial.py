@@ -28,7 +28,7 @@ class Probe:
     macs: int | None = None  # as SUPERB counts them, see model_size
 
 
-def probe(
+def try_upstream(
     upstream: str, ckpt: str | None = None, device: str = "cpu", timed: bool = False
 ) -> Probe:
     """Build an upstream of s3prl's hub and encode noise with it.
@@ -45,12 +45,12 @@ def probe(
 
     where = f"-u {upstream}" + (f" {ckpt}" if ckpt else "")
     args = SimpleNamespace(upstream=upstream, upstream_ckpt=ckpt)
-    command.check_upstream(args)
+    command.resolve_upstream(args)
     try:
         model = getattr(hub, upstream)(ckpt=args.upstream_ckpt, model_config=None, refresh=False)
         model = model.to(device).eval()
         states = _hidden_states(model, device)
-        facts = stored_features.probe(model, "hidden_states", device)
+        facts = stored_features.upstream_facts(model, "hidden_states", device)
     except (ValueError, OSError, KeyboardInterrupt):
         raise
     except Exception as error:  # what a foreign expert makes of a wrong checkpoint is up to it
