@@ -300,7 +300,7 @@ def leaderboard(args: argparse.Namespace) -> int:
     from analysis.tables import leaderboard as table
 
     broken: list[str] = []
-    _give(table.leaderboard(args.runs, args.format, args.score_set, broken), args.out)
+    _give(table.leaderboard(args.runs, args.format, args.score_set, broken, args.name), args.out)
     return _incomplete(broken)
 
 
@@ -357,7 +357,8 @@ def report(args: argparse.Namespace) -> int:
     from analysis.report import report as page
 
     broken: list[str] = []
-    path = page.report(args.run_folder, args.others, args.out, args.score_set, broken)
+    asked = (args.run_folder, args.others, args.out, args.score_set)
+    path = page.report(*asked, broken, args.name)
     code, runs = _incomplete(broken), len(args.others) + 1
     print(f"{runs - len(broken)} of {runs} runs, written: {path}")
     return code
@@ -439,6 +440,9 @@ def _analysis_parsers(commands: argparse._SubParsersAction) -> None:
             "--set", dest="score_set", choices=["paper", "public"], default="paper",
             help="tasks of superb_s (default: paper)",
         )  # fmt: skip
+        parser.add_argument(
+            "--name", action="append", default=[], help="of the first RUN; again: of the next"
+        )
 
 
 def _convergence_parser(commands: argparse._SubParsersAction) -> None:

@@ -18,7 +18,7 @@ import pandas as pd
 
 from analysis import plots
 from analysis.probes.layer_features import LayerFeatures, open_upstream
-from analysis.records import head_files, superb_score
+from analysis.records import head_files, model_names, superb_score
 from analysis.records.head_files import Head
 from analysis.tables import formats
 from mt4ssl_core.data.audio import load_wave
@@ -154,16 +154,15 @@ def _check_layers(found: list[Head]) -> None:
 
 
 def names_of(found: Iterable[Head]) -> dict[tuple[str, str | None], str]:
-    """Return short names of the upstreams: with the checkpoint's where one name is not enough."""
-    models = {head.model: head for head in found}
-    short = [upstream for upstream, _ in models]
+    """Return short names of the upstreams: with their fingerprints where one name is of several."""
+    models = {}
+    for head in found:
+        tuned = " fine-tuned" if head.finetuned else ""
+        models[head.model] = model_names.of_model(head.upstream, head.ckpt) + tuned
+    short = list(models.values())
     return {
-        model: (
-            model[0]
-            if short.count(model[0]) == 1
-            else f"{model[0]} ({Path(head.ckpt or '').stem} {str(model[1])[:6]})"
-        )
-        for model, head in models.items()
+        model: name if short.count(name) == 1 else f"{name} ({str(model[1])[:6]})"
+        for model, name in models.items()
     }
 
 

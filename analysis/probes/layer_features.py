@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 import upstream as door
+from analysis.records import model_names
 from mt4ssl_core.config import HOP
 from mt4ssl_core.distributed import choose_device
 from mt4ssl_core.settings.frames import num_frames
@@ -75,7 +76,7 @@ def open_upstream(
     given = Namespace(
         upstream=upstream, upstream_ckpt=ckpt and str(ckpt), upstream_model_config=None
     )
-    name = f"{upstream} ({'/'.join(Path(ckpt).resolve().parts[-2:])})" if ckpt else upstream
+    name = model_names.of_model(upstream, Path(ckpt).resolve() if ckpt else None)
     identity, rate = upstream_fingerprint(model, given), int(model.get_downsample_rates(SELECTION))
 
     def layers(wave: np.ndarray) -> Tensor:

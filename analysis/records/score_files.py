@@ -5,13 +5,15 @@ it (results.json). What a corpus is, a suite has surveyed; an experiment says on
 all that can be known of it later is whether it is one of mini_superb.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from analysis.records import model_names
 from analysis.records import score as results
 from analysis.records.attempts import Attempts
+from analysis.records.model_names import Model, Names
 from analysis.records.score import AGAIN, MINI, PARTIAL, REAL, Score, Setting
 from analysis.records.training_runs import SEED
 from mt4ssl_core.files import read_json, reading
@@ -21,6 +23,7 @@ from upstream.suite import run_folder
 
 EXPERIMENT, SUPERB = "results.json", "superb"  # a file, and a folder of a run
 PUBLISHED = Path(__file__).parent.parent / "scores" / "published.json"
+Entry = tuple[dict[str, Any], Setting, str]  # a record, its setting, its file with line or place
 _COUNT = int | float | None
 _FINISH = "finish it with `mt4ssl superb run`, or leave it out"
 
@@ -35,10 +38,11 @@ class Size:
 
 @dataclass(frozen=True)
 class ModelScores:
-    """Scores, and how large their models are where that is known."""
+    """Scores; how large their models are, and what for (`model_names.kind`), where it is known."""
 
     scores: list[Score]
     sizes: dict[str, Size]
+    kinds: dict[str, str] = field(default_factory=dict)
 
 
 def published(path: str | Path = PUBLISHED) -> ModelScores:
@@ -71,45 +75,49 @@ def run_name(folder: Path) -> str:
     return f"{run.parent.name}/{run.name}" if SEED.fullmatch(run.name) else run.name
 
 
-def read(folders: Iterable[str | Path], broken: list[str] | None = None) -> ModelScores:
+def read(
+    folders: Sequence[str | Path],
+    broken: list[str] | None = None,
+    called: Sequence[str | None] = (),
+) -> ModelScores:
     """Return the test scores in ``folders``; a model is called after the folder it is first in.
 
     Folders of one checkpoint become one model. Its scores on real and on other corpora stay apart
     by their setting. ``broken`` gets a line on each folder that cannot be read, which is left out
-    unless there is no other; None: the first one is refused.
+    unless there is no other; None: the first one is refused. ``called``: names for the first
+    folders; None: the folder's own.
 
     Raises:
         ValueError: a folder without results, a record that is damaged or of an unknown task or
             metric, no finite number, mini_superb and other corpora in one folder, or a task that
             was scored twice; each names the file.
     """
-    found, names = ModelScores([], {}), _Names()
+    found, names = ModelScores([], {}), Names()
+    titles = dict(zip(map(_resolved, folders), called, strict=False))
     for folder, entries in _usable(folders, broken):
-        models = {_model(record, source) for record, _, source in entries}
-        labels = [label for _, _, label in models]
-        new = []
-        for record, setting, source in entries:
-            upstream, checkpoint, label = _model(record, source)
-            if labels.count(label) > 1 and checkpoint:
-                label += f" {checkpoint[:6]}"
-            called = run_name(folder)
-            name = f"{called}: {label}" if len(models) > 1 else called
-            name = names.give((upstream, checkpoint), setting, name, folder)
-            new.append(_score(name, (record, setting, source)))
-            size = _size(record, source)
-            found.sizes[name] = size if size != Size() else found.sizes.get(name, size)
-        kinds = sorted({score.setting.corpus for score in new})
-        if MINI in kinds and len(kinds) > 1:
-            raise ValueError(
-                f"{folder}: results of different corpora ({', '.join(kinds)}) in one folder; score "
-                "them again into one folder for each"
-            )
-        found.scores.extend(new)
+        _add(found, names, folder, entries, titles.get(folder) or run_name(folder))
     results.check(found.scores)
     return found
 
 
-Entry = tuple[dict[str, Any], Setting, str]  # a record, its setting, its file with line or place
+def _add(found: ModelScores, names: Names, folder: Path, entries: list[Entry], called: str) -> None:
+    """Add the scores of a folder, which is called so."""
+    models = {_model(record, source) for record, _, source in entries}
+    labels = model_names.of_folder(models, called)
+    kinds = set()
+    for record, setting, source in entries:
+        model = upstream, checkpoint, _ = _model(record, source)
+        name = names.give((upstream, checkpoint), setting, labels[model], folder)
+        found.scores.append(_score(name, (record, setting, source)))
+        found.kinds[name] = model_names.kind(upstream)
+        size = _size(record, source)
+        found.sizes[name] = size if size != Size() else found.sizes.get(name, size)
+        kinds.add(setting.corpus)
+    if MINI in kinds and len(kinds) > 1:
+        raise ValueError(
+            f"{folder}: results of different corpora ({', '.join(sorted(kinds))}) in one folder; "
+            "score them again into one folder for each"
+        )
 
 
 def _usable(
@@ -118,7 +126,7 @@ def _usable(
     """The folders with their records, each of which makes a score."""
     found: list[tuple[Path, list[Entry]]] = []
     attempts = Attempts(broken)
-    for folder in dict.fromkeys(Path(folder).resolve() for folder in folders):
+    for folder in dict.fromkeys(map(_resolved, folders)):
         with attempts.one(), reading(folder, AGAIN):
             entries = list(_entries(folder))
             for entry in entries:
@@ -128,6 +136,10 @@ def _usable(
             found.append((folder, entries))
     attempts.close(found)
     return found
+
+
+def _resolved(folder: str | Path) -> Path:
+    return Path(folder).resolve()
 
 
 def _score(name: str, entry: Entry) -> Score:
@@ -142,29 +154,13 @@ def _size(record: Mapping[str, Any], source: str) -> Size:
     return Size(*[_need({k: None, **record}, k, source, _COUNT) for k in ("params", "macs")])
 
 
-@dataclass
-class _Names:
-    """One name for all of a model's scores that may stand in one table."""
-
-    given: dict[tuple[Any, ...], tuple[str, Path]] = field(default_factory=dict)
-
-    def give(self, model: tuple[Any, ...], setting: Setting, name: str, folder: Path) -> str:
-        for (other, *_), (taken, place) in self.given.items():
-            if taken == name and other != model:
-                raise ValueError(
-                    f"{place} and {folder}: two models would be called {name!r}; rename a folder"
-                )
-        key = (model, setting.corpus, setting.state)
-        return self.given.setdefault(key, (name, folder))[0]
-
-
-def _model(record: Mapping[str, Any], source: str) -> tuple[str, str | None, str]:
+def _model(record: Mapping[str, Any], source: str) -> Model:
     """Return upstream, checkpoint, and both in short."""
     upstream = str(record.get("upstream"))
-    upstream += " fine-tuned" if record.get("upstream_trainable") else ""
+    tuned = " fine-tuned" if record.get("upstream_trainable") else ""
     path = _text(record, "ckpt", source) or _text(record, "upstream_ckpt", source)
-    label = " ".join(filter(None, [upstream, Path(path).stem if path else ""]))
-    return upstream, _text(record, "fingerprint", source) or path, label
+    label = model_names.of_model(upstream, path) + tuned
+    return upstream + tuned, _text(record, "fingerprint", source) or path, label
 
 
 def _entries(folder: Path) -> Iterator[Entry]:

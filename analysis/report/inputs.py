@@ -1,15 +1,15 @@
 """What a report is made of: the files of a run, wherever below its folder they lie."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from analysis.records import model_names, score_files, training_runs
 from analysis.records import score as results
-from analysis.records import score_files, training_runs
 from analysis.records.score_files import EXPERIMENT, SUPERB, ModelScores
 from analysis.records.training_runs import LOG, TrainingRun
 from mt4ssl_core.files import read_json
@@ -99,8 +99,10 @@ class RunFiles:
         return "/".join([self.name, *parts])
 
 
-def find(run: str | Path) -> RunFiles:
+def find(run: str | Path, name: str | None = None) -> RunFiles:
     """Return what there is in a run's folder and up to three folders below.
+
+    ``name``: what it is called; the folder's name by default.
 
     Raises:
         ValueError: no such folder.
@@ -108,7 +110,7 @@ def find(run: str | Path) -> RunFiles:
     folder = Path(run)
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder; give the folder of a run")
-    found = RunFiles(score_files.run_name(folder), folder)
+    found = RunFiles(name or score_files.run_name(folder), folder)
     for here, names in _walk(folder, DEPTH):
         if run_folder.RESULTS in names:
             found.suites.append(here)
@@ -119,6 +121,20 @@ def find(run: str | Path) -> RunFiles:
         found.probes.extend([here / PROBE] if PROBE in names else [])
         found.convergences.extend([here / CONVERGENCE] if CONVERGENCE in names else [])
     return found
+
+
+def model_name(run: RunFiles) -> str | None:
+    """Return the name of the checkpoint that a run's scores, else its probes, are of, if of one.
+
+    Raises:
+        ValueError: a damaged file.
+    """
+    pairs = [(str(r.get("upstream")), r.get("ckpt") or r.get("upstream_ckpt")) for r in run.records]
+    own = {ckpt for upstream, ckpt in pairs if not model_names.kind(upstream)}
+    if not pairs:
+        own = {read(path).get("checkpoint") for path in run.probes}
+    names = {model_names.of_checkpoint(ckpt) for ckpt in own if isinstance(ckpt, str)}
+    return names.pop() if len(own) == len(names) == 1 else None
 
 
 def _walk(folder: Path, depth: int) -> Iterator[tuple[Path, set[str]]]:
@@ -145,35 +161,42 @@ def check(run: RunFiles) -> None:
         read(path)
 
 
-def scores(runs: Iterable[RunFiles]) -> dict[str, ModelScores]:
+def scores(runs: Sequence[RunFiles]) -> dict[str, ModelScores]:
     """Return the scores of every run by its name; models are called after their run.
+
+    Of a single run, what its model is compared with has no more than its own name.
 
     Raises:
         ValueError: what `score_files.read` refuses, or two models of one name.
     """
     found: dict[str, ModelScores] = {}
     taken: dict[str, Path] = {}
+    alone = len(runs) == 1 and len(runs[0].scored) == 1
     for run in runs:
         merged = ModelScores([], {})
         for name, folders in run.scored:
-            part = score_files.read(folders)
+            part = score_files.read(folders, called=[name] if len(folders) == 1 else [])
             models = list(dict.fromkeys(score.model for score in part.scores))
-            names = {model: _called(name, model, len(models)) for model in models}
+            names = {m: _called(name, m, len(models), alone) for m in models}
             for model in names.values():
                 if taken.setdefault(model, folders[0]) != folders[0]:
                     raise ValueError(
                         f"{taken[model]} and {folders[0]}: both would be called {model!r}; rename "
-                        "a folder"
+                        "a folder, or give --name"
                     )
             merged.scores.extend(replace(s, model=names[s.model]) for s in part.scores)
             merged.sizes.update({names[m]: size for m, size in part.sizes.items() if m in names})
+            merged.kinds.update({names[m]: kind for m, kind in part.kinds.items() if m in names})
         found[run.name] = merged
     results.check([score for part in found.values() for score in part.scores])
     return found
 
 
-def _called(name: str, model: str, models: int) -> str:
-    return name if models == 1 else f"{name}: {model.partition(': ')[2] or model}"
+def _called(name: str, model: str, models: int, alone: bool) -> str:
+    if models == 1 or model == name:
+        return name
+    rest = model.removeprefix(f"{name}: ")
+    return rest if alone else f"{name}: {rest}"
 
 
 def training(run: RunFiles, named: bool = False) -> list[TrainingRun]:
@@ -260,6 +283,6 @@ def inventory(runs: Sequence[RunFiles]) -> list[tuple[str, str, str]]:
         for path in run.files:
             facts = path.stat()
             date = datetime.fromtimestamp(facts.st_mtime, UTC)
-            name = f"{run.name}/{path.relative_to(run.folder)}"
+            name = f"{run.folder.resolve().name}/{path.relative_to(run.folder)}"
             rows.append((name, f"{date:%Y-%m-%d %H:%M}", f"{facts.st_size:,}"))
     return rows

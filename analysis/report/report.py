@@ -2,11 +2,12 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from analysis.records import score_files, training_runs
+from analysis.records import model_names, score_files, training_runs
 from analysis.records.score import MINI, PARTIAL, REAL, UNKNOWN, Score
 from analysis.records.score_files import ModelScores
 from analysis.records.superb_score import tasks_of
@@ -37,6 +38,7 @@ def report(
     out: str | Path | None = None,
     score_set: str = "paper",
     broken: list[str] | None = None,
+    names: Sequence[str] = (),
 ) -> Path:
     """Write one HTML page about a run and return its path.
 
@@ -50,18 +52,21 @@ def report(
         score_set: tasks of superb_s, "paper" or "public".
         broken: gets a line on each of ``others`` that cannot be read, which is left out, and so
             says the page; None: the first one is refused.
+        names: what ``run`` and the first of ``others`` are called; by default like the checkpoint
+            that was scored or probed, or like the folder.
 
     Raises:
         ValueError: a folder with nothing to show, two runs of one name, or damaged files.
     """
-    mine, beside = inputs.find(run), _readable(others, broken)
+    mine_called, *called = model_names.given(names, len(others) + 1)
+    mine, beside = inputs.find(run, mine_called), _readable(others, called, broken)
     if mine.empty:
         raise ValueError(
             f"{run}: nothing to report: no results.jsonl, probe.json, {LOG} or convergence.json in "
             "it or three folders below; make some with `mt4ssl superb run`, `mt4ssl probe`, "
             "`mt4ssl pretrain` or `mt4ssl convergence`"
         )
-    _check_names([mine, *beside])
+    mine, *beside = _named([mine, *beside], set(names))
     found = inputs.scores([mine, *beside])
     own = {score.model for score in found[mine.name].scores}
     given = {score.model for part in found.values() for score in part.scores}
@@ -89,12 +94,14 @@ def report(
     return path
 
 
-def _readable(others: Sequence[str | Path], broken: list[str] | None) -> list[RunFiles]:
+def _readable(
+    others: Sequence[str | Path], called: Sequence[str | None], broken: list[str] | None
+) -> list[RunFiles]:
     """The files of runs that can be read whole."""
     found = []
-    for other in others:
+    for other, name in zip(others, called, strict=True):
         try:
-            files = inputs.find(other)
+            files = inputs.find(other, name)
             if broken is not None:
                 inputs.check(files)
             found.append(files)
@@ -105,15 +112,21 @@ def _readable(others: Sequence[str | Path], broken: list[str] | None) -> list[Ru
     return found
 
 
-def _check_names(runs: Sequence[RunFiles]) -> None:
+def _named(runs: Sequence[RunFiles], asked: Collection[str]) -> list[RunFiles]:
+    """Call runs after their models, unless a name was asked for or two would have one."""
+    models = [None if run.name in asked else inputs.model_name(run) for run in runs]
+    found = [model or run.name for run, model in zip(runs, models, strict=True)]
+    if len(set(found)) < len(found):
+        found = [run.name for run in runs]
     taken: dict[str, Path] = {}
-    for run in runs:
-        if run.name in taken:
+    for run, name in zip(runs, found, strict=True):
+        if name in taken:
             raise ValueError(
-                f"{taken[run.name]} and {run.folder}: both are called {run.name!r}; give each run "
-                "once, and rename one of two folders of the same name"
+                f"{taken[name]} and {run.folder}: both are called {name!r}; give each run once, "
+                "and --name where two folders have the same name"
             )
-        taken[run.name] = run.folder
+        taken[name] = run.folder
+    return [replace(run, name=name) for run, name in zip(runs, found, strict=True)]
 
 
 # --- Headline -------------------------------------------------------------------------------------

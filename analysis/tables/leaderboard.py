@@ -5,15 +5,15 @@ own, without published scores and without superb_s.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 
 import pandas as pd
 
+from analysis.records import model_names, score_files
 from analysis.records import score as results
-from analysis.records import score_files
 from analysis.records.score import MINI, PARTIAL, REAL, UNKNOWN, Score
 from analysis.records.score_files import ModelScores, Size
 from analysis.records.superb_score import (
@@ -66,10 +66,11 @@ class Table:
 
 
 def leaderboard(
-    runs: Iterable[str | Path],
+    runs: Sequence[str | Path],
     format: str = "md",
     score_set: str = "paper",
     broken: list[str] | None = None,
+    names: Sequence[str] = (),
 ) -> str:
     """Return the leaderboard of run folders (none: the published scores alone).
 
@@ -80,13 +81,15 @@ def leaderboard(
         score_set: the tasks of superb_s: those of the "paper", or of the challenge's "public" set.
         broken: gets a line on each run that cannot be read, as the table's notes do; None: the
             first one is refused.
+        names: what the first runs are called, instead of their folders.
 
     Raises:
         ValueError: another format or set, or what `score_files.read` and `tables` refuse.
     """
     if format not in FORMATS:
         raise ValueError(f"--format {format}: no such format; choose one of {', '.join(FORMATS)}")
-    found = tables(score_files.read(runs, broken), score_files.published(), score_set)
+    read = score_files.read(runs, broken, model_names.given(names, len(runs)))
+    found = tables(read, score_files.published(), score_set)
     found[0].notes.extend(broken or [])
     if format == "csv":
         return csv(found)
@@ -106,7 +109,7 @@ def tables(found: ModelScores, published: ModelScores, score_set: str = "paper")
     tasks_of(score_set)
     if same := {s.model for s in found.scores} & {s.model for s in published.scores}:
         raise ValueError(
-            f"{', '.join(sorted(same))}: published scores have this name; rename the run's folder"
+            f"{', '.join(sorted(same))}: published scores have this name; give another with --name"
         )
     kinds: dict[tuple[str, str], list[Score]] = {(REAL, ""): []}
     for score in found.scores:

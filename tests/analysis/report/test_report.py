@@ -157,12 +157,12 @@ def test_probes_of_another_checkpoint_are_told_apart(tmp_path):
 def test_weights_that_were_scaled_before_are_shown(tmp_path):
     run = report_runs.mini(tmp_path / "mine", ks=[0.0, 1.0, 0.0])
     weights = (0.21194156, 0.57611688, 0.21194156)  # the softmax
-    lines = [f"mt4ssl,ks,{i},{w},,1,1.0,{w}\n" for i, w in enumerate(weights)]
+    lines = [f"gone,ks,{i},{w},,1,1.0,{w}\n" for i, w in enumerate(weights)]
     head = "model,task,layer,weight,spread,heads,norm,scaled\n"
     (run / "layer_weights.csv").write_text(head + "".join(lines))
     text = text_of(run)
     assert "Weights times layer norms" in text
-    (run / "layer_weights.csv").write_text(head + "mt4ssl,ks,0,0.9,,1,1.0,0.9\n")  # of other heads
+    (run / "layer_weights.csv").write_text(head + "gone,ks,0,0.9,,1,1.0,0.9\n")  # of other heads
     assert "Weights times layer norms" not in text_of(run)
 
 
@@ -209,7 +209,7 @@ def test_experiments_of_s3prl_are_read_too(tmp_path):
         record = score_runs.record("ks", value, upstream=name, fingerprint=name, **alone)
         score_runs.experiment(tmp_path / "mine" / "superb" / "ks" / name, record)
     text = text_of(tmp_path / "mine")
-    assert '<th scope="row">mine: mt4ssl' in text and '<th scope="row">mine: fbank' in text
+    assert '<th scope="row">mine<' in text and '<th scope="row">fbank<' in text
 
 
 def test_seeds_of_a_study_are_one_group(tmp_path):
@@ -283,3 +283,14 @@ def test_groups_of_one_name_in_two_runs_are_told_apart(tmp_path):
 def test_an_unknown_set_is_refused(whole):
     with pytest.raises(ValueError, match="--set all"):
         report.report(whole, score_set="all")
+
+
+def test_the_page_is_called_after_the_model_and_as_asked(tmp_path):
+    run = report_runs.published(tmp_path / "out", ckpt="/models/our_hubert.pt")
+    assert "<title>our_hubert: mt4ssl report</title>" in text_of(run)
+    other = report_runs.published(tmp_path / "b" / "out", ckpt="/models/our_hubert.pt", smoke=True)
+    with pytest.raises(ValueError, match=r"both are called 'out'; give each run once, and --name"):
+        text_of(run, other)
+    named = text_of(run, other, names=["large, 400k", "smoke"])
+    assert "<title>large, 400k: mt4ssl report</title>" in named
+    assert '<th scope="row">smoke</th>' in named

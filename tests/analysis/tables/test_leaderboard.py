@@ -148,7 +148,9 @@ def test_bad_requests(tmp_path):
     with pytest.raises(ValueError, match="--set x: no such set; choose one of paper, public"):
         leaderboard.leaderboard([], score_set="x")
     run = full_run(tmp_path / "HuBERT Base")
-    with pytest.raises(ValueError, match="HuBERT Base: published scores have this name; rename"):
+    with pytest.raises(
+        ValueError, match="HuBERT Base: published scores have this name; give another"
+    ):
         leaderboard.leaderboard([run])
 
 
@@ -173,3 +175,11 @@ def test_no_published_score_is_shown_where_there_is_none_to_show():
     (table,) = leaderboard.tables(ModelScores([], {}), score_files.published())
     assert table.published == 25 and table.scored
     assert table.frame.loc["GLaS-JEPA"].notna().sum() == 7  # 5 scores, parameters, the count
+
+
+def test_rows_are_called_as_asked(tmp_path):
+    runs = [full_run(tmp_path / "a" / "out"), full_run(tmp_path / "b" / "out", fingerprint="f1")]
+    with pytest.raises(ValueError, match=r"two models would be called 'out'.*--name"):
+        leaderboard.leaderboard(runs)
+    found = rows(leaderboard.leaderboard(runs, names=["first | try"]))
+    assert list(found)[-2:] == [r"first \| try", "out"]
