@@ -118,6 +118,9 @@ class EncoderConfig:
     feature_grad_scale: gradients into the waveform extractor are multiplied by this.
     isolate_padding: padding never reaches real frames, so an utterance has the same features alone
         and in any batch; false is the official behaviour.
+    relative_buckets: above 0, attention has WavLM's gated bias of relative positions beside the
+        positional convolution, with so many buckets of distances (WavLM: 320).
+    relative_distance: frames from which on all distances share a bucket.
     """
 
     normalize: bool = True
@@ -142,6 +145,8 @@ class EncoderConfig:
     feature_grad_scale: float = number(1.0, at_least=0, at_most=1000)
     isolate_padding: bool = True
     normalize_eps: float = number(1e-5, above=0, at_most=1e-2)
+    relative_buckets: int = number(0, at_least=0, at_most=65_536)
+    relative_distance: int = number(800, at_least=1, at_most=1_000_000)
 
 
 # encoder settings that two runs of one architecture may differ in

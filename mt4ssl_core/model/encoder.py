@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from mt4ssl_core.config import EncoderConfig
+from mt4ssl_core.model.attention import Attention, RelativeBias
 from mt4ssl_core.model.speech_encoder import SpeechEncoder
 from mt4ssl_core.settings.frames import WINDOW, num_frames
 
@@ -166,29 +167,6 @@ class PosConvBlock(nn.Module):
         return F.gelu(x)
 
 
-class Attention(nn.Module):
-    """Multi-head self-attention over (B, T, D); padding is masked as keys."""
-
-    def __init__(self, cfg: EncoderConfig):
-        super().__init__()
-        self.heads, self.dropout = cfg.heads, cfg.attention_dropout
-        self.q_proj = nn.Linear(cfg.dim, cfg.dim)
-        self.k_proj = nn.Linear(cfg.dim, cfg.dim)
-        self.v_proj = nn.Linear(cfg.dim, cfg.dim)
-        self.out_proj = nn.Linear(cfg.dim, cfg.dim)
-
-    def forward(self, x: Tensor, keep: Tensor | None) -> Tensor:
-        """``keep``: (B, 1, 1, T) bool, True at frames that may be attended to, or None."""
-        b, t, d = x.shape
-        q, k, v = (
-            proj(x).view(b, t, self.heads, -1).transpose(1, 2)  # (B, H, T, D / H)
-            for proj in (self.q_proj, self.k_proj, self.v_proj)
-        )
-        dropout = self.dropout if self.training else 0.0
-        x = F.scaled_dot_product_attention(q, k, v, attn_mask=keep, dropout_p=dropout)
-        return self.out_proj(x.transpose(1, 2).reshape(b, t, d))
-
-
 class Layer(nn.Module):
     """One transformer layer, post-norm (BASE) or pre-norm (LARGE)."""
 
@@ -207,13 +185,13 @@ class Layer(nn.Module):
         """(B, T, D) -> (B, T, D), before dropout and the residual sum."""
         return self.fc2(self.activation_dropout(F.gelu(self.fc1(x))))
 
-    def forward(self, x: Tensor, keep: Tensor | None) -> tuple[Tensor, Tensor]:
-        """(B, T, D) -> (output, feed-forward output), both (B, T, D)."""
+    def forward(self, x: Tensor, keep: Tensor | None, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+        """(B, T, D) -> (output, feed-forward output), both (B, T, D); the rest as `Attention`."""
         if self.pre_norm:
-            x = x + self.dropout(self.attention(self.attention_norm(x), keep))
+            x = x + self.dropout(self.attention(self.attention_norm(x), keep, bias))
             ffn = self.feed_forward(self.ffn_norm(x))
             return x + self.dropout(ffn), ffn
-        x = self.attention_norm(x + self.dropout(self.attention(x, keep)))
+        x = self.attention_norm(x + self.dropout(self.attention(x, keep, bias)))
         ffn = self.feed_forward(x)
         return self.ffn_norm(x + self.dropout(ffn)), ffn
 
@@ -225,6 +203,7 @@ class Context(nn.Module):
         super().__init__()
         self.pos_conv = nn.ModuleList(PosConvBlock(cfg) for _ in range(cfg.pos_conv_depth))
         self.norm = nn.LayerNorm(cfg.dim)
+        self.relative_bias = RelativeBias(cfg) if cfg.relative_buckets else None
         self.layers = nn.ModuleList(Layer(cfg) for _ in range(cfg.layers))
         self.dropout = nn.Dropout(cfg.dropout)
         self.layerdrop, self.pre_norm = cfg.layerdrop, cfg.pre_norm
@@ -253,12 +232,13 @@ class Context(nn.Module):
         if not self.pre_norm:
             x = self.norm(x)
         x = self.dropout(x)
+        bias = None if self.relative_bias is None else self.relative_bias(x.shape[1])
         hidden, ffn = [x], []
         for layer in self.layers:
             if self.training and self.layerdrop and torch.rand(()).item() < self.layerdrop:
                 hidden.append(x)
                 continue
-            x, out = layer(x, keep)
+            x, out = layer(x, keep, bias)
             hidden.append(x)
             ffn.append(out)
         if self.pre_norm:
@@ -350,4 +330,7 @@ class Encoder(SpeechEncoder):
 
     def identity(self) -> str:
         """The config; the default of what older encoders had no field for is left out."""
-        return repr(self.cfg).replace(f", normalize_eps={EncoderConfig.normalize_eps!r}", "")
+        text = repr(self.cfg)
+        for name in ("normalize_eps", "relative_buckets", "relative_distance"):
+            text = text.replace(f", {name}={getattr(EncoderConfig, name)!r}", "")
+        return text

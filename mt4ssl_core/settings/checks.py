@@ -32,6 +32,14 @@ def encoder_problems(e: "EncoderConfig") -> list[str]:
             out.append(f"encoder.{name}: {divisor} does not divide encoder.dim = {e.dim}")
     if e.pos_conv_depth > 1 and e.pos_conv_kernel % 2 == 0:
         out.append("encoder.pos_conv_kernel: must be odd when pos_conv_depth > 1")
+    if e.relative_buckets and (
+        e.relative_buckets % 4 or e.relative_distance <= e.relative_buckets // 4
+    ):
+        out.append(
+            f"encoder.relative_buckets: {e.relative_buckets} with relative_distance "
+            f"{e.relative_distance}; expected a multiple of 4, and a distance of more than its "
+            "quarter, such as 320 and 800, or 0 buckets for none"
+        )
     if (size := _parameters(e)) > MOST_PARAMETERS:
         out.append(
             f"encoder: about {size / 1e9:,.0f} billion parameters, the most is "

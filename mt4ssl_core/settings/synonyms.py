@@ -82,6 +82,8 @@ _NAMES = {
     "encoder.pos_conv_kernel": "conv_pos num_conv_pos_embeddings",
     "encoder.pos_conv_groups": "conv_pos_groups num_conv_pos_embedding_groups",
     "encoder.pos_conv_depth": "pos_conv_layers",
+    "encoder.relative_buckets": "num_buckets relative_position_embedding gru_rel_pos",
+    "encoder.relative_distance": "max_distance max_bucket_distance",
     "masking.prob": "mask_prob mask_time_prob mask_ratio mask_rate",
     "masking.length": "mask_length mask_time_length mask_span span span_length",
     "offline.num_classes": "num_clusters n_clusters clusters k vocab_size num_labels n_classes",

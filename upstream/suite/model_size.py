@@ -28,8 +28,11 @@ def params(model: Any) -> int:
 
 
 def macs(model: Any) -> int | None:
-    """Return the leaderboard's MACs of an upstream; None where it is not one of our encoders."""
-    if not isinstance(model, UpstreamExpert) or not isinstance(model.encoder, Encoder):
+    """Return the leaderboard's MACs of an upstream; None where they are not known: not one of our
+    encoders, or with WavLM's relative positions.
+    """
+    ours = isinstance(model, UpstreamExpert) and isinstance(model.encoder, Encoder)
+    if not ours or model.encoder.cfg.relative_buckets:
         return None
     return sum(macs_of(model.encoder.cfg, samples) for samples in UTTERANCES)
 

@@ -25,6 +25,8 @@ _HEARING = {
     "sampling_rate": SAMPLE_RATE,
 }
 
+_CLASSES = {"data2vec-audio": "Data2VecAudioModel", "hubert": "HubertModel", "wavlm": "WavLMModel"}
+
 
 def write(encoder: Encoder, out: Path, origin: str | Path) -> Path:
     """Write the folder (see `convert.export_hf`); ``origin`` is what errors name."""
@@ -96,19 +98,20 @@ def _replaceable(folder: Path) -> bool:
 
 def _config(cfg: EncoderConfig, origin: str | Path) -> dict[str, Any]:
     """What config.json says."""
-    stacked = cfg.pos_conv_depth > 1
-    if stacked and (cfg.pre_norm or cfg.extractor_norm != "layer_norm"):
-        has = "pre-LN" if cfg.pre_norm else cfg.extractor_norm
+    stacked, relative = cfg.pos_conv_depth > 1, cfg.relative_buckets > 0
+    if stacked and (cfg.pre_norm or cfg.extractor_norm != "layer_norm" or relative):
+        has = "pre-LN" if cfg.pre_norm else "relative_buckets" if relative else cfg.extractor_norm
         raise ValueError(
             f"{origin}: pos_conv_depth {cfg.pos_conv_depth} with {has} has no Hugging Face model: "
-            "Data2VecAudioModel (depth > 1) is post-LN with layer_norm, HubertModel has depth 1; "
-            "export a checkpoint of one of these two forms"
+            "Data2VecAudioModel (depth > 1) is post-LN with layer_norm, HubertModel and WavLMModel "
+            "(relative_buckets) have depth 1; export a checkpoint of one of these forms"
         )
     channels, kernels, strides = zip(*cfg.conv_layers, strict=True)
     options = {name: getattr(cfg, ours) for name, (ours, _, _) in huggingface.OPTIONS.items()}
+    kind = "data2vec-audio" if stacked else "wavlm" if relative else "hubert"
     options |= {
-        "architectures": ["Data2VecAudioModel" if stacked else "HubertModel"],
-        "model_type": "data2vec-audio" if stacked else "hubert",
+        "architectures": [_CLASSES[kind]],
+        "model_type": kind,
         "conv_dim": list(channels),
         "conv_kernel": list(kernels),
         "conv_stride": list(strides),
@@ -129,4 +132,7 @@ def _config(cfg: EncoderConfig, origin: str | Path) -> dict[str, Any]:
         options["feat_extract_norm"] = cfg.extractor_norm.removesuffix("_norm")
         options["do_stable_layer_norm"] = cfg.pre_norm
         options["feat_proj_layer_norm"] = True
+    if relative:
+        for theirs, (ours, _) in huggingface.RELATIVE.items():
+            options[theirs] = getattr(cfg, ours)
     return options

@@ -84,6 +84,10 @@ OPTIONS: dict[str, tuple[str, type]] = {  # theirs -> ours and its kind; where a
     "encoder_layerdrop": ("layerdrop", float),
     "feature_grad_mult": ("feature_grad_scale", float),
 }
+RELATIVE = {  # Microsoft's WavLM: theirs -> ours, their default
+    "num_buckets": ("relative_buckets", 320),
+    "max_distance": ("relative_distance", 1280),
+}
 EXTRACTORS = {"default": "group_norm", "layer_norm": "layer_norm"}
 
 
@@ -183,6 +187,10 @@ def _encoder_config(
         "pos_conv_depth": depth,
         "pos_conv_kernel": max(3, kernel // depth) if depth > 1 else kernel,
     }
+    if options.get("relative_position_embedding", False, bool):
+        if not options.get("gru_rel_pos", False, bool):
+            raise options.refuse("gru_rel_pos", "true with relative_position_embedding (WavLM)")
+        values |= {ours: options.get(name, most, int) for name, (ours, most) in RELATIVE.items()}
     return config.encoder_from_dict(values, str(path))
 
 

@@ -1,4 +1,4 @@
-"""Hugging Face's hubert, wav2vec2 and data2vec-audio models as encoders of ours.
+"""Hugging Face's models of wav2vec 2.0's family (`KINDS`) as encoders of ours.
 
 Every setting of their config classes and of their feature extractor is honoured, refused by name,
 or one that features do not depend on (`NO_FEATURES`); where a file is silent, the class's default
@@ -19,7 +19,11 @@ from mt4ssl_core.config import EncoderConfig
 
 EPS = 1e-7  # what the feature extractor adds to a waveform's variance
 NORMALIZE_EPS = "normalize_eps"  # in config.json of our exports: what the model was trained with
-KINDS = ("data2vec-audio", "hubert", "wav2vec2")
+KINDS = ("data2vec-audio", "hubert", "unispeech", "unispeech-sat", "wav2vec2", "wavlm")
+RELATIVE = {  # of wavlm alone: theirs -> ours, their default
+    "num_buckets": ("relative_buckets", 320),
+    "max_bucket_distance": ("relative_distance", 800),
+}
 FIXED: dict[str, Any] = {  # what the models can vary and this encoder cannot
     "hidden_act": "gelu",
     "feat_extract_activation": "gelu",
@@ -54,7 +58,7 @@ CONV: dict[str, list[int]] = {  # their default
 }
 READ = {
     "model_type", "feat_extract_norm", "do_stable_layer_norm", "num_conv_pos_embeddings",
-    "conv_pos_kernel_size", *FIXED, *OPTIONS, *CONV,
+    "conv_pos_kernel_size", *FIXED, *OPTIONS, *CONV, *RELATIVE,
 }  # fmt: skip
 NO_FEATURES = {  # masks of training, heads, tokens, losses, initial weights, what is returned
     "apply_spec_augment", "mask_time_prob", "mask_time_length", "mask_time_min_masks",
@@ -66,6 +70,7 @@ NO_FEATURES = {  # masks of training, heads, tokens, losses, initial weights, wh
     "diversity_loss_weight", "tdnn_dim", "tdnn_kernel", "tdnn_dilation", "xvector_output_dim",
     "adapter_kernel_size", "adapter_stride", "num_adapter_layers", "output_hidden_size",
     "num_feat_extract_layers", "return_dict", "output_hidden_states", "output_attentions",
+    "num_ctc_classes", "num_clusters", "replace_prob",
     "dtype", "torch_dtype", "architectures", "transformers_version", "id2label", "label2id",
     "problem_type", "is_encoder_decoder", "chunk_size_feed_forward", "_name_or_path",
 }  # fmt: skip
@@ -139,6 +144,8 @@ def _encoder_config(options: ForeignSettings, normalize: bool) -> EncoderConfig:
         "pos_conv_depth": position if stacked else 1,
         "pos_conv_kernel": options.get("conv_pos_kernel_size", 19, int) if stacked else position,
     }
+    if kind == "wavlm":
+        values |= {ours: options.get(name, most, int) for name, (ours, most) in RELATIVE.items()}
     return config.encoder_from_dict(values, str(options.path))
 
 
@@ -162,6 +169,7 @@ def _check_record(cfg: EncoderConfig, about: dict[str, str], path: Path, weights
     if checkpoint_files.RECORD not in about:
         return
     now, then = json.loads(feature_record(cfg)), json.loads(about[checkpoint_files.RECORD])
+    then = config.to_dict(EncoderConfig()) | then  # what an older export had no field for
     changed = [f"{key} {then.get(key)} there, {now[key]} here" for key in now]
     changed = [text for key, text in zip(now, changed, strict=True) if now[key] != then.get(key)]
     if changed:

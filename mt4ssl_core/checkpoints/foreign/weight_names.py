@@ -54,6 +54,17 @@ LAYER_PARTS = [
     ("fc2.*",                "fc2.*",                  "feed_forward.output_dense.*"),
     ("ffn_norm.*",           "final_layer_norm.*",     "final_layer_norm.*"),
 ]
+# WavLM: the bias of relative positions is one for all layers, kept with the first there.
+RELATIVE = [
+    (
+        "context.relative_bias.*", "encoder.layers.0.self_attn.relative_attention_bias.*",
+        "encoder.layers.0.attention.rel_attn_embed.*",
+    ),
+]
+LAYER_RELATIVE = [
+    ("attention.gate.*",     "self_attn.grep_linear.*", "attention.gru_rel_pos_linear.*"),
+    ("attention.gate_scale", "self_attn.grep_a",        "attention.gru_rel_pos_const"),
+]
 # Targets, ours and fairseq's (MT4SSL, data2vec): the heads; the names of the teacher are those of
 # `context.` here and of `encoder.` (under `_ema`) there.
 HEADS = {"offline": "final_proj_hubert", "online": "final_proj"}
@@ -62,7 +73,7 @@ TEACHER = "teacher."
 WRAPPERS = {
     "module", "_orig_mod", "_fsdp_wrapped_module", "_forward_module", "model", "network", "net",
     "w2v_encoder", "w2v_model", "encoder", "upstream", "backbone", "speech_encoder",
-    "hubert", "wav2vec2", "data2vec_audio",
+    "hubert", "wav2vec2", "data2vec_audio", "wavlm", "unispeech", "unispeech_sat",
 }
 # The weight by which an encoder is found in a file, whatever stands before it.
 FIRST = {
@@ -88,6 +99,8 @@ def name_rows(cfg: EncoderConfig) -> list[Row]:
         (POSITION, position),
         (LAYER, LAYER_PARTS),
     ]
+    if cfg.relative_buckets:
+        sections += [(WHOLE, RELATIVE), (LAYER, LAYER_RELATIVE)]
     return [
         (prefix[0] + row[0], prefix[1] + row[1], prefix[2] + row[2])
         for prefix, rows in sections
@@ -157,7 +170,8 @@ def renamed(
     if unknown:
         raise ValueError(
             f"{path}: {len(unknown)} weights that this encoder lacks, e.g. {unknown[0][:200]}; "
-            "only plain wav2vec 2.0 / HuBERT / data2vec-audio / MT4SSL encoders can be read"
+            "only plain wav2vec 2.0 / HuBERT / data2vec-audio / WavLM / UniSpeech / MT4SSL "
+            "encoders can be read"
         )
     return split_weight_norm(out) if cfg.pos_conv_depth == 1 else out
 

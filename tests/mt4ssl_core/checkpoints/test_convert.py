@@ -296,19 +296,19 @@ def test_code_in_a_fairseq_checkpoint_is_named_and_not_run(tmp_path, monkeypatch
 
 # ---- Hugging Face
 
+LAYER_PRE = {"feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True}
+FEW_BUCKETS = {"num_buckets": 16, "max_bucket_distance": 24}  # of distances that short audio has
 VARIANTS: dict[str, Any] = {
     "data2vec": (transformers.Data2VecAudioConfig, {}),
     "hubert-group-post": (transformers.HubertConfig, {}),
     "wav2vec2-group-post": (transformers.Wav2Vec2Config, {}),
-    "hubert-layer-pre": (
-        transformers.HubertConfig,
-        {"feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True},
-    ),
-    "wav2vec2-layer-pre": (
-        transformers.Wav2Vec2Config,
-        {"feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True},
-    ),
+    "hubert-layer-pre": (transformers.HubertConfig, LAYER_PRE),
+    "wav2vec2-layer-pre": (transformers.Wav2Vec2Config, LAYER_PRE),
     "hubert-layer-post": (transformers.HubertConfig, {"feat_extract_norm": "layer"}),
+    "unispeech-group-post": (transformers.UniSpeechConfig, {}),
+    "unispeech-sat-layer-pre": (transformers.UniSpeechSatConfig, LAYER_PRE),
+    "wavlm-group-post": (transformers.WavLMConfig, {}),
+    "wavlm-layer-pre": (transformers.WavLMConfig, {**LAYER_PRE, **FEW_BUCKETS}),
 }
 
 
@@ -339,6 +339,13 @@ EXPORTS: dict[str, Any] = {
     "Data2VecAudioModel": {},
     "HubertModel": {**SINGLE, "extractor_norm": "group_norm", "normalize": False},
     "HubertModel-large": {**SINGLE, "pre_norm": True, "conv_bias": True},
+    "WavLMModel": {**SINGLE, "extractor_norm": "group_norm", "relative_buckets": 320},
+    "WavLMModel-large": {
+        **SINGLE,
+        "pre_norm": True,
+        "relative_buckets": 16,
+        "relative_distance": 24,
+    },
 }
 
 
@@ -414,7 +421,11 @@ def test_failed_export_leaves_the_former(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("changes", "has"),
-    [({"extractor_norm": "group_norm"}, "group_norm"), ({"pre_norm": True}, "pre-LN")],
+    [
+        ({"extractor_norm": "group_norm"}, "group_norm"),
+        ({"pre_norm": True}, "pre-LN"),
+        ({"relative_buckets": 320}, "relative_buckets"),
+    ],
 )
 def test_export_of_what_hugging_face_lacks_names_both(tmp_path, changes, has):
     path = ours_file(tmp_path / "ours.pt", **changes)

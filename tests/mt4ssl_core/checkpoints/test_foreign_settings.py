@@ -30,6 +30,9 @@ CLASSES = {
     "hubert": transformers.HubertConfig,
     "wav2vec2": transformers.Wav2Vec2Config,
     "data2vec-audio": transformers.Data2VecAudioConfig,
+    "unispeech": transformers.UniSpeechConfig,
+    "unispeech-sat": transformers.UniSpeechSatConfig,
+    "wavlm": transformers.WavLMConfig,
 }
 
 
