@@ -13,12 +13,19 @@ from typing import Any
 
 from mt4ssl_core import config
 from mt4ssl_core.checkpoints import checkpoint
-from mt4ssl_core.checkpoints.foreign import checkpoint_files, export, fairseq, huggingface
+from mt4ssl_core.checkpoints.foreign import (
+    checkpoint_files,
+    export,
+    fairseq,
+    huggingface,
+    transformers_encoder,
+)
 from mt4ssl_core.checkpoints.foreign.assembled import encoder_of
 from mt4ssl_core.checkpoints.foreign.export import note as export_note
 from mt4ssl_core.checkpoints.foreign.weight_names import OURS, renamed
 from mt4ssl_core.files import reading
 from mt4ssl_core.model.encoder import Encoder
+from mt4ssl_core.model.speech_encoder import SpeechEncoder
 
 __all__ = ["encoder_of", "export_hf", "export_note", "load_any", "load_encoder"]
 
@@ -64,14 +71,17 @@ def load_any(path: str | Path) -> dict[str, Any]:
         return state | {"encoder": renamed(state["encoder"], cfg, OURS, path)}
 
 
-def load_encoder(path: str | Path, seed: int | None = None) -> Encoder:
-    """The encoder of any checkpoint (see `load_any`), in eval mode.
+def load_encoder(path: str | Path, seed: int | None = None) -> SpeechEncoder:
+    """The encoder of any checkpoint (see `load_any`), in eval mode; for features alone also of a
+    Hugging Face folder whose model transformers computes (`transformers_encoder.FORMS`).
 
     With ``seed`` its weights are drawn anew: the untrained copy a result is compared with.
 
     Raises:
         ValueError: as `load_any`, or weights that do not fit the config.
     """
+    if transformers_encoder.is_for(path):
+        return transformers_encoder.load(path, seed)
     return encoder_of(load_any(path), path, seed)
 
 
@@ -93,4 +103,7 @@ def export_hf(path: str | Path, out: str | Path) -> Path:
         ValueError: Hugging Face has no such model, ``out`` holds something else, or as `load_any`.
         OSError: the folder cannot be written.
     """
-    return export.write(load_encoder(path), Path(out), path)
+    encoder = load_encoder(path)
+    if not isinstance(encoder, Encoder):
+        raise ValueError(f"{path}: it is a Hugging Face model already; export a checkpoint of ours")
+    return export.write(encoder, Path(out), path)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from mt4ssl_core import config
 from mt4ssl_core.checkpoints import checkpoint
@@ -23,16 +24,21 @@ def encoder_of(state: Mapping[str, Any], path: str | Path, seed: int | None = No
         encoder = Encoder(cfg)
     weights = {key: float32(value) for key, value in state["encoder"].items()}
     checkpoint.load_into(encoder, weights, path, assign=True)
-    for key, value in encoder.state_dict().items():
-        if not bool(value.isfinite().all()):
-            raise ValueError(
-                f"{path}: {key} has NaN or infinite values; give an earlier checkpoint of that run"
-            )
+    check_finite(encoder, path)
     if seed is None:
         return encoder.eval()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return Encoder(cfg).eval()
+
+
+def check_finite(module: nn.Module, path: str | Path) -> None:
+    """Raise ValueError naming ``path`` and the first weight that has NaN or infinite values."""
+    for key, value in module.state_dict().items():
+        if not bool(value.isfinite().all()):
+            raise ValueError(
+                f"{path}: {key} has NaN or infinite values; give an earlier checkpoint of that run"
+            )
 
 
 def checkpoint_of(cfg: config.Config, encoder: Tensors, path: Path) -> dict[str, Any]:

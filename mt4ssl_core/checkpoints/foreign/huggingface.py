@@ -20,6 +20,7 @@ from mt4ssl_core.config import EncoderConfig
 EPS = 1e-7  # what the feature extractor adds to a waveform's variance
 NORMALIZE_EPS = "normalize_eps"  # in config.json of our exports: what the model was trained with
 KINDS = ("data2vec-audio", "hubert", "unispeech", "unispeech-sat", "wav2vec2", "wavlm")
+FEATURES_ONLY = ("sew", "wav2vec2-bert", "wav2vec2-conformer")  # see transformers_encoder.py
 RELATIVE = {  # of wavlm alone: theirs -> ours, their default
     "num_buckets": ("relative_buckets", 320),
     "max_bucket_distance": ("relative_distance", 800),
@@ -89,7 +90,8 @@ def load(path: Path) -> dict[str, Any]:
         checkpoint_files.json_object(folder / checkpoint_files.CONFIG),
         folder / checkpoint_files.CONFIG,
     )
-    cfg = _encoder_config(options, _normalizes(folder))
+    check_no_code(options)
+    cfg = _encoder_config(options, normalizes(folder))
     weights, about = checkpoint_files.read_weights(weights_in)
     _check_record(cfg, about, options.path, weights_in[0])
     encoder = renamed(weights, cfg, HF, path)
@@ -98,7 +100,20 @@ def load(path: Path) -> dict[str, Any]:
     return assembled.checkpoint_of(assembled.encoder_alone(cfg), encoder, path)
 
 
-def _normalizes(folder: Path) -> bool:
+def check_no_code(options: ForeignSettings) -> None:
+    """Refuse a model whose class is code in its own folder (``auto_map``): none is ever run.
+
+    Raises ValueError naming the setting.
+    """
+    if options.values.get("auto_map"):
+        raise ValueError(
+            f"{options.path}: auto_map: the model is computed by code that comes with it, and code "
+            "from elsewhere is never run; read that code, write it as a class in a Python file of "
+            "your own, and give FILE.py:CLASS"
+        )
+
+
+def normalizes(folder: Path) -> bool:
     """Whether waveforms are normalised, as their feature extractor says (by default they are)."""
     for name in checkpoint_files.HEARING:
         path = folder / name
@@ -124,7 +139,7 @@ def _encoder_config(options: ForeignSettings, normalize: bool) -> EncoderConfig:
     if kind not in KINDS:
         raise ValueError(
             f"{options.path}: model_type {shown(kind)}; give a {', '.join(KINDS[:-1])} or "
-            f"{KINDS[-1]} model"
+            f"{KINDS[-1]} model, or for features alone a {', '.join(FEATURES_ONLY)}"
         )
     options.check_fixed(FIXED)
     options.check_rate("sampling_rate")
