@@ -23,7 +23,7 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 demo: install
-	$(BIN)/python demo.py
+	$(BIN)/mt4ssl demo
 
 lint: install
 	$(BIN)/ruff check

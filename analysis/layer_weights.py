@@ -39,7 +39,7 @@ def draw(
     out: str | Path | None = None,
     audio: str | Path | None = None,
     ckpt: str | Path | None = None,
-    device: str = "cpu",
+    device: str = "auto",
     broken: list[str] | None = None,
 ) -> pd.DataFrame:
     """Write layer_weights.svg, .png and .csv of a run and return what is in the CSV.
@@ -186,7 +186,7 @@ def scaled(
     found: Sequence[Head],
     audio: str | Path,
     ckpt: str | Path | None = None,
-    device: str = "cpu",
+    device: str = "auto",
 ) -> pd.DataFrame:
     """Return a table with columns ``norm`` and ``scaled``: weight * norm, made to sum to 1.
 

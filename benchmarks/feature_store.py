@@ -37,8 +37,8 @@ import torch
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
-import demo  # noqa: E402
 import mini_superb  # noqa: E402
+from analysis import demo  # noqa: E402
 from benchmarks import pages, speed_corpora  # noqa: E402
 from benchmarks.kmeans import cpu_name  # noqa: E402
 from benchmarks.store_rows import (  # noqa: E402

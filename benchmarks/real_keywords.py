@@ -27,7 +27,7 @@ import soundfile
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
-import demo  # noqa: E402
+from analysis import demo  # noqa: E402
 from analysis.tables import results_page  # noqa: E402
 from benchmarks import pages  # noqa: E402
 from mt4ssl_core.data.audio import SAMPLE_RATE, load_wave  # noqa: E402

@@ -5,6 +5,8 @@ from typing import Any
 
 import griffe
 
+from mt4ssl_core.settings.listing import items
+
 START = re.compile(r"[a-z_]\w*(?:, [a-z_]\w*)*: ")
 
 
@@ -15,10 +17,7 @@ def listed(text: str) -> str:
 
 
 def _as_list(block: str) -> str:
-    lines = " ".join(line.strip() for line in block.splitlines())
-    items = re.split(r"(?<=[.)]) (?=[a-z_]\w*(?:, [a-z_]\w*)*: )", lines)
-    named = (item.partition(": ") for item in items)
-    return "\n".join(f"- `{name}`: {meaning}" for name, _, meaning in named)
+    return "\n".join(f"- `{names}`: {meaning}" for names, meaning in items(block))
 
 
 class FieldLists(griffe.Extension):

@@ -90,6 +90,25 @@ def make(
     return {**paths, "pretrain": out / "pretrain"}
 
 
+def make_some(
+    out: Path, tasks: str, seed: int = 0, size: str = "default", jobs: int | None = None
+) -> None:
+    """Make the corpora of ``all`` tasks, or of some such as ``ks,pr``, and print what there is.
+
+    Raises:
+        ValueError: as `make`.
+    """
+    every = [name for name in TASKS if name != "pretrain"]
+    names = every if tasks == "all" else [name.strip() for name in tasks.split(",") if name.strip()]
+    make(out, names, seed, size, jobs)
+    made = json.loads((out / DONE).read_text(encoding="utf-8"))["tasks"]
+    for name, splits in made.items():
+        counts = ", ".join(
+            f"{split} {s['clips']} clips {s['hours'] * 60:.1f} min" for split, s in splits.items()
+        )
+        print(f"{out / name}: {counts}")
+
+
 def _cores() -> int:
     """Cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

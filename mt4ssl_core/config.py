@@ -111,9 +111,15 @@ class EncoderConfig:
     normalize_eps: added to the variance for that; 1e-5 as fairseq does, or 1e-7 as Hugging Face's
         feature extractor does: then an exported model has the same features there.
     conv_layers: [channels, kernel, stride] per block of the waveform extractor.
+    conv_bias: its convolutions have a bias.
     extractor_norm: layer_norm (in every block) or group_norm (in the first block only).
+    dim: width of the transformer. layers: its depth. heads: of attention. ffn_dim: width inside its
+        feed-forward blocks.
     pre_norm: layer norm before attention and feed-forward (LARGE) instead of after (BASE).
     pos_conv_depth: 5 stacked plain convolutions, or 1 weight-normed (with pos_conv_kernel 128).
+    pos_conv_kernel, pos_conv_groups: of these convolutions.
+    dropout, attention_dropout, activation_dropout, input_dropout: probabilities of zeroing after
+        each block, in attention weights, inside feed-forward blocks, after the waveform extractor.
     layerdrop: probability of skipping a transformer layer in training.
     feature_grad_scale: gradients into the waveform extractor are multiplied by this.
     isolate_padding: padding never reaches real frames, so an utterance has the same features alone
@@ -250,12 +256,30 @@ def load(path: str | Path, overrides: Sequence[str] = (), files: bool = False) -
     Raises:
         ValueError: listing every unknown key, wrong type, missing value and impossible combination.
     """
-    found = _layers()
-    for file, layer in _chain(find_config(path)):
-        found.apply(layer, f"{file}: ")
+    found = _laid(path)
     for override in overrides:
         found.override(override)
     return _finish(found, str(path), files=files)
+
+
+def values(path: str | Path | None = None) -> dict[str, dict[str, Any] | None]:
+    """Return {section: {key: value}, or None where it is off} of a file, what is missing as "???";
+    the defaults, if no file is given.
+
+    Raises:
+        ValueError: no such file, unknown keys or wrong types.
+    """
+    found = _laid(path) if path else _layers()
+    _refuse(found.problems, str(path))
+    return found.values
+
+
+def _laid(path: str | Path) -> Layers:
+    """The values of a file and what it extends, over the defaults."""
+    found = _layers()
+    for file, layer in _chain(find_config(path)):
+        found.apply(layer, f"{file}: ")
+    return found
 
 
 def find_config(name: str | Path, beside: Path | None = None) -> Path:

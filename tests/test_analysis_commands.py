@@ -33,7 +33,7 @@ def test_leaderboard_in_every_format(tmp_path, capsys, format, start):
 
 
 def test_leaderboard_of_the_published_alone(capsys):
-    assert call("leaderboard", "--set", "public") == 0
+    assert call("leaderboard", "--score-set", "public") == 0
     (line,) = [x for x in capsys.readouterr().out.splitlines() if x.startswith("| WavLM Base+ |")]
     assert "1157" in line
 

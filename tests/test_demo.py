@@ -1,7 +1,6 @@
 """`make demo` from an empty folder to the table and the report."""
 
 import subprocess
-import sys
 
 import pandas as pd
 import pytest
@@ -13,7 +12,7 @@ from analysis.tables import results_page
 @pytest.mark.slow
 @pytest.mark.timeout(2400)
 def test_the_demo_ends_with_a_table_and_a_report_and_does_nothing_twice(tmp_path):
-    command = [sys.executable, str(toy.ROOT / "demo.py"), "--out", "out"]
+    command = toy.cli("demo", "--out", "out")
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=1800)
     assert done.returncode == 0, done.stderr[-3000:]
     table = (tmp_path / "out" / "table.md").read_text()

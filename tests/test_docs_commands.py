@@ -20,24 +20,24 @@ CHECKPOINT = (
 )
 BEFORE = {  # what a page takes for granted
     "index": """
-        python -m mini_superb demo_out/mini_superb
+        mt4ssl mini demo_out/mini_superb
         mkdir -p .venv/bin && : > .venv/bin/activate""",
-    "pretrain": "python -m mini_superb demo_out/mini_superb",
+    "pretrain": "mt4ssl mini demo_out/mini_superb",
     "score": f"""{CHECKPOINT}
         python -c "import numpy, soundfile, os; [
             soundfile.write(os.path.join(folder, str(i) + '.wav'), numpy.sin(range(32_000)), 16_000)
             for folder in ('my_speakers/ann', 'my_speakers/bob', 'my_speakers/cem')
             for i in range(10) if os.makedirs(folder, exist_ok=True) is None]" """,
-    "store": f"python -m mini_superb mini\n{CHECKPOINT}",
+    "store": f"mt4ssl mini mini\n{CHECKPOINT}",
     "understand": f"""
-        python -m mini_superb mini
+        mt4ssl mini mini
         mt4ssl kmeans fit mini/pretrain km.safetensors --clusters 100
         mt4ssl kmeans label km.safetensors mini/pretrain labels
         cp {configs.path("tiny")} {configs.path("base")} .
         printf 'extends: tiny.yaml\\nonline: null\\n' > offline.yaml
         mt4ssl pretrain tiny data.train=labels/train.tsv data.labels=labels/train.km \\
             run.out=runs/first run.keep_every=1
-        mt4ssl superb run runs/first/last.pt --tasks ks,pr --roots mini/roots.yaml \\
+        mt4ssl superb run -k runs/first/last.pt --tasks ks,pr --roots mini/roots.yaml \\
             --out runs/first/superb --smoke""",
 }
 SIZE = {"understand": "default"}  # of the corpora; probes need some hundred utterances
@@ -60,6 +60,7 @@ def small(folder, size):
     corpora = "" if size == "default" else f"--size {size}"
     ours = f"""
 case "$1 $2" in
+  "mini "*) set -- "$@" --tasks ks,pr,sid {corpora};;
   "pretrain "*) set -- "$@" optim.max_updates=2 run.device=cpu;;
   "superb run") set -- "$@" --executor inline --device cpu;;
   "convergence study")
@@ -73,9 +74,6 @@ exec {python} -m mt4ssl_cli "$@"
         "pip": f'exec {python} -m pip "$@" -q --no-build-isolation --target "$PWD/installed"',
         "torchrun": f'exec {torchrun} "$@" optim.max_updates=2',
         "python": f"""
-case "$1 $2" in
-  "-m mini_superb") set -- "$@" --tasks ks,pr,sid {corpora};;
-esac
 exec {python} "$@"
 """,
     }
@@ -130,7 +128,7 @@ def test_a_page_runs_word_for_word(page, tmp_path):
 @pytest.mark.slow
 def test_the_extensions_work_as_told(tmp_path):
     """A new target trains, a new upstream is scored; no file of the project is touched."""
-    shell = ["set -e", "python -m mini_superb mini", "ln -s mini/pretrain speech"]
+    shell = ["set -e", "mt4ssl mini mini", "ln -s mini/pretrain speech"]
     for block in blocks("extend"):
         if block.title.endswith((".py", ".toml")):
             file = tmp_path / block.title

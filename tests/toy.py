@@ -81,7 +81,7 @@ def configuration(corpus, out, **changes):
 
 def cli(*arguments):
     """The command line as a list, for subprocess."""
-    return [sys.executable, str(ROOT / "mt4ssl_cli.py"), *map(str, arguments)]
+    return [sys.executable, "-m", "mt4ssl_cli", *map(str, arguments)]
 
 
 def run(*arguments, **options):

@@ -188,7 +188,7 @@ def run_superb(
         ValueError: no ``roots``, a run without checkpoints, or what `superb run` refuses.
     """
     if roots is None:
-        raise ValueError("--superb: where are the corpora? give --roots as for `mt4ssl superb run`")
+        raise ValueError("--tasks: where are the corpora? give --roots as for `mt4ssl superb run`")
     failed = []
     for run in runs:
         for update, path in _checkpoints(run):

@@ -3,7 +3,7 @@
 import math
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,8 @@ import torch
 from analysis import plots
 from analysis.convergence import checkpoint_scores, cost_curves, updates_to_reach
 from analysis.convergence.cost_curves import COSTS, PANELS
+from analysis.convergence.scoring import Scoring
 from analysis.convergence.updates_to_reach import TargetScore
-from analysis.probes import probing
 from analysis.probes import speech as probe_data
 from analysis.records import training_runs
 from analysis.records.score import ARROWS
@@ -26,30 +26,6 @@ from mt4ssl_core.threads import cores
 
 __all__ = ["Scoring", "compare", "curves", "plot"]
 JSON, TABLE = "convergence.json", "table.md"
-
-
-@dataclass(frozen=True)
-class Scoring:
-    """How checkpoints are scored: the options of `mt4ssl convergence`.
-
-    probe_data, alignments, probes, layer, probe_minutes, probe_seed: labelled speech and what is
-    probed in it (`analysis.probes.probing`). superb, roots, set: SUPERB tasks to run on every
-    checkpoint,
-    as for `mt4ssl superb run`; what is in RUN/superb/update_N is read in any case. scores: a CSV of
-    other numbers. target: METRIC=VALUE words.
-    """
-
-    probe_data: Sequence[str] = ()
-    alignments: str | None = None
-    probes: str = "phone_ctc,keyword,speaker"
-    layer: str = "auto"
-    probe_minutes: float = probing.MINUTES
-    probe_seed: int = 0
-    superb: str | None = None
-    roots: str | None = None
-    set: Sequence[str] = ()
-    scores: str | None = None
-    target: Sequence[str] = ()
 
 
 def compare(

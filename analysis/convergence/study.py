@@ -109,6 +109,19 @@ def study(
     return 1 if failed or broken else 0
 
 
+def study_of(words: Sequence[str], seeds: int, out: str | None, scoring: Scoring, jobs: int) -> int:
+    """Do the study of some words: those with ``=`` change settings, the others are configs.
+
+    Raises:
+        ValueError: no folder to write to, or as `study`.
+    """
+    if out is None:
+        raise ValueError("convergence study: give --out DIR, where the runs go")
+    overrides = [word for word in words if "=" in word]
+    configs = [word for word in words if "=" not in word]
+    return study(configs, seeds, out, overrides, scoring, jobs)
+
+
 def plan(
     names: Sequence[str], seeds: int, out: Path, overrides: Sequence[str] = ()
 ) -> list[Planned]:

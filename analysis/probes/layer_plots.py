@@ -48,7 +48,9 @@ def layer_curves(probes: Mapping[str, Mapping[str, Any]]) -> tuple[Any, pd.DataF
     table = rows_of(probes)
     panels = [panel for panel in PANELS if table["measure"].isin(panel[2]).any()]
     if not panels:
-        raise ValueError("no rows to draw; probe with labelled speech: `mt4ssl probe CKPT --data`")
+        raise ValueError(
+            "no rows to draw; probe with labelled speech: `mt4ssl probe -k CKPT --data`"
+        )
     columns = min(3, len(panels))
     figure, axes = plots.new(-(-len(panels) // columns), columns, 4.2, 3.0)
     for axis in axes.flat[len(panels) :]:

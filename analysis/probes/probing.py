@@ -13,6 +13,7 @@ import pandas as pd
 from analysis.probes import layer_features, layer_measures, layer_plots, probe_tasks, speech
 from analysis.probes.layer_features import LayerFeatures
 from analysis.probes.probe_data import Kept, frame_data, gather
+from analysis.probes.probe_request import MINUTES, ProbeRequest
 from analysis.probes.probe_tasks import PHONE, PROBES, ProbeTask, Row
 from analysis.probes.speech import LabelledUtterance
 from analysis.records.score import ARROWS
@@ -22,33 +23,8 @@ from mt4ssl_core.store.store import FeatureStore
 from upstream.door.cache import fingerprint_of
 
 __all__ = ["MINUTES", "PROBES", "VERSION", "ProbeRequest", "probe", "score_layers"]
-MINUTES = 20.0  # of speech to train a probe on, and to test it on
 VERSION = 2  # of what a row says: goes up when the same speech is scored otherwise
 JSON, TABLE, MARKDOWN = "probe.json", "probe.csv", "table.md"
-
-
-@dataclass(frozen=True)
-class ProbeRequest:
-    """The options of `mt4ssl probe`.
-
-    ``data``: sources of labelled speech (`analysis.probes.speech`); ``probes``: names with commas,
-    None for all that the labels allow; ``compare``: a checkpoint or upstream whose layers are
-    compared with these (CKA); ``store_dir``: keep and read features in this store.
-    """
-
-    data: Sequence[str]
-    out: str
-    ckpt: str | None = None
-    upstream: str = "mt4ssl"
-    alignments: str | None = None
-    probes: str | None = None
-    minutes: float = MINUTES
-    clusters: int = 100
-    compare: str | None = None
-    seed: int = 0
-    device: str | None = None
-    store_dir: str | None = None
-    store_gb: float | None = None
 
 
 def score_layers(

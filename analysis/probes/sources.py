@@ -152,7 +152,7 @@ def _mini_superb(source: Path) -> list[LabelledUtterance]:
     there = [file for file in files if file.is_file()]
     if not there:
         raise ValueError(
-            f"{source}: holds none of {', '.join(_MINI)}; make them with `python -m mini_superb "
+            f"{source}: holds none of {', '.join(_MINI)}; make them with `mt4ssl mini "
             f"{source} --tasks pr,ks,sid`"
         )
     for file in there:
@@ -163,7 +163,7 @@ def _mini_superb(source: Path) -> list[LabelledUtterance]:
             if lacking := {"speaker", "split"} - facts.keys():
                 raise ValueError(
                     f"{file}: {path} without its {', '.join(sorted(lacking))}; make the corpus "
-                    "again with `python -m mini_superb`"
+                    "again with `mt4ssl mini`"
                 )
             if facts["speaker"] is None:
                 continue  # noise

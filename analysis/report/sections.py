@@ -29,7 +29,7 @@ def scores(
 
     ``own``: models of this run; ``given``: of all runs.
     """
-    command = f"mt4ssl superb run CKPT --out {run.folder}/superb"
+    command = f"mt4ssl superb run -k CKPT --out {run.folder}/superb"
     shown = [table for table in tables if any(model in given for model in table.frame.index)]
     if not shown:
         return Section("scores", "Scores", html.missing("No scores on SUPERB's tasks", command))
@@ -74,7 +74,7 @@ def weights(run: RunFiles) -> Section:
             command = f"mt4ssl layer-weights {folder} --audio DIR"
             body.append(html.missing("Weights times the norms of the layers", command))
     if not body:
-        command = f"mt4ssl superb run CKPT --out {run.folder}/superb"
+        command = f"mt4ssl superb run -k CKPT --out {run.folder}/superb"
         body.append(html.missing("No heads, so no weights of layers", command))
     return Section("layer-weights", "Which layers the tasks use", "\n".join(body))
 
@@ -118,7 +118,7 @@ def _told_weights(frame: pd.DataFrame) -> str:
 
 def probes(run: RunFiles, others: Sequence[RunFiles], fingerprints: Collection[str]) -> Section:
     """Curves over the layers, a panel per measure, and heat maps of how alike layers are."""
-    command = f"mt4ssl probe CKPT --data SOURCE --out {run.folder}/probe"
+    command = f"mt4ssl probe -k CKPT --data SOURCE --out {run.folder}/probe"
     if not run.probes:
         return Section("probes", "What each layer holds", html.missing("No probes", command))
     found = {

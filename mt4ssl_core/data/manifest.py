@@ -19,6 +19,7 @@ from lhotse import AudioSource, CutSet, Recording
 from lhotse.cut import Cut, MonoCut, MultiCut
 from tqdm import tqdm
 
+from mt4ssl_core.config import DataConfig
 from mt4ssl_core.data.audio import (
     MIN_SAMPLES,
     SAMPLE_RATE,
@@ -38,7 +39,7 @@ from mt4ssl_core.files import user_path
 
 _THREADS = 8  # that read headers: file systems answer late, not slowly
 _RATES_LOOKED_AT = 8  # files of a .tsv
-MAX_SKIPPED = 0.05  # share of files that may be unusable
+MAX_SKIPPED = DataConfig.max_skipped  # share of files that may be unusable
 
 
 @dataclass

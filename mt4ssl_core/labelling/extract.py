@@ -33,9 +33,21 @@ from mt4ssl_core.labelling.hidden_states import (
     hidden_states,
 )
 from mt4ssl_core.model.speech_encoder import SpeechEncoder
+from mt4ssl_core.settings.labelling_defaults import DEVICE, FORMATS, LAYERS
 
-FORMATS = ("npy", "safetensors")
 KEY = "hidden_states"  # of the tensor in a safetensors file
+
+
+def layers_of(text: str) -> str | list[int]:
+    """Read "all", or numbers such as "0,6,12".
+
+    Raises:
+        ValueError: neither.
+    """
+    try:
+        return LAYERS if text == LAYERS else [int(number) for number in text.split(",")]
+    except ValueError:
+        raise ValueError(f"--layers {text}: give all, or numbers such as 0,6,12") from None
 
 
 def extract(
@@ -43,9 +55,9 @@ def extract(
     audio: str | Path | Sequence[str | Path],
     out: str | Path,
     *,
-    layers: str | Sequence[int] = "all",
-    format: str = "npy",
-    device: str = "cpu",
+    layers: str | Sequence[int] = LAYERS,
+    format: str = FORMATS[0],
+    device: str = DEVICE,
     batch_seconds: float = BATCH_SECONDS,
     strict: bool = False,
     max_skipped: float = MAX_SKIPPED,

@@ -29,25 +29,33 @@ from mt4ssl_core.labelling.label_writer import LONGEST_NAME, GrowingLabels
 from mt4ssl_core.labelling.lloyd import Reservoir, fit_kmeans
 from mt4ssl_core.locks import lock
 from mt4ssl_core.settings.frames import num_frames
+from mt4ssl_core.settings.labelling_defaults import (
+    CLUSTERS,
+    DEVICE,
+    FEATURES,
+    ITERATIONS,
+    MIN_SECONDS,
+    NAME,
+    SAMPLE_FRAMES,
+)
 from mt4ssl_core.store.store import FeatureStore
 
-SAMPLE_FRAMES, SAMPLE_BYTES = 2_000_000, 1 << 30  # a sample is at most this long and this large
+SAMPLE_BYTES = 1 << 30  # a sample is at most this large
 _ALLOW = "mend the files named, or allow more with --max-skipped"
-MIN_SECONDS = 0.025  # one frame: labels exist for everything that could be trained on
 
 
 def fit_corpus(
     source: str | Path,
     out_path: str | Path,
     *,
-    features: str | Features = "mfcc",
-    k: int = 500,
+    features: str | Features = FEATURES,
+    k: int = CLUSTERS,
     sample_frames: int | None = None,
-    iterations: int = 25,
+    iterations: int = ITERATIONS,
     seed: int = 0,
     min_seconds: float = MIN_SECONDS,
     strict: bool = False,
-    device: str = "cpu",
+    device: str = DEVICE,
     workers: int | None = None,
     progress: bool = True,
     store: str | Path | None = None,
@@ -124,11 +132,11 @@ def label_corpus(
     source: str | Path,
     out_dir: str | Path,
     *,
-    name: str = "train",
+    name: str = NAME,
     features: Features | None = None,
     min_seconds: float = MIN_SECONDS,
     strict: bool = False,
-    device: str = "cpu",
+    device: str = DEVICE,
     workers: int | None = None,
     progress: bool = True,
     store: str | Path | None = None,

@@ -9,10 +9,11 @@ import zipfile
 
 import pytest
 
-import demo
-import mini_superb.__main__
 import mt4ssl_cli
 import run_downstream
+from analysis import demo
+from mini_superb import corpus
+from mt4ssl_core.checkpoints import convert
 from mt4ssl_core.command_line import guarded, message_of, printable
 
 
@@ -37,7 +38,11 @@ def failing(error):
         (pickle.UnpicklingError("x"), 1, "p: unexpected error: UnpicklingError: x;"),
         (RuntimeError("size\n\tmismatch\n" + "x" * 9999), 1, "RuntimeError: size mismatch xxx"),
         (ModuleNotFoundError("No module named 'pandas'", name="pandas"), 2, "pip install"),
-        (ModuleNotFoundError("No module named 'demo.x'", name="demo.x"), 1, "please report it"),
+        (
+            ModuleNotFoundError("No module named 'analysis.x'", name="analysis.x"),
+            1,
+            "please report it",
+        ),
         (BrokenPipeError(errno.EPIPE, "Broken pipe"), 2, "p: error: [Errno 32] Broken pipe"),
         (KeyboardInterrupt(), 130, "p: interrupted; the same command goes on"),
     ],
@@ -58,7 +63,7 @@ def test_debug_shows_the_traceback_too(capsys, monkeypatch, error):
     assert "Traceback" in shown and "in body" in shown and shown.splitlines()[-1].startswith("p: ")
 
 
-def test_an_exit_code_passes_and_so_does_argparse():
+def test_an_exit_code_passes_and_so_does_system_exit():
     assert (guarded("p", lambda: None), guarded("p", lambda: 3)) == (0, 3)
     with pytest.raises(SystemExit):
         guarded("p", failing(SystemExit(2)))
@@ -108,15 +113,15 @@ def test_every_command_is_guarded(capsys, monkeypatch, tmp_path, error):
     from upstream.heads import command
 
     monkeypatch.delenv("MT4SSL_DEBUG", raising=False)
-    monkeypatch.setattr(mt4ssl_cli, "export", failing_with(error))
+    monkeypatch.setattr(convert, "export_hf", failing_with(error))
     monkeypatch.setattr(command, "resolve", failing_with(error))
-    monkeypatch.setattr(demo, "run", failing_with(error))
-    monkeypatch.setattr(mini_superb.__main__, "make", failing_with(error))
+    monkeypatch.setattr(demo, "demo", failing_with(error))
+    monkeypatch.setattr(corpus, "make", failing_with(error))
     for main, words in (
         (mt4ssl_cli.main, ["export", "a", "b"]),
         (run_downstream.main, ["-m", "train"]),
-        (demo.main, []),
-        (mini_superb.__main__.main, [str(tmp_path)]),
+        (mt4ssl_cli.main, ["demo"]),
+        (mt4ssl_cli.main, ["mini", str(tmp_path)]),
     ):
         assert main(words) == 1
         (line,) = capsys.readouterr().err.splitlines()

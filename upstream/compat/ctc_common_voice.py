@@ -40,7 +40,7 @@ def _read(file: Path, folder: Path) -> list[tuple[str, str]]:
     """Return (audio, sentence) for every line."""
     if not file.is_file():
         raise ValueError(
-            f"{file}: no such list; make it with: mt4ssl superb prepare ood --root DIR"
+            f"{file}: no such list; make it with: mt4ssl superb prepare --tasks ood --root DIR"
         )
     found = []
     for number, line in enumerate(file.read_text(encoding="utf-8").splitlines()[1:], 2):

@@ -90,7 +90,7 @@ def _unsupplied(name: str) -> Callable[..., NoReturn]:
     def refuse(*args: Any, **kwargs: Any) -> NoReturn:
         raise ValueError(
             f"{name}: reading features instead of audio takes fairseq itself; prepare the corpus "
-            "with mt4ssl superb prepare st"
+            "with mt4ssl superb prepare --tasks st"
         )
 
     return refuse

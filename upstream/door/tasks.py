@@ -268,6 +268,6 @@ def _corpus(header: dict[str, Any]) -> str:
 
 def _remedy(header: dict[str, Any], entry: dict[str, Any]) -> str:
     if entry.get("made"):
-        return f"make it with: mt4ssl superb prepare {header['code']} --root DIR"
+        return f"make it with: mt4ssl superb prepare --tasks {header['code']} --root DIR"
     sources = ", ".join(header["corpus"]["source"])
     return f"get {_corpus(header)} from {sources} and give its folder with --root"

@@ -83,7 +83,8 @@ class SpeechToTextTask(FairseqTask):
         path = Path(args.data) / _data_config(args).vocab_filename
         if not path.is_file():
             raise ValueError(
-                f"{path}: no such vocabulary; make it with mt4ssl superb prepare st --root DIR"
+                f"{path}: no such vocabulary; make it with mt4ssl superb prepare --tasks st "
+                "--root DIR"
             )
         return cls(args, Dictionary.load(path))
 

@@ -31,7 +31,7 @@ def build_bpe(args: Namespace) -> SentencePiece | None:
     if args.bpe != "sentencepiece":
         raise ValueError(
             f"bpe_tokenizer.bpe is {args.bpe}; only sentencepiece is known here: prepare the "
-            "corpus with mt4ssl superb prepare st, or install fairseq"
+            "corpus with mt4ssl superb prepare --tasks st, or install fairseq"
         )
     return SentencePiece(args.sentencepiece_model)
 

@@ -196,7 +196,7 @@ class Slurm:
 def make(
     name: str,
     folder: Path,
-    device: str | None,
+    device: str,
     slots: int | None = None,
     slurm: Sequence[str] = (),
 ) -> Executor:
@@ -213,7 +213,7 @@ def make(
         raise ValueError(f"--slurm goes with --executor slurm, not with {name}")
     if name == INLINE:
         return Inline()
-    on_cpu = device is not None and not device.startswith("cuda")
+    on_cpu = device == "cpu"
     if name == LOCAL:
         return Local(folder, [] if on_cpu else visible_gpus(), slots)
     return Slurm(folder, {"gpus_per_node": 0 if on_cpu else 1, **slurm_parameters(slurm)}, slots)

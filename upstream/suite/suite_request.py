@@ -30,7 +30,7 @@ class SuiteRequest:
     rates: Sequence[str] = ()  # "1e-3,1e-4" for every task, "ks=1e-3,1e-4" for one
     set: Sequence[str] = ()  # "ks:runner.total_steps=500": not SUPERB's setting any more
     seed: int = SEED
-    device: str | None = None
+    device: str = "auto"
     allow_partial: bool = False
     jobs: int | None = None
     slurm: Sequence[str] = ()
@@ -76,7 +76,7 @@ class SuiteRequest:
 
     def command(self, names: Sequence[str]) -> str:
         """Return the command line that does the same for some of the tasks."""
-        words = ["mt4ssl", "superb", "run", *([self.ckpt] if self.ckpt else [])]
+        words = ["mt4ssl", "superb", "run", *(["-k", self.ckpt] if self.ckpt else [])]
         words += ["--tasks", ",".join(names), "--roots", str(self.roots), "--out", str(self.out)]
         words += ["--upstream", str(self.upstream)] if self.upstream != "mt4ssl" else []
         for flag in ("smoke", "allow_partial"):

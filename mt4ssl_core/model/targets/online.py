@@ -21,7 +21,8 @@ class OnlineConfig:
     norm_over_padding: padding counts in the targets' instance-norm statistics (official behaviour).
     step_per_micro_batch: one EMA step per micro-batch instead of per update (official behaviour).
     min_target_var, min_pred_var: training stops below these standard deviations after
-    `collapse_after` updates: the representation has collapsed. weight: of this loss in the sum.
+    `collapse_after` updates: the representation has collapsed. collapse_after: updates.
+    weight: of this loss in the sum.
     """
 
     top_k: int = number(8, at_least=1, at_most=1000)

@@ -144,7 +144,9 @@ def test_curves_of_runs_on_other_audio_are_left_out(whole, tmp_path):
 def test_what_is_missing_is_named_with_its_command(tmp_path):
     pretraining_run(tmp_path / "bare")
     text = text_of(tmp_path / "bare")
-    for command in ("superb run CKPT", "probe CKPT --data SOURCE", "convergence RUN --probe-data"):
+    for command in (
+        "superb run -k CKPT", "probe -k CKPT --data SOURCE", "convergence RUN --probe-data",
+    ):  # fmt: skip
         assert f"mt4ssl {command}" in text
 
 

@@ -131,7 +131,7 @@ def test_sigterm_saves_and_says_so(data, tmp_path):
 def two_processes(overrides):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     done = subprocess.run(
-        [*command, str(toy.ROOT / "mt4ssl_cli.py"), "pretrain", "tiny", *overrides],
+        [*command, "-m", "mt4ssl_cli", "pretrain", "tiny", *overrides],
         env=ENV, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]

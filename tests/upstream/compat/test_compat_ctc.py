@@ -117,7 +117,7 @@ def test_common_voice_in_the_order_of_its_list(voices):
         ("path\tsentence\nb.wav\t\n", r"line 2: expected PATH"),
         ("path\tsentence\nc.wav\tHOLA\n", r"line 2: .*c\.wav is not there"),
         ("path\tsentence\n", "lists no utterance"),
-        (None, "no such list; make it with: mt4ssl superb prepare ood"),
+        (None, "no such list; make it with: mt4ssl superb prepare --tasks ood"),
     ],
 )
 def test_problems_of_lists_are_named(voices, lines, message):

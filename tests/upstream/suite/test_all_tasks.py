@@ -14,14 +14,14 @@ from upstream.door import tasks
 
 COMMANDS = """
 set -e
-python -m mini_superb mini
-mt4ssl superb doctor runs/first/last.pt --roots mini/roots.yaml
-mt4ssl superb run runs/first/last.pt --tasks all --roots mini/roots.yaml \\
+mt4ssl mini mini
+mt4ssl superb doctor -k runs/first/last.pt --roots mini/roots.yaml
+mt4ssl superb run -k runs/first/last.pt --tasks all --roots mini/roots.yaml \\
     --out runs/first/superb --smoke
-mt4ssl store fill runs/first/last.pt --task sid --roots mini/roots.yaml && mt4ssl store ls
+mt4ssl store fill -k runs/first/last.pt --tasks sid --roots mini/roots.yaml && mt4ssl store ls
 mt4ssl leaderboard runs/first
 mt4ssl layer-weights runs/first/superb --audio mini/sid
-mt4ssl probe runs/first/last.pt --data mini --out runs/first/probe --minutes 2 --clusters 50
+mt4ssl probe -k runs/first/last.pt --data mini --out runs/first/probe --minutes 2 --clusters 50
 mt4ssl report runs/first
 """
 

@@ -164,18 +164,18 @@ def test_every_split_that_the_protocol_goes_through():
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["--task", "pr"], "pr: its head sees every frame; keep them with --store frames"),
-        (["--task", "se,ks"], "se: s3prl prepares its audio in a way of its own; leave it out"),
-        (["--task", "ks", "--store", "off"], "--store off: nothing would be stored"),
-        (["--task", "kws"], "did you mean ks"),
-        (["--task", "ks", "--roots", "r"], "give the corpus with --root DIR, or"),
-        (["--task", "ks", "-u", "nothing"], "-u nothing: no such upstream"),
+        (["--tasks", "pr"], "pr: its head sees every frame; keep them with --store frames"),
+        (["--tasks", "se,ks"], "se: s3prl prepares its audio in a way of its own; leave it out"),
+        (["--tasks", "ks", "--store", "off"], "--store off: nothing would be stored"),
+        (["--tasks", "kws"], "did you mean ks"),
+        (["--tasks", "ks", "--roots", "r"], "give the corpus with --root DIR, or"),
+        (["--tasks", "ks", "-u", "nothing"], "-u nothing: no such upstream"),
     ],
 )
 def test_mistakes(words, says, tmp_path, capsys):
     words = ["--root", str(corpus("ks")), "--device", "cpu", *words]
     words += ["--store-dir", str(tmp_path / "store")]
-    assert mt4ssl_cli.main(["store", "fill", str(tiny_checkpoint()), *words]) == 2
+    assert mt4ssl_cli.main(["store", "fill", "-k", str(tiny_checkpoint()), *words]) == 2
     assert says in capsys.readouterr().err
     assert not (tmp_path / "store").exists()
 
@@ -184,7 +184,7 @@ def test_mistakes(words, says, tmp_path, capsys):
 def test_an_upstream_whose_features_depend_on_the_batch(tmp_path, capsys):
     cfg = superb_data.config.EncoderConfig(**{**vars(superb_data.TINY), "isolate_padding": False})
     path = superb_data.save_checkpoint(tmp_path / "depends.pt", cfg)
-    words = ["store", "fill", str(path), "--task", "ks", "--root", str(corpus("ks"))]
+    words = ["store", "fill", "-k", str(path), "--tasks", "ks", "--root", str(corpus("ks"))]
     words += ["--device", "cpu", "--store-dir", str(tmp_path / "store")]
     assert mt4ssl_cli.main(words) == 2
     said = capsys.readouterr().err

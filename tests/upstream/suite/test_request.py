@@ -11,7 +11,7 @@ def test_the_command_that_retries(tmp_path, monkeypatch):
     assert asked.names == ["ks", "sid"] and asked.upstream == "mt4ssl"
     assert asked.rates_of == {"ks": [1e-2], "sid": [1e-3]}
     assert asked.command(["ks"]) == (
-        f"mt4ssl superb run '{tmp_path}/a b.pt' --tasks ks --roots roots.yaml "
+        f"mt4ssl superb run -k '{tmp_path}/a b.pt' --tasks ks --roots roots.yaml "
         f"--out {tmp_path}/run --rates 1e-3 ks=1e-2"
     )
     other = SuiteRequest("run", "r", upstream="fbank", tasks="ks", smoke=True, executor="slurm",

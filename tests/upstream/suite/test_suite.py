@@ -6,12 +6,11 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 import superb_data
+import toy
 import toy_suite
 import yaml
 from toy_suite import Launcher
@@ -314,9 +313,9 @@ def test_the_command_lines_errors(capsys, tmp_path):
     for words, says in (
         (["run", "--roots", "r", "--out", "o"], "nothing to score"),
         (["run", "--roots", "r", "--out", "o", "-u", "fbank", "--tasks", "kws"], "did you mean ks"),
-        (["run", "/gone.pt", "--roots", "r", "--out", "o"], "no such checkpoint"),
-        (["prepare", "ks"], "give the corpus with --root"),
-        (["prepare", "ks", "--root", "/gone"], "no such file or folder"),
+        (["run", "-k", "/gone.pt", "--roots", "r", "--out", "o"], "no such checkpoint"),
+        (["prepare", "--tasks", "ks"], "give the corpus with --root"),
+        (["prepare", "--tasks", "ks", "--root", "/gone"], "no such file or folder"),
         (["doctor", "--roots", "/gone"], "no such file or folder"),
         (["submit", str(tmp_path)], "no suite.json here"),
     ):
@@ -342,15 +341,16 @@ def corpora():
 
 
 def command(corpora, out, *words):
-    here = Path(__file__).parents[3]
-    return [sys.executable, str(here / "mt4ssl_cli.py"), "superb", "run", *map(str, words),
-            "--roots", str(corpora), "--out", str(out), "--smoke", "--device", "cpu"]  # fmt: skip
+    return toy.cli("superb", "run", *words, "--roots", corpora, "--out", out, "--smoke",
+                   "--device", "cpu")  # fmt: skip
 
 
 @pytest.mark.slow
 def test_a_real_smoke_run_that_is_killed_in_the_middle(corpora, tmp_path):
     """Killed, not asked to end; its processes end with it, and what was done is not repeated."""
-    words = command(corpora, tmp_path / "run", superb_data.tiny_checkpoint(), "--tasks", "ic,pr")
+    words = command(
+        corpora, tmp_path / "run", "-k", superb_data.tiny_checkpoint(), "--tasks", "ic,pr"
+    )
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL)
     jobs_folder = tmp_path / "run" / "jobs"
     deadline = time.monotonic() + 300

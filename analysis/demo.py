@@ -1,17 +1,12 @@
-#!/usr/bin/env python
-"""The main job in small: synthesise speech, pre-train MT4SSL, score it on three SUPERB tasks.
-
-    python demo.py [--out demo_out] [--seeds 1]
+"""`mt4ssl demo`, the main job in small: synthesise, pre-train MT4SSL, score on three SUPERB tasks.
 
 Every step is skipped when its result is there, so an interrupted demo goes on where it stopped.
 """
 
-import argparse
 import itertools
 import json
 import multiprocessing
 import shutil
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -20,10 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
-
-from mt4ssl_core.command_line import guarded
-from mt4ssl_core.files import user_path
-from mt4ssl_core.settings.bounds import whole
 
 if TYPE_CHECKING:
     import pandas
@@ -215,33 +206,11 @@ def run(out: Path, seeds: int = 1, updates: int = UPDATES, systems: Sequence[str
     score(out, corpora, checkpoint, seeds, systems)
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run all steps and return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--out", type=Path, default=Path("demo_out"), help="(%(default)s)")
-    parser.add_argument(
-        "--seeds", type=whole(at_least=1, at_most=1000), default=1, help="head seeds (%(default)s)"
-    )
-    parser.add_argument(
-        "--updates",
-        type=whole(at_least=1, at_most=10**9),
-        default=UPDATES,
-        help="pre-training (%(default)s)",
-    )
-    args = parser.parse_args(argv)
-    return guarded(
-        "demo", lambda: _all(user_path(args.out), args.seeds, args.updates), "run it again to go on"
-    )
-
-
-def _all(out: Path, seeds: int, updates: int) -> None:
+def demo(out: Path, seeds: int = 1, updates: int = UPDATES) -> None:
+    """Run all steps and print the table."""
     started = time.perf_counter()
     run(out, seeds, updates)
     table = report(out, seeds)
     made = ["table.md", "convergence.png", *(["report.html"] if seeds == 1 else [])]
     print(f"\n{table}\n{', '.join(str(out / name) for name in made)}")
     print(f"{time.perf_counter() - started:.0f} s in all")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

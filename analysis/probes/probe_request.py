@@ -1,0 +1,30 @@
+"""What `mt4ssl probe` is asked for; without torch, for the command line."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+MINUTES = 20.0  # of speech to train a probe on, and to test it on
+
+
+@dataclass(frozen=True)
+class ProbeRequest:
+    """The options of `mt4ssl probe`.
+
+    ``data``: sources of labelled speech (`analysis.probes.speech`); ``probes``: names with commas,
+    None for all that the labels allow; ``compare``: a checkpoint or upstream whose layers are
+    compared with these (CKA); ``store_dir``: keep and read features in this store.
+    """
+
+    data: Sequence[str]
+    out: str
+    ckpt: str | None = None
+    upstream: str = "mt4ssl"
+    alignments: str | None = None
+    probes: str | None = None
+    minutes: float = MINUTES
+    clusters: int = 100
+    compare: str | None = None
+    seed: int = 0
+    device: str = "auto"
+    store_dir: str | None = None
+    store_gb: float | None = None

@@ -1,0 +1,49 @@
+"""``mt4ssl demo`` and ``mini``, which need no data, and ``downstream``, which passes words on."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mt4ssl_cli import options as o
+from mt4ssl_cli.framework import Passed, command, group
+
+small = group()
+
+
+@command(
+    small,
+    "mt4ssl downstream -m train --task ks --root DIR -u mt4ssl -k last.pt -p runs/ks",
+    cls=Passed,
+)
+def downstream(ctx: typer.Context) -> int:
+    """Train or test one SUPERB task with s3prl's options and ours, as run_downstream.py."""
+    import run_downstream
+
+    return run_downstream.main(ctx.args)
+
+
+@command(small, "mt4ssl mini corpora --tasks ks,pr")
+def mini(
+    out: Annotated[str, o.argument("OUT", "folder to make them in")],
+    tasks: o.Tasks = "all",
+    seed: o.Seed = 0,
+    size: Annotated[str, o.word("SIZE", "tiny, default or large")] = "default",
+    jobs: Annotated[int | None, o.number(o.JOBS, "processes", default="one per core")] = None,
+) -> None:
+    """Synthesise small corpora in SUPERB's layouts, and speech to pre-train on."""
+    from mini_superb import corpus
+
+    corpus.make_some(Path(out), tasks, seed, size, jobs)
+
+
+@command(small, "mt4ssl demo --out demo_out")
+def demo(
+    out: Annotated[str, o.path("DIR", "where all of it goes")] = "demo_out",
+    seeds: Annotated[int, o.number(o.COUNT, "of heads")] = 1,
+    updates: Annotated[int, o.number(o.COUNT, "of pre-training")] = 700,
+) -> None:
+    """Do the whole job in small: synthesise speech, pre-train, score on three tasks."""
+    from analysis import demo
+
+    demo.demo(Path(out), seeds, updates)

@@ -1,0 +1,89 @@
+"""``mt4ssl pretrain``, ``config``, ``export`` and ``extract``."""
+
+from typing import Annotated
+
+from mt4ssl_cli import options as o
+from mt4ssl_cli.framework import Command, command, group
+from mt4ssl_core.config import DataConfig
+from mt4ssl_core.settings import labelling_defaults as labelling
+
+training = group()
+CONFIG = "a YAML file, or the name of a shipped one, e.g. base, tiny"
+SETTINGS = "settings, e.g. data.train=DIR optim.lr=1e-3; `mt4ssl config` has them all"
+FROM = "go on from this checkpoint in run.out, e.g. previous.pt"
+
+
+class Pretrain(Command):
+    """Its settings are words; one that is given as an option is explained."""
+
+    def hint(self, option: str) -> str:
+        """Name the setting that an option such as --learning-rate may mean."""
+        from mt4ssl_core import config
+        from mt4ssl_core.settings import synonyms
+
+        name, keys = option.lstrip("-").replace("-", "_"), config.known_keys()
+        said = "" if name in keys else synonyms.suggestion(name, sorted(keys))
+        return f"settings are given without dashes, as in optim.lr=1e-3.{said}"
+
+
+@command(
+    training,
+    "mt4ssl pretrain tiny data.train=labels/train.tsv data.labels=labels/train.km",
+    cls=Pretrain,
+)
+def pretrain(
+    config: Annotated[str, o.argument("CONFIG", CONFIG)],
+    overrides: Annotated[list[str] | None, o.argument("KEY=VALUE ...", SETTINGS, str)] = None,
+    strict: o.Strict = False,
+    resume_from: Annotated[str | None, o.path("CKPT", FROM, "--from", default="last.pt")] = None,
+) -> None:
+    """Pre-train an encoder."""
+    from mt4ssl_core import config as settings
+    from mt4ssl_core.training import pretrain as train
+
+    more = ["data.strict=true"] if strict else []
+    cfg = settings.load(config, [*(overrides or []), *more], files=True)
+    print(f"checkpoint: {train.pretrain(cfg, resume_from)}")
+
+
+@command(training, "mt4ssl config base")
+def config(name: Annotated[str | None, o.argument("CONFIG", CONFIG)] = None) -> None:
+    """Print every setting of pre-training with its value and meaning, as YAML."""
+    from mt4ssl_core.settings import listing
+
+    print(listing.listed(name))
+
+
+@command(training, "mt4ssl export runs/first/last.pt hf_model")
+def export(
+    checkpoint: o.Ckpt,
+    out: o.Out,
+    to: Annotated[str, o.choice(("hf",), "hf: Hugging Face transformers")] = "hf",
+) -> None:
+    """Write a checkpoint in another format."""
+    from mt4ssl_core.checkpoints import convert
+
+    written = convert.export_hf(checkpoint, out)
+    print(f"written: {written}")
+    if note := convert.export_note(written):
+        print(f"note: {note}")
+
+
+@command(training, "mt4ssl extract runs/first/last.pt speech features --layers 0,6,12")
+def extract(
+    checkpoint: o.Ckpt,
+    audio: Annotated[list[str], o.argument("AUDIO ...", "audio files or folders")],
+    out: o.Out,
+    layers: Annotated[str, o.word("A,B", "all, or numbers such as 0,6,12")] = labelling.LAYERS,
+    format: Annotated[str, o.choice(labelling.FORMATS, "of the files")] = labelling.FORMATS[0],
+    device: o.Device = labelling.DEVICE,
+    strict: o.Strict = False,
+    max_skipped: o.MaxSkipped = DataConfig.max_skipped,
+) -> None:
+    """Write features of audio files."""
+    from mt4ssl_core.labelling import extract as extraction
+
+    extraction.extract(
+        checkpoint, audio, out, layers=extraction.layers_of(layers), format=format, device=device,
+        strict=strict, max_skipped=max_skipped,
+    )  # fmt: skip
