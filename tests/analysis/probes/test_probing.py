@@ -39,7 +39,7 @@ def command(*words):
 
 
 def test_every_probe_and_measure_of_a_checkpoint(source, tmp_path, capsys):
-    words = [tiny_checkpoint(), "--data", source, "--alignments", source, "--out", tmp_path / "out"]
+    words = ["-k", tiny_checkpoint(), "--data", source, "--alignments", source, "--out", tmp_path / "out"]
     words += ["--clusters", "8", "--compare", "mt4ssl_untrained", "--store-dir", tmp_path / "store"]
     assert command(*words) == 0
     shown = capsys.readouterr().out
@@ -136,7 +136,7 @@ def test_what_cannot_be_used_is_left_out_and_named(source, tmp_path, capsys):
         file.write("36000 50000 a\n")
     (data / "u01.wav").write_bytes(b"")
     soundfile.write(data / "u03.wav", np.full(36_000, np.nan), 16_000, subtype="FLOAT")
-    words = [tiny_checkpoint(), "--data", data, "--alignments", data, "--clusters", "4"]
+    words = ["-k", tiny_checkpoint(), "--data", data, "--alignments", data, "--clusters", "4"]
     words += ["--probes", "phone,speaker,gender", "--out", tmp_path / "out"]
     assert command(*words) == 1
     shown = capsys.readouterr()
