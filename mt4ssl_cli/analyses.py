@@ -22,7 +22,7 @@ Name = Annotated[Several, o.word("LABEL", "of the first RUN; again: of the next"
 
 @command(analyses, "mt4ssl leaderboard runs/first --format latex --out row.tex")
 def leaderboard(
-    runs: Annotated[Several, o.argument("RUN ...", "what --out of `superb run` was")] = None,
+    runs: Annotated[Several, o.argument("RUN", "what --out of `superb run` was")] = None,
     format: Annotated[str, o.choice(FORMATS, "of the table")] = FORMATS[0],
     out: Annotated[str | None, o.path("FILE", "write it there", default="print it")] = None,
     score_set: o.ScoreSet = "paper",
@@ -104,7 +104,7 @@ def probe(
     "mt4ssl convergence study tiny.yaml mine.yaml --seeds 3 --out runs/study",
 )
 def convergence(
-    runs: Annotated[list[str], o.argument("RUN ...", RUNS)],
+    runs: Annotated[list[str], o.argument("RUN", RUNS)],
     out: Annotated[str | None, o.path("DIR", "for all it writes", default="convergence")] = None,
     labels: Annotated[
         Several, o.word("NAME ...", "names of the RUNs; those of one are its seeds")

@@ -33,7 +33,7 @@ class Pretrain(Command):
 )
 def pretrain(
     config: Annotated[str, o.argument("CONFIG", CONFIG)],
-    overrides: Annotated[list[str] | None, o.argument("KEY=VALUE ...", SETTINGS, str)] = None,
+    overrides: Annotated[list[str] | None, o.argument("KEY=VALUE", SETTINGS, str)] = None,
     strict: o.Strict = False,
     resume_from: Annotated[str | None, o.path("CKPT", FROM, "--from", default="last.pt")] = None,
 ) -> None:
@@ -72,7 +72,7 @@ def export(
 @command(training, "mt4ssl extract runs/first/last.pt speech features --layers 0,6,12")
 def extract(
     checkpoint: o.Ckpt,
-    audio: Annotated[list[str], o.argument("AUDIO ...", "audio files or folders")],
+    audio: Annotated[list[str], o.argument("AUDIO", "audio files or folders")],
     out: o.Out,
     layers: Annotated[str, o.word("A,B", "all, or numbers such as 0,6,12")] = labelling.LAYERS,
     format: Annotated[str, o.choice(labelling.FORMATS, "of the files")] = labelling.FORMATS[0],

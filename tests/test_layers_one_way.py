@@ -16,6 +16,7 @@ ROOMS = {  # room: what it may import of ours
     "mt4ssl": {"mt4ssl_core", "upstream", "analysis"},
     "mt4ssl_cli": {"mt4ssl_core", "upstream", "analysis", "mini_superb", "run_downstream"},
 }
+EARLIER = ("mini_superb/__main__.py", "mt4ssl_cli")  # goes with `python -m mini_superb`
 FLOORS = {  # package: its rooms and files from the ground up; each imports only what is below it
     "mt4ssl_core": [
         {"files"},
@@ -106,6 +107,8 @@ def test_a_room_imports_only_what_is_below_it(room):
     allowed = ROOMS[room] | {room}
     for path in files(room):
         for name in imported(path):
+            if (path.relative_to(ROOT).as_posix(), name) == EARLIER:
+                continue
             assert name not in ROOMS or name in allowed, f"{path.relative_to(ROOT)}: {name}"
             if name in FOREIGN:
                 assert room in FOREIGN[name], f"{path.relative_to(ROOT)}: {name}"

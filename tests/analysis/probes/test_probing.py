@@ -39,7 +39,16 @@ def command(*words):
 
 
 def test_every_probe_and_measure_of_a_checkpoint(source, tmp_path, capsys):
-    words = ["-k", tiny_checkpoint(), "--data", source, "--alignments", source, "--out", tmp_path / "out"]
+    words = [
+        "-k",
+        tiny_checkpoint(),
+        "--data",
+        source,
+        "--alignments",
+        source,
+        "--out",
+        tmp_path / "out",
+    ]
     words += ["--clusters", "8", "--compare", "mt4ssl_untrained", "--store-dir", tmp_path / "store"]
     assert command(*words) == 0
     shown = capsys.readouterr().out
