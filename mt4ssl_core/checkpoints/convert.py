@@ -18,6 +18,7 @@ from mt4ssl_core.checkpoints.foreign import (
     export,
     fairseq,
     huggingface,
+    torchaudio_models,
     transformers_encoder,
 )
 from mt4ssl_core.checkpoints.foreign.assembled import encoder_of
@@ -35,7 +36,8 @@ def load_any(path: str | Path) -> dict[str, Any]:
     `mt4ssl_core.checkpoints.checkpoint`.
 
     path: a file that `mt4ssl pretrain` wrote; a fairseq .pt of MT4SSL, data2vec, HuBERT or
-    wav2vec 2.0, pre-trained or fine-tuned; a Hugging Face folder with config.json and weights in
+    wav2vec 2.0, pre-trained or fine-tuned, or what s3prl makes of it; Microsoft's WavLM .pt; a
+    state dict of torchaudio's bundles; a Hugging Face folder with config.json and weights in
     safetensors or pytorch_model.bin, whole or in the shards that an index names; or one such file
     of weights with config.json beside it. Names that trainers put before those of the weights
     (``module.``, ``_orig_mod.``, ``model.``, ...) are taken away.
@@ -59,6 +61,8 @@ def load_any(path: str | Path) -> dict[str, Any]:
         state = checkpoint.read(path, fairseq.CLASSES)
         if fairseq.is_fairseq(state):
             return fairseq.load(state, path)
+        if (weights_there := torchaudio_models.weights_of(state)) is not None:
+            return torchaudio_models.load(weights_there, path)
         if weights := checkpoint_files.loose_weights(state):
             raise ValueError(
                 f"{path}: holds weights ({weights}), but not the settings of their encoder; put it "

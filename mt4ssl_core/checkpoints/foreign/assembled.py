@@ -1,6 +1,8 @@
 """What was read, put together: an encoder, or a checkpoint that holds an encoder alone."""
 
-from collections.abc import Mapping
+import functools
+import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from torch import nn
 from mt4ssl_core import config
 from mt4ssl_core.checkpoints import checkpoint
 from mt4ssl_core.checkpoints.foreign.weight_names import Tensors, float32
+from mt4ssl_core.command_line import printable
 from mt4ssl_core.config import EncoderConfig
 from mt4ssl_core.model.encoder import Encoder
 
@@ -61,3 +64,16 @@ def encoder_alone(cfg: EncoderConfig) -> config.Config:
     """A config of which only ``encoder`` says something: there is nothing to train."""
     data = config.DataConfig(train="")
     return config.Config(data=data, encoder=cfg, targets={})
+
+
+def say_left_out(path: str | Path, model: str, names: Iterable[str]) -> None:
+    """Say on stderr that of a model with a head its encoder is taken, and what is left out."""
+    if left := sorted(names):
+        more = f" and {len(left) - 3} more" if len(left) > 3 else ""
+        say(path, f"the encoder of a {model}; left out: {', '.join(left[:3])}{more}")
+
+
+@functools.cache
+def say(path: str | Path, text: str) -> None:
+    """Say on stderr, once in a process, what is to be known of the checkpoint at ``path``."""
+    print(printable(f"{path}: {text}"[:600]), file=sys.stderr)

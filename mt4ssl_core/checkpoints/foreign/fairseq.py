@@ -27,6 +27,7 @@ from mt4ssl_core.checkpoints.foreign.weight_names import (
     name_rows,
     rename,
     renamed,
+    wrapper,
 )
 from mt4ssl_core.config import EncoderConfig
 
@@ -84,6 +85,7 @@ OPTIONS: dict[str, tuple[str, type]] = {  # theirs -> ours and its kind; where a
     "encoder_layerdrop": ("layerdrop", float),
     "feature_grad_mult": ("feature_grad_scale", float),
 }
+S3PRL = {"model_cfg", "task_cfg", "model_weight"}  # what s3prl makes of a fairseq checkpoint
 RELATIVE = {  # Microsoft's WavLM: theirs -> ours, their default
     "num_buckets": ("relative_buckets", 320),
     "max_distance": ("relative_distance", 1280),
@@ -92,18 +94,29 @@ EXTRACTORS = {"default": "group_norm", "layer_norm": "layer_norm"}
 
 
 def is_fairseq(state: Any) -> bool:
-    """Whether a file's content has the form of a fairseq checkpoint."""
-    return isinstance(state, dict) and "model" in state and ("cfg" in state or "args" in state)
+    """Whether a file's content has the form of a fairseq checkpoint, or of s3prl's copy of one."""
+    if not isinstance(state, dict):
+        return False
+    return state.keys() >= S3PRL or ("model" in state and ("cfg" in state or "args" in state))
 
 
 def load(state: dict[str, Any], path: Path) -> dict[str, Any]:
     """A checkpoint in our form (see `convert.load_any`) of one in fairseq's."""
+    if state.keys() >= S3PRL:
+        options = {"model": _plain(state["model_cfg"]), "task": _plain(state["task_cfg"])}
+        state = {"cfg": options, "model": state["model_weight"]}
     sections = _sections(state, path)
     model, task = sections["model"], sections["task"]
     if not isinstance(state["model"], dict):
         raise ValueError(
             f"{path}: an incomplete fairseq checkpoint (its `model` is a "
             f"{type(state['model']).__name__}); give one that fairseq wrote"
+        )
+    if model.get("_name") == "data2vec_multi":
+        raise ValueError(
+            f"{path}: data2vec 2.0 (data2vec_multi), whose encoder has another form (a linear bias "
+            "of distances, norms of its own) that is not known here; give a data2vec 1.0 "
+            "(data2vec_audio), or write it as a class in a Python file and give FILE.py:CLASS"
         )
     if "conv_feature_layers" not in model:
         raise ValueError(
@@ -115,6 +128,11 @@ def load(state: dict[str, Any], path: Path) -> dict[str, Any]:
     for settings in sections["above"]:
         _check(settings)
     weights = {key: value for key, value in state["model"].items() if isinstance(value, Tensor)}
+    if sections["above"]:
+        kind = sections["above"][0].values.get("_name") or "model"
+        before = wrapper(weights, FAIRSEQ) or ""
+        head = (key for key in weights if not key.startswith(before))
+        assembled.say_left_out(path, f"fine-tuned {kind}", head)
     cfg = assembled.encoder_alone(encoder_cfg)
     if model.get("_name") in WITH_TARGETS:
         fairseq_training.fill_training(cfg, sections, state, weights, path)

@@ -14,7 +14,7 @@ import torch
 from mt4ssl_core import config
 from mt4ssl_core.checkpoints.foreign import assembled, checkpoint_files
 from mt4ssl_core.checkpoints.foreign.foreign_settings import ForeignSettings, shown, whole_numbers
-from mt4ssl_core.checkpoints.foreign.weight_names import HF, renamed
+from mt4ssl_core.checkpoints.foreign.weight_names import HF, renamed, wrapper
 from mt4ssl_core.config import EncoderConfig
 
 EPS = 1e-7  # what the feature extractor adds to a waveform's variance
@@ -95,6 +95,10 @@ def load(path: Path) -> dict[str, Any]:
     weights, about = checkpoint_files.read_weights(weights_in)
     _check_record(cfg, about, options.path, weights_in[0])
     encoder = renamed(weights, cfg, HF, path)
+    kinds = options.values.get("architectures")
+    model = str(kinds[0]) if isinstance(kinds, list) and kinds else "larger model"
+    before = wrapper(weights, HF) or ""
+    assembled.say_left_out(path, model, (key for key in weights if not key.startswith(before)))
     # absent where fine-tuning ran without masks; only further pre-training looks at it
     encoder.setdefault("mask_embedding", torch.zeros(cfg.dim))
     return assembled.checkpoint_of(assembled.encoder_alone(cfg), encoder, path)

@@ -176,6 +176,9 @@ def _weights(path: Path, form: Form) -> dict[str, Tensor]:
     """The weights under the names of the class; those of a head around it are left out."""
     found, _ = checkpoint_files.read_weights(checkpoint_files.weight_files(path))
     below = any(key.startswith(form.prefix) for key in found)
+    if below:
+        left = (key for key in found if not key.startswith(form.prefix))
+        assembled.say_left_out(path, f"model around a {form.model}", left)
     weights = {
         key.removeprefix(form.prefix): float32(value)
         for key, value in found.items()

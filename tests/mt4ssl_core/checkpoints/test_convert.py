@@ -325,12 +325,14 @@ def test_hugging_face_models_come_out_the_same(tmp_path, variant):
     assert error <= 1e-5
 
 
-def test_fine_tuned_hugging_face_models_lose_prefix_and_head(tmp_path):
+def test_fine_tuned_hugging_face_models_lose_prefix_and_head(tmp_path, capsys):
     options = transformers.Wav2Vec2Config(**HF_SMALL, mask_time_prob=0.0)
     model = perturb(transformers.Wav2Vec2ForCTC(options))
     model.save_pretrained(tmp_path)
     transformers.Wav2Vec2FeatureExtractor(do_normalize=False).save_pretrained(tmp_path)
     encoder = convert.load_encoder(tmp_path / "model.safetensors")
+    said = "the encoder of a Wav2Vec2ForCTC; left out: lm_head.bias, lm_head.weight"
+    assert said in capsys.readouterr().err
     assert not encoder.cfg.normalize
     assert compare(encoder, model.wav2vec2) <= 1e-5
 

@@ -246,7 +246,7 @@ def test_conv_layers_beyond_measure(text, tmp_path):
 
 
 @pytest.mark.parametrize("old", [False, True])
-def test_fine_tuned_fairseq_models_give_their_encoder(tmp_path, old):
+def test_fine_tuned_fairseq_models_give_their_encoder(tmp_path, old, capsys):
     encoder = perturb(Encoder(EncoderConfig(**SMALL, pos_conv_depth=1, pos_conv_kernel=128)))
     state = {"config": {"encoder": config.to_dict(encoder.cfg)}, "targets": {}}
     model = fairseq.to_fairseq(state | {"encoder": encoder.state_dict()})
@@ -261,6 +261,8 @@ def test_fine_tuned_fairseq_models_give_their_encoder(tmp_path, old):
     outer = {"_name": "wav2vec_ctc", "w2v_args": options}
     torch.save({"cfg": {"model": outer, "task": task}, "model": model}, tmp_path / "ctc.pt")
     loaded = convert.load_encoder(tmp_path / "ctc.pt")
+    said = "the encoder of a fine-tuned wav2vec_ctc; left out: w2v_encoder.proj.weight"
+    assert said in capsys.readouterr().err
     assert loaded.cfg.normalize
     x = torch.randn(1, 4000)
     with torch.no_grad():
@@ -270,3 +272,21 @@ def test_fine_tuned_fairseq_models_give_their_encoder(tmp_path, old):
     torch.save({"cfg": {"model": outer, "task": task}, "model": model}, tmp_path / "ctc.pt")
     with pytest.raises(ValueError, match=r"task\.sample_rate = 8000"):
         convert.load_any(tmp_path / "ctc.pt")
+
+
+def test_what_s3prl_makes_of_a_fairseq_checkpoint(tmp_path):
+    whole = checkpoint.read(FP32, fairseq.CLASSES)
+    parts = {"task_cfg": whole["cfg"]["task"], "model_cfg": whole["cfg"]["model"]}
+    weights = {key: value for key, value in whole["model"].items() if key != "_ema"}
+    symbols = {"dictionaries_symbols": [["<s>", "0"]]}
+    torch.save(parts | symbols | {"model_weight": weights}, tmp_path / "converted.pt")
+    ours, theirs = convert.load_any(tmp_path / "converted.pt"), convert.load_any(FP32)
+    assert ours["config"]["encoder"] == theirs["config"]["encoder"]
+    assert all(torch.equal(ours["encoder"][key], value) for key, value in theirs["encoder"].items())
+
+
+def test_data2vec_2_is_named_for_what_it_is(tmp_path):
+    state = {"cfg": {"model": {"_name": "data2vec_multi"}, "task": {}}, "model": {}}
+    torch.save(state, tmp_path / "base.pt")
+    with pytest.raises(ValueError, match=r"base\.pt: data2vec 2\.0 .*give a data2vec 1\.0"):
+        convert.load_any(tmp_path / "base.pt")
