@@ -9,8 +9,8 @@ from torch import Tensor
 from mt4ssl.audio import Audio, is_one, waves_of
 from mt4ssl_core.checkpoints import convert
 from mt4ssl_core.checkpoints.fingerprints import encoder_fingerprint
+from mt4ssl_core.checkpoints.foreign import hub_models
 from mt4ssl_core.distributed import choose_device
-from mt4ssl_core.files import user_path
 from mt4ssl_core.labelling.hidden_states import (
     BATCH_SECONDS,
     batches,
@@ -39,13 +39,13 @@ class Encoder:
     def __init__(self, module: SpeechEncoder, source: str) -> None:
         self.module, self.source = module.eval(), source
         self.layers, self.dim, self.frame_rate = module.layers, module.dim, module.frame_rate
-        self.name = "/".join(Path(source).parts[-2:])
+        self.name = hub_models.origin(source) or "/".join(Path(source).parts[-2:])
         self.params = sum(parameter.numel() for parameter in module.parameters())
 
     @classmethod
     def from_pretrained(cls, source: str | Path, device: str = "cpu") -> "Encoder":
         """Load an encoder; see `load`."""
-        path = user_path(source).absolute()
+        path = hub_models.local(source).absolute()
         module = convert.load_encoder(path).to(choose_device(device))
         return cls(module, str(path))
 

@@ -17,6 +17,7 @@ from mt4ssl_core.checkpoints.foreign import (
     checkpoint_files,
     export,
     fairseq,
+    hub_models,
     huggingface,
     torchaudio_models,
     transformers_encoder,
@@ -39,8 +40,9 @@ def load_any(path: str | Path) -> dict[str, Any]:
     wav2vec 2.0, pre-trained or fine-tuned, or what s3prl makes of it; Microsoft's WavLM .pt; a
     state dict of torchaudio's bundles; a Hugging Face folder with config.json and weights in
     safetensors or pytorch_model.bin, whole or in the shards that an index names; or one such file
-    of weights with config.json beside it. Names that trainers put before those of the weights
-    (``module.``, ``_orig_mod.``, ``model.``, ...) are taken away.
+    of weights with config.json beside it; or such a model's name on Hugging Face's hub, or its
+    folder in the hub's cache (see `hub_models.local`). Names that trainers put before those of the
+    weights (``module.``, ``_orig_mod.``, ``model.``, ...) are taken away.
     From fairseq, ``optimizer_by_name`` maps our parameter names to {step, exp_avg, exp_avg_sq}, or
     is None when the file does not hold them. From Hugging Face, and from fairseq's models without
     targets of ours, comes an encoder alone: ``targets`` is empty, and of ``config`` only
@@ -54,7 +56,7 @@ def load_any(path: str | Path) -> dict[str, Any]:
         ValueError: not readable, damaged, of another kind or architecture, asking for what this
             encoder cannot do or for more than the file holds, or a pickle naming foreign code.
     """
-    path = Path(path)
+    path = hub_models.local(path)
     with reading(path):
         if checkpoint_files.is_hugging_face(path):
             return huggingface.load(path)
@@ -84,6 +86,7 @@ def load_encoder(path: str | Path, seed: int | None = None) -> SpeechEncoder:
     Raises:
         ValueError: as `load_any`, or weights that do not fit the config.
     """
+    path = hub_models.local(path)
     if transformers_encoder.is_for(path):
         return transformers_encoder.load(path, seed)
     return encoder_of(load_any(path), path, seed)

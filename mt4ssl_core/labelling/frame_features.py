@@ -14,6 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from mt4ssl_core.checkpoints.fingerprints import checkpoint_fingerprint, encoder_fingerprint
+from mt4ssl_core.checkpoints.foreign import hub_models
 from mt4ssl_core.command_line import printable
 from mt4ssl_core.config import HOP, SAMPLE_RATE
 from mt4ssl_core.data.audio import load_wave
@@ -59,6 +60,7 @@ class FeatureSource:
                 f"features {features!r}: expected 'mfcc' or 'ckpt:PATH:LAYER', such as "
                 "'ckpt:runs/first/best.pt:6'; correct it"
             )
+        path = str(hub_models.local(path))
         function = encoder_features(path, int(layer), device, store)
         name = f"ckpt:{Path(path).resolve()}:{layer}"  # found from any folder
         return cls(name, function, False, checkpoint_fingerprint(path))

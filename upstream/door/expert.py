@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mt4ssl_core.checkpoints import convert
+from mt4ssl_core.checkpoints.foreign import hub_models
 from mt4ssl_core.model.encoder import Encoder
 from mt4ssl_core.model.speech_encoder import SpeechEncoder
 from mt4ssl_core.settings.frames import HOP, WINDOW
@@ -17,16 +18,18 @@ UNTRAINED_SEED = 0
 
 
 def local_path(ckpt: str, refresh: bool = False) -> Path:
-    """Return the path of a checkpoint given as path or URL, downloading the latter.
+    """Return the path of a checkpoint given as path, URL, or name on Hugging Face's hub,
+    downloading the latter two.
 
     Raises:
-        ValueError: nothing is there.
+        ValueError: nothing is there, or it cannot be downloaded.
     """
     if cache.is_url(ckpt):
         return cache.fetch(ckpt, refresh)
-    if not Path(ckpt).exists():
+    path = hub_models.local(ckpt)
+    if not path.exists():
         raise ValueError(f"{ckpt}: no such checkpoint; check the path given with -k")
-    return Path(ckpt)
+    return path
 
 
 def untrained(ckpt: str, refresh: bool = False, seed: int = UNTRAINED_SEED, **kwargs: Any) -> Any:
@@ -38,7 +41,8 @@ class UpstreamExpert(nn.Module):
     """Encode a list of waveforms; frozen or, with s3prl's ``-f``, trained on.
 
     Args:
-        ckpt: path or URL of a checkpoint that `mt4ssl_core.checkpoints.convert.load_encoder` reads.
+        ckpt: path, URL or name on Hugging Face's hub of a checkpoint that
+            `mt4ssl_core.checkpoints.convert.load_encoder` reads.
         model_config: ignored (the architecture is in the checkpoint); s3prl passes it.
         refresh: download a URL again.
         encoder: use this encoder, and read no checkpoint.

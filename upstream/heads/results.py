@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from mt4ssl_core.checkpoints.foreign import hub_models
 from mt4ssl_core.files import read_json, write_json, write_text, writing
 from upstream.corpora.texts import read_text
 from upstream.door import cache, packages, tasks
@@ -93,6 +94,7 @@ def describe(args: Any, config: dict[str, Any]) -> dict[str, Any]:
         "upstream": args.upstream,
         "upstream_ckpt": args.upstream_ckpt,
         "fingerprint": cache.fingerprint_of(args.upstream_ckpt),
+        "hub": hub_models.origin(args.upstream_ckpt),
         "upstream_trainable": args.upstream_trainable,
         "layer": args.upstream_layer_selection,
         "seed": args.seed,

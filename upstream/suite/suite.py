@@ -12,6 +12,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from mt4ssl_core.checkpoints.foreign import hub_models
 from mt4ssl_core.files import remove_leftovers
 from upstream.door import cache, signals, tasks
 from upstream.store import decision
@@ -90,6 +91,7 @@ def owner_of(request: SuiteRequest) -> dict[str, Any]:
         "upstream": request.upstream,
         "ckpt": request.ckpt,
         "fingerprint": cache.fingerprint_of(request.ckpt),
+        "hub": hub_models.origin(request.ckpt),
         "seed": request.seed,
         "smoke": request.smoke,
     }

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from mt4ssl_core.checkpoints.foreign import hub_models
 from mt4ssl_core.files import user_path
 from upstream.door import cache, overrides, tasks
 from upstream.door import s3prl_names as named
@@ -41,7 +42,7 @@ class SuiteRequest:
     changes_of: dict[str, dict[str, Any]] = field(init=False)
 
     def __post_init__(self) -> None:
-        """Check what can be checked without looking at files."""
+        """Check what can be checked without looking at files; a checkpoint is found."""
         self.out = user_path(self.out).absolute()
         self.upstream = self.upstream or ("mt4ssl" if self.ckpt else None)
         if self.upstream is None:
@@ -52,9 +53,10 @@ class SuiteRequest:
         if self.upstream.startswith("mt4ssl") and not self.ckpt:
             raise ValueError(f"--upstream {self.upstream} needs a checkpoint; give its path")
         if self.ckpt and not cache.is_url(self.ckpt):
-            if not user_path(self.ckpt).exists():
+            path = hub_models.local(self.ckpt)
+            if not path.exists():
                 raise ValueError(f"{self.ckpt}: no such checkpoint; check the path")
-            self.ckpt = str(user_path(self.ckpt).absolute())
+            self.ckpt = str(path.absolute())
         if self.store.folder:
             self.store = replace(self.store, folder=str(self.store.place))
         self.names = roots.pick(self.tasks)

@@ -6,6 +6,7 @@ counts. transformers is not needed.
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,17 @@ def check_no_code(options: ForeignSettings) -> None:
         )
 
 
+def check_kind(options: ForeignSettings, known: Sequence[str] = (*KINDS, *FEATURES_ONLY)) -> str:
+    """Return the model_type. Raises ValueError naming those that can be read."""
+    kind = options.values.get("model_type")
+    if kind in known:
+        return str(kind)
+    raise ValueError(
+        f"{options.path}: model_type {shown(kind)}; give a {', '.join(KINDS[:-1])} or "
+        f"{KINDS[-1]} model, or for features alone a {', '.join(FEATURES_ONLY)}"
+    )
+
+
 def normalizes(folder: Path) -> bool:
     """Whether waveforms are normalised, as their feature extractor says (by default they are)."""
     for name in checkpoint_files.HEARING:
@@ -139,12 +151,7 @@ def normalizes(folder: Path) -> bool:
 
 
 def _encoder_config(options: ForeignSettings, normalize: bool) -> EncoderConfig:
-    kind = options.values.get("model_type")
-    if kind not in KINDS:
-        raise ValueError(
-            f"{options.path}: model_type {shown(kind)}; give a {', '.join(KINDS[:-1])} or "
-            f"{KINDS[-1]} model, or for features alone a {', '.join(FEATURES_ONLY)}"
-        )
+    kind = check_kind(options, KINDS)
     options.check_fixed(FIXED)
     options.check_rate("sampling_rate")
     stacked = kind == "data2vec-audio"

@@ -1,0 +1,204 @@
+"""Models by their name: a hub on this machine, and the layout of the hub's cache."""
+
+import hashlib
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from huggingface_hub import constants
+from test_convert import ours_file
+
+from mt4ssl_core.checkpoints import convert
+from mt4ssl_core.checkpoints.foreign import hub_models
+from upstream.door.expert import UpstreamExpert
+from upstream.heads import arguments
+from upstream.suite.suite_request import SuiteRequest
+
+COMMIT = "c0" * 20
+GATED = "org/gated"
+
+
+class Hub(ThreadingHTTPServer):
+    """Serves ``files[name][file]`` and remembers what was asked for."""
+
+    files: dict[str, dict[str, bytes]]
+    asked: list[str]
+
+
+class Answer(BaseHTTPRequestHandler):
+    server: Hub
+
+    def do_HEAD(self) -> None:
+        self.do_GET(body=False)
+
+    def do_GET(self, body: bool = True) -> None:
+        path = self.path.split("?")[0]
+        name = "/".join(path.removeprefix("/api/models").strip("/").split("/")[:2])
+        if name == GATED:
+            return self._answer(403, b"{}", {"X-Error-Code": "GatedRepo"}, body)
+        if name not in self.server.files:
+            return self._answer(404, b"{}", {"X-Error-Code": "RepoNotFound"}, body)
+        files = self.server.files[name]
+        if "/revision/" in path and path.rsplit("/", 1)[1] not in ("main", COMMIT):
+            return self._answer(404, b"{}", {"X-Error-Code": "RevisionNotFound"}, body)
+        if path.startswith("/api/") and "/tree/" in path:
+            rows = [
+                {
+                    "type": "file",
+                    "path": key,
+                    "size": len(data),
+                    "oid": hashlib.sha1(data).hexdigest(),
+                }
+                for key, data in files.items()
+            ]
+            return self._answer(200, json.dumps(rows).encode(), {}, body)
+        if path.startswith("/api/"):
+            about = {"id": name, "sha": COMMIT, "siblings": [{"rfilename": key} for key in files]}
+            return self._answer(200, json.dumps(about).encode(), {}, body)
+        file = path.rsplit("/", 1)[1]
+        if file not in files:
+            return self._answer(404, b"", {"X-Error-Code": "EntryNotFound"}, body)
+        if body:
+            self.server.asked.append(file)
+        tag = {"ETag": f'"{hashlib.sha256(files[file]).hexdigest()}"', "X-Repo-Commit": COMMIT}
+        return self._answer(200, files[file], tag, body)
+
+    def _answer(self, status: int, data: bytes, headers: dict[str, str], body: bool) -> None:
+        self.send_response(status)
+        for key, value in {**headers, "Content-Length": str(len(data))}.items():
+            self.send_header(key, value)
+        self.end_headers()
+        if body:
+            self.wfile.write(data)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    server = Hub(("127.0.0.1", 0), Answer)
+    server.files, server.asked = {}, []
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    at(monkeypatch, server.server_address[1], tmp_path / "cache")
+    monkeypatch.chdir(tmp_path)
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def at(monkeypatch: pytest.MonkeyPatch, port: int, cache: Path) -> None:
+    """Let the hub's client ask 127.0.0.1 and keep what it gets in `cache`."""
+    address = f"http://127.0.0.1:{port}"
+    monkeypatch.setattr(constants, "ENDPOINT", address)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE",
+                        address + "/{repo_id}/resolve/{revision}/{filename}")  # fmt: skip
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+
+
+def exported(tmp_path: Path) -> dict[str, bytes]:
+    """The files of a model in transformers' form, and what is never to be downloaded."""
+    folder = convert.export_hf(ours_file(tmp_path / "ours.pt"), tmp_path / "exported")
+    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    return files | {"pytorch_model.bin": b"pickled", "modeling.py": b"raise", "README.md": b"#"}
+
+
+def test_a_name_is_downloaded_once_and_says_its_revision(tmp_path, hub):
+    hub.files["org/name"] = files = exported(tmp_path)
+    path = hub_models.local("org/name")
+    assert hub_models.origin(path) == f"org/name@{COMMIT}"
+    names = ["config.json", "model.safetensors", "preprocessor_config.json"]
+    assert sorted(file.name for file in path.iterdir()) == names
+    assert sorted(set(hub.asked)) == names
+    assert all((path / name).read_bytes() == files[name] for name in names)
+    hub.asked.clear()
+    hub.files.clear()  # from now on out of the cache
+    assert hub_models.local("org/name") == path
+    assert hub_models.local(f"org/name@{COMMIT}") == path
+    assert UpstreamExpert("org/name").encoder.dim == 32
+    request = SuiteRequest(tmp_path / "out", tmp_path, ckpt="org/name")
+    assert hub_models.origin(request.ckpt) == f"org/name@{COMMIT}"
+    assert not hub.asked
+
+
+def test_folders_of_the_cache_are_models(tmp_path, hub):
+    hub.files["org/name"] = exported(tmp_path)
+    snapshot = hub_models.local("org/name")
+    whole = tmp_path / "cache" / "models--org--name"
+    assert hub_models.local(whole) == hub_models.local(snapshot) == snapshot
+    assert convert.load_encoder(whole).dim == 32
+    (whole / "refs" / "main").write_text("another")
+    assert hub_models.local(whole) == snapshot  # there is one
+    (whole / "snapshots" / "second").mkdir()
+    with pytest.raises(ValueError, match=r"models--org--name: no snapshot of main.*second"):
+        hub_models.local(whole)
+
+
+def test_pickled_weights_only_where_there_are_no_others(tmp_path, hub):
+    hub.files["org/name"] = files = exported(tmp_path)
+    files.pop("model.safetensors")
+    path = hub_models.local("org/name")
+    assert (path / "pytorch_model.bin").is_file() and not (path / "modeling.py").exists()
+
+
+CODE = {"model_type": "hubert", "auto_map": {"AutoModel": "modeling.Model"}}
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        (CODE, "auto_map.*never run"),
+        ({"model_type": "whisper"}, "model_type 'whisper'; give a data2vec-audio"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_before_its_weights_come(tmp_path, hub, settings, says):
+    hub.files["org/name"] = exported(tmp_path) | {"config.json": json.dumps(settings).encode()}
+    with pytest.raises(ValueError, match=rf"org/name/config\.json: {says}"):
+        hub_models.local("org/name")
+    assert "model.safetensors" not in hub.asked
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("org/absent", "neither a file or folder here nor a model on Hugging Face's hub"),
+        (GATED, r"gated: accept its terms at https://huggingface\.co/org/gated"),
+        ("org/name@v9", "no revision 'v9'"),
+        ("org/bare", "neither model.safetensors nor pytorch_model.bin"),
+        ("org/empty", r"no config\.json on the hub"),
+    ],
+)
+def test_what_is_not_there_is_said(tmp_path, hub, name, says):
+    hub.files["org/name"] = exported(tmp_path)
+    hub.files["org/bare"] = {"config.json": b"{}"}
+    hub.files["org/empty"] = {"x.pt": b""}
+    with pytest.raises(ValueError, match=rf"^{name.partition('@')[0]}: .*{says}"):
+        hub_models.local(name)
+
+
+def test_without_network_the_command_to_download_is_said(tmp_path, monkeypatch):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        at(monkeypatch, free.getsockname()[1], tmp_path)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(ValueError, match="`hf download org/name`, then give the folder"):
+        hub_models.local("org/name")
+    with pytest.raises(ValueError, match="`hf download org/name --revision v1`"):
+        hub_models.local("org/name@v1")
+
+
+def test_a_mistyped_path_is_no_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    for path in ("runs/frist", "other/last.pt", "other/my.py", "a/b/c", "~/x", "./a/b", "name"):
+        assert not hub_models.is_name(path), path
+    assert hub_models.is_name("org/name") and hub_models.is_name("org/name-v1.5@main")
+    with pytest.raises(ValueError, match=r"runs/frist: no such checkpoint; check the path"):
+        arguments.check_upstream("mt4ssl", "runs/frist")
+    arguments.check_upstream("mt4ssl", "org/name")
