@@ -21,6 +21,7 @@ from analysis.probes.layer_features import LayerFeatures, open_upstream
 from analysis.records import head_files, model_names, superb_score
 from analysis.records.head_files import Head
 from analysis.tables import formats
+from mt4ssl_core.checkpoints import python_file
 from mt4ssl_core.data.audio import load_wave
 from mt4ssl_core.data.manifest import open_manifest
 from mt4ssl_core.files import remove_leftovers
@@ -223,7 +224,7 @@ def _checkpoint(head: Head, ckpt: str | Path | None) -> str | None:
         )
     if head.ckpt is None:
         return None
-    path = str(ckpt or head.ckpt)
+    path = python_file.of_user(str(ckpt)) if ckpt else head.ckpt
     there = cache.fingerprint_of(path)
     if there is None:
         raise ValueError(f"{path}: no such checkpoint; say with --ckpt where it is now")

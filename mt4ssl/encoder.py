@@ -7,7 +7,7 @@ from typing import Any, overload
 from torch import Tensor
 
 from mt4ssl.audio import Audio, is_one, waves_of
-from mt4ssl_core.checkpoints import convert
+from mt4ssl_core.checkpoints import convert, python_file
 from mt4ssl_core.checkpoints.fingerprints import encoder_fingerprint
 from mt4ssl_core.checkpoints.foreign import hub_models
 from mt4ssl_core.distributed import choose_device
@@ -39,18 +39,19 @@ class Encoder:
     def __init__(self, module: SpeechEncoder, source: str) -> None:
         self.module, self.source = module.eval(), source
         self.layers, self.dim, self.frame_rate = module.layers, module.dim, module.frame_rate
-        self.name = hub_models.origin(source) or "/".join(Path(source).parts[-2:])
+        self.name = (
+            module.name or hub_models.origin(source) or "/".join(Path(source).parts[-2:])
+        )
         self.params = sum(parameter.numel() for parameter in module.parameters())
 
     @classmethod
     def from_pretrained(cls, source: str | Path, device: str = "cpu") -> "Encoder":
         """Load an encoder; see `load`."""
-        path = hub_models.local(source).absolute()
-        module = convert.load_encoder(path).to(choose_device(device))
-        return cls(module, str(path))
+        path = hub_models.local(python_file.of_user(str(source))).absolute()
+        return cls(convert.load_encoder(path).to(choose_device(device)), str(path))
 
     @overload
-    def features(
+    def features(  # type: ignore[overload-overlap]  # a text is a sequence of texts
         self, audio: Audio, layers: str | int | Sequence[int] = ..., *,
         rate: float | None = ..., batch_seconds: float = ...,
     ) -> Tensor: ...  # fmt: skip
@@ -115,9 +116,9 @@ class Encoder:
 
 
 def load(source: str | Path, device: str = "cpu") -> Encoder:
-    """Load an encoder from a checkpoint of ours, of fairseq's, or a Hugging Face folder.
+    """Load an encoder: a checkpoint of ours or of fairseq's, a Hugging Face folder, FILE.py:CLASS.
 
-    Nothing that is inside of it is executed.
+    Nothing that is inside a checkpoint is executed; a Python file is.
 
     Raises:
         ValueError: no checkpoint there, or one that cannot be read; no such device.

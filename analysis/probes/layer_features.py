@@ -18,6 +18,7 @@ from mt4ssl_core.config import HOP
 from mt4ssl_core.distributed import choose_device
 from mt4ssl_core.settings.frames import num_frames
 from mt4ssl_core.store.store import FRAMES, FeatureKind, FeatureStore, content_key
+from upstream.door import cache
 from upstream.store.audio_sources import Utterance
 from upstream.store.storage import upstream_fingerprint
 from upstream.store.stored_features import StoredFeatures, selected
@@ -76,7 +77,8 @@ def open_upstream(
     given = Namespace(
         upstream=upstream, upstream_ckpt=ckpt and str(ckpt), upstream_model_config=None
     )
-    name = model_names.of_model(upstream, Path(ckpt).resolve() if ckpt else None)
+    name = cache.own_name(None if ckpt is None else str(ckpt))
+    name = name or model_names.of_model(upstream, Path(ckpt).resolve() if ckpt else None)
     identity, rate = upstream_fingerprint(model, given), int(model.get_downsample_rates(SELECTION))
 
     def layers(wave: np.ndarray) -> Tensor:

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,10 @@ from analysis.probes.probe_tasks import PHONE, PROBES, ProbeTask, Row
 from analysis.probes.speech import LabelledUtterance
 from analysis.records.score import ARROWS
 from analysis.tables.formats import markdown_text, plain_csv
+from mt4ssl_core.checkpoints import python_file
 from mt4ssl_core.files import remove_leftovers, user_path, write_json, write_text
 from mt4ssl_core.store.store import FeatureStore
+from upstream.door import cache, hub
 from upstream.door.cache import fingerprint_of
 
 __all__ = ["MINUTES", "PROBES", "VERSION", "ProbeRequest", "probe", "score_layers"]
@@ -64,6 +66,7 @@ def probe(asked: ProbeRequest) -> Probed:
     Raises:
         ValueError: no such checkpoint, upstream or probe, or data without labels for any probe.
     """
+    asked = _of_user(asked)
     names = _checked(asked)
     notes: list[str] = []
     utterances = speech.read(asked.data, asked.alignments, notes)
@@ -176,10 +179,17 @@ class _Partial:
         write_json(self.path, {"key": self.key, "rows": self.rows})
 
 
+def _of_user(asked: ProbeRequest) -> ProbeRequest:
+    """Let encoders in Python files run, since the user has named them."""
+    upstream, ckpt = hub.own(asked.upstream, asked.ckpt)
+    compare = asked.compare and python_file.of_user(asked.compare)
+    return replace(asked, upstream=str(upstream), ckpt=ckpt, compare=compare)
+
+
 def _other(asked: ProbeRequest, store: FeatureStore | None) -> LayerFeatures:
     """What ``compare`` names: a checkpoint, or an upstream, perhaps of the same checkpoint."""
     name = asked.compare or ""
-    if Path(name).exists():
+    if cache.exists(name):
         return layer_features.open_upstream(name, "mt4ssl", asked.device, store)
     ckpt = asked.ckpt if name.startswith("mt4ssl") else None
     return layer_features.open_upstream(ckpt, name, asked.device, store)

@@ -159,7 +159,8 @@ def _model(record: Mapping[str, Any], source: str) -> Model:
     upstream = str(record.get("upstream"))
     tuned = " fine-tuned" if record.get("upstream_trainable") else ""
     path = _text(record, "ckpt", source) or _text(record, "upstream_ckpt", source)
-    label = model_names.of_model(upstream, path) + tuned
+    own = _text(record, "name", source)  # what an encoder of the user's own calls itself
+    label = (own or model_names.of_model(upstream, path)) + tuned
     return upstream + tuned, _text(record, "fingerprint", source) or path, label
 
 

@@ -140,7 +140,7 @@ def _facts(run: RunFiles, scores: Sequence[Score], tables: Sequence[Table]) -> d
     paths = [probe.get("checkpoint") for probe in probes]
     marks = [probe["fingerprint"] for probe in probes]
     if run.records:
-        models = [record.get("upstream") for record in run.records]
+        models = [record.get("name") or record.get("upstream") for record in run.records]
         paths = [record.get("ckpt") or record.get("upstream_ckpt") for record in run.records]
         marks = [record.get("fingerprint") for record in run.records]
     found = {}

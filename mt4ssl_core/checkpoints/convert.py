@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mt4ssl_core import config
-from mt4ssl_core.checkpoints import checkpoint
+from mt4ssl_core.checkpoints import checkpoint, python_file
 from mt4ssl_core.checkpoints.foreign import (
     checkpoint_files,
     export,
@@ -25,11 +25,12 @@ from mt4ssl_core.checkpoints.foreign import (
 from mt4ssl_core.checkpoints.foreign.assembled import encoder_of
 from mt4ssl_core.checkpoints.foreign.export import note as export_note
 from mt4ssl_core.checkpoints.foreign.weight_names import OURS, renamed
+from mt4ssl_core.checkpoints.own_encoder import OwnEncoder
 from mt4ssl_core.files import reading
 from mt4ssl_core.model.encoder import Encoder
 from mt4ssl_core.model.speech_encoder import SpeechEncoder
 
-__all__ = ["encoder_of", "export_hf", "export_note", "load_any", "load_encoder"]
+__all__ = ["encoder_of", "export_encoder", "export_hf", "export_note", "load_any", "load_encoder"]
 
 
 def load_any(path: str | Path) -> dict[str, Any]:
@@ -79,13 +80,19 @@ def load_any(path: str | Path) -> dict[str, Any]:
 
 def load_encoder(path: str | Path, seed: int | None = None) -> SpeechEncoder:
     """The encoder of any checkpoint (see `load_any`), in eval mode; for features alone also of a
-    Hugging Face folder whose model transformers computes (`transformers_encoder.FORMS`).
+    Hugging Face folder whose model transformers computes (`transformers_encoder.FORMS`), and of
+    FILE.py:CLASS.
 
     With ``seed`` its weights are drawn anew: the untrained copy a result is compared with.
 
     Raises:
-        ValueError: as `load_any`, or weights that do not fit the config.
+        ValueError: as `load_any`, or weights that do not fit the config; a Python file that the
+            user has not named, or whose class cannot be used.
     """
+    if python_file.is_named(path):
+        if seed is not None:
+            raise ValueError(f"{path}: of a Python file no untrained copy is made; write a class")
+        return OwnEncoder(path)
     path = hub_models.local(path)
     if transformers_encoder.is_for(path):
         return transformers_encoder.load(path, seed)
@@ -110,7 +117,14 @@ def export_hf(path: str | Path, out: str | Path) -> Path:
         ValueError: Hugging Face has no such model, ``out`` holds something else, or as `load_any`.
         OSError: the folder cannot be written.
     """
-    encoder = load_encoder(path)
+    return export_encoder(load_encoder(path), out, path)
+
+
+def export_encoder(encoder: SpeechEncoder, out: str | Path, origin: str | Path) -> Path:
+    """`export_hf` of an encoder in memory; ``origin`` is what errors name."""
     if not isinstance(encoder, Encoder):
-        raise ValueError(f"{path}: it is a Hugging Face model already; export a checkpoint of ours")
-    return export.write(encoder, Path(out), path)
+        raise ValueError(
+            f"{origin}: it is a Hugging Face model already, or a Python file, which none can hold; "
+            "export a checkpoint of ours"
+        )
+    return export.write(encoder, Path(out), origin)

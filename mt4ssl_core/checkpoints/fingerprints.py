@@ -1,5 +1,6 @@
 """Names of models by what they hold, so that another one at the same path has another name."""
 
+import functools
 import hashlib
 import json
 from pathlib import Path
@@ -7,7 +8,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from mt4ssl_core.checkpoints import python_file
 from mt4ssl_core.checkpoints.foreign.checkpoint_files import all_files
+from mt4ssl_core.checkpoints.own_encoder import OwnEncoder
 from mt4ssl_core.model.speech_encoder import SpeechEncoder
 
 
@@ -20,9 +23,12 @@ def checkpoint_fingerprint(path: str | Path) -> str:
     """Return the SHA-256 (hex) of a checkpoint's file; of several files, of all their names and
     digests.
 
-    A folder of Hugging Face's has several: settings, and weights in one file or in shards.
+    A folder of Hugging Face's has several: settings, and weights in one file or in shards. Of a
+    class in a Python file it is that of the source and the weights, as `encoder_fingerprint`.
     Raises ValueError: there is no checkpoint.
     """
+    if python_file.is_named(path):
+        return own_encoder(path)[0]
     digests = {}
     for file in all_files(path):
         with open(file, "rb") as opened:
@@ -30,6 +36,18 @@ def checkpoint_fingerprint(path: str | Path) -> str:
     if len(digests) == 1:
         return next(iter(digests.values()))
     return hashlib.sha256(json.dumps(sorted(digests.items())).encode()).hexdigest()
+
+
+def own_encoder(named: object) -> tuple[str, str]:
+    """Return the SHA-256 (hex) and the name of an encoder that is a class in a Python file."""
+    file = python_file.read_name(named)
+    return _own_encoder(str(file), file.path.read_bytes())
+
+
+@functools.cache
+def _own_encoder(named: str, _: bytes) -> tuple[str, str]:
+    encoder = OwnEncoder(named)
+    return encoder_fingerprint(encoder), encoder.name
 
 
 def weights_fingerprint(model: nn.Module) -> str:

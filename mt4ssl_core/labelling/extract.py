@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
+from mt4ssl_core.checkpoints import python_file
 from mt4ssl_core.checkpoints.checksums import Checksums
 from mt4ssl_core.checkpoints.convert import load_encoder
 from mt4ssl_core.checkpoints.fingerprints import encoder_fingerprint
@@ -80,13 +81,17 @@ def extract(
     """
     if format not in FORMATS:
         raise ValueError(f"format {format!r}: unknown; use {' or '.join(FORMATS)}")
+    checkpoint = python_file.of_user(str(checkpoint))
     encoder = load_encoder(user_path(checkpoint)).to(choose_device(device))
     chosen = choose(layers, encoder, checkpoint)
     out = user_path(out)
     sources = [audio] if isinstance(audio, str | Path) else list(audio)
     items, found = items_of(sources, out, format, strict)
     kind = {"sha256": encoder_fingerprint(encoder), "layers": chosen, "format": format}
-    _describe(out, kind, checkpoint)
+    rate = encoder.frame_rate
+    about: dict[str, Any] = {"checkpoint": str(checkpoint)}
+    about["frames_per_second"] = int(rate) if rate == int(rate) else rate
+    _describe(out, kind, about | {"shape": "(layers, T, D)"})
     remove_leftovers(out)
     sums = Checksums(out)
     there = [item for item in items if item.target.exists()]
@@ -117,7 +122,7 @@ def extract(
     return written
 
 
-def _describe(out: Path, kind: dict[str, Any], checkpoint: str | Path) -> None:
+def _describe(out: Path, kind: dict[str, Any], about: dict[str, Any]) -> None:
     """Write ``features.json``, or check that the one there says the same."""
     path = out / "features.json"
     if path.is_file():
@@ -130,7 +135,6 @@ def _describe(out: Path, kind: dict[str, Any], checkpoint: str | Path) -> None:
                 f"{path}: features with another {', '.join(differing)} are there; give a new folder"
             )
         return
-    about = {"checkpoint": str(checkpoint), "frames_per_second": 50, "shape": "(layers, T, D)"}
     write_json(path, kind | about)
 
 

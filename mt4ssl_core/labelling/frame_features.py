@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from mt4ssl_core.checkpoints import python_file
 from mt4ssl_core.checkpoints.fingerprints import checkpoint_fingerprint, encoder_fingerprint
 from mt4ssl_core.checkpoints.foreign import hub_models
 from mt4ssl_core.command_line import printable
@@ -62,8 +63,7 @@ class FeatureSource:
             )
         path = str(hub_models.local(path))
         function = encoder_features(path, int(layer), device, store)
-        name = f"ckpt:{Path(path).resolve()}:{layer}"  # found from any folder
-        return cls(name, function, False, checkpoint_fingerprint(path))
+        return cls(resolved(features), function, False, checkpoint_fingerprint(path))
 
     def check(self, frames: Tensor, num_samples: int, id: str) -> None:
         """Raise ValueError unless features are finite, (T, D), with T as the encoder counts."""
@@ -93,9 +93,29 @@ def encoder_features(
     choose([layer], encoder, path)
 
     def features(wave: np.ndarray) -> Tensor:
-        return hidden_states(encoder, [wave], [layer])[0][0]
+        return _counted(encoder, hidden_states(encoder, [wave], [layer])[0][0], len(wave))
 
     return features if store is None else _stored(encoder, layer, store, precision)
+
+
+def resolved(features: str) -> str:
+    """Return "mfcc" or "ckpt:PATH:LAYER" so that it is found from any folder."""
+    path, _, layer = features.removeprefix("ckpt:").rpartition(":")
+    return f"ckpt:{Path(path).resolve()}:{layer}" if path else features
+
+
+def _counted(encoder: SpeechEncoder, frames: Tensor, samples: int) -> Tensor:
+    """As many frames as labels have: an encoder of 50 per second may give some more or fewer."""
+    if encoder.hop != HOP:
+        return frames
+    places = torch.arange(num_frames(samples), device=frames.device)
+    return frames[places.clamp(max=len(frames) - 1)]
+
+
+def of_user(features: str) -> None:
+    """Let the Python file run that a user names with ckpt:FILE.py:CLASS:LAYER."""
+    if features.startswith("ckpt:"):
+        python_file.of_user(features.removeprefix("ckpt:").rpartition(":")[0])
 
 
 def _stored(encoder: SpeechEncoder, layer: int, store: FeatureStore, precision: str) -> Features:
@@ -109,15 +129,15 @@ def _stored(encoder: SpeechEncoder, layer: int, store: FeatureStore, precision: 
     own, whole = store.space(alone), store.space(replace(alone, layers=None))
 
     def features(wave: np.ndarray) -> Tensor:
-        key, frames = content_key(wave), num_frames(len(wave))
+        key = content_key(wave)
         for space, row in ((own, 0), (whole, layer)):
             if (found := space.get(key)) is not None:
-                return found[row, :frames].float().to(device)
+                return _counted(encoder, found[row].float().to(device), len(wave))
         computed = hidden_states(encoder, [wave], [layer])[0][0]  # (T, D)
-        counted = max(round(len(wave) / HOP), frames)
-        padded = torch.cat([computed, computed[-1:].expand(counted - frames, -1)])[None]
+        missing = max(round(len(wave) / encoder.hop) - len(computed), 0)
+        padded = torch.cat([computed, computed[-1:].expand(missing, -1)])[None]
         own.put(key, padded)
-        return own.roundtrip(padded)[0, :frames].to(device)
+        return _counted(encoder, own.roundtrip(padded)[0].to(device), len(wave))
 
     return features
 

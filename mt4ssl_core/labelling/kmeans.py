@@ -23,7 +23,14 @@ from mt4ssl_core.data.mfcc import SAMPLE_RATE
 from mt4ssl_core.data.tsv import read_root, read_tsv
 from mt4ssl_core.distributed import choose_device
 from mt4ssl_core.files import remove_leftovers, user_path, write_json, writing
-from mt4ssl_core.labelling.frame_features import AudioBar, Features, FeatureSource, stream
+from mt4ssl_core.labelling.frame_features import (
+    AudioBar,
+    Features,
+    FeatureSource,
+    of_user,
+    resolved,
+    stream,
+)
 from mt4ssl_core.labelling.kmeans_model import KMeans
 from mt4ssl_core.labelling.label_writer import LONGEST_NAME, GrowingLabels
 from mt4ssl_core.labelling.lloyd import Reservoir, fit_kmeans
@@ -80,6 +87,8 @@ def fit_corpus(
             "iterations from 1 and at least k sample frames; correct them"
         )
     out_path = _place(out_path)
+    if isinstance(features, str):
+        of_user(features)
     chosen = choose_device(device)
     origin = FeatureSource.of(features, chosen, _opened(store, store_gb, features))
     manifest = _listed(source, min_seconds, strict, max_skipped)
@@ -133,7 +142,7 @@ def label_corpus(
     out_dir: str | Path,
     *,
     name: str = NAME,
-    features: Features | None = None,
+    features: str | Features | None = None,
     min_seconds: float = MIN_SECONDS,
     strict: bool = False,
     device: str = DEVICE,
@@ -147,7 +156,8 @@ def label_corpus(
 
     Labels stream to hidden partial files, which get their names when all are done; started again
     after an interruption with the same arguments, it goes on where it stopped. ``features`` is
-    needed only for a k-means fitted on a callable; ``store`` and ``store_gb`` are as for
+    needed only for a k-means fitted on a callable, or on an encoder in a Python file, which is run
+    only where its user names it; ``store`` and ``store_gb`` are as for
     `fit_corpus`. Returns the statistics that it prints and writes to OUT/{name}.stats.json.
 
     Raises ValueError: a device, k-means or source that cannot be used, a checkpoint that changed
@@ -257,11 +267,17 @@ def _opened(
 def _origin_of(
     model: KMeans,
     path: str | Path,
-    features: Features | None,
+    features: str | Features | None,
     device: torch.device,
     store: FeatureStore | None,
 ) -> FeatureSource:
-    if features is not None:
+    if isinstance(features, str):
+        of_user(features)
+        if resolved(features) != model.features:
+            raise ValueError(
+                f"{path}: was fitted on {model.features}, not {features}; leave it out"
+            )
+    elif features is not None:
         return FeatureSource(model.features, features)
     if model.features == "callable":
         raise ValueError(f"{path}: was fitted on a Python function; pass it as `features`")

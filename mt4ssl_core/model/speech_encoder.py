@@ -16,12 +16,14 @@ class SpeechEncoder(nn.Module):
             input of the first transformer layer, ``layers - 1`` the output of the last one.
         dim: the size of each.
         hop: samples at 16 kHz from one frame to the next.
+        name: what it calls itself; "" where only the path of its checkpoint tells.
         isolated: whether an utterance comes out of a padded batch as it comes out alone.
     """
 
     layers: int
     dim: int
     hop: int = HOP
+    name: str = ""
     isolated: bool = True
 
     @property

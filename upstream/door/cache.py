@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from tqdm import tqdm
 
+from mt4ssl_core.checkpoints import python_file
 from mt4ssl_core.files import atomic_path
 
 SCHEMES = ("http", "https", "file")
@@ -71,9 +72,25 @@ def file_fingerprint(path: str | Path) -> str:
     return checkpoint_fingerprint(path)[:16]
 
 
+def exists(ckpt: str | Path) -> bool:
+    """Whether a checkpoint, or the Python file of FILE.py:CLASS, is there."""
+    return Path(ckpt).exists() or (
+        python_file.is_named(ckpt) and python_file.read_name(ckpt).path.exists()
+    )
+
+
+def own_name(ckpt: str | None) -> str | None:
+    """Return what an encoder of the user's, FILE.py:CLASS, calls itself; None of another."""
+    if not ckpt or not python_file.is_named(ckpt):
+        return None
+    from mt4ssl_core.checkpoints.fingerprints import own_encoder  # imports torch
+
+    return own_encoder(ckpt)[1]
+
+
 def fingerprint_of(ckpt: str | None) -> str | None:
     """Return the fingerprint of a checkpoint given as path or URL; None when there is none."""
     if not ckpt:
         return None
     local = fetch(ckpt) if is_url(ckpt) else Path(ckpt)
-    return file_fingerprint(local) if local.exists() else None
+    return file_fingerprint(local) if exists(local) else None

@@ -27,7 +27,7 @@ def local_path(ckpt: str, refresh: bool = False) -> Path:
     if cache.is_url(ckpt):
         return cache.fetch(ckpt, refresh)
     path = hub_models.local(ckpt)
-    if not path.exists():
+    if not cache.exists(path):
         raise ValueError(f"{ckpt}: no such checkpoint; check the path given with -k")
     return path
 

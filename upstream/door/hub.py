@@ -8,7 +8,27 @@ import sys
 from collections.abc import Collection
 from pathlib import Path
 
+from mt4ssl_core.checkpoints import python_file
+
 OURS = ("mt4ssl", "mt4ssl_local", "mt4ssl_url", "mt4ssl_untrained")
+
+
+def own(upstream: str | None, ckpt: str | None) -> tuple[str | None, str | None]:
+    """Return the upstream and the checkpoint that a user named.
+
+    FILE.py:CLASS in the place of either is a checkpoint of ours, and may run from then on.
+
+    Raises:
+        ValueError: there is no such file, or it is given with a checkpoint.
+    """
+    if upstream and python_file.is_named(upstream):
+        if ckpt:
+            raise ValueError(
+                f"-u {upstream}: its class is made without a checkpoint; leave {ckpt} out, and let "
+                "the file itself read its weights"
+            )
+        upstream, ckpt = "mt4ssl", upstream
+    return upstream, python_file.of_user(str(ckpt)) if ckpt else ckpt
 
 
 def need_checkpoint(name: str, ckpt: str | None) -> str:

@@ -204,7 +204,7 @@ def check_upstream(name: str | None, ckpt: str | None) -> None:
     if name in hub.OURS:
         path = hub.need_checkpoint(name, ckpt)
         elsewhere = cache.is_url(path) or hub_models.is_name(path)
-        if not elsewhere and not Path(path).exists():
+        if not elsewhere and not cache.exists(path):
             raise ValueError(f"{path}: no such checkpoint; check the path given with -k")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from mt4ssl_core.files import user_path
 from mt4ssl_core.settings import bounds
 from mt4ssl_core.settings.bounds import NUMPY_SEEDS, number
-from upstream.door import cache
+from upstream.door import cache, hub
 from upstream.store.options import StoreOptions
 
 SEED = 1337  # s3prl's
@@ -45,8 +45,9 @@ class TaskRequest:
     others: dict[str, Any] = field(default_factory=dict)  # of s3prl's arguments
 
     def __post_init__(self) -> None:
-        """Put the home folder in the place of ``~``."""
+        """Put the home folder in the place of ``~``, and let an encoder of the user's run."""
         bounds.check(self, "--")
+        self.upstream, self.upstream_ckpt = hub.own(self.upstream, self.upstream_ckpt)
         for name in _PATHS:
             value = getattr(self, name)
             if value is not None and not cache.is_url(str(value)):

@@ -41,6 +41,7 @@ def _collect(
         "train_seconds": round(sum(spent), 3) if plan.trains else 0.0,
         **{key: owner[key] for key in ("seed", "smoke", "upstream", "ckpt", "fingerprint")},
         **{key: owner.get(key) for key in ("params", "macs")},  # see model_size; None: not known
+        **({"name": owner["name"]} if "name" in owner else {}),  # of an encoder of the user's own
         "overrides": dict(plan.overrides),
         "corpus": plan.identity["corpus"],
     }

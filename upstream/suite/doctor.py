@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mt4ssl_core.command_line import aligned
-from upstream.door import packages, tasks
+from upstream.door import hub, packages, tasks
 from upstream.store.decision import Stored, decide
 from upstream.store.options import StoreOptions
 from upstream.suite import preparation, protocol, roots
@@ -192,6 +192,7 @@ def doctor(
     """
     from mt4ssl_core.distributed import choose_device
 
+    upstream, ckpt = hub.own(upstream, ckpt)
     versions, broken = stack()
     print("\n".join([versions, *broken, ""]))
     found = None

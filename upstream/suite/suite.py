@@ -52,6 +52,7 @@ def run(request: SuiteRequest) -> int:
     )
     encoder = try_upstream(str(request.upstream), request.ckpt)
     owner |= {"params": encoder.params, "macs": encoder.macs}
+    owner |= {"name": name} if (name := cache.own_name(request.ckpt)) else {}
     ready = [name for name in request.names if name not in impossible]
     found, wrong = preparation.prepare(ready, folders, request.allow_partial)
     impossible |= wrong

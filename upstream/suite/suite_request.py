@@ -8,7 +8,7 @@ from typing import Any
 
 from mt4ssl_core.checkpoints.foreign import hub_models
 from mt4ssl_core.files import user_path
-from upstream.door import cache, overrides, tasks
+from upstream.door import cache, hub, overrides, tasks
 from upstream.door import s3prl_names as named
 from upstream.heads.task_request import SEED
 from upstream.store.options import StoreOptions
@@ -44,6 +44,7 @@ class SuiteRequest:
     def __post_init__(self) -> None:
         """Check what can be checked without looking at files; a checkpoint is found."""
         self.out = user_path(self.out).absolute()
+        self.upstream, self.ckpt = hub.own(self.upstream, self.ckpt)
         self.upstream = self.upstream or ("mt4ssl" if self.ckpt else None)
         if self.upstream is None:
             raise ValueError(
@@ -54,7 +55,7 @@ class SuiteRequest:
             raise ValueError(f"--upstream {self.upstream} needs a checkpoint; give its path")
         if self.ckpt and not cache.is_url(self.ckpt):
             path = hub_models.local(self.ckpt)
-            if not path.exists():
+            if not cache.exists(path):
                 raise ValueError(f"{self.ckpt}: no such checkpoint; check the path")
             self.ckpt = str(path.absolute())
         if self.store.folder:
