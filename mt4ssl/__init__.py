@@ -8,10 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mt4ssl.encoder import Encoder, load
+    from mt4ssl.scoring import evaluate
+    from mt4ssl.training import pretrain
 
-_HOMES = {"Encoder": "mt4ssl.encoder", "load": "mt4ssl.encoder"}
+_HOMES = {
+    "Encoder": "mt4ssl.encoder",
+    "evaluate": "mt4ssl.scoring",
+    "load": "mt4ssl.encoder",
+    "pretrain": "mt4ssl.training",
+}
 
-__all__ = ["Encoder", "load"]
+__all__ = ["Encoder", "evaluate", "load", "pretrain"]
 
 
 def __getattr__(name: str) -> Any:

@@ -38,6 +38,7 @@ class Encoder:
 
     def __init__(self, module: SpeechEncoder, source: str) -> None:
         self.module, self.source = module.eval(), source
+        self._loaded = self.fingerprint()
         self.layers, self.dim, self.frame_rate = module.layers, module.dim, module.frame_rate
         self.name = (
             module.name or hub_models.origin(source) or "/".join(Path(source).parts[-2:])
@@ -107,6 +108,22 @@ class Encoder:
     def fingerprint(self) -> str:
         """Return the SHA-256 (hex) of all that its features depend on."""
         return encoder_fingerprint(self.module)
+
+    def check_unchanged(self) -> None:
+        """Raise ValueError where its weights are no longer those of its source."""
+        if self.fingerprint() != self._loaded:
+            raise ValueError(
+                f"{self.source}: its weights have changed since it was loaded; write them with "
+                "save_pretrained, and load that folder"
+            )
+
+    def save_pretrained(self, folder: str | Path) -> Path:
+        """Write it as a Hugging Face folder, as `mt4ssl export` does; returns the folder.
+
+        Raises:
+            ValueError: Hugging Face has no such model, or the folder holds something else.
+        """
+        return convert.export_encoder(self.module, user_path(folder), self.source)
 
     def __repr__(self) -> str:
         return (

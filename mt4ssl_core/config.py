@@ -9,7 +9,7 @@ combinations are reported together, in one ``ValueError``.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -246,9 +246,11 @@ def _layers() -> Layers:
     return Layers(sections(), {name: kind.on for name, kind in registry.known().items()})
 
 
-def load(path: str | Path, overrides: Sequence[str] = (), files: bool = False) -> Config:
-    """Read a YAML file (and what it extends), apply dotted ``key=value`` overrides, check
-    everything.
+def load(
+    path: str | Path, overrides: Sequence[str] | Mapping[str, Any] = (), files: bool = False
+) -> Config:
+    """Read a YAML file (and what it extends), apply dotted ``key=value`` overrides, or values of
+    Python by their dotted keys, and check everything.
 
     ``path`` may be the name of a shipped configuration, such as "tiny"; ``~`` in it and in every
     path among the settings is the home folder. With ``files``, what is to be read must be there.
@@ -257,8 +259,12 @@ def load(path: str | Path, overrides: Sequence[str] = (), files: bool = False) -
         ValueError: listing every unknown key, wrong type, missing value and impossible combination.
     """
     found = _laid(path)
-    for override in overrides:
-        found.override(override)
+    if isinstance(overrides, Mapping):
+        for key, value in overrides.items():
+            found.put(key, value)
+    else:
+        for override in overrides:
+            found.override(override)
     return _finish(found, str(path), files=files)
 
 

@@ -49,8 +49,8 @@ def _parse(words):
     program, rest = words[0], words[1:]
     if program == "python" and rest[0] == "run_downstream.py":
         arguments.parse(rest[1:])
-    elif program == "mt4ssl" or (program == "python" and rest[0] == "spectrogram.py"):
-        _parse_ours(rest if program == "mt4ssl" else rest[1:])
+    elif program == "mt4ssl":
+        _parse_ours(rest)
     elif program == "python":
         assert (toy.ROOT / rest[0]).exists(), words
     elif program == "make":

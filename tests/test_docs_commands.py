@@ -23,6 +23,7 @@ BEFORE = {  # what a page takes for granted
         mt4ssl mini demo_out/mini_superb
         mkdir -p .venv/bin && : > .venv/bin/activate""",
     "pretrain": "mt4ssl mini demo_out/mini_superb",
+    "python": "mt4ssl mini demo_out/mini_superb",
     "score": f"""{CHECKPOINT}
         python -c "import numpy, soundfile, os; [
             soundfile.write(os.path.join(folder, str(i) + '.wav'), numpy.sin(range(32_000)), 16_000)
@@ -48,6 +49,7 @@ MADE = {  # files that the page says are there afterwards
     "score": ["runs/first/superb/results.jsonl", "runs/first/superb/predict.zip",
               "runs/fbank/results.jsonl", "runs/first/ks/results.json",
               "runs/first/mine/results.jsonl"],
+    "python": ["runs/first/superb/results.jsonl", "runs/python/last.pt"],
     "store": ["runs/first/frames/results.jsonl"],
     "understand": ["runs/first/report.html", "row.tex", "runs/first/superb/layer_weights.svg",
                    "runs/first/probe/probe.json", "runs/study"],

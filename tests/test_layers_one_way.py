@@ -130,4 +130,5 @@ def test_every_package_is_found():
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
     rooms = {f"{room}*" for room in ROOMS if (ROOT / room).is_dir()}
     assert rooms == set(settings["packages"]["find"]["include"])
-    assert {p.stem for p in ROOT.glob("*.py")} == set(settings["py-modules"])
+    installed = {p.stem for p in ROOT.glob("*.py")} - {"hubconf"}  # torch.hub reads a checkout
+    assert installed == set(settings["py-modules"])

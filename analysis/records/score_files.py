@@ -82,7 +82,8 @@ def read(
 ) -> ModelScores:
     """Return the test scores in ``folders``; a model is called after the folder it is first in.
 
-    Folders of one checkpoint become one model. Its scores on real and on other corpora stay apart
+    An encoder of the user's own (FILE.py:CLASS) is called as it calls itself. Folders of one
+    checkpoint become one model. Its scores on real and on other corpora stay apart
     by their setting. ``broken`` gets a line on each folder that cannot be read, which is left out
     unless there is no other; None: the first one is refused. ``called``: names for the first
     folders; None: the folder's own.
@@ -95,9 +96,16 @@ def read(
     found, names = ModelScores([], {}), Names()
     titles = dict(zip(map(_resolved, folders), called, strict=False))
     for folder, entries in _usable(folders, broken):
-        _add(found, names, folder, entries, titles.get(folder) or run_name(folder))
+        called_so = titles.get(folder) or _own_name(entries) or run_name(folder)
+        _add(found, names, folder, entries, called_so)
     results.check(found.scores)
     return found
+
+
+def _own_name(entries: Sequence[Entry]) -> str | None:
+    """Return what the encoder of all these calls itself, if it does."""
+    names = {_text(record, "name", source) for record, _, source in entries}
+    return names.pop() if len(names) == 1 else None
 
 
 def _add(found: ModelScores, names: Names, folder: Path, entries: list[Entry], called: str) -> None:

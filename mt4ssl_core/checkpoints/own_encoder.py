@@ -63,7 +63,8 @@ class OwnEncoder(SpeechEncoder):
 
     def ask(self, waves: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
         """Ask the user's class, and check what it says."""
-        padded = [nn.functional.pad(wave, (0, max(0, WINDOW - len(wave)))) for wave in waves]
+        pad = nn.functional.pad
+        padded = [pad(wave.clone(), (0, max(0, WINDOW - len(wave)))) for wave in waves]
         try:
             answer = self.model(padded)
         except Exception as error:

@@ -27,6 +27,7 @@ from mt4ssl_core.settings.frames import num_frames
 from mt4ssl_core.store.store import FRAMES, FeatureKind, FeatureStore, content_key
 from mt4ssl_core.threads import cores, thread_pool
 
+COUNTING = "Hugging Face's: 0 is the input of the first transformer layer"  # of LAYER in ckpt:
 Features = Callable[[np.ndarray], Tensor]  # float32 samples (N,) at 16 kHz -> (T, D), 50 Hz
 
 

@@ -24,6 +24,7 @@ from mt4ssl_core.data.tsv import read_root, read_tsv
 from mt4ssl_core.distributed import choose_device
 from mt4ssl_core.files import remove_leftovers, user_path, write_json, writing
 from mt4ssl_core.labelling.frame_features import (
+    COUNTING,
     AudioBar,
     Features,
     FeatureSource,
@@ -126,6 +127,7 @@ def fit_corpus(
         "reseeded": str(found.reseeded),
         "torch": str(torch.__version__),
     }
+    meta |= _counting(origin.name)
     model = KMeans(found.centroids, origin.name, meta)
     model.save(out_path)
     bar.say(
@@ -200,7 +202,12 @@ def label_corpus(
         growing.finish(len(model.centroids))
     stats = label_stats(out / f"{name}.km")
     stats |= {"kmeans": str(model_path), "kmeans_sha256": sha256}
-    stats |= {"features": origin.name, "skipped": bar.skipped, "failed": bar.failed}
+    stats |= {
+        "features": origin.name,
+        **_counting(origin.name),
+        "skipped": bar.skipped,
+        "failed": bar.failed,
+    }
     write_json(out / f"{name}.stats.json", stats)
     bar.say(
         f"labels: {stats['utterances']:,} of {stats['utterances'] + bar.failed:,} utterances, "
@@ -233,6 +240,11 @@ def label_stats(km_path: str | Path) -> dict[str, Any]:
         "entropy_nats": float(-(share * np.log(share)).sum()),
         "top_share": float(share.max()),
     }
+
+
+def _counting(features: str) -> dict[str, str]:
+    """How the layer of ckpt:PATH:LAYER is counted, for whoever compares labels with others'."""
+    return {"layers_counted_as": COUNTING} if features.startswith("ckpt:") else {}
 
 
 def _listed(source: str | Path, min_seconds: float, strict: bool, max_skipped: float) -> Manifest:

@@ -59,6 +59,11 @@ class Layers:
             else:
                 self._fill(section, values, where)
 
+    def put(self, key: str, value: Any) -> None:
+        """Apply one value of Python to ``section.name``, or to a whole section."""
+        section, dot, name = key.partition(".")
+        self.apply({section: {name: value} if dot else value}, creates=not dot)
+
     def override(self, word: str) -> None:
         """Apply one ``section.name=text`` (or ``section=null``, ``section={...}``)."""
         key, equals, text = word.partition("=")

@@ -129,3 +129,14 @@ def test_a_checkpoint_or_device_that_is_not_there_is_named():
         mt4ssl.load("gone.pt")
     with pytest.raises(ValueError, match="tpu"):
         mt4ssl.load(tiny_checkpoint(), device="tpu")
+
+
+def test_torch_hub_and_the_folder_form(tmp_path, encoder, audio):
+    root = str(Path(mt4ssl.__file__).parents[1])
+    found = torch.hub.load(root, "mt4ssl", str(tiny_checkpoint()), source="local")
+    assert repr(found) == repr(encoder)
+    copy = mt4ssl.Encoder.from_pretrained(encoder.save_pretrained(tmp_path / "hf"))
+    assert {path.name for path in (tmp_path / "hf").iterdir()} == {
+        *("config.json", "model.safetensors", "preprocessor_config.json"),
+    }
+    torch.testing.assert_close(copy.features(audio[0]), encoder.features(audio[0]))

@@ -356,7 +356,9 @@ def test_layer_of_an_encoder(corpus, tmp_path, monkeypatch):
     fitted = fit_corpus(corpus, path, features="ckpt:encoder.pt:2", k=3, progress=False)
     assert fitted.centroids.shape == (3, 16)
     assert fitted.features == f"ckpt:{checkpoint}:2"
-    assert label(path, corpus, tmp_path / "out")["utterances"] == 12
+    stats = label(path, corpus, tmp_path / "out")
+    assert stats["utterances"] == 12 and stats["layers_counted_as"].startswith("Hugging Face")
+    assert KMeans.load(path).meta["layers_counted_as"] == stats["layers_counted_as"]
     with pytest.raises(ValueError, match=r"layers 0 to 2; choose"):
         fit_corpus(corpus, path, features="ckpt:encoder.pt:3", k=3, progress=False)
     checkpoint.write_bytes(b"other weights")

@@ -1,0 +1,72 @@
+"""SUPERB from Python: what `mt4ssl superb run` does, asked for by the same request."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mt4ssl.encoder import Encoder
+from mt4ssl_core.files import user_path
+from upstream.door import cache, hub
+from upstream.suite import run_folder, suite
+from upstream.suite.suite_request import ALL, SuiteRequest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Records(list[dict[str, Any]]):
+    """The lines of results.jsonl: one per task and metric."""
+
+    def frame(self) -> "pd.DataFrame":
+        """Return them as a table, a row each."""
+        import pandas as pd
+
+        return pd.DataFrame(list(self))
+
+
+def evaluate(
+    encoder: Encoder | str | Path,
+    *,
+    roots: str | Path,
+    out: str | Path,
+    tasks: str | Sequence[str] = ALL,
+    **settings: Any,
+) -> Records:
+    """Train and test heads on a frozen encoder, task by task; what is done is not done again.
+
+    Args:
+        encoder: what `load` gave, or takes; or a name on s3prl's hub, such as "fbank".
+        roots: a YAML file of lines "task: folder", or one folder that holds all corpora.
+        out: folder for results.jsonl and all else.
+        tasks: such as ["ks", "pr"].
+        settings: whatever else `upstream.suite.suite_request.SuiteRequest` has: ``smoke``,
+            ``seed``, ``device``, ``jobs``, ``executor``, ``rates``, ``set``, ``store``, ...
+
+    Raises:
+        ValueError: something that is asked for cannot be; or, in the end, a task without results
+            (those of the others are in ``out``).
+        TypeError: no such setting.
+    """
+    names = tasks if isinstance(tasks, str) else ",".join(tasks)
+    request = SuiteRequest(Path(out), str(roots), tasks=names, **_named(encoder), **settings)
+    code = suite.run(request)
+    found = [r for r in run_folder.read_results(request.out) if r["task"] in request.names]
+    if code:
+        raise ValueError(
+            f"{request.out}: not all of {', '.join(request.names)} could be done, for the reasons "
+            f"above; mend them and call again. {run_folder.RESULTS} has what there is"
+        )
+    return Records(sorted(found, key=lambda record: request.names.index(record["task"])))
+
+
+def _named(encoder: Encoder | str | Path) -> dict[str, Any]:
+    """Return what the request calls an encoder."""
+    if isinstance(encoder, Encoder):
+        encoder.check_unchanged()
+        return {"ckpt": encoder.source}
+    path = str(encoder)
+    known = cache.is_url(path) or isinstance(encoder, Path) or cache.exists(user_path(path))
+    if known:
+        return {"ckpt": path}
+    hub.check_quickly(path)
+    return {"upstream": path}
