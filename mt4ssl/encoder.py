@@ -19,6 +19,7 @@ from mt4ssl_core.labelling.hidden_states import (
     hidden_states,
 )
 from mt4ssl_core.model.speech_encoder import SpeechEncoder
+from mt4ssl_core.settings import labelling_defaults as labelling
 
 
 class Encoder:
@@ -46,7 +47,7 @@ class Encoder:
         self.params = sum(parameter.numel() for parameter in module.parameters())
 
     @classmethod
-    def from_pretrained(cls, source: str | Path, device: str = "cpu") -> "Encoder":
+    def from_pretrained(cls, source: str | Path, device: str = labelling.DEVICE) -> "Encoder":
         """Load an encoder; see `load`."""
         path = hub_models.local(python_file.of_user(str(source))).absolute()
         return cls(convert.load_encoder(path).to(choose_device(device)), str(path))
@@ -132,10 +133,11 @@ class Encoder:
         )
 
 
-def load(source: str | Path, device: str = "cpu") -> Encoder:
+def load(source: str | Path, device: str = labelling.DEVICE) -> Encoder:
     """Load an encoder: a checkpoint of ours or of fairseq's, a Hugging Face folder, FILE.py:CLASS.
 
-    Nothing that is inside a checkpoint is executed; a Python file is.
+    Nothing that is inside a checkpoint is executed; a Python file is. By default it goes to the GPU
+    if there is one.
 
     Raises:
         ValueError: no checkpoint there, or one that cannot be read; no such device.

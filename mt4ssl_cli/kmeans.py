@@ -10,6 +10,7 @@ from mt4ssl_core.settings import labelling_defaults as labelling
 
 kmeans = group("kmeans", help="Make offline labels.")
 MANY, SECONDS = whole(at_least=1, at_most=10**10), real(at_least=0, at_most=1e5)
+CODE = "ckpt:FILE.py:CLASS:LAYER, to let that file run, if the k-means was fitted on it"
 SAMPLE = f"{labelling.SAMPLE_FRAMES:,}"
 Audio = Annotated[
     str, o.argument("AUDIO", "folder of audio, fairseq .tsv, lhotse CutSet or Shar folder")
@@ -51,6 +52,7 @@ def label(
     audio: Audio,
     out: Annotated[str, o.argument("OUT", "folder for NAME.tsv, NAME.km and dict.km.txt")],
     name: Annotated[str, o.word("NAME", "of the files, e.g. valid")] = labelling.NAME,
+    features: Annotated[str | None, o.path("WHAT", CODE, default="as fitted")] = None,
     min_seconds: MinSeconds = labelling.MIN_SECONDS,
     device: o.Device = labelling.DEVICE,
     strict: o.Strict = False,
@@ -62,6 +64,6 @@ def label(
     from mt4ssl_core.labelling import kmeans
 
     kmeans.label_corpus(
-        model, audio, out, name=name, min_seconds=min_seconds, strict=strict, device=device,
-        store=store_dir, store_gb=store_gb, max_skipped=max_skipped,
+        model, audio, out, name=name, features=features, min_seconds=min_seconds, strict=strict,
+        device=device, store=store_dir, store_gb=store_gb, max_skipped=max_skipped,
     )  # fmt: skip

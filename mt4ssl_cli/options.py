@@ -45,15 +45,16 @@ def argument(metavar: str, help: str, read: Reader = path_of) -> Any:
 
 
 _CKPT, _ROOTS = (
-    "ours, fairseq's, or a Hugging Face folder",
+    "ours, fairseq's, a Hugging Face folder, or FILE.py:CLASS",
     "YAML file of lines 'task: folder', or ",
 )
 _ROOTS += "one folder that holds all corpora"
 _CHANGE = "change a task's config, e.g. ks:runner.total_steps=500 (no longer SUPERB's setting)"
+_UPSTREAM = "a name on s3prl's hub, or FILE.py:CLASS"
 _DEVICE = "auto (the GPU if there is one), cpu, cuda or cuda:N"
 Ckpt = Annotated[str, argument("CKPT", _CKPT)]
 MaybeCkpt = Annotated[str | None, path("CKPT", _CKPT, "-k", "--ckpt")]
-Upstream = Annotated[str | None, word("NAME", "a name on s3prl's hub", "-u", "--upstream")]
+Upstream = Annotated[str | None, word("NAME", _UPSTREAM, "-u", "--upstream")]
 RunFolder = Annotated[str, argument("RUN", "what --out of `superb run` was")]
 Tasks = Annotated[str, word("A,B", "all, or some such as pr,asr")]
 Roots = Annotated[str, path("FILE", _ROOTS)]

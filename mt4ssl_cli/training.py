@@ -1,4 +1,4 @@
-"""``mt4ssl pretrain``, ``config``, ``export`` and ``extract``."""
+"""``mt4ssl pretrain``, ``config``, ``export``, ``extract`` and ``check-encoder``."""
 
 from typing import Annotated
 
@@ -87,3 +87,14 @@ def extract(
         checkpoint, audio, out, layers=extraction.layers_of(layers), format=format, device=device,
         strict=strict, max_skipped=max_skipped,
     )  # fmt: skip
+
+
+@command(training, "mt4ssl check-encoder my_encoder.py:MyEncoder", "check-encoder")
+def check_encoder(
+    encoder: Annotated[str, o.argument("FILE.py:CLASS", "a class in a Python file, which is run")],
+    device: o.Device = labelling.DEVICE,
+) -> int:
+    """Try out whether an encoder of your own does what an encoder must."""
+    from mt4ssl_core.checkpoints import encoder_check
+
+    return int(not encoder_check.check(encoder, device))

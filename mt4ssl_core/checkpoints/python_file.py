@@ -78,8 +78,8 @@ def load(text: object) -> tuple[type, str]:
     named = read_name(text)
     if str(named) not in _allowed:
         raise ValueError(
-            f"{named}: is code, and is run only where you name it yourself, with -u or in place of "
-            "the checkpoint; read it first"
+            f"{named}: is code, and is run only where you name it yourself, in place of the "
+            "checkpoint, with -u, or of a k-means with --features; read it first"
         )
     source = named.path.read_bytes()
     module = _run(named, source)
