@@ -183,11 +183,9 @@ def _count(model: Any, key: str, file: python_file.PythonFile) -> int:
 def _joined(answers: list[tuple[list[Tensor], Tensor]]) -> tuple[list[Tensor], Tensor]:
     """Put utterances that were encoded one by one into one batch, padded with zeros."""
     lengths = torch.cat([length for _, length in answers])
-    frames = max(states[0].shape[1] for states, _ in answers)
     layers = zip(*[states for states, _ in answers], strict=True)
-    pad = nn.functional.pad
-    rows = [[pad(row, (0, 0, 0, frames - row.shape[1])) for row in layer] for layer in layers]
-    return [torch.cat(layer) for layer in rows], lengths
+    pad = nn.utils.rnn.pad_sequence
+    return [pad([state[0] for state in layer], batch_first=True) for layer in layers], lengths
 
 
 def _many(value: Any) -> bool:
