@@ -11,6 +11,7 @@ from mt4ssl_core.checkpoints import convert, python_file
 from mt4ssl_core.checkpoints.fingerprints import encoder_fingerprint
 from mt4ssl_core.checkpoints.foreign import hub_models
 from mt4ssl_core.distributed import choose_device
+from mt4ssl_core.files import user_path
 from mt4ssl_core.labelling.hidden_states import (
     BATCH_SECONDS,
     batches,
@@ -41,9 +42,7 @@ class Encoder:
         self.module, self.source = module.eval(), source
         self._loaded = self.fingerprint()
         self.layers, self.dim, self.frame_rate = module.layers, module.dim, module.frame_rate
-        self.name = (
-            module.name or hub_models.origin(source) or "/".join(Path(source).parts[-2:])
-        )
+        self.name = module.name or hub_models.origin(source) or "/".join(Path(source).parts[-2:])
         self.params = sum(parameter.numel() for parameter in module.parameters())
 
     @classmethod
@@ -134,7 +133,8 @@ class Encoder:
 
 
 def load(source: str | Path, device: str = labelling.DEVICE) -> Encoder:
-    """Load an encoder: a checkpoint of ours or of fairseq's, a Hugging Face folder, FILE.py:CLASS.
+    """Load an encoder: a checkpoint of ours or fairseq's, a folder or name of Hugging Face's hub,
+    or FILE.py:CLASS.
 
     Nothing that is inside a checkpoint is executed; a Python file is. By default it goes to the GPU
     if there is one.

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mt4ssl.encoder import Encoder
+from mt4ssl_core.checkpoints.foreign import hub_models
 from mt4ssl_core.files import user_path
 from upstream.door import cache, hub
 from upstream.suite import run_folder, suite
@@ -65,8 +66,8 @@ def _named(encoder: Encoder | str | Path) -> dict[str, Any]:
         encoder.check_unchanged()
         return {"ckpt": encoder.source}
     path = str(encoder)
-    known = cache.is_url(path) or isinstance(encoder, Path) or cache.exists(user_path(path))
-    if known:
+    named = isinstance(encoder, Path) or cache.is_url(path) or hub_models.is_name(path)
+    if named or cache.exists(user_path(path)):
         return {"ckpt": path}
     hub.check_quickly(path)
     return {"upstream": path}
