@@ -78,6 +78,7 @@ bench: install
 	$(BIN)/python benchmarks/learnability.py
 	$(BIN)/python benchmarks/feature_store.py
 	$(BIN)/python benchmarks/measure_checks.py
+	$(BIN)/python benchmarks/parity.py
 
 # The tables and plots of docs/results.md and the picture of README, from the committed results.
 tables: install
@@ -85,6 +86,7 @@ tables: install
 	$(BIN)/python benchmarks/learnability.py --tables-only
 	$(BIN)/python benchmarks/feature_store.py --tables-only
 	$(BIN)/python benchmarks/measure_checks.py --tables-only
+	$(BIN)/python benchmarks/parity.py --tables-only
 	$(BIN)/python benchmarks/real_keywords.py
 	$(BIN)/python benchmarks/real_convergence.py
 	$(BIN)/python benchmarks/store_plot.py

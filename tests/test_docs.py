@@ -116,6 +116,7 @@ def test_links_and_paths_lead_somewhere(page):
         ("learnability", "learnability"),
         ("feature_store", "feature-store"),
         ("measure_checks", "measure-checks"),
+        ("parity", "parity"),
         ("real_keywords", "real-ks"),
         ("real_convergence", "convergence"),
     ],
