@@ -14,7 +14,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
+from mt4ssl_core.bars import Bar
 
 if TYPE_CHECKING:
     import pandas
@@ -162,7 +162,7 @@ def score(
     ):
         pending = [pool.submit(probe, out, checkpoint)]
         pending += [pool.submit(train_heads, *job) for job in jobs]
-        for done in tqdm(as_completed(pending), desc="SUPERB", total=len(pending), unit="job"):
+        for done in Bar("SUPERB job", len(pending)).over(as_completed(pending)):
             done.result()
 
 

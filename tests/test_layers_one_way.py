@@ -21,6 +21,7 @@ FLOORS = {  # package: its rooms and files from the ground up; each imports only
     "mt4ssl_core": [
         {"files"},
         {
+            "bars",
             "command_line",
             "config",
             "configs",

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from tqdm import tqdm
 
 from analysis.probes import probe_tasks as probe_tasks
 from analysis.probes import probing, speech
@@ -22,6 +21,7 @@ from analysis.records import csv_tables, score_files
 from analysis.records import score as results
 from analysis.records.score_files import SUPERB
 from analysis.records.training_runs import VALID, TrainingRun
+from mt4ssl_core.bars import Bar
 from mt4ssl_core.files import write_json
 from upstream.door import cache
 from upstream.suite import run_folder, suite, suite_request
@@ -102,9 +102,9 @@ def probed(
     data = speech.speech_fingerprint(utterances)
     setting = {"data": data, "seed": seed, "minutes": minutes, "version": probing.VERSION}
     rows = []
-    with tqdm(todo, desc="probing", unit="checkpoint", smoothing=0) as bar:
-        for run, update, path in bar:
-            bar.set_postfix_str(f"{run.name} {path.stem}", refresh=True)
+    with Bar("probing checkpoint", len(todo)) as bar:
+        for run, update, path in bar.over(todo):
+            bar.show(of=f"{run.name} {path.stem}")
             key = {"checkpoint": cache.file_fingerprint(path), **setting}
             kept = run.folder / PROBES / data / f"{path.stem}.json"
             try:

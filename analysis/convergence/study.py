@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from analysis.convergence import comparison
 from analysis.convergence.comparison import Scoring
 from analysis.records import training_runs
 from mt4ssl_core import config
+from mt4ssl_core.bars import Bar
 from mt4ssl_core.checkpoints import checkpoint
 from mt4ssl_core.config import Config
 from mt4ssl_core.threads import cores
@@ -213,7 +212,7 @@ def train_runs(plans: Sequence[Planned], todo: Sequence[Planned], jobs: int = 1)
     before = sum(map(_logged, plans))
     with (
         stop_requests() as stopped,
-        tqdm(total=total, initial=before, unit="update", smoothing=0.05, mininterval=1) as bar,
+        Bar("update", total, done=before) as bar,
     ):
         try:
             while (waiting or running) and not stopped:
@@ -227,9 +226,8 @@ def train_runs(plans: Sequence[Planned], todo: Sequence[Planned], jobs: int = 1)
                         if process.returncode:
                             failed[name] = _why(item, process.returncode)
                 over = len(plans) - len(waiting) - len(running)
-                bar.set_description(f"{over} of {len(plans)} runs", refresh=False)
-                bar.set_postfix_str(", ".join(running), refresh=False)
-                bar.update(max(0, sum(map(_logged, plans)) - bar.n))
+                bar.show(runs=f"{over}/{len(plans)}", on=", ".join(running))
+                bar.advance(max(0, sum(map(_logged, plans)) - bar.done))
                 if running:
                     time.sleep(_POLL)
         finally:
@@ -254,11 +252,10 @@ def _start(item: Planned, slot: int, jobs: int) -> subprocess.Popen:
 
 
 def _environment(cfg: Config, slot: int, jobs: int) -> dict[str, str]:
-    """A fair share of the cores, a GPU of its own where there are several, a quiet bar."""
+    """A fair share of the cores, a GPU of its own where there are several."""
     here = str(Path(training_runs.__file__).parents[2])
     found = {**os.environ, "OMP_NUM_THREADS": str(max(1, cores() // jobs))}
     found["PYTHONPATH"] = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))
-    found["TQDM_MININTERVAL"] = "30"
     gpus = executors.visible_gpus() if cfg.run.device in ("auto", "cuda") else []
     if len(gpus) > 1:
         found["CUDA_VISIBLE_DEVICES"] = gpus[slot % len(gpus)]

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from analysis.probes import chance, cluster_quality, similarity
+from mt4ssl_core.bars import Bar
 from mt4ssl_core.labelling import lloyd
 
 Row = dict[str, Any]
@@ -72,7 +72,7 @@ def measure(
         value = (low + high) / 2
         rows.append(_row(layer, name, value, low, high, count=len(x), of=of))
 
-    for layer in tqdm(range(layers), desc="CCA", unit="layer", disable=not show):
+    for layer in Bar("CCA of layer", layers, show=show).over(range(layers)):
         x = data.features[few, layer].astype(np.float64)
         correlate("cca_mel", layer, x, data.mel[few], half[few], "frames")
         for kind, segments in data.segments.items():
@@ -88,12 +88,12 @@ def measure(
         views = [_view(data.features[few, layer]) for layer in range(layers)]
         values = np.ones((layers, layers))
         pairs = [(i, j) for i in range(layers) for j in range(i + 1)]
-        for i, j in tqdm(pairs, desc="CCA between layers", unit="pair", disable=not show):
+        for i, j in Bar("CCA between layers", len(pairs), show=show).over(pairs):
             values[i, j] = values[j, i] = _pwcca(views[i], views[j])
         matrices.append({"measure": "cca", "values": values.tolist()})
     except ValueError as error:
         notes.append(f"cca between layers: {error}")
-    for layer in tqdm(range(layers), desc="clusters", unit="layer", disable=not show):
+    for layer in Bar("clusters of layer", layers, show=show).over(range(layers)):
         try:
             rows += _clusters(data, layer, clusters, seed)
         except ValueError as error:

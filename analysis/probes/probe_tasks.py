@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from analysis.probes import alignments, chance, ctc, linear, splits
 from analysis.probes.probe_data import Kept, phone_labels
 from analysis.probes.speech import LabelledUtterance
+from mt4ssl_core.bars import Bar
 
 PHONE, PHONE_CTC, KEYWORD, SPEAKER, GENDER = "phone", "phone_ctc", "keyword", "speaker", "gender"
 PROBES = (PHONE, PHONE_CTC, KEYWORD, SPEAKER, GENDER)
@@ -180,14 +180,15 @@ def run_probes(
     and chosen: whether the layer is the best on training data that was held out.
     """
     rows: list[Row] = []
-    with tqdm(total=len(chosen) * layers, desc="probing", unit="layer", disable=not show) as bar:
+    with Bar("probing", len(chosen) * layers, show=show) as bar:
         for task in chosen:
+            bar.show(probe=task.name)
             if known and task.name in known:
                 rows += known[task.name]
-                bar.update(layers)
+                bar.advance(layers)
                 continue
             try:
-                found = _rows(task, kept, layers, seed, bar.update)
+                found = _rows(task, kept, layers, seed, bar.advance)
             except ValueError as error:
                 if failed is None:
                     raise ValueError(f"{task.name}: {error}") from error

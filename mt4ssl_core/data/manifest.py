@@ -17,8 +17,8 @@ from pathlib import Path
 import lhotse
 from lhotse import AudioSource, CutSet, Recording
 from lhotse.cut import Cut, MonoCut, MultiCut
-from tqdm import tqdm
 
+from mt4ssl_core.bars import Bar
 from mt4ssl_core.config import DataConfig
 from mt4ssl_core.data.audio import (
     MIN_SAMPLES,
@@ -37,6 +37,7 @@ from mt4ssl_core.data.cut_sources import file_sources
 from mt4ssl_core.data.tsv import TsvRow, read_tsv
 from mt4ssl_core.files import user_path
 
+_MANY = 500  # files whose headers take long to read
 _THREADS = 8  # that read headers: file systems answer late, not slowly
 _RATES_LOOKED_AT = 8  # files of a .tsv
 MAX_SKIPPED = DataConfig.max_skipped  # share of files that may be unusable
@@ -185,8 +186,8 @@ def _folder(root: Path, notes: list[str]) -> Iterator[Listed]:
     pool = ThreadPoolExecutor(_THREADS)
     try:
         headers = pool.map(_header, paths)
-        bar = tqdm(headers, f"reading {root}", len(paths), unit="file", delay=2, disable=None)
-        for path, (header, problem) in zip(paths, bar, strict=True):
+        told = Bar("reading headers", len(paths), show=len(paths) > _MANY).over(headers)
+        for path, (header, problem) in zip(paths, told, strict=True):
             cut = None
             if header:
                 rate, channels, frames = header

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
+from mt4ssl_core import bars
+from mt4ssl_core.bars import Bar
 from mt4ssl_core.checkpoints import python_file
 from mt4ssl_core.checkpoints.fingerprints import checkpoint_fingerprint, encoder_fingerprint
 from mt4ssl_core.checkpoints.foreign import hub_models
-from mt4ssl_core.command_line import printable
 from mt4ssl_core.config import HOP, SAMPLE_RATE
 from mt4ssl_core.data.audio import load_wave
 from mt4ssl_core.data.manifest import Manifest, check_share
@@ -156,14 +156,7 @@ class AudioBar:
         self.skipped = [[str(path), str(reason)] for path, reason in skipped]
         self.show = show
         self.used, self.failed, self._ended = 0, failed, False
-        self._bar = tqdm(
-            total=math.ceil(hours * 3600),
-            desc=what,
-            unit=" s of audio",
-            bar_format="{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total} s "
-            "[{elapsed}<{remaining}, {rate_noinv_fmt}]",
-            disable=not show,
-        )
+        self._bar = Bar(what, math.ceil(hours * 3600), unit=" s", audio=True, show=show)
         for path, reason in self.skipped:
             self.say(f"skipped {path}: {reason}")
 
@@ -178,7 +171,7 @@ class AudioBar:
     def advance(self, seconds: float) -> None:
         """Count the audio of an utterance as done."""
         self.used += 1
-        self._bar.update(seconds)
+        self._bar.advance(seconds)
 
     def skip(self, path: str, reason: str) -> None:
         """Name a file that is left out, and why."""
@@ -189,7 +182,7 @@ class AudioBar:
     def say(self, text: str) -> None:
         """Print a line without disturbing the bar."""
         if self.show:
-            tqdm.write(printable(text))
+            bars.say(text)
 
     def __enter__(self) -> "AudioBar":
         """End it when the body does, so that an error begins on a line of its own."""

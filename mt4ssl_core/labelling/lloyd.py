@@ -7,8 +7,8 @@ from functools import partial
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
+from mt4ssl_core.bars import Bar
 from mt4ssl_core.threads import thread_pool
 
 _CHUNK, _CHUNK_GPU = 512, 1 << 16  # points at once; 512 rows of distances stay in a CPU's cache
@@ -58,11 +58,11 @@ def fit_kmeans(
     inertia: list[float] = []
     reseeded = 0
     parts = points.split(max(1024, -(-len(points) // _PARTS)))
-    bar = tqdm(range(iterations), desc="k-means", unit="iteration", disable=not progress)
-    for _ in bar:
+    bar = Bar("k-means iteration", iterations, show=progress)
+    for _ in bar.over(range(iterations)):
         updated, distance, empty = _lloyd_step(parts, centroids)
         inertia.append(float(distance.double().mean()))
-        bar.set_postfix(inertia=f"{inertia[-1]:.4g}")
+        bar.show(distance=f"{inertia[-1]:.4g}")
         if empty.any() and (number := _place_anew(updated, empty, points, distance, random)):
             reseeded += number
         elif len(inertia) > 1 and inertia[-2] - inertia[-1] <= _CONVERGED * inertia[-2]:

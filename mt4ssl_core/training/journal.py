@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,9 +13,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
-from mt4ssl_core.command_line import printable
+from mt4ssl_core import bars
+from mt4ssl_core.bars import Bar
 from mt4ssl_core.distributed import World
 from mt4ssl_core.files import write_text, writing
 from mt4ssl_core.model.targets import Target, TargetLoss
@@ -108,13 +109,7 @@ class Journal:
             _forget_after(self.path, progress)
             self.file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115, see close()
         self.loggers = open_loggers(loggers, folder, resumed_at + 1, settings)
-        self.bar = tqdm(
-            total=total,
-            initial=resumed_at,
-            unit="update",
-            dynamic_ncols=True,
-            smoothing=0.05,
-        )
+        self.bar = Bar("update", total, done=resumed_at, timed=False)
 
     def line(self, values: dict[str, Any]) -> None:
         """Append one record; ``values`` holds at least ``update``."""
@@ -136,20 +131,19 @@ class Journal:
         }
         for logger in self.loggers:
             logger.add(numbers, values["update"])
-        shown = {k: f"{v:.3f}" for k, v in values.items() if k.endswith("loss") or "accuracy" in k}
-        self.bar.set_postfix(shown, refresh=False)
+        self.bar.speed = values.get("audio_seconds_per_s", self.bar.speed)
+        if shown := _shown(values):
+            self.bar.show(now=True, **shown)
 
     def advance(self) -> None:
         """One update is done."""
         if self.active:
-            with suppress(OSError):  # the terminal is gone
-                self.bar.update()
+            self.bar.advance()
 
     def say(self, text: str) -> None:
         """Print a line without breaking the progress bar."""
         if self.active:
-            with suppress(OSError):
-                tqdm.write(printable(text))
+            bars.say(text)
 
     def close(self) -> None:
         """Flush and close everything."""
@@ -159,6 +153,16 @@ class Journal:
         for part in parts:
             with suppress(OSError):  # what matters was written in `line`
                 part.close()
+
+
+def _shown(values: Mapping[str, Any]) -> dict[str, str]:
+    """What the progress bar shows of a record: each a few characters wide."""
+    found = {"loss": values.get("loss"), "lr": values.get("lr"), "valid": values.get("valid/loss")}
+    accuracies = [v for k, v in values.items() if re.fullmatch(r"[^/]+/accuracy", k)]
+    found["acc"] = accuracies[0] if accuracies else None
+    kinds = {"lr": ".1e"}
+    order = ("loss", "acc", "lr", "valid")
+    return {k: format(found[k], kinds.get(k, ".3f")) for k in order if found[k] is not None}
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:

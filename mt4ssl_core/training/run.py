@@ -88,6 +88,7 @@ def after_update(run: Run, stopping: bool) -> None:
     training, cfg = run.training, run.training.cfg.run
     number = training.progress.update
     finished = number == training.cfg.optim.max_updates
+    run.journal.advance()
     if number % cfg.log_every == 0 or finished or stopping:
         _log(run)
     keep = _keeps(run)
@@ -98,7 +99,6 @@ def after_update(run: Run, stopping: bool) -> None:
     if validation_is_due(run):
         with run.meter.paused():
             validate_and_save(run)
-    run.journal.advance()
 
 
 def _keeps(run: Run) -> bool:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
+from mt4ssl_core.bars import Bar
 from mt4ssl_core.data.loader import PretrainLoader, Skipped
 from mt4ssl_core.training.journal import Journal, Meter
 from mt4ssl_core.training.loaders import stop_all
@@ -79,7 +80,8 @@ def _measure(training: Training, loader: PretrainLoader, requested: list[int]) -
     cfg, world, model = training.cfg, training.world, training.model
     meter, skipped, read = Meter(world.device), [], 0.0
     batches = loader.batches(epoch=0)
-    for _ in range(loader.num_batches(0)):
+    number = loader.num_batches(0)
+    for _ in Bar("validation batch", number, show=world.is_main).over(range(number)):
         error: Exception | None = None
         try:
             batch = next(batches)

@@ -14,12 +14,12 @@ from pathlib import Path
 from string import ascii_uppercase
 
 import soundfile
-from tqdm import tqdm
 
+from mt4ssl_core.bars import Bar
 from mt4ssl_core.files import write_text
 from mt4ssl_core.settings.frames import SAMPLE_RATE
 from upstream.corpora import librispeech, prepared
-from upstream.corpora.audio_checks import name_some, show_bars
+from upstream.corpora.audio_checks import name_some
 from upstream.corpora.librispeech import SPLITS, TranscribedUtterance
 from upstream.corpora.survey import Survey
 
@@ -68,12 +68,9 @@ def _make(root: Path, folder: Path) -> None:
 def _lengths(root: Path, split: str, utterances: list[TranscribedUtterance]) -> str:
     """Return the table of a split."""
     paths = [utterance.audio for utterance in utterances if utterance.audio]
-    bar = tqdm(total=len(paths), desc=f"lengths of {split}", disable=not show_bars())
-    with bar, ThreadPoolExecutor() as pool:
-        lengths = []
-        for length in pool.map(_samples, paths):
-            lengths.append(length)
-            bar.update()
+    with ThreadPoolExecutor() as pool:
+        bar = Bar(f"lengths of {split}", len(paths))
+        lengths = list(bar.over(pool.map(_samples, paths)))
     base = librispeech.folder(root)
     rows = [(str(p.relative_to(base)), n) for p, n in zip(paths, lengths, strict=True)]
     text = io.StringIO()

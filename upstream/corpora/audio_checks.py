@@ -1,6 +1,5 @@
 """Looking at a sample of a corpus's audio files: their sample rate, how long they are."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -46,8 +45,3 @@ def name_some(items: Sequence[object], count: int = 3) -> str:
     """Return the first few of ``items`` and how many more there are, for a message."""
     shown = ", ".join(map(str, items[:count]))
     return shown if len(items) <= count else f"{shown} and {len(items) - count} more"
-
-
-def show_bars() -> bool:
-    """Return whether somebody is there to see a progress bar."""
-    return sys.stderr.isatty()

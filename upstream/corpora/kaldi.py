@@ -6,10 +6,10 @@ from typing import Any
 
 import soundfile
 import soxr
-from tqdm import tqdm
 
+from mt4ssl_core.bars import Bar
 from mt4ssl_core.files import atomic_path, write_text
-from upstream.corpora.audio_checks import name_some, show_bars
+from upstream.corpora.audio_checks import name_some
 from upstream.corpora.texts import read_text
 
 
@@ -80,8 +80,7 @@ def refuse_corpus(what: str, problems: list[str]) -> None:
 def resampled(wavs: dict[str, Path], folder: Path, rate: int) -> dict[str, Path]:
     """Write copies at ``rate`` Hz to ``folder``, but for those that are there; return them."""
     copies = {name: folder / f"{name}.wav" for name in wavs}
-    bar = tqdm(wavs.items(), desc=folder.name, unit="file", disable=not show_bars())
-    for name, path in bar:
+    for name, path in Bar(folder.name, len(wavs)).over(wavs.items()):
         if copies[name].is_file() and copies[name].stat().st_mtime >= path.stat().st_mtime:
             continue
         wave, theirs = soundfile.read(path, dtype="float32")

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import soundfile
-from tqdm import tqdm
 
+from mt4ssl_core.bars import Bar
 from mt4ssl_core.data.audio import SAMPLE_RATE, load_wave
 from mt4ssl_core.files import atomic_path, reading, write_text
 from upstream.corpora import prepared
-from upstream.corpora.audio_checks import evenly, name_some, show_bars
+from upstream.corpora.audio_checks import evenly, name_some
 from upstream.corpora.survey import Survey
 from upstream.door import tasks
 
@@ -168,12 +168,9 @@ def _make(target: Path, clips: dict[str, list[Clip]]) -> None:
     (target / "clips").mkdir(parents=True, exist_ok=True)
     for split, taken in clips.items():
         convert = partial(_convert, target / "clips")
-        bar = tqdm(total=len(taken), desc=f"{target.name} {split}", disable=not show_bars())
-        with bar, ThreadPoolExecutor() as pool:
-            seconds = []
-            for length in pool.map(convert, (clip.audio for clip in taken)):
-                seconds.append(length)
-                bar.update()
+        bar = Bar(f"{target.name} {split}", len(taken))
+        with ThreadPoolExecutor() as pool:
+            seconds = list(bar.over(pool.map(convert, (clip.audio for clip in taken))))
         order = sorted(zip(seconds, taken, strict=True), key=lambda pair: (-pair[0], pair[1]))
         lines = [f"{clip.audio.stem}.wav\t{clip.sentence}\n" for _, clip in order]
         write_text(target / f"{split}.tsv", "".join(["path\tsentence\n", *lines]))

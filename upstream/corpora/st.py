@@ -13,8 +13,8 @@ from pathlib import Path
 
 import soundfile
 import yaml
-from tqdm import tqdm
 
+from mt4ssl_core.bars import Bar
 from mt4ssl_core.files import atomic_path, reading, write_text
 from upstream.corpora import audio_checks, prepared
 from upstream.corpora.punctuation import ascii_punctuation
@@ -184,7 +184,7 @@ def _measured(sentences: list[Sentence], clips: Path) -> dict[str, list[dict[str
     rows: dict[str, list[dict[str, str]]] = {split: [] for split in SPLITS}
     unreadable = []
     here = [s for s in sentences if s.split in rows and (clips / s.clip).is_file()]
-    for sentence in tqdm(here, "measuring", unit="clip", disable=not audio_checks.show_bars()):
+    for sentence in Bar("clips", len(here)).over(here):
         try:
             header = soundfile.info(clips / sentence.clip)
         except soundfile.SoundFileError:

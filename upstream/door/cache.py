@@ -7,8 +7,7 @@ import urllib.request
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tqdm import tqdm
-
+from mt4ssl_core.bars import MB, Bar
 from mt4ssl_core.checkpoints import python_file
 from mt4ssl_core.files import atomic_path
 
@@ -48,11 +47,11 @@ def fetch(url: str, refresh: bool = False) -> Path:
             atomic_path(path) as temporary,
         ):
             size = int(source.headers.get("Content-Length") or 0)
-            bar = tqdm(total=size or None, unit="B", unit_scale=True, desc=url, leave=False)
+            bar = Bar(f"downloading {url}", size / MB or None, unit=" MB")
             with bar, open(temporary, "wb") as target:
                 while block := source.read(1 << 20):
                     target.write(block)
-                    bar.update(len(block))
+                    bar.advance(len(block) / MB)
             if size and temporary.stat().st_size != size:
                 raise ValueError(f"{url}: the download was cut off; try again")
     except (urllib.error.URLError, TimeoutError) as error:

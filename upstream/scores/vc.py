@@ -17,10 +17,9 @@ from typing import Any
 
 import numpy as np
 import soundfile
-from tqdm import tqdm
 
+from mt4ssl_core.bars import Bar
 from mt4ssl_core.files import write_json
-from upstream.corpora.audio_checks import show_bars
 from upstream.corpora.texts import read_text
 from upstream.corpora.vc import LIST_FILES, SOURCES
 from upstream.scores import world
@@ -96,7 +95,7 @@ def mcd_and_f0(
     f0_range = F0_RANGES.get(target, ANY_F0)
     analyse = cache(lambda path: _analyse(path, f0_range))  # four sources, one target
     distances = {}
-    for path, truth in tqdm(pairs.items(), desc="MCD", disable=not show_bars()):
+    for path, truth in Bar("MCD", len(pairs)).over(pairs.items()):
         (ours, rate), (theirs, true_rate) = _analyse(path, f0_range), analyse(truth)
         if rate != true_rate:
             raise ValueError(f"{path}: {rate} Hz, {truth} has {true_rate} Hz; resample the first")

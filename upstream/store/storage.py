@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from torch import nn
-from tqdm import tqdm
 
+from mt4ssl_core import bars
 from mt4ssl_core.checkpoints.fingerprints import encoder_fingerprint, weights_fingerprint
 from mt4ssl_core.config import SAMPLE_RATE
 from mt4ssl_core.settings.precisions import BYTES
@@ -189,4 +189,4 @@ def upstream_fingerprint(model: nn.Module, args: Any) -> str:
 
 def _say(text: str) -> None:
     if processes.is_first():
-        tqdm.write(text, file=sys.stderr)
+        bars.say(text, sys.stderr)

@@ -4,8 +4,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
+from mt4ssl_core import bars
+from mt4ssl_core.bars import MB, Bar
 from mt4ssl_core.command_line import aligned
 from mt4ssl_core.store import upkeep
 from mt4ssl_core.store.store import GB
@@ -30,8 +30,10 @@ def verify(folder: str | None) -> int:
         ValueError: there is no store.
     """
     place = _place(folder)
-    with tqdm(desc="verify", unit="B", unit_scale=True) as bar:
-        report = upkeep.verify(place, bar.write, bar.update)
+    size = sum(info.bytes for info in upkeep.spaces(place))
+    with Bar("verify", size / MB, unit=" MB") as bar:
+        report = upkeep.verify(place, bars.say, lambda read: bar.advance(read / MB))
+        bar.total = bar.done
     print(
         f"{place}: {report.good} records are good, {report.spoiled} are spoiled and not used any "
         f"more, {gigabytes(report.lost_bytes)} belong to none"

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 
+from mt4ssl_core.bars import Bar
 from mt4ssl_core.config import SAMPLE_RATE
 from mt4ssl_core.distributed import choose_device
 from mt4ssl_core.store.store import FeatureStore, Space
@@ -37,7 +37,6 @@ from upstream.store.store_commands import gigabytes
 from upstream.suite import preparation, protocol, roots
 
 TRIED = 32  # items of a split whose lengths stand for all
-BAR = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s of audio [{elapsed}<{remaining}, "
 
 
 @dataclass(frozen=True)
@@ -162,23 +161,17 @@ def _fill_task(name: str, runner: Any, share: Share) -> bool:
             f"take about {gigabytes(need)}; {store.folder} may hold "
             f"{storage.gigabytes:g} GB, and holds {gigabytes(store.size())}"
         )
-    bar = tqdm(
-        desc=name,
-        total=seconds / share.size,
-        bar_format=BAR + "{rate_noinv_fmt}]",
-        unit=" s",
-        disable=share.rank > 0,
-    )
+    bar = Bar(name, seconds / share.size, unit=" s", audio=True, show=share.rank == 0)
 
     def progress(seconds: float) -> None:
-        bar.total = max(bar.total or 0.0, bar.n + seconds)  # it was an estimate
-        bar.update(seconds)
+        bar.total = max(bar.total or 0.0, bar.done + seconds)  # it was an estimate
+        bar.advance(seconds)
 
     with bar:
         utterances = UntilFull(_utterances(runner, splits, share), space)
         storage.fill(utterances, progress)
         if not utterances.full:
-            bar.total = bar.n
+            bar.total = bar.done
     return _told(name, utterances, store, share)
 
 

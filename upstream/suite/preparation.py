@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
+from mt4ssl_core.bars import Bar
 from upstream import corpora
 from upstream.door import tasks
 from upstream.suite import roots
@@ -68,7 +67,9 @@ def prepare(
     Returns, by task, what the corpora are that are ready, and all that is wrong with the others.
     """
     found, problems = {}, dict[str, list[str]]()
-    for name in tqdm(names, desc="corpora", unit="task", leave=False):
+    bar = Bar("corpora", len(names))
+    for name in bar.over(names):
+        bar.show(task=name)
         try:
             corpus, wrong = survey(name, folders[name], allow_partial)
             if not wrong:

@@ -1,0 +1,309 @@
+"""How far long work has come: a line that is redrawn on a terminal, now and then one elsewhere.
+
+All commands show it alike, on stderr: what and how much of it is done, what was measured last, the
+speed, the time left. On a terminal a line never wraps: where it is narrow, the measures that come
+last are left out. Elsewhere (a pipe, a file) nothing is redrawn: a line is written after 10
+seconds, and again after times that double, 10 minutes at most. TQDM_DISABLE in the environment
+hides it all.
+"""
+
+import os
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout, suppress
+from typing import Any, TypeVar, cast
+
+from tqdm import tqdm
+
+from mt4ssl_core.command_line import printable
+
+FIRST, LONGEST = 10.0, 600.0  # seconds between lines, where there is no terminal
+_REDRAW = 0.1  # seconds, on a terminal
+_RECENT = 50  # times whose mean is the speed, a second apart at least
+MB = 1e6  # bytes
+_COLUMNS = 80  # of a terminal that does not say
+_NARROWEST = 10  # columns that the bar itself needs
+_REAL_TIME = " real time"
+Item = TypeVar("Item")
+
+
+class Line:
+    """A line of text that changes. ``show``: at all; ``leave``: on a terminal, when it ends."""
+
+    def __init__(self, show: bool = True, leave: bool = True, stream: Any = None) -> None:
+        self.show = show and "TQDM_DISABLE" not in os.environ
+        self._stream, self._leave = stream or sys.stderr, leave
+        self._shown, self._wait = time.monotonic(), FIRST
+        self.written = False  # whether anything was, where there is no terminal
+        self._painter: Any = None
+        if self.show and is_terminal(self._stream):
+            self._painter = tqdm(file=self._stream, bar_format="{desc}", leave=leave)
+            self._shown = 0.0
+
+    @property
+    def redrawn(self) -> bool:
+        """Whether it is on a terminal."""
+        return self._painter is not None
+
+    def change(self, text: Callable[[int | None], str], now: bool = False) -> bool:
+        """Show ``text`` if it is time, or ``now``; it gets the columns there are, None: any.
+
+        Returns whether it was shown.
+        """
+        passed = time.monotonic() - self._shown
+        if not self.show or not (now or passed >= (_REDRAW if self.redrawn else self._wait)):
+            return False
+        columns = width(self._stream) if self.redrawn else None
+        line = printable(text(columns))[:columns]
+        with suppress(OSError, ValueError):  # nobody is there any more
+            if self.redrawn:
+                self._painter.set_description_str(line)
+            else:
+                self._wait = min(2 * self._wait, LONGEST)
+                self.written = True
+                print(line, file=self._stream, flush=True)
+        self._shown = time.monotonic()
+        return True
+
+    def close(self, text: Callable[[int | None], str], again: bool = True) -> None:
+        """End with ``text``: on a terminal if it is to stay, else if any was shown, ``again``."""
+        if self._leave if self.redrawn else self.written and again:
+            self.change(text, now=True)
+        if self.redrawn:
+            with suppress(OSError, ValueError):
+                self._painter.close()
+        self.show = False
+
+
+class Bar:
+    """How much of something is done.
+
+    Args:
+        what: what is counted or done, such as "update".
+        total: how much there is; None when nobody knows.
+        done: how much was done before.
+        unit: after the count, such as " s".
+        audio: whether seconds of audio are counted; then the speed is shown. Who counts something
+            else can set ``speed`` (times real time).
+        timed: whether lines come by the time; otherwise only `show` writes them where there is
+            no terminal.
+        show: whether anything is shown.
+        stream: where; None: stderr.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        total: float | None = None,
+        *,
+        done: float = 0,
+        unit: str = "",
+        audio: bool = False,
+        timed: bool = True,
+        show: bool = True,
+        stream: Any = None,
+    ) -> None:
+        self.what, self.total, self.done, self.unit = what, total, done, unit
+        self.audio, self.timed = audio, timed
+        self.speed: float | None = None
+        self.measures: dict[str, str] = {}
+        self._began = time.monotonic()
+        self._times = deque([(self._began, done)], _RECENT)
+        self._line = Line(show, not _open, stream)
+        self._ended, self._seen = False, done
+        self._thread = threading.get_ident()
+        _open.append(self)
+        if self._line.redrawn:
+            self.show(now=True)
+
+    def advance(self, amount: float = 1) -> None:
+        """Count what was done."""
+        self.done += amount
+        now = time.monotonic()
+        if now - self._times[-1][0] >= 1:
+            self._times.append((now, self.done))
+        if self.timed or self._line.redrawn:
+            self.show()
+
+    def go_on_from(self, done: float) -> None:
+        """Begin to count at ``done``, which tells nothing about the speed."""
+        self.done, self._seen = done, done
+        self._times.clear()
+        self._times.append((time.monotonic(), done))
+
+    def show(self, now: bool = False, **measures: str) -> None:
+        """Set what stands behind names such as ``loss``; ``now``: show it at once."""
+        self.measures |= measures
+        if self._line.change(self.text, now):
+            self._seen = self.done
+
+    def over(self, items: Iterable[Item]) -> Iterator[Item]:
+        """Yield ``items`` and count each when the next is asked for; ends the bar."""
+        with self:
+            for item in items:
+                yield item
+                self.advance()
+
+    def spent(self) -> float:
+        """Return the seconds since it began."""
+        return time.monotonic() - self._began
+
+    def left(self) -> float | None:
+        """Return the seconds that are left, None when nobody knows."""
+        (then, before), now = self._times[0], time.monotonic()
+        if self.total is None or self.done <= before or now <= then:
+            return None
+        return max(0.0, (self.total - self.done) * (now - then) / (self.done - before))
+
+    def text(self, columns: int | None = None) -> str:
+        """Return the line, in at most so many columns; the last measures go first."""
+        measures = [f"{name} {value}" for name, value in self.measures.items()]
+        begin, end = [self._count()], [*self._speed(), self._time()]
+        text = "  ".join([*begin, *measures, *end])
+        if columns is None:
+            return text
+        if len(text) > columns:
+            end = [part.removesuffix(_REAL_TIME) for part in end]
+        while len(text := "  ".join([*begin, *measures, *end])) > columns and measures:
+            measures.pop()
+        room = columns - len(text) - 4
+        if self.total and room >= _NARROWEST and not self._ended:
+            share = min(1.0, self.done / self.total)
+            begin.append(f"|{'#' * int(share * room):<{room}}|")
+        return "  ".join([*begin, *measures, *end])[:columns]
+
+    def status(self) -> dict[str, Any]:
+        """Return what is shown as plain values."""
+        plain = {"what": self.what, "done": self.done, "total": self.total}
+        return {**plain, "measures": dict(self.measures)}
+
+    def _count(self) -> str:
+        if self.total is None and not self.done:
+            return self.what
+        total = "" if self.total is None else f"/{self.total:.0f}"
+        return f"{self.what} {self.done:.0f}{total}{self.unit}"
+
+    def _speed(self) -> list[str]:
+        (then, before), now = self._times[0], time.monotonic()
+        if self.audio and now - then >= _REDRAW:
+            self.speed = (self.done - before) / (now - then)
+        return [] if self.speed is None else [f"{self.speed:.3g}x{_REAL_TIME}"]
+
+    def _time(self) -> str:
+        spent = duration(self.spent())
+        if self.total is None and not self._ended:
+            return spent
+        if self._ended or (self.total is not None and self.done >= self.total):
+            return f"took {spent}"
+        left = self.left()
+        return "ETA ?" if left is None else f"ETA {duration(left)}"
+
+    def close(self) -> None:
+        """End it, once."""
+        if not self._ended:
+            self._ended = True
+            self._line.close(self.text, again=self.done != self._seen)
+            if self in _open:
+                _open.remove(self)
+
+    def __enter__(self) -> "Bar":
+        """Close it at the end, also after an error."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        self.close()
+
+
+_open: list[Bar] = []
+
+
+def measured(measures: Mapping[str, str]) -> None:
+    """Show these on the bar that this thread began last, if there is one."""
+    for bar in _mine()[-1:]:
+        bar.measures |= measures
+        bar.show()
+
+
+@contextmanager
+def watched() -> Iterator[Callable[[], list[dict[str, Any]]]]:
+    """Give a function that returns the `Bar.status` of the open bars that this thread began inside.
+
+    It may be called in another thread. The outermost bar comes first.
+    """
+    thread, outside = threading.get_ident(), _mine()
+    yield lambda: [bar.status() for bar in _mine(thread) if bar not in outside]
+
+
+def _mine(thread: int | None = None) -> list[Bar]:
+    """Return the open bars of a thread, by default this one, the outermost first."""
+    return [bar for bar in list(_open) if bar._thread == (thread or threading.get_ident())]
+
+
+@contextmanager
+def printing() -> Iterator[None]:
+    """Let what others print on a terminal come above what is drawn there."""
+    if not is_terminal(sys.stdout):
+        yield
+        return
+    above = _Above(sys.stdout)
+    try:
+        with redirect_stdout(cast(Any, above)):
+            yield
+    finally:
+        above.flush()
+
+
+class _Above:
+    """A terminal, of which each line comes above what is drawn there."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream, self._begun = stream, ""
+
+    def write(self, text: str) -> int:
+        *lines, self._begun = f"{self._begun}{text}".split("\n")
+        if lines:
+            with tqdm.external_write_mode(file=sys.stderr):
+                self._stream.write("".join(f"{line}\n" for line in lines))
+                self._stream.flush()
+        return len(text)
+
+    def flush(self) -> None:
+        if self._begun and not _open:
+            self._stream.write(self._begun)
+            self._begun = ""
+        self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def say(text: str, stream: Any = None) -> None:
+    """Print a line (None: on stdout) without breaking what is drawn on a terminal."""
+    with suppress(OSError):  # nobody is there any more
+        tqdm.write(printable(text), file=stream)
+
+
+def width(stream: Any) -> int:
+    """Return how many columns of a terminal can be written without wrapping, with room for ^C."""
+    try:
+        columns = os.get_terminal_size(stream.fileno()).columns
+    except (OSError, ValueError, AttributeError):
+        columns = 0
+    return max(1, (columns or _COLUMNS) - 3)
+
+
+def is_terminal(stream: Any) -> bool:
+    """Whether somebody sees what is written there at once."""
+    try:
+        return bool(stream.isatty())
+    except (AttributeError, ValueError):  # there is none, or it is closed
+        return False
+
+
+def duration(seconds: float) -> str:
+    """Return a time as minutes and seconds, or hours, minutes and seconds."""
+    return str(tqdm.format_interval(seconds))
