@@ -15,7 +15,7 @@ import ast
 import builtins
 import pickle
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any, BinaryIO
@@ -102,7 +102,8 @@ class _Finder:
         def exec_module(module: ModuleType) -> None:
             vars(module)["eval"] = lookup
             run(module)
-            _guard(module)
+            for visitor in _visitors:
+                visitor(module)
 
         if run is not None:
             loader.exec_module = exec_module
@@ -116,6 +117,17 @@ def _is_s3prls(name: str) -> bool:
 def _guard(module: ModuleType) -> None:
     if vars(module).get("pickle") is pickle:
         vars(module)["pickle"] = StandIn(pickle, load=_load)
+
+
+_visitors: list[Callable[[ModuleType], None]] = [_guard]
+
+
+def visit(visitor: Callable[[ModuleType], None]) -> None:
+    """Let ``visitor`` see every module of s3prl once it is imported, those that are loaded too."""
+    _visitors.append(visitor)
+    for name, module in list(sys.modules.items()):
+        if _is_s3prls(name):
+            visitor(module)
 
 
 class _Plain(pickle.Unpickler):

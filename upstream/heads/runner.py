@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from mt4ssl_core import bars
 from upstream import compat
 from upstream.door import overrides, processes, s3prl_names, tasks
 from upstream.heads import command, experiment, results, states
@@ -136,7 +137,8 @@ def _s3prl(asked: command.Command, act: bool = True) -> Runner:
     try:
         vars(s3prl_command).update(ours)
         sys.argv = ["run_downstream.py", *asked.argv]
-        s3prl_command.main()
+        with bars.printing():
+            s3prl_command.main()
     except BaseException:
         if not made and not existed and asked.expdir is not None:
             _remove_empty(asked.expdir)

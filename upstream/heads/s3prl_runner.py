@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 import upstream
+from mt4ssl_core import bars
 from mt4ssl_core.files import remove_leftovers, writing
 from upstream import scores
 from upstream.door import processes, tasks
@@ -87,6 +88,7 @@ class Runner(s3prl_runner.Runner):
                 self._reported |= scalars.values
             else:
                 results.log(self.args.expdir, split, global_step, scalars.values)
+                bars.measured(self._shown(split, scalars.values))
             if records is self._unlogged:
                 self._unlogged = {}
             return saved
@@ -101,6 +103,14 @@ class Runner(s3prl_runner.Runner):
             model.log_records, model.get_dataloader = log_records, get_dataloader
         entry.model.register_forward_pre_hook(self._watch, with_kwargs=True)
         return entry
+
+    def _shown(self, split: str, values: dict[str, float]) -> dict[str, str]:
+        """Return what a progress bar shows of what was reported: the loss, the task's metric."""
+        if split == self.config["runner"].get("train_dataloader", "train"):
+            return {key: f"{values[key]:.3g}" for key in ("loss",) if key in values}
+        metrics = (self.config.get("superb") or {}).get("metrics", [])
+        keys = [metric["key"] for metric in metrics[:1] if metric["key"] in values]
+        return {f"{split} {key}": f"{values[key]:.3g}" for key in keys or list(values)[:1]}
 
     def _batches(self, load: Any, split: str, epoch: int) -> data_order.Batches:
         """Return the batches of an epoch, of the first one those not yet seen."""

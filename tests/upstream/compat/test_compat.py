@@ -152,6 +152,7 @@ def test_a_bar_that_is_not_shown_counts_all_the_same():
     for _ in range(3):
         bar.update(1)
     assert bar.n == bar.total == 3
+    assert list(progress_bar.CountingBar([1, 2], desc="train")) == [1, 2]
 
 
 def test_distributed_sampler_shares_what_is_drawn():
