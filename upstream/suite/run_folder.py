@@ -4,7 +4,7 @@
 
     suite.json       upstream, checkpoint, seed, smoke: all that is in the folder belongs to these
     results.jsonl    one record per task and metric
-    jobs/NAME.json   state of every job: running, done or failed
+    jobs/NAME.json   state of every job: running (and at which step), done or failed
     logs/NAME.log    what a job printed
     TASK/[VARIANT/]CANDIDATE/   s3prl's experiments
 """

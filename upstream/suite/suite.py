@@ -10,8 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
+from mt4ssl_core import bars
 from mt4ssl_core.checkpoints.foreign import hub_models
 from mt4ssl_core.files import remove_leftovers
 from upstream.door import cache, signals, tasks
@@ -26,6 +25,7 @@ from upstream.suite import (
     run_folder,
     work,
 )
+from upstream.suite.display import Display
 from upstream.suite.executors import JobBatch
 from upstream.suite.jobs import Job, SuiteSetting, TaskPlan
 from upstream.suite.suite_request import SuiteRequest
@@ -204,26 +204,27 @@ def _work(
     failed: dict[str, str] = {}
     for plan in plans:  # of an earlier session that did not get to writing them
         collecting.collect(out, plan, owner)
-    total = sum(len(batch.jobs) for batch in batches)
-    bar = tqdm(total=total, desc="SUPERB", unit="job", disable=not total)
+    left = [name for batch in batches for name in batch.jobs]
+    display = Display(out, by_job, left, executor.slots)
 
     def begun(batch: JobBatch) -> None:
         logs = batch.jobs[0] if len(batch.jobs) == 1 else f"{batch.name}/*"
-        bar.write(f"begun: {batch.name}, log: {run_folder.log_path(out, logs)}")
+        bars.say(f"begun: {batch.name}, log: {run_folder.log_path(out, logs)}")
+        display.begun(batch)
 
     def ended(batch: JobBatch, handle: executors.Handle) -> None:
-        bar.update(len(batch.jobs))
+        display.ended(batch)
         broken = _broken(out, [by_job[name] for name in batch.jobs])
         for name in broken:
             failed[name] = _why(out, name, handle)
-            bar.write(f"failed: {name}: {failed[name]}")
+            bars.say(f"failed: {name}: {failed[name]}")
         if not broken:
             handle.clean()
         for plan in plans:
             if plan.code == batch.name.split("/")[0]:
                 collecting.collect(out, plan, owner)
 
-    with bar:
+    with display:
         done = lambda name: work.done(out, by_job[name])  # noqa: E731
         executors.schedule(batches, executor, done, begun, ended)
     return failed

@@ -14,13 +14,14 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from mt4ssl_core import bars
 from mt4ssl_core.locks import SILENCE, lock
 from upstream.suite import jobs, run_folder
 from upstream.suite.jobs import Job, SuiteSetting
 
 DONE, FAILED, RUNNING = "done", "failed", "running"
 PATIENCE = SILENCE + 60.0  # seconds to wait for a job whose process on another host was killed
-_WATCH, _HEARTBEAT = 1.0, 20.0  # seconds
+_WATCH, _STEPS, _HEARTBEAT = 1.0, 2.0, 20.0  # seconds
 
 
 class Work:
@@ -118,6 +119,8 @@ class _Clock:
         self.out, self.job, self.token = out, job, token
         self.started, self.over = time.monotonic(), threading.Event()
         self.thread = threading.Thread(target=self._tick, daemon=True)
+        self.steps: list[dict[str, Any]] = []  # how far its bars are, the outermost first
+        self._watch = contextlib.ExitStack()
 
     def state(self) -> dict[str, Any]:
         """The job's state so far."""
@@ -127,6 +130,7 @@ class _Clock:
             "name": self.job.name,
             "settings": self.job.settings(),
             "seconds": seconds,
+            **({"steps": self.steps} if self.steps else {}),
         }
 
     def _tick(self) -> None:
@@ -135,16 +139,20 @@ class _Clock:
             if self.token and run_folder.abandoned(self.out, self.token):
                 os._exit(1)  # a thread cannot stop what the process is doing in another way
             beats += _WATCH
-            if beats >= _HEARTBEAT:
+            steps = self._status()
+            if beats >= _HEARTBEAT or (beats >= _STEPS and steps != self.steps):
+                self.steps, beats = steps, 0.0
                 run_folder.write_state(self.out, self.job.name, self.state())
-                beats = 0.0
 
     def __enter__(self) -> "_Clock":
         run_folder.write_state(self.out, self.job.name, self.state())
+        self._status = self._watch.enter_context(bars.watched())
         self.thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.over.set()
         self.thread.join()
+        self._watch.close()
+        self.steps = []
         run_folder.write_state(self.out, self.job.name, self.state())
