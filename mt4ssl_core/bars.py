@@ -13,7 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from typing import Any, TypeVar, cast
 
 from tqdm import tqdm
@@ -26,6 +26,7 @@ _RECENT = 50  # times whose mean is the speed, a second apart at least
 MB = 1e6  # bytes
 _COLUMNS = 80  # of a terminal that does not say
 _NARROWEST = 10  # columns that the bar itself needs
+_REST = "\x1b[K"  # clears the rest of a terminal's line, such as an echoed ^C
 _REAL_TIME = " real time"
 Item = TypeVar("Item")
 
@@ -40,7 +41,7 @@ class Line:
         self.written = False  # whether anything was, where there is no terminal
         self._painter: Any = None
         if self.show and is_terminal(self._stream):
-            self._painter = tqdm(file=self._stream, bar_format="{desc}", leave=leave)
+            self._painter = tqdm(file=self._stream, bar_format="{desc}", leave=leave, ncols=0)
             self._shown = 0.0
 
     @property
@@ -60,7 +61,7 @@ class Line:
         line = printable(text(columns))[:columns]
         with suppress(OSError, ValueError):  # nobody is there any more
             if self.redrawn:
-                self._painter.set_description_str(line)
+                self._painter.set_description_str(line + _REST)
             else:
                 self._wait = min(2 * self._wait, LONGEST)
                 self.written = True
@@ -245,15 +246,15 @@ def _mine(thread: int | None = None) -> list[Bar]:
 
 @contextmanager
 def printing() -> Iterator[None]:
-    """Let what others print on a terminal come above what is drawn there."""
-    if not is_terminal(sys.stdout):
-        yield
-        return
-    above = _Above(sys.stdout)
+    """Let what others print on a terminal come above what is drawn there, and end their bars."""
+    above, outside = _Above(sys.stdout), _mine()
     try:
-        with redirect_stdout(cast(Any, above)):
+        with redirect_stdout(cast(Any, above)) if is_terminal(sys.stdout) else nullcontext():
             yield
     finally:
+        for bar in reversed(_mine()):
+            if bar not in outside:
+                bar.close()
         above.flush()
 
 
@@ -267,7 +268,7 @@ class _Above:
         *lines, self._begun = f"{self._begun}{text}".split("\n")
         if lines:
             with tqdm.external_write_mode(file=sys.stderr):
-                self._stream.write("".join(f"{line}\n" for line in lines))
+                self._stream.write("".join(f"{line}{_REST}\n" for line in lines))
                 self._stream.flush()
         return len(text)
 
@@ -284,7 +285,8 @@ class _Above:
 def say(text: str, stream: Any = None) -> None:
     """Print a line (None: on stdout) without breaking what is drawn on a terminal."""
     with suppress(OSError):  # nobody is there any more
-        tqdm.write(printable(text), file=stream)
+        rest = _REST if is_terminal(stream or sys.stdout) else ""
+        tqdm.write(printable(text) + rest, file=stream)
 
 
 def width(stream: Any) -> int:

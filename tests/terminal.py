@@ -4,6 +4,7 @@ import fcntl
 import os
 import pty
 import re
+import signal
 import struct
 import subprocess
 import termios
@@ -29,7 +30,7 @@ def on_terminal(
         stderr=child,
         cwd=cwd,
         start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # what is typed is for it
+        preexec_fn=_take_terminal,
     )
     os.close(child)
     written, until = b"", time.monotonic() + PATIENCE
@@ -48,17 +49,24 @@ def on_terminal(
     return process.wait(PATIENCE), written.decode()
 
 
+def _take_terminal() -> None:
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # what is typed is for this process
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # also where a background job began the tests
+
+
 def drawn(written: str) -> list[str]:
     """Return every piece that was written between moves of the cursor."""
-    return [piece for piece in re.split(r"\r|\n|\x1b\[A", written) if piece]
+    return [piece for piece in re.split(r"\r|\n|\x1b\[[AK]", written) if piece]
 
 
 def screen(written: str) -> list[str]:
     """Return the lines that are to be seen in the end, without blank ones."""
     lines, row, column = [""], 0, 0
-    for piece in re.findall(r"\x1b\[A|\r|\n|[^\r\n\x1b]+", written):
+    for piece in re.findall(r"\x1b\[[AK]|\r|\n|[^\r\n\x1b]+", written):
         if piece == "\x1b[A":
             row = max(0, row - 1)
+        elif piece == "\x1b[K":
+            lines[row] = lines[row][:column]
         elif piece == "\r":
             column = 0
         elif piece == "\n":

@@ -1,6 +1,5 @@
 """Features of every utterance of a corpus, in order: files are read ahead by a few threads."""
 
-import math
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future
@@ -156,7 +155,7 @@ class AudioBar:
         self.skipped = [[str(path), str(reason)] for path, reason in skipped]
         self.show = show
         self.used, self.failed, self._ended = 0, failed, False
-        self._bar = Bar(what, math.ceil(hours * 3600), unit=" s", audio=True, show=show)
+        self._bar = Bar(what, hours * 3600, unit=" s", audio=True, show=show)
         for path, reason in self.skipped:
             self.say(f"skipped {path}: {reason}")
 
