@@ -14,17 +14,20 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import upstream
 from upstream.door import overrides
+from upstream.door.stand_in import StandIn
 
 INLINE, LOCAL, SLURM = "inline", "local", "slurm"
 NAMES = (INLINE, LOCAL, SLURM)
 _YEAR = 366 * 24 * 60  # minutes; submitit stops a local job after two by default
 _SLURM = {"timeout_min": 3 * 24 * 60, "cpus_per_task": 8, "mem_gb": 32}
 _CORES = ("OMP_NUM_THREADS", "MT4SSL_CORES")  # of torch, and of QbE's processes
+_CONTROLLER = "controller.log"  # what submitit's process says that starts a batch's
 _PATIENCE = 5.0  # seconds for a process to end after SIGINT
 _REQUEUES = 100  # a job that was timed out goes on from its checkpoint
 
@@ -114,9 +117,11 @@ class _Submitted:
                 process.kill()
 
     def error(self) -> str:
-        path = self.job.paths.stderr
-        text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
-        return (text.strip().splitlines() or [""])[-1]
+        for path in (self.job.paths.stderr, self.job.paths.folder / _CONTROLLER):
+            text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+            if text.strip():
+                return text.strip().splitlines()[-1]
+        return ""
 
     def clean(self) -> None:
         shutil.rmtree(self.job.paths.folder, ignore_errors=True)
@@ -133,9 +138,10 @@ class Local:
         """Start a process for the batch."""
         gpu = self.free.pop(0)
         submitit = _submitit()
-        executor = submitit.LocalExecutor(_fresh(self.folder, batch))
+        place = _fresh(self.folder, batch)
+        executor = submitit.LocalExecutor(place)
         executor.update_parameters(timeout_min=_YEAR)
-        with _environment(self.slots):
+        with _environment(self.slots), _aside(place / _CONTROLLER):
             job = executor.submit(batch.work("" if gpu is None else gpu))
         return _Submitted(job, lambda: self.free.append(gpu))
 
@@ -303,6 +309,23 @@ def _environment(slots: int | None) -> Iterator[None]:
     finally:
         os.environ.clear()
         os.environ.update(before)
+
+
+@contextlib.contextmanager
+def _aside(log: Path) -> Iterator[None]:
+    """Give submitit's own process a session of its own, with ``log`` in place of the terminal.
+
+    What is typed there is for the suite, which stops what runs.
+    """
+    from submitit.local import local
+
+    with open(log, "ab") as file:
+        aside = {"stdout": file, "stderr": file, "start_new_session": True}
+        vars(local)["subprocess"] = StandIn(subprocess, Popen=partial(subprocess.Popen, **aside))
+        try:
+            yield
+        finally:
+            vars(local)["subprocess"] = subprocess
 
 
 def _cores() -> int:
