@@ -13,6 +13,10 @@ from upstream.store.options import StoreOptions
 from upstream.suite import preparation, protocol, roots
 from upstream.suite.upstream_trial import Probe, try_upstream
 
+SMOKE = (
+    "to see that all of it works, a few steps of each task take minutes: mt4ssl superb run "
+    "--smoke (of all 15 tasks, with a small model on two CPU cores, 3 minutes)"
+)
 BACKWARD = 1.3  # a step's time over that of encoding its audio: the head's share, and loading
 FRAME = 0.01  # seconds; batches that are limited in frames count these
 _EVERY_FRAME = StoreOptions("frames")
@@ -164,9 +168,13 @@ def diagnosis(findings: list[Finding], place: Path) -> str:
     known = [f.hours * f.rates for f in findings if f.hours is not None]
     if known:
         lines.append(
-            f"hours: estimated from a timing of the upstream on this device, {sum(known):.0f} "
-            f"in all ({len(known)} of {len(findings)} tasks); several GPUs share them"
+            "hours: of SUPERB's full schedules, estimated from a timing of the upstream on this "
+            f"device, {sum(known):.0f} in all ({len(known)} of {len(findings)} tasks); several "
+            "GPUs share them"
         )
+    else:
+        lines.append("hours: of SUPERB's full schedules; give a checkpoint to have them estimated")
+    lines.append(SMOKE)
     if any(finding.stored is not None for finding in findings):
         lines.append(
             "store: the upstream's features, computed once: of ks, ic, sid and er by default, of "

@@ -96,3 +96,10 @@ def test_a_stack_that_does_not_go_together_is_named_before_anything_is_timed(
     monkeypatch.setattr(torchaudio_pair, "install", lambda: wrong())
     assert doctor.doctor(str(roots), ckpt="gone.pt", asked="layer") == 1
     assert capsys.readouterr().out.count("are both installed") == 2
+
+
+def test_hours_are_those_of_the_full_schedules_and_a_smoke_run_takes_minutes(roots, tmp_path):
+    for found in (None, Probe(layers=3, dim=8, seconds=0.01)):
+        told = doctor.report(doctor.examine(roots, "rate", found), tmp_path)
+        assert "hours: of SUPERB's full schedules" in told
+        assert "take minutes: mt4ssl superb run --smoke" in told
