@@ -57,8 +57,8 @@ def check(name: str) -> None:
 
 
 def check_quickly(name: str) -> None:
-    """`check`, without importing s3prl."""
-    if "s3prl.hub" in sys.modules:
+    """`check`, without importing s3prl, and before ours are on its hub, too."""
+    if "s3prl.hub" in sys.modules and name not in OURS:
         check(name)
     elif known := defined():
         _refuse(name, {*OURS, *known})

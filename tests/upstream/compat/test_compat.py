@@ -1,6 +1,7 @@
 import argparse
 import builtins
 import importlib
+import logging
 import pickle
 from collections import defaultdict
 from pathlib import Path
@@ -18,7 +19,14 @@ compat.install()
 for _downstream in compat.TASKS:
     compat.install_for(_downstream)
 
-from upstream.compat import catalyst, ctc_corpus, ctc_phones, progress_bar, sid_cache  # noqa: E402
+from upstream.compat import (  # noqa: E402
+    catalyst,
+    ctc_corpus,
+    ctc_phones,
+    hub_names,
+    progress_bar,
+    sid_cache,
+)
 
 PATCHES = sorted(path.stem for path in Path(compat.__file__).parent.glob("[!_]*.py"))
 
@@ -330,3 +338,27 @@ def test_the_synthesised_librispeech_is_one():
         ["test-clean"], tokenizer, 1, path=str(root / "LibriSpeech"), lexicon=lexicon
     )
     assert len(made) > 0
+
+
+def test_the_hub_lists_upstreams_only():
+    from s3prl import hub
+
+    listed = dir(hub)
+    assert {"fbank", "wavlm_base", "hubert"} <= set(listed) and not {"os", "torch"} & set(listed)
+    assert all(callable(getattr(hub, name)) for name in listed)
+
+
+def test_only_the_notice_of_espnet_is_left_out(caplog):
+    logger = logging.getLogger("s3prl.upstream.espnet_hubert.expert")
+    logger.warning(hub_names.ESPNET)
+    logger.error("the checkpoint is broken")
+    assert [record.getMessage() for record in caplog.records] == ["the checkpoint is broken"]
+
+
+def test_every_module_of_s3prl_gets_the_bar_that_counts():
+    import tqdm
+    from s3prl.downstream.asr import dataset
+    from s3prl.downstream.voxceleb1 import dataset as speakers
+
+    assert dataset.tqdm is speakers.tqdm.tqdm is progress_bar.CountingBar
+    assert tqdm.tqdm is not progress_bar.CountingBar

@@ -62,6 +62,19 @@ def test_help_shows_our_options_and_s3prls(capsys):
     shown = capsys.readouterr().out
     assert "--then-test" in shown
     assert "--upstream_feature_selection" in shown
+    assert "'fbank'" in shown and "'torch'" not in shown and "'glob'" not in shown
+
+
+def test_s3prls_noise_is_gone_and_its_errors_are_not(tmp_path):
+    """In a fresh process, whose stderr nothing has touched."""
+    env = {"PATH": "/usr/bin:/bin", "MT4SSL_CACHE": str(tmp_path)}
+    script = [sys.executable, str(SCRIPT)]
+    shown = subprocess.run([*script, "--help"], capture_output=True, text=True, env=env)
+    assert shown.returncode == 0 and shown.stderr == ""
+    argv = command(tmp_path / "exp", "-u", "espnet_hubert_local", "-k", str(tiny_checkpoint()))
+    done = subprocess.run([*script, *argv], capture_output=True, text=True, env=env)
+    assert done.returncode == 2 and "ESPnet is not installed, run" in done.stderr
+    assert "cannot use espnet_hubert upstream" not in done.stderr
 
 
 @pytest.mark.slow
