@@ -53,7 +53,7 @@ def test_the_steps_of_a_job_are_in_its_state(tmp_path, plan, monkeypatch):
                 time.sleep(0.02)
         return found
 
-    assert work.run(setting, job, do=do)
+    assert work.run_job(setting, job, do=do)
     state = run_folder.read_state(setting.out, job.name)
     told = {"what": "step", "done": 3, "total": 10, "measures": {"loss": "1.5"}}
     assert state["result"]["steps"] == [told] and "steps" not in state
@@ -135,7 +135,7 @@ def run():
     jobs = {job.name: job for job in jobs_of(plan)[0]}
     setting = SuiteSetting(out, "fbank", None, 1)
     def begin(job):
-        return lambda gpu: lambda: work.run(setting, job, do=do)
+        return lambda gpu: lambda: work.run_job(setting, job, do=do)
     batches = [JobBatch(name, begin(job), jobs=[name]) for name, job in jobs.items()]
     with display.Display(out, jobs, list(jobs), 1) as shown:
         executors.schedule(

@@ -100,6 +100,6 @@ def test_a_stack_that_does_not_go_together_is_named_before_anything_is_timed(
 
 def test_hours_are_those_of_the_full_schedules_and_a_smoke_run_takes_minutes(roots, tmp_path):
     for found in (None, Probe(layers=3, dim=8, seconds=0.01)):
-        told = doctor.report(doctor.examine(roots, "rate", found), tmp_path)
+        told = doctor.diagnosis(doctor.examine(roots, "rate", found), tmp_path)
         assert "hours: of SUPERB's full schedules" in told
         assert "take minutes: mt4ssl superb run --smoke" in told

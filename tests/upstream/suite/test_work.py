@@ -139,7 +139,7 @@ import sys, time
 from pathlib import Path
 import toy_suite
 from upstream.suite import work
-from upstream.suite.jobs import Setting
+from upstream.suite.jobs import SuiteSetting
 
 class Patch:
     def setattr(self, owner, name, value):
@@ -148,7 +148,7 @@ class Patch:
 out, token = Path(sys.argv[1]), sys.argv[2]
 job = toy_suite.first("rate", toy_suite.make_tasks(out.parent / "toy", Patch()))
 (out / "ready").touch()
-work.run(Setting(out, "fbank", None, 1), job, token, do=lambda *_: time.sleep(60))
+work.run_job(SuiteSetting(out, "fbank", None, 1), job, token, do=lambda *_: time.sleep(60))
 """
 
 
