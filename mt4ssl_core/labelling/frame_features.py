@@ -63,6 +63,7 @@ class FeatureSource:
             )
         path = str(hub_models.local(path))
         function = encoder_features(path, int(layer), device, store)
+        features = f"ckpt:{path}:{layer}"
         return cls(resolved(features), function, False, checkpoint_fingerprint(path))
 
     def check(self, frames: Tensor, num_samples: int, id: str) -> None:

@@ -285,6 +285,18 @@ def test_what_s3prl_makes_of_a_fairseq_checkpoint(tmp_path):
     assert all(torch.equal(ours["encoder"][key], value) for key, value in theirs["encoder"].items())
 
 
+def test_options_as_namespaces_are_those_of_a_dictionary(tmp_path):
+    whole = checkpoint.read(FP32, fairseq.CLASSES)
+    sections = {
+        name: argparse.Namespace(**part) if isinstance(part, dict) else part
+        for name, part in whole["cfg"].items()
+    }
+    cfg = argparse.Namespace(**sections)
+    torch.save({"cfg": cfg, "model": whole["model"]}, tmp_path / "a.pt")
+    ours, theirs = convert.load_any(tmp_path / "a.pt"), convert.load_any(FP32)
+    assert ours["config"]["encoder"] == theirs["config"]["encoder"]
+
+
 def test_data2vec_2_is_named_for_what_it_is(tmp_path):
     state = {"cfg": {"model": {"_name": "data2vec_multi"}, "task": {}}, "model": {}}
     torch.save(state, tmp_path / "base.pt")

@@ -15,6 +15,7 @@ from test_convert import ours_file
 
 from mt4ssl_core.checkpoints import convert
 from mt4ssl_core.checkpoints.foreign import hub_models
+from mt4ssl_core.labelling.frame_features import FeatureSource
 from upstream.door.expert import UpstreamExpert
 from upstream.heads import arguments
 from upstream.suite.suite_request import SuiteRequest
@@ -124,6 +125,7 @@ def test_a_name_is_downloaded_once_and_says_its_revision(tmp_path, hub):
     assert UpstreamExpert("org/name").encoder.dim == 32
     request = SuiteRequest(tmp_path / "out", tmp_path, ckpt="org/name")
     assert hub_models.origin(request.ckpt) == f"org/name@{COMMIT}"
+    assert FeatureSource.of("ckpt:org/name:1").name == f"ckpt:{path}:1"
     assert not hub.asked
 
 
