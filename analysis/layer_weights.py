@@ -21,6 +21,7 @@ from analysis.probes.layer_features import LayerFeatures, open_upstream
 from analysis.records import head_files, model_names, superb_score
 from analysis.records.head_files import Head
 from analysis.tables import formats
+from mt4ssl_core.bars import Bar
 from mt4ssl_core.checkpoints import python_file
 from mt4ssl_core.data.audio import load_wave
 from mt4ssl_core.data.manifest import open_manifest
@@ -203,7 +204,8 @@ def scaled(
     norms = {}
     for head in {head.model: head for head in weighted}.values():
         features = open_upstream(_checkpoint(head, ckpt), head.upstream, device)
-        norms[names[head.model]] = mean_norms(features, map(load_wave, cuts))
+        waves = Bar("encoding utterance", len(cuts)).over(map(load_wave, cuts))
+        norms[names[head.model]] = mean_norms(features, waves)
         if head.normalized:  # of values with mean 0 and variance 1, whatever they were before
             norms[names[head.model]] = np.full(features.layers, math.sqrt(features.dim))
     frame = frame.copy()

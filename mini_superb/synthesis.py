@@ -23,7 +23,10 @@ def synthesise(root: Path, clips: list[Clip], jobs: int, progress: bool) -> list
     """
     sessions = _sessions(clips)
     jobs = max(1, min(jobs, len(sessions)))
-    bar = tqdm(total=len(clips), unit="clip", desc="synthesising", disable=not progress)
+    watched = progress and sys.stderr.isatty()
+    if progress and not watched:
+        print(f"synthesising {len(clips)} clips in {jobs} processes", file=sys.stderr, flush=True)
+    bar = tqdm(total=len(clips), unit="clip", desc="synthesising", disable=not watched)
     with ExitStack() as files:
         complaints = [
             files.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace"))

@@ -54,7 +54,7 @@ def fit_kmeans(
         raise ValueError("the features contain NaN or infinity; use another checkpoint or layer")
     points = points.float().to(device)
     random = torch.Generator().manual_seed(seed)  # of the CPU: the same draws on every device
-    centroids = _start(points, k, random)
+    centroids = _start(points, k, random, progress)
     inertia: list[float] = []
     reseeded = 0
     parts = points.split(max(1024, -(-len(points) // _PARTS)))
@@ -73,12 +73,12 @@ def fit_kmeans(
     return Fit(centroids.cpu(), inertia, reseeded, k - int(empty.sum()))
 
 
-def _start(points: Tensor, k: int, random: torch.Generator) -> Tensor:
+def _start(points: Tensor, k: int, random: torch.Generator, show: bool = False) -> Tensor:
     """Return k centroids (K, D) to start from: different points, as far as there are k."""
     size = max(4 * k, min(_START_POINTS, _START_VALUES // max(k, points.shape[1])))
     order = torch.randperm(len(points), generator=random)[:size]
     sample = points[order.to(points.device)].cpu().double()
-    chosen = _spread(sample, k, random)
+    chosen = _spread(sample, k, random, show=show)
     repeated = chosen[:1].expand(k - len(chosen))
     return sample[torch.cat([chosen, repeated])].to(points)
 
@@ -102,7 +102,11 @@ def _place_anew(
 
 
 def _spread(
-    points: Tensor, number: int, random: torch.Generator, distance: Tensor | None = None
+    points: Tensor,
+    number: int,
+    random: torch.Generator,
+    distance: Tensor | None = None,
+    show: bool = False,
 ) -> Tensor:
     """Choose points (N, D) by greedy k-means++, given squared distances (N,) to what there is.
 
@@ -115,7 +119,7 @@ def _spread(
     if distance is None:  # nothing yet: all are as far
         distance = torch.full_like(norms, 4 * float(norms.max()) or 1)
     chosen: list[Tensor] = []
-    for _ in range(number):
+    for _ in Bar("first centroids", number, show=show).over(range(number)):
         distance = distance.where(distance > same, 0)
         total = distance.cumsum(0)
         if not total[-1] > 0:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 import upstream as door
+from mt4ssl_core.bars import Bar
 from mt4ssl_core.settings.frames import SAMPLE_RATE
 from upstream.suite import model_size
 
@@ -37,6 +38,11 @@ def try_upstream(
         ValueError: no such upstream, a checkpoint that is none of an encoder, or one whose hidden
             states are not finite tensors of one shape.
     """
+    with Bar(f"loading s3prl and {upstream}"):
+        return _tried(upstream, ckpt, device, timed)
+
+
+def _tried(upstream: str, ckpt: str | None, device: str, timed: bool) -> Probe:
     door.register()
     from s3prl import hub
 
