@@ -28,6 +28,8 @@ lazy_audio.let_utterances_pass(s3prl_runner)
 
 # s3prl calls it at every step; it still works
 warnings.filterwarnings("ignore", r"`torch\.cuda\.amp\.(autocast|GradScaler)", FutureWarning)
+# most of its loaders ask for it, whatever the device
+warnings.filterwarnings("ignore", r"'pin_memory' argument is set as true but no accelerator")
 
 
 class Runner(s3prl_runner.Runner):

@@ -144,6 +144,7 @@ class Display:
         self._thread.join()
         for line in self.lines.values():
             line.close()
+        self.whole.measures.clear()
         self.whole.close()
 
 
