@@ -11,10 +11,10 @@ import sys
 from mt4ssl_core.command_line import guarded
 
 
-def main(argv: list[str]) -> int:
+def main(argv: list[str], program: str = "run_downstream") -> int:
     """Patch s3prl, register our upstreams, resolve --task, hand over; return the exit code."""
     again = "the same command with -a goes on from its last checkpoint"
-    return guarded("run_downstream", lambda: _run(argv), again)
+    return guarded(program, lambda: _run(argv), again)
 
 
 def _run(argv: list[str]) -> None:

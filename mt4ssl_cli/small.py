@@ -20,7 +20,7 @@ def downstream(ctx: typer.Context) -> int:
     """Train or test one SUPERB task with s3prl's options and ours, as run_downstream.py."""
     import run_downstream
 
-    return run_downstream.main(ctx.args)
+    return run_downstream.main(ctx.args, "mt4ssl downstream")
 
 
 @command(small, "mt4ssl mini corpora --tasks ks,pr")

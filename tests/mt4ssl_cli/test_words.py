@@ -277,7 +277,7 @@ def test_downstream_passes_all_its_words(monkeypatch, tmp_path):
     import run_downstream
 
     seen = []
-    monkeypatch.setattr(run_downstream, "main", lambda words: seen.append(words) or 3)
+    monkeypatch.setattr(run_downstream, "main", lambda words, program: seen.append(words) or 3)
     words = ["-m", "train", "--then-test", "-o", "a.b=-1,,c=--d", "--help", "-k", "x", "--", "y"]
     assert mt4ssl_cli.main(["downstream", *words]) == 3 and seen == [words]
 
