@@ -13,7 +13,7 @@ small = group()
 
 @command(
     small,
-    "mt4ssl downstream -m train --task ks --root DIR -u mt4ssl -k last.pt -p runs/ks",
+    "mt4ssl downstream -m train --task ks --root DIR -u fbank -p runs/ks",
     cls=Passed,
 )
 def downstream(ctx: typer.Context) -> int:
@@ -34,7 +34,10 @@ def mini(
     """Synthesise small corpora in SUPERB's layouts, and speech to pre-train on."""
     from mini_superb import corpus
 
-    corpus.make_some(Path(out), tasks, seed, size, jobs)
+    try:
+        corpus.make_some(Path(out), tasks, seed, size, jobs)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("the same command starts over") from None
 
 
 @command(small, "mt4ssl demo --out demo_out")

@@ -25,9 +25,7 @@ def prepare(
     preparation.prepare_some(tasks, root, roots, allow_partial)
 
 
-@command(
-    superb, "mt4ssl superb run -k last.pt --tasks ks,pr --roots roots.yaml --out runs/a/superb"
-)
+@command(superb, "mt4ssl superb run -k last.pt --tasks ks,pr --roots corpora --out runs/a")
 def run(
     roots: o.Roots,
     out: Annotated[str, o.path("DIR", "folder for results.jsonl and all else")],

@@ -25,14 +25,15 @@ def guarded(
 ) -> int:
     """Call ``body`` and return the exit code of ``program``; no exception leaves but SystemExit.
 
-    ``interrupted`` is said after Ctrl-C. An error that a loader's worker raised counts as its own.
+    ``interrupted`` is said after Ctrl-C, unless the interrupt says otherwise itself. An error that
+    a loader's worker raised counts as its own.
     """
     try:
         code = body() or 0
         _flush()
         return code
-    except KeyboardInterrupt:
-        _say(program, f"interrupted; {interrupted}")
+    except KeyboardInterrupt as error:
+        _say(program, f"interrupted; {error if str(error) else interrupted}")
         return INTERRUPTED
     except BrokenPipeError as error:
         if _read():

@@ -240,7 +240,7 @@ def _check_fingerprint(folder: Path, ckpt: Path) -> None:
         if record.get("fingerprint") not in (None, now):
             raise ValueError(
                 f"{folder / run_folder.RESULTS}: scores of another checkpoint than {ckpt} is now; "
-                "remove the folder, and score the checkpoint again with --superb"
+                "remove the folder, and score the checkpoint again with --tasks"
             )
 
 

@@ -153,7 +153,7 @@ def _markdown(
     notes: Sequence[str],
 ) -> str:
     if points.empty:
-        text = "Nothing was scored: give --probe-data, --superb or --scores.\n"
+        text = "Nothing was scored: give --probe-data, --tasks or --scores.\n"
     else:
         text = _last_scores(points)
     if reach:

@@ -225,7 +225,7 @@ def test_a_page_of_help(page, capsys):
     assert mt4ssl_cli.main([*page.split(), "--help"]) == 0
     said = capsys.readouterr().out
     assert said.startswith(f"Usage: mt4ssl {page}".strip())
-    assert max(map(len, said.splitlines())) <= 95
+    assert max(map(len, said.splitlines())) <= 80
     if page not in ("kmeans", "superb", "store"):
         assert f"Example:\n    mt4ssl {page}".rstrip() in said
     if page not in PAGES:  # a group alone shows its help
@@ -271,6 +271,25 @@ def test_a_shell_completes(typed, offered):
     }
     done = subprocess.run(toy.cli(), env={**os.environ, **words}, capture_output=True, text=True)
     assert done.stdout.split() == [offered]
+
+
+def test_mini_superb_as_a_module_is_the_command_with_a_note(tmp_path):
+    words = [sys.executable, "-m", "mini_superb", tmp_path, "--tasks", "kss"]
+    done = subprocess.run(words, cwd=toy.ROOT, capture_output=True, text=True)
+    note, error = done.stderr.splitlines()
+    assert done.returncode == 2 and note == "mini_superb: note: this is now `mt4ssl mini`"
+    assert error.startswith("mt4ssl: error: unknown task 'kss'")
+
+
+def test_mini_that_is_stopped_starts_over(monkeypatch, capsys, tmp_path):
+    from mini_superb import corpus
+
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(corpus, "make", stopped)
+    assert mt4ssl_cli.main(["mini", str(tmp_path)]) == 130
+    assert capsys.readouterr().err == "mt4ssl: interrupted; the same command starts over\n"
 
 
 def test_downstream_passes_all_its_words(monkeypatch, tmp_path):
