@@ -20,8 +20,8 @@ class OnlineConfig:
         decay.
     norm_over_padding: padding counts in the targets' instance-norm statistics (official behaviour).
     step_per_micro_batch: one EMA step per micro-batch instead of per update (official behaviour).
-    min_target_var, min_pred_var: training stops below these standard deviations after
-    `collapse_after` updates: the representation has collapsed. collapse_after: updates.
+    min_target_var, min_pred_var: training stops below these standard deviations: the representation
+        has collapsed. collapse_after: updates before that is looked at.
     weight: of this loss in the sum.
     """
 
