@@ -8,7 +8,7 @@ from mt4ssl_cli.readers import Reader, checked, field_of, one_of, path_of, real,
 from mt4ssl_core.config import DataConfig
 from mt4ssl_core.settings.bounds import NUMPY_SEEDS, SEEDS, device_name
 from mt4ssl_core.settings.precisions import PRECISIONS
-from upstream.store.options import FLAGS, HELP, MODES, StoreOptions
+from upstream.store.options import FLAGS, MODES, StoreOptions
 
 COUNT, JOBS = whole(at_least=1, at_most=1_000_000), whole(at_least=1, at_most=1024)
 GIGABYTES, MINUTES = real(at_least=0, at_most=1e9), real(above=0, at_most=1e6)
@@ -54,7 +54,7 @@ _UPSTREAM = "a name on s3prl's hub, or FILE.py:CLASS"
 _DEVICE = "auto (the GPU if there is one), cpu, cuda or cuda:N"
 Ckpt = Annotated[str, argument("CKPT", _CKPT)]
 MaybeCkpt = Annotated[str | None, path("CKPT", _CKPT, "-k", "--ckpt")]
-Upstream = Annotated[str | None, word("NAME", _UPSTREAM, "-u", "--upstream")]
+Upstream = Annotated[str | None, word("NAME", _UPSTREAM, "-u", "--upstream", default="mt4ssl")]
 RunFolder = Annotated[str, argument("RUN", "what --out of `superb run` was")]
 Tasks = Annotated[str, word("A,B", "all, or some such as pr,asr")]
 Roots = Annotated[str, path("FILE", _ROOTS)]
@@ -76,11 +76,27 @@ ScoreSet = Annotated[str, choice(("paper", "public"), "tasks of superb_s")]
 LayerStore = Annotated[str | None, path("DIR", "keep and read features in this store")]
 LayerStoreGb = Annotated[float | None, number(GIGABYTES, "the most it may hold")]
 # of StoreOptions
-StoreMode = Annotated[str, choice(MODES, HELP["mode"], FLAGS["mode"])]
-StoreDir = Annotated[str | None, path("DIR", HELP["folder"], FLAGS["folder"])]
-StoreGb = Annotated[
-    float, number(field_of(StoreOptions, "gigabytes"), HELP["gigabytes"], FLAGS["gigabytes"])
+_MODE = (
+    "auto: keep the features of ks, ic, sid and er where that changes nothing; frames: of the "
+    "other tasks too (see --store-precision); off: run the upstream at every step"
+)
+_MOST = "the most that the folder may hold; what does not fit is computed at every step"
+_PRECISION = (
+    "of frames: fp16 is near-exact, fp32 exact, int8 a quarter of it; pooled are always fp32"
+)
+_CROPS = (
+    "where training crops at random, draw from N seeded crops per file, kept as well; 0: crops are "
+    "drawn anew and go through the upstream"
+)
+_ALONE = (
+    "also for an upstream whose features depend on the rest of the batch: each utterance is "
+    "encoded alone, and the results say so"
+)
+StoreMode = Annotated[str, choice(MODES, _MODE, FLAGS["mode"])]
+StoreDir = Annotated[
+    str | None, path("DIR", "where features are kept", FLAGS["folder"], default="in our cache")
 ]
-StorePrecision = Annotated[str, choice(PRECISIONS, HELP["precision"], FLAGS["precision"])]
-StoreCrops = Annotated[int, number(field_of(StoreOptions, "crops"), HELP["crops"], FLAGS["crops"])]
-StoreAlone = Annotated[bool, flag(FLAGS["alone"], HELP["alone"])]
+StoreGb = Annotated[float, number(field_of(StoreOptions, "gigabytes"), _MOST, FLAGS["gigabytes"])]
+StorePrecision = Annotated[str, choice(PRECISIONS, _PRECISION, FLAGS["precision"])]
+StoreCrops = Annotated[int, number(field_of(StoreOptions, "crops"), _CROPS, FLAGS["crops"])]
+StoreAlone = Annotated[bool, flag(FLAGS["alone"], _ALONE)]

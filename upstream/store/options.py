@@ -13,18 +13,6 @@ from upstream.door import cache
 
 AUTO, FRAMES, OFF = "auto", "frames", "off"
 MODES = (AUTO, FRAMES, OFF)
-HELP = {
-    "mode": "auto: keep the features of ks, ic, sid and er where that changes nothing (default); "
-    "frames: of the other tasks too (see --store-precision); off: run the upstream at every step",
-    "folder": "where features are kept (default: features in our cache folder)",
-    "gigabytes": "the most that the folder may hold; what does not fit is computed at every step",
-    "precision": "of frames (default: fp16, near-exact; fp32 is exact, int8 a quarter of it); "
-    "pooled features are always fp32",
-    "crops": "where training crops at random, draw from N seeded crops per file, kept as well "
-    "(default 0: crops are drawn anew and go through the upstream)",
-    "alone": "also for an upstream whose features depend on the rest of the batch: each utterance "
-    "is encoded alone, and the results say so",
-}
 FLAGS = {
     "mode": "--store",
     "folder": "--store-dir",
@@ -76,22 +64,16 @@ class StoreOptions:
 
 def add_arguments(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     """Add the store's flags; `StoreOptions.of` reads what was given."""
-    metavars = {"folder": "DIR", "gigabytes": "GB", "crops": "N"}
     for field in fields(StoreOptions):
-        name, flag = field.name, FLAGS[field.name]
-        given: dict[str, Any] = {
-            "dest": f"store_{name}",
-            "default": field.default,
-            "help": HELP[name],
-        }
-        if name == "alone":
-            parser.add_argument(flag, action="store_true", **given)
-        elif name in ("gigabytes", "crops"):
-            read = bounds.reader(field)
-            parser.add_argument(flag, type=read, metavar=metavars[name], **given)
-        else:
-            choices = {"mode": MODES, "precision": PRECISIONS}.get(name)
-            parser.add_argument(flag, choices=choices, metavar=metavars.get(name), **given)
+        given: dict[str, Any] = {"dest": f"store_{field.name}", "default": field.default}
+        rule = bounds.rule(field)
+        if field.type is bool:
+            given["action"] = "store_true"
+        elif rule.bounds:
+            given["type"] = bounds.reader(field)
+        elif rule.words:
+            given["choices"] = rule.words
+        parser.add_argument(FLAGS[field.name], **given)
 
 
 def default_folder() -> Path:
