@@ -60,7 +60,7 @@ class LayerFeatures:
 def open_upstream(
     ckpt: str | Path | None = None,
     upstream: str = "mt4ssl",
-    device: str | None = None,
+    device: str = "auto",
     store: FeatureStore | None = None,
     precision: str = "fp16",
 ) -> LayerFeatures:
@@ -72,7 +72,7 @@ def open_upstream(
     Raises:
         ValueError: no such upstream or checkpoint, or one whose layers differ in size.
     """
-    place = str(choose_device(device or "auto"))
+    place = str(choose_device(device))
     model = door.load(upstream, None if ckpt is None else str(ckpt)).to(place)
     given = Namespace(
         upstream=upstream, upstream_ckpt=ckpt and str(ckpt), upstream_model_config=None

@@ -190,7 +190,7 @@ def doctor(
     ckpt: str | None = None,
     upstream: str | None = None,
     asked: str = roots.ALL,
-    device: str | None = None,
+    device: str = "auto",
     allow_partial: bool = False,
 ) -> int:
     """Print what is there and what it takes; returns 1 when something is missing.
@@ -205,7 +205,7 @@ def doctor(
     print("\n".join([versions, *broken, ""]))
     found = None
     if (ckpt or upstream) and not broken:
-        where = str(choose_device(device or "auto"))
+        where = str(choose_device(device))
         found = try_upstream(upstream or "mt4ssl", ckpt, where, timed=True)
         print(
             f"{upstream or 'mt4ssl'}: {found.layers} hidden states of {found.dim}, "

@@ -48,7 +48,7 @@ class FillRequest:
     roots: str | None = None
     ckpt: str | None = None
     upstream: str | None = None  # None: mt4ssl
-    device: str | None = None
+    device: str = "auto"
     store: StoreOptions = field(default_factory=StoreOptions)
 
 
@@ -68,9 +68,9 @@ class Share:
             int(read("RANK", "0")), int(read("WORLD_SIZE", "1")), int(read("LOCAL_RANK", "0"))
         )
 
-    def device(self, asked: str | None) -> str:
+    def device(self, asked: str) -> str:
         """Return where this process encodes: each on its own GPU."""
-        device = choose_device(asked or "auto")
+        device = choose_device(asked)
         if self.size > 1 and device.type == "cuda":
             device = choose_device(f"cuda:{self.local_rank}")
         return str(device)

@@ -23,7 +23,7 @@ class SuiteSetting:
     upstream: str
     ckpt: str | None
     seed: int
-    device: str | None = None
+    device: str = "auto"
     store: StoreOptions = field(default_factory=StoreOptions)
 
     def request(self, expdir: Path, **more: Any) -> TaskRequest:

@@ -106,8 +106,8 @@ def test_each_process_has_its_gpu(monkeypatch):
         return torch.device("cuda" if name == "auto" else name)
 
     monkeypatch.setattr(fill, "choose_device", two_gpus)
-    assert Share(1, 2, 1).device(None) == "cuda:1"
-    assert Share().device(None) == "cuda" and Share(1, 2, 1).device("cpu") == "cpu"
+    assert Share(1, 2, 1).device("auto") == "cuda:1"
+    assert Share().device("auto") == "cuda" and Share(1, 2, 1).device("cpu") == "cpu"
 
 
 def test_a_full_store_ends_it(tmp_path, encoded, monkeypatch, capsys):
