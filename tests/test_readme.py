@@ -75,7 +75,7 @@ def test_the_commands_run_word_for_word(tmp_path):
     (tmp_path / ".venv" / "bin" / "activate").write_text(f'PATH="{bin_folder}:$PATH"\n')
     (tmp_path / "run_downstream.py").symlink_to(toy.ROOT / "run_downstream.py")
     environment = {**os.environ, "PYTHONPATH": str(toy.ROOT)}
-    corpora = [sys.executable, "-m", "mini_superb", "demo_out/mini_superb", "--tasks", "ks"]
+    corpora = [sys.executable, "-m", "mt4ssl_cli", "mini", "demo_out/mini_superb", "--tasks", "ks"]
     subprocess.run(corpora, cwd=tmp_path, env=environment, check=True, timeout=300)
     python = f"python - <<'PYTHON'\n{block('python', 'python')}PYTHON\n"
     done = subprocess.run(

@@ -17,11 +17,12 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+import toy
 import yaml
 
 import mini_superb
+import mt4ssl_cli
 from mini_superb import corpus, espeak, ks, pr, pretrain, sid
-from mini_superb.__main__ import main
 from mini_superb.espeak import Espeak
 from mini_superb.grammar import EVERYDAY, vocabulary
 from mini_superb.synthesis import synthesise
@@ -353,7 +354,7 @@ def test_wrong_requests_are_explained_and_leave_nothing(tmp_path, arguments, mes
 def test_missing_synthesiser_names_the_extra(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "espeakng_loader", None)
     espeak.variants.cache_clear()
-    assert main([str(tmp_path / "out"), "--size", "tiny"]) == 2
+    assert mt4ssl_cli.main(["mini", str(tmp_path / "out"), "--size", "tiny"]) == 2
     assert 'pip install "mt4ssl[corpus]"' in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
@@ -409,7 +410,7 @@ def group_exists(group):
 
 
 def test_interruption_ends_all_processes_without_a_traceback(tmp_path):
-    command = [sys.executable, "-m", "mini_superb", str(tmp_path / "out"), "--tasks", "ks"]
+    command = toy.cli("mini", tmp_path / "out", "--tasks", "ks")
     process = subprocess.Popen(
         command,
         cwd=PROJECT,
@@ -431,14 +432,14 @@ def test_interruption_ends_all_processes_without_a_traceback(tmp_path):
 
 
 def test_command_line_says_what_it_made(root, no_synthesis, capsys):
-    assert main([str(root), "--tasks", "ks, pr", "--size", "tiny"]) == 0
+    assert mt4ssl_cli.main(["mini", str(root), "--tasks", "ks, pr", "--size", "tiny"]) == 0
     assert "pr: train 9 clips" in capsys.readouterr().out
-    assert main([str(root), "--tasks", "wrong"]) == 2
+    assert mt4ssl_cli.main(["mini", str(root), "--tasks", "wrong"]) == 2
 
 
 def test_imports_neither_torch_nor_the_rest_of_the_project():
     code = (
-        "import sys, mini_superb, mini_superb.worker, mini_superb.__main__;"
+        "import sys, mini_superb, mini_superb.worker;"
         "print([m for m in ('torch', 's3prl', 'mt4ssl_core', 'upstream', 'espeakng_loader')"
         " if m in sys.modules])"
     )
