@@ -44,7 +44,7 @@ def argument(metavar: str, help: str, read: Reader = path_of) -> Any:
     return typer.Argument(metavar=metavar, parser=read, help=help)
 
 
-_CKPT = "ours, fairseq's, a Hugging Face folder, or FILE.py:CLASS"
+_CKPT = "ours, fairseq's, a Hugging Face folder or name, or FILE.py:CLASS"
 _ROOTS = "YAML file of lines 'task: folder', or one folder that holds all corpora"
 _CHANGE = "change a task's config, e.g. ks:runner.total_steps=500 (no longer SUPERB's setting)"
 _UPSTREAM = "a name on s3prl's hub, or FILE.py:CLASS"

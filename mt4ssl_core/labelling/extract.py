@@ -20,6 +20,7 @@ from mt4ssl_core.checkpoints import python_file
 from mt4ssl_core.checkpoints.checksums import Checksums
 from mt4ssl_core.checkpoints.convert import load_encoder
 from mt4ssl_core.checkpoints.fingerprints import encoder_fingerprint
+from mt4ssl_core.checkpoints.foreign import hub_models
 from mt4ssl_core.data.audio import MIN_SAMPLES, SAMPLE_RATE, audio_name, load_wave
 from mt4ssl_core.data.manifest import MAX_SKIPPED
 from mt4ssl_core.distributed import choose_device
@@ -82,6 +83,7 @@ def extract(
     if format not in FORMATS:
         raise ValueError(f"format {format!r}: unknown; use {' or '.join(FORMATS)}")
     checkpoint = python_file.of_user(str(checkpoint))
+    checkpoint = str(hub_models.local(checkpoint))  # says its revision, if it is from the hub
     encoder = load_encoder(user_path(checkpoint)).to(choose_device(device))
     chosen = choose(layers, encoder, checkpoint)
     out = user_path(out)
