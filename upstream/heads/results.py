@@ -94,7 +94,7 @@ def describe(args: Any, config: dict[str, Any]) -> dict[str, Any]:
         "upstream": args.upstream,
         "upstream_ckpt": args.upstream_ckpt,
         "fingerprint": cache.fingerprint_of(args.upstream_ckpt),
-        "hub": hub_models.origin(args.upstream_ckpt),
+        "hub_model": hub_models.origin(args.upstream_ckpt),
         **({"name": name} if (name := cache.own_name(args.upstream_ckpt)) else {}),
         "upstream_trainable": args.upstream_trainable,
         "layer": args.upstream_layer_selection,

@@ -92,7 +92,7 @@ def owner_of(request: SuiteRequest) -> dict[str, Any]:
         "upstream": request.upstream,
         "ckpt": request.ckpt,
         "fingerprint": cache.fingerprint_of(request.ckpt),
-        "hub": hub_models.origin(request.ckpt),
+        "hub_model": hub_models.origin(request.ckpt),
         "seed": request.seed,
         "smoke": request.smoke,
     }

@@ -18,6 +18,7 @@ from mt4ssl_core.checkpoints.foreign import hub_models
 from mt4ssl_core.labelling.frame_features import FeatureSource
 from upstream.door.expert import UpstreamExpert
 from upstream.heads import arguments
+from upstream.suite.suite import owner_of
 from upstream.suite.suite_request import SuiteRequest
 
 COMMIT = "c0" * 20
@@ -124,7 +125,7 @@ def test_a_name_is_downloaded_once_and_says_its_revision(tmp_path, hub):
     assert hub_models.local(f"org/name@{COMMIT}") == path
     assert UpstreamExpert("org/name").encoder.dim == 32
     request = SuiteRequest(tmp_path / "out", tmp_path, ckpt="org/name")
-    assert hub_models.origin(request.ckpt) == f"org/name@{COMMIT}"
+    assert owner_of(request)["hub_model"] == f"org/name@{COMMIT}"
     assert FeatureSource.of("ckpt:org/name:1").name == f"ckpt:{path}:1"
     assert not hub.asked
 
