@@ -7,76 +7,23 @@ seconds, and again after times that double, 10 minutes at most. TQDM_DISABLE in 
 hides it all.
 """
 
-import os
 import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from typing import Any, TypeVar, cast
 
 from tqdm import tqdm
 
-from mt4ssl_core.command_line import printable
+from mt4ssl_core.lines import REDRAW, Above, Line, is_terminal
 
-FIRST, LONGEST = 10.0, 600.0  # seconds between lines, where there is no terminal
-_REDRAW = 0.1  # seconds, on a terminal
 _RECENT = 50  # times whose mean is the speed, a second apart at least
 MB = 1e6  # bytes
-_COLUMNS = 80  # of a terminal that does not say
 _NARROWEST = 10  # columns that the bar itself needs
-_REST = "\x1b[K"  # clears the rest of a terminal's line, such as an echoed ^C
 _REAL_TIME = " real time"
 Item = TypeVar("Item")
-
-
-class Line:
-    """A line of text that changes. ``show``: at all; ``leave``: on a terminal, when it ends."""
-
-    def __init__(self, show: bool = True, leave: bool = True, stream: Any = None) -> None:
-        self.show = show and "TQDM_DISABLE" not in os.environ
-        self._stream, self._leave = stream or sys.stderr, leave
-        self._shown, self._wait = time.monotonic(), FIRST
-        self.written = False  # whether anything was, where there is no terminal
-        self._painter: Any = None
-        if self.show and is_terminal(self._stream):
-            self._painter = tqdm(file=self._stream, bar_format="{desc}", leave=leave, ncols=0)
-            self._shown = 0.0
-
-    @property
-    def redrawn(self) -> bool:
-        """Whether it is on a terminal."""
-        return self._painter is not None
-
-    def change(self, text: Callable[[int | None], str], now: bool = False) -> bool:
-        """Show ``text`` if it is time, or ``now``; it gets the columns there are, None: any.
-
-        Returns whether it was shown.
-        """
-        passed = time.monotonic() - self._shown
-        if not self.show or not (now or passed >= (_REDRAW if self.redrawn else self._wait)):
-            return False
-        columns = width(self._stream) if self.redrawn else None
-        line = printable(text(columns))[:columns]
-        with suppress(OSError, ValueError):  # nobody is there any more
-            if self.redrawn:
-                self._painter.set_description_str(line + _REST)
-            else:
-                self._wait = min(2 * self._wait, LONGEST)
-                self.written = True
-                print(line, file=self._stream, flush=True)
-        self._shown = time.monotonic()
-        return True
-
-    def close(self, text: Callable[[int | None], str], again: bool = True) -> None:
-        """End with ``text``: on a terminal if it is to stay, else if any was shown, ``again``."""
-        if self._leave if self.redrawn else self.written and again:
-            self.change(text, now=True)
-        if self.redrawn:
-            with suppress(OSError, ValueError):
-                self._painter.close()
-        self.show = False
 
 
 class Bar:
@@ -189,7 +136,7 @@ class Bar:
 
     def _speed(self) -> list[str]:
         (then, before), now = self._times[0], time.monotonic()
-        if self.audio and now - then >= _REDRAW:
+        if self.audio and now - then >= REDRAW:
             self.speed = (self.done - before) / (now - then)
         return [] if self.speed is None else [f"{self.speed:.3g}x{_REAL_TIME}"]
 
@@ -247,7 +194,7 @@ def _mine(thread: int | None = None) -> list[Bar]:
 @contextmanager
 def printing() -> Iterator[None]:
     """Let what others print on a terminal come above what is drawn there, and end their bars."""
-    above, outside = _Above(sys.stdout), _mine()
+    above, outside = Above(sys.stdout), _mine()
     try:
         with redirect_stdout(cast(Any, above)) if is_terminal(sys.stdout) else nullcontext():
             yield
@@ -255,55 +202,7 @@ def printing() -> Iterator[None]:
         for bar in reversed(_mine()):
             if bar not in outside:
                 bar.close()
-        above.flush()
-
-
-class _Above:
-    """A terminal, of which each line comes above what is drawn there."""
-
-    def __init__(self, stream: Any) -> None:
-        self._stream, self._begun = stream, ""
-
-    def write(self, text: str) -> int:
-        *lines, self._begun = f"{self._begun}{text}".split("\n")
-        if lines:
-            with tqdm.external_write_mode(file=sys.stderr):
-                self._stream.write("".join(f"{line}{_REST}\n" for line in lines))
-                self._stream.flush()
-        return len(text)
-
-    def flush(self) -> None:
-        if self._begun and not _open:
-            self._stream.write(self._begun)
-            self._begun = ""
-        self._stream.flush()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-
-def say(text: str, stream: Any = None) -> None:
-    """Print a line (None: on stdout) without breaking what is drawn on a terminal."""
-    with suppress(OSError):  # nobody is there any more
-        rest = _REST if is_terminal(stream or sys.stdout) else ""
-        tqdm.write(printable(text) + rest, file=stream)
-
-
-def width(stream: Any) -> int:
-    """Return how many columns of a terminal can be written without wrapping, with room for ^C."""
-    try:
-        columns = os.get_terminal_size(stream.fileno()).columns
-    except (OSError, ValueError, AttributeError):
-        columns = 0
-    return max(1, (columns or _COLUMNS) - 3)
-
-
-def is_terminal(stream: Any) -> bool:
-    """Whether somebody sees what is written there at once."""
-    try:
-        return bool(stream.isatty())
-    except (AttributeError, ValueError):  # there is none, or it is closed
-        return False
+        above.close()
 
 
 def duration(seconds: float) -> str:

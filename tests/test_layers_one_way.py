@@ -26,6 +26,7 @@ FLOORS = {  # package: its rooms and files from the ground up; each imports only
             "config",
             "configs",
             "distributed",
+            "lines",
             "locks",
             "settings",
             "threads",

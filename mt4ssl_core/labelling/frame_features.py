@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mt4ssl_core import bars
 from mt4ssl_core.bars import Bar
 from mt4ssl_core.checkpoints import python_file
 from mt4ssl_core.checkpoints.fingerprints import checkpoint_fingerprint, encoder_fingerprint
@@ -21,6 +20,7 @@ from mt4ssl_core.data.audio import load_wave
 from mt4ssl_core.data.manifest import Manifest, check_share
 from mt4ssl_core.data.mfcc import mfcc
 from mt4ssl_core.labelling.hidden_states import check_finite, choose, hidden_states
+from mt4ssl_core.lines import say
 from mt4ssl_core.model.speech_encoder import SpeechEncoder
 from mt4ssl_core.settings.frames import num_frames
 from mt4ssl_core.store.store import FRAMES, FeatureKind, FeatureStore, content_key
@@ -182,7 +182,7 @@ class AudioBar:
     def say(self, text: str) -> None:
         """Print a line without disturbing the bar."""
         if self.show:
-            bars.say(text)
+            say(text)
 
     def __enter__(self) -> "AudioBar":
         """End it when the body does, so that an error begins on a line of its own."""

@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mt4ssl_core import bars
 from mt4ssl_core.bars import Bar
 from mt4ssl_core.distributed import World
 from mt4ssl_core.files import write_text, writing
+from mt4ssl_core.lines import say
 from mt4ssl_core.model.targets import Target, TargetLoss
 from mt4ssl_core.training.loggers import open_loggers
 from mt4ssl_core.training.progress import Progress
@@ -143,7 +143,7 @@ class Journal:
     def say(self, text: str) -> None:
         """Print a line without breaking the progress bar."""
         if self.active:
-            bars.say(text)
+            say(text)
 
     def close(self) -> None:
         """Flush and close everything."""

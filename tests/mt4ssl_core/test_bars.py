@@ -12,7 +12,8 @@ from mt4ssl_core.bars import Bar
 
 WORK = """
 import sys, time
-from mt4ssl_core.bars import Bar, say
+from mt4ssl_core.bars import Bar
+from mt4ssl_core.lines import say
 from mt4ssl_core.command_line import guarded
 def work():
     with Bar("update", 400_000, done=123_450, timed=False) as bar:
@@ -127,3 +128,26 @@ def test_text_that_could_steer_the_terminal_is_escaped(capsys):
     with Bar("downloading \x1b[2J", 1, timed=False) as bar:
         bar.show(now=True)
     assert capsys.readouterr().err.startswith(r"downloading \x1b[2J 0/1")
+
+
+PRINTING = """
+import time
+from mt4ssl_core.bars import Bar, printing
+with printing():
+    bar = Bar("step", 40)
+    for step in range(4):
+        bar.advance()
+        time.sleep(0.11)
+        print("acc:", step)
+    print("begun", end="")
+    raise SystemExit(3)
+"""
+
+
+def test_what_others_print_comes_above_and_their_bars_end():
+    code, written = on_terminal([sys.executable, "-c", PRINTING], 60)
+    *said, line, begun = screen(written)
+    assert code == 3 and said == [f"acc: {step}" for step in range(4)]
+    assert line.startswith("step 4/40  took") and begun == "begun"
+    done = subprocess.run([sys.executable, "-c", PRINTING], capture_output=True, text=True)
+    assert done.stdout == "acc: 0\nacc: 1\nacc: 2\nacc: 3\nbegun" and done.stderr == ""

@@ -17,8 +17,8 @@ from typing import Any
 
 import tqdm
 
-from mt4ssl_core import bars
 from mt4ssl_core.bars import Bar
+from mt4ssl_core.lines import say
 from upstream.compat import no_code
 from upstream.door import processes
 from upstream.door.stand_in import StandIn
@@ -88,4 +88,4 @@ class CountingBar:
     @staticmethod
     def write(text: str, **_: Any) -> None:
         """Print a line."""
-        bars.say(text)
+        say(text)

@@ -9,9 +9,9 @@ from typing import Any
 
 from torch import nn
 
-from mt4ssl_core import bars
 from mt4ssl_core.checkpoints.fingerprints import encoder_fingerprint, weights_fingerprint
 from mt4ssl_core.config import SAMPLE_RATE
+from mt4ssl_core.lines import say
 from mt4ssl_core.settings.precisions import BYTES
 from mt4ssl_core.store.store import FRAMES, POOLED, FeatureKind, FeatureStore
 from upstream.door import cache, packages, processes
@@ -189,4 +189,4 @@ def upstream_fingerprint(model: nn.Module, args: Any) -> str:
 
 def _say(text: str) -> None:
     if processes.is_first():
-        bars.say(text, sys.stderr)
+        say(text, sys.stderr)

@@ -4,9 +4,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from mt4ssl_core import bars
 from mt4ssl_core.bars import MB, Bar
 from mt4ssl_core.command_line import aligned
+from mt4ssl_core.lines import say
 from mt4ssl_core.store import upkeep
 from mt4ssl_core.store.store import GB
 from mt4ssl_core.store.upkeep import SpaceInfo
@@ -32,7 +32,7 @@ def verify(folder: str | None) -> int:
     place = _place(folder)
     size = sum(info.bytes for info in upkeep.spaces(place))
     with Bar("verify", size / MB, unit=" MB") as bar:
-        report = upkeep.verify(place, bars.say, lambda read: bar.advance(read / MB))
+        report = upkeep.verify(place, say, lambda read: bar.advance(read / MB))
         bar.total = bar.done
     print(
         f"{place}: {report.good} records are good, {report.spoiled} are spoiled and not used any "

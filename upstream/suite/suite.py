@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mt4ssl_core import bars
 from mt4ssl_core.checkpoints.foreign import hub_models
 from mt4ssl_core.files import remove_leftovers
+from mt4ssl_core.lines import say
 from upstream.door import cache, signals, tasks
 from upstream.store import decision
 from upstream.suite import (
@@ -209,7 +209,7 @@ def _work(
 
     def begun(batch: JobBatch) -> None:
         logs = batch.jobs[0] if len(batch.jobs) == 1 else f"{batch.name}/*"
-        bars.say(f"begun: {batch.name}, log: {run_folder.log_path(out, logs)}")
+        say(f"begun: {batch.name}, log: {run_folder.log_path(out, logs)}")
         display.begun(batch)
 
     def ended(batch: JobBatch, handle: executors.Handle) -> None:
@@ -217,7 +217,7 @@ def _work(
         broken = _broken(out, [by_job[name] for name in batch.jobs])
         for name in broken:
             failed[name] = _why(out, name, handle)
-            bars.say(f"failed: {name}: {failed[name]}")
+            say(f"failed: {name}: {failed[name]}")
         if not broken:
             handle.clean()
         for plan in plans:
