@@ -129,8 +129,8 @@ def check_kind(options: ForeignSettings, known: Sequence[str] = (*KINDS, *FEATUR
     )
 
 
-def normalizes(folder: Path) -> bool:
-    """Whether waveforms are normalised, as their feature extractor says (by default they are)."""
+def hearing(folder: Path) -> ForeignSettings | None:
+    """Return the settings of the feature extractor, from the first file that has them, if any."""
     for name in checkpoint_files.HEARING:
         path = folder / name
         if not path.is_file():
@@ -143,11 +143,18 @@ def normalizes(folder: Path) -> bool:
             values, prefix = values[nested[0]], f"{nested[0]}."
             if not isinstance(values, dict):
                 raise ValueError(f"{path}: {nested[0]}: expected an object; copy the file again")
-        heard = ForeignSettings(values, path, prefix)
-        heard.check_fixed(EXTRACTOR_FIXED)
-        heard.check_rate("sampling_rate")
-        return bool(heard.get("do_normalize", True, bool))
-    return True
+        return ForeignSettings(values, path, prefix)
+    return None
+
+
+def normalizes(folder: Path) -> bool:
+    """Whether waveforms are normalised, as their feature extractor says (by default they are)."""
+    heard = hearing(folder)
+    if heard is None:
+        return True
+    heard.check_fixed(EXTRACTOR_FIXED)
+    heard.check_rate("sampling_rate")
+    return bool(heard.get("do_normalize", True, bool))
 
 
 def _encoder_config(options: ForeignSettings, normalize: bool) -> EncoderConfig:

@@ -20,7 +20,7 @@ from mt4ssl_core.settings.frames import HOP, SAMPLE_RATE, WINDOW
 
 Listen = Callable[[Tensor], Tensor]  # a waveform (N,) as it was recorded -> the model's input
 INSTALL = 'install it with pip install "mt4ssl[hf]"'
-_MEL = {"feature_extractor_type": "SeamlessM4TFeatureExtractor", "sampling_rate": SAMPLE_RATE}
+_MEL = {"feature_extractor_type": "SeamlessM4TFeatureExtractor"}
 _PARTS_LEFT_OUT = ("masked_spec_embed", "adapter.", "intermediate_ffn.")
 
 
@@ -96,9 +96,8 @@ class TransformersEncoder(SpeechEncoder):
     def identity(self) -> str:
         """The class, its config and how it hears."""
         model: Any = self.model
-        return (
-            f"{self.form.model} {self.heard} {json.dumps(model.config.to_dict(), sort_keys=True)}"
-        )
+        settings = {**model.config.to_dict(), "transformers_version": None}  # of any version
+        return f"{self.form.model} {self.heard} {json.dumps(settings, sort_keys=True)}"
 
 
 def is_for(path: str | Path) -> bool:
@@ -193,15 +192,15 @@ def _weights(path: Path, form: Form) -> dict[str, Tensor]:
 
 def _mel_extractor(folder: Path, bins: int) -> Any:
     """transformers' log-mel extractor with the folder's settings, checked against the model."""
-    path = folder / checkpoint_files.HEARING[1]
-    values = checkpoint_files.json_object(path) if path.is_file() else {}
-    settings = ForeignSettings(values, path)
+    settings = huggingface.hearing(folder) or ForeignSettings({}, folder)
     settings.check_fixed(_MEL)
-    extractor = _transformers().SeamlessM4TFeatureExtractor.from_dict(dict(values))
+    settings.check_rate("sampling_rate")
+    kind = _transformers().SeamlessM4TFeatureExtractor
+    extractor = kind.from_dict(dict(settings.values))
     if extractor.num_mel_bins * extractor.stride != bins:
         raise ValueError(
-            f"{path}: {extractor.num_mel_bins} bins of {extractor.stride} frames, but the model "
-            f"hears {bins} numbers; copy the file of this model"
+            f"{settings.path}: {extractor.num_mel_bins} bins of {extractor.stride} frames, but the "
+            f"model hears {bins} numbers; copy the file of this model"
         )
     return extractor
 

@@ -113,6 +113,16 @@ def test_fingerprints_are_of_weights_and_of_what_it_hears(tmp_path):
     assert before[0] != after[0] and before[1] != after[1]
 
 
+def test_what_it_hears_may_be_said_in_the_processors_file(tmp_path):
+    folder(tmp_path, "wav2vec2-bert")
+    before = encoder_fingerprint(convert.load_encoder(tmp_path))
+    hearing = tmp_path / "preprocessor_config.json"
+    values = json.loads(hearing.read_text())
+    hearing.unlink()
+    (tmp_path / "processor_config.json").write_text(json.dumps({"feature_extractor": values}))
+    assert encoder_fingerprint(convert.load_encoder(tmp_path)) == before
+
+
 def test_untrained_copy_has_other_weights_every_time_the_same(tmp_path):
     folder(tmp_path, "sew")
     one, two = convert.load_encoder(tmp_path, 0), convert.load_encoder(tmp_path, 0)
