@@ -247,30 +247,30 @@ def heat_map(frame: pd.DataFrame) -> Any:
     labels = frame.task.map(superb_score.name_of) + (", " + frame.model if several else "")
     rows, layers = labels.drop_duplicates().tolist(), int(frame.layer.max()) + 1
     columns = [column for column in _TITLES if column in frame]
-    top = float(frame[columns].to_numpy().max())
+    shares = frame[columns].to_numpy()
+    low, top = float(shares.min()), float(shares.max())
     width = max(_CELL * layers, 2.3) + (0.08 * max(map(len, rows)) + 1.0) / len(columns)
     stacked = layers > _BESIDE
     shape = (len(columns), 1) if stacked else (1, len(columns))
     drawn, axes = plots.new(*shape, width, _ROW * max(len(rows), 5) + 1.2)
     for axis, column in zip(axes.flat, columns, strict=True):
         values = frame[column].to_numpy().reshape(len(rows), layers)
-        image = axis.imshow(values, cmap="viridis", vmin=0, vmax=top, aspect="auto")
         plots.tidy(axis, _TITLES[column], "layer", "")
-        axis.grid(False)
-        axis.set_xticks(range(layers))
+        image = plots.heat_map(axis, values, low, top, aspect="auto")
+        plots.layer_ticks(axis.xaxis, layers)
         named = stacked or column == columns[0]
         axis.set_yticks(range(len(rows)) if named else [], rows if named else [])
-        _write_values(axis, values, top)
+        _write_values(axis, values, image)
     bar = drawn.colorbar(image, ax=axes, label="share of a row")
-    bar.ax.axhline(1 / layers, color="white", lw=1.2)
-    notes = ["layer 0: input of the first transformer layer; white line: all layers alike"]
+    bar.ax.axhline(1 / layers, color="red", lw=1.5)
+    notes = ["layer 0: input of the first transformer layer; line in the scale: all layers alike"]
     notes += frame.attrs.get("notes", [])
     lines = [line for note in notes for line in textwrap.wrap(note, int(15 * width * shape[1]))]
     drawn.supxlabel("\n".join(lines), fontsize=7)
     return drawn
 
 
-def _write_values(axis: Any, values: np.ndarray, top: float) -> None:
+def _write_values(axis: Any, values: np.ndarray, image: Any) -> None:
     """Write values (rows, L) into their cells, the largest of a row in bold."""
     shown = values.round(2)
     for row, layer in np.ndindex(values.shape):
@@ -282,6 +282,6 @@ def _write_values(axis: Any, values: np.ndarray, top: float) -> None:
             ha="center",
             va="center",
             fontsize=7,
-            color="black" if values[row, layer] > 0.6 * top else "white",
+            color=plots.ink_on(image, float(values[row, layer])),
             fontweight="bold" if best else "normal",
         )

@@ -6,7 +6,7 @@
 AUDIO holds folders with an index.csv each (columns path, num_samples, speaker, split, label,
 phones). Pre-trained on are the training splits of the folders that are probed, and all of the
 others, so speakers of the probes' test sets were never heard. Labels are k-means on MFCC.
-Interrupted, it goes on where it stopped. Without AUDIO only the plot of the scores and the table
+Interrupted, it goes on where it stopped. Without AUDIO only the plots and the table
 in docs/results.md are written, from the committed results.
 """
 
@@ -38,8 +38,12 @@ CURVES, PLOT = "curves_updates", "scores_updates"
 SEEDS, CLUSTERS, MINUTES = 3, 100, 10.0
 PROBES = ("phone_ctc", "keyword", "speaker")
 PROBED = ("speechocean762", "an4", "speech_commands_12")  # those with phones, speakers or keywords
-REFERENCES = {"untrained": "mt4ssl_untrained", "filter banks": "fbank"}
-LINES = {"untrained": "-.", "filter banks": "--"}
+REFERENCES = {
+    "untrained": "mt4ssl_untrained",
+    "filter banks, CMVN": "fbank",
+    "filter banks, no CMVN": "fbank_no_cmvn",
+}
+LINES = {"untrained": "-.", "filter banks, CMVN": "--", "filter banks, no CMVN": ":"}
 DRAWN = (*PROBES, "offline_loss")
 SIZE = (8.4, 6.4)  # inches: 840 pixels of a page
 
@@ -77,9 +81,8 @@ def measure(audio: Path, work: Path, jobs: int) -> None:
         del run["folder"]  # of this machine
     record["references"] = references(work, data)
     write_json(SCORES / "results.json", record)
-    for suffix in (".svg", ".png", ".csv"):
-        with atomic_path(SCORES / f"{CURVES}{suffix}") as copy:
-            shutil.copyfile(work / "runs" / f"{CURVES}{suffix}", copy)
+    with atomic_path(SCORES / f"{CURVES}.csv") as copy:
+        shutil.copyfile(work / "runs" / f"{CURVES}.csv", copy)
 
 
 def references(work: Path, data: Sequence[str]) -> dict[str, dict[str, float]]:
@@ -95,7 +98,7 @@ def references(work: Path, data: Sequence[str]) -> dict[str, dict[str, float]]:
 
 
 def draw(folder: Path = SCORES) -> None:
-    """Draw the committed scores against updates, beside what needs no training."""
+    """Draw the committed scores against updates, beside what needs no training; then the losses."""
     record = json.loads((SCORES / "results.json").read_text())
     points = pd.DataFrame(record["points"])
     shown = points[points["metric"].isin(DRAWN)]
@@ -106,10 +109,12 @@ def draw(folder: Path = SCORES) -> None:
         for name, scores in record["references"].items():
             if metric in scores:
                 axis.axhline(scores[metric], color="0.35", lw=1.2, ls=LINES[name], label=name)
-    lines = dict(zip(*reversed(figure.axes[0].get_legend_handles_labels()), strict=True))
     figure.legends.clear()
-    figure.legend(lines.values(), lines.keys(), loc="outside upper center", ncols=5, frameon=False)
+    plots.legend_above(figure, plots.lines_of(figure.axes[:1]))
     plots.save(figure, folder / PLOT, cost_curves.summary(points, "update"))
+    curves = pd.read_csv(SCORES / f"{CURVES}.csv")
+    named = curves.assign(group=curves["group"].str.replace("_", " "))
+    plots.save(cost_curves.training_figure(named), folder / CURVES, curves)
 
 
 def table() -> str:

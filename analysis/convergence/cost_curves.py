@@ -8,15 +8,14 @@ import pandas as pd
 
 from analysis import plots
 from analysis.convergence.updates_to_reach import TargetScore
-from analysis.records.score import ARROWS
 
-PANELS = {  # key in the log: (title, unit)
-    "offline/loss": ("Offline target: loss", "nats per masked frame"),
-    "offline/accuracy": ("Offline target: accuracy", "share of masked frames"),
-    "online/loss": ("Online target: loss", "squared error / sqrt(D)"),
-    "online/target_var": ("Teacher: standard deviation", "of targets, mean over channels"),
-    "random_projection/loss": ("Random projection: loss", "nats per masked frame"),
-    "random_projection/accuracy": ("Random projection: accuracy", "share of masked frames"),
+PANELS = {  # key in the log: (title, unit, direction if one is better)
+    "offline/loss": ("Offline target: loss", "nats per masked frame", "min"),
+    "offline/accuracy": ("Offline target: accuracy", "share of masked frames", "max"),
+    "online/loss": ("Online target: loss", "squared error / sqrt(D)", "min"),
+    "online/target_var": ("Teacher: standard deviation", "of targets, mean over channels", None),
+    "random_projection/loss": ("Random projection: loss", "nats per masked frame", "min"),
+    "random_projection/accuracy": ("Random projection: accuracy", "share of masked frames", "max"),
 }
 COSTS = {  # column: (in file names, label)
     "update": ("updates", "updates"),
@@ -34,6 +33,7 @@ METRICS = {  # (title, what it is)
     "offline_accuracy": ("Offline target, held-out audio: accuracy", "share of masked frames"),
 }
 _STYLES = ["-", "--", ":", "-."]
+_DASHES = ["--", ":", "-."]
 
 Reference = tuple[float, str]  # a horizontal line and what it is
 
@@ -70,25 +70,33 @@ def summary(table: pd.DataFrame, cost: str) -> pd.DataFrame:
 def draw_training(
     table: pd.DataFrame, cost: str, references: Mapping[str, Reference] | None = None
 ) -> tuple[Any, pd.DataFrame]:
-    """Return a figure with a panel per metric of `training_runs.frame`, and what is drawn.
+    """Return a figure with a panel per metric of `training_runs.frame`, and what is drawn."""
+    drawn = summary(table, cost)
+    return training_figure(drawn, references), drawn
+
+
+def training_figure(drawn: pd.DataFrame, references: Mapping[str, Reference] | None = None) -> Any:
+    """Return a figure of a `summary` of curves, with a panel per metric.
 
     Training is a thin line, held-out audio a line with dots and the range of the seeds.
     """
-    drawn, styles = summary(table, cost), looks(table["group"])
-    x = drawn["cost"].iloc[0]
+    styles, x = looks(drawn["group"]), drawn["cost"].iloc[0]
     keys = [key for key in PANELS if key in set(drawn["metric"])]
-    figure, axes = _grid(len(keys))
+    figure, axes = plots.panels(len(keys))
     for axis, key in zip(axes, keys, strict=True):
+        title, unit, direction = PANELS[key]
         for group, look in styles.items():
             here = drawn[(drawn["metric"] == key) & (drawn["group"] == group)]
             held_out = here[here["part"] == "held out"]
             plain = {**look, "marker": "", "lw": 0.9, "alpha": 0.7}
             _line(axis, here[here["part"] == "training"], group, plain, band=held_out.empty)
             _line(axis, held_out, f"{group} (held out)", look)
-        _reference(axis, (references or {}).get(key))
-        _finish(axis, PANELS[key][0], x, PANELS[key][1])
-    _legend(figure, axes)
-    return figure, drawn
+        for dashes, (of, (value, text)) in zip(_DASHES, (references or {}).items(), strict=False):
+            if of == key:
+                axis.axhline(value, color="0.35", lw=1.2, ls=dashes, label=text)
+        _finish(axis, title, x, plots.directed(unit, direction))
+    plots.legend_above(figure, plots.lines_of(axes))
+    return figure
 
 
 def draw_scores(
@@ -97,17 +105,17 @@ def draw_scores(
     """Return a figure with a panel per metric of the checkpoints, and what is drawn."""
     drawn, styles = summary(points, cost), looks(points["group"])
     x, metrics = drawn["cost"].iloc[0], list(dict.fromkeys(drawn["metric"]))
-    figure, axes = _grid(len(metrics))
+    figure, axes = plots.panels(len(metrics))
     for axis, metric in zip(axes, metrics, strict=True):
         for group, look in styles.items():
             _line(axis, drawn[(drawn["metric"] == metric) & (drawn["group"] == group)], group, look)
         for target in targets:
             if target.metric == metric:
-                _reference(axis, (target.value, "to reach"), "left")
+                axis.axhline(target.value, color="0.35", lw=1.2, ls="--", label="to reach")
         facts = points[points["metric"] == metric].iloc[0]
         title, y = _spoken(metric, facts["unit"], facts["direction"])
         _finish(axis, title, x, y)
-    _legend(figure, axes)
+    plots.legend_above(figure, plots.lines_of(axes))
     return figure, drawn
 
 
@@ -133,14 +141,14 @@ def _finish(axis: Any, title: str, x: str, y: str) -> None:
 
 
 def _spoken(metric: str, unit: str, direction: str) -> tuple[str, str]:
-    """Title and vertical label of a metric's panel; the arrow says where better is."""
+    """Title and vertical label of a metric's panel."""
     if metric in METRICS:
         title, name = METRICS[metric]
     else:
         task, slash, name = metric.rpartition("/")
         title = f"SUPERB {task.upper()}" if slash else metric
         name += f", {unit}" if unit else ""
-    return f"{title} {ARROWS[direction]}", name
+    return title, plots.directed(name, direction)
 
 
 def _line(
@@ -154,29 +162,3 @@ def _line(
         axis.fill_between(
             drawn["x"], drawn["low"], drawn["high"], color=look["color"], alpha=0.18, lw=0
         )
-
-
-def _grid(panels: int) -> tuple[Any, list[Any]]:
-    columns = min(3 if panels > 4 else 2, panels)
-    figure, axes = plots.new(-(-panels // columns), columns)
-    for axis in axes.flat[panels:]:
-        axis.set_visible(False)
-    return figure, list(axes.flat[:panels])
-
-
-def _reference(axis: Any, reference: Reference | None, side: str = "right") -> None:
-    if reference is None:
-        return
-    value, text = reference
-    axis.axhline(value, color="0.35", lw=1, ls="--")
-    at = (0.99 if side == "right" else 0.01, value)
-    where: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
-    axis.annotate(text, at, (0, 3), ha=side, fontsize=8, **where)
-
-
-def _legend(figure: Any, axes: Sequence[Any]) -> None:
-    lines = {line.get_label(): line for axis in axes for line in axis.get_lines()}
-    shown = {label: line for label, line in lines.items() if not str(label).startswith("_")}
-    columns = len(shown) if len(shown) < 4 else min(4, -(-len(shown) // 2))
-    place = {"loc": "outside upper center", "ncols": columns}
-    figure.legend(shown.values(), shown.keys(), frameon=False, fontsize=8, **place)

@@ -11,7 +11,7 @@ from analysis import plots
 
 PANELS: tuple[tuple[str, str, tuple[str, ...]], ...] = (  # title, y axis, measures
     ("Phone of a frame", "accuracy", ("phone",)),
-    ("Phones of an utterance (CTC)", "phone error rate, lower is better", ("phone_ctc",)),
+    ("Phones of an utterance (CTC)", "phone error rate", ("phone_ctc",)),
     ("Keyword of an utterance", "accuracy", ("keyword",)),
     ("Speaker of an utterance", "accuracy", ("speaker",)),
     ("Gender of the speaker", "accuracy", ("gender",)),
@@ -23,6 +23,7 @@ PANELS: tuple[tuple[str, str, tuple[str, ...]], ...] = (  # title, y axis, measu
     ("Clusters and phones: PNMI", "PNMI, above chance", ("pnmi_excess",)),
     ("Clusters and phones: purity", "share of frames", ("phone_purity", "cluster_purity")),
 )
+_WRITTEN = 200  # cells of a heat map that have room for their values
 LAYER = "layer (0: input of the first)"
 _TOLD = ("layer", "measure", "value", "low", "high", "baseline", "control")
 
@@ -51,23 +52,18 @@ def layer_curves(probes: Mapping[str, Mapping[str, Any]]) -> tuple[Any, pd.DataF
         raise ValueError(
             "no rows to draw; probe with labelled speech: `mt4ssl probe -k CKPT --data`"
         )
-    columns = min(3, len(panels))
-    figure, axes = plots.new(-(-len(panels) // columns), columns, 4.2, 3.0)
-    for axis in axes.flat[len(panels) :]:
-        axis.set_visible(False)
-    for axis, (title, unit, names) in zip(axes.flat, panels, strict=False):
+    figure, axes = plots.panels(len(panels))
+    for axis, (title, unit, names) in zip(axes, panels, strict=True):
+        measured = table[table["measure"].isin(names)]
         _panel(axis, table, names, list(probes))
-        plots.tidy(axis, title, LAYER, unit)
-        axis.xaxis.get_major_locator().set_params(integer=True)
-    if len(probes) > 1:
-        looks = [plots.line_style(number) for number in range(len(probes))]
-        handles = [
-            axes.flat[0].plot([], [], color=colour, marker=marker, label=plots.legend_name(label))[
-                0
-            ]
-            for label, (colour, marker) in zip(probes, looks, strict=True)
-        ]
-        figure.legend(handles=handles, loc="outside upper center", ncols=3, frameon=False)
+        plots.tidy(axis, title, LAYER, plots.directed(unit, _direction(names)))
+        plots.layer_ticks(axis.xaxis, int(measured["layer"].max()) + 1)
+    lines = plots.lines_of(axes)
+    for number, label in enumerate(probes if len(probes) > 1 else ()):
+        colour, marker = plots.line_style(number)
+        name = plots.legend_name(label)
+        (lines[name],) = axes[0].plot([], [], color=colour, marker=marker, label=name)
+    plots.legend_above(figure, lines)
     return figure, table[table["measure"].isin({name for panel in panels for name in panel[2]})]
 
 
@@ -97,12 +93,16 @@ def _panel(axis: Any, table: pd.DataFrame, names: Sequence[str], models: Sequenc
                     text = key if number == 0 else None
                     grey = "0.45" if len(models) == 1 else colour
                     axis.plot(part["layer"], part[key], dashes, color=grey, lw=1, label=text)
-    if axis.get_legend_handles_labels()[0]:
-        axis.legend(frameon=False, fontsize=8)
 
 
-def matrices(found: Mapping[str, Any]) -> tuple[Any, pd.DataFrame]:
+def _direction(measures: Sequence[str]) -> str:
+    return "min" if "phone_ctc" in measures else "max"
+
+
+def matrices(found: Mapping[str, Any], name: str | None = None) -> tuple[Any, pd.DataFrame]:
     """Draw how alike layers are: CCA of the model's own, CKA with those of another.
+
+    The scale goes from the least of the values to the largest. ``name``: what the model is called.
 
     Raises:
         ValueError: there are none.
@@ -110,19 +110,21 @@ def matrices(found: Mapping[str, Any]) -> tuple[Any, pd.DataFrame]:
     kinds = found["matrices"]
     if not kinds:
         raise ValueError("no layers were compared; give alignments, or --compare CKPT")
-    figure, axes = plots.new(1, len(kinds), 4.6, 4.0)
+    own = found["model"]
+    figure, axes = plots.new(1, len(kinds), plots.WIDTH / 2, 3.6)
     rows = []
     for axis, kind in zip(axes.flat, kinds, strict=True):
         values = np.array(kind["values"])
-        image = axis.imshow(values, origin="lower", cmap="cividis", vmin=0, vmax=1)
-        first, second = (kind.get(key) or found["model"] for key in ("first", "second"))
+        first, second = (kind.get(key) or own for key in ("first", "second"))
+        first, second = (name if name and each == own else each for each in (first, second))
         plots.tidy(axis, kind["measure"].upper(), f"layer of {second}", f"layer of {first}")
-        axis.grid(False)
-        figure.colorbar(image, ax=axis, label="similarity, 0 to 1", shrink=0.85)
-        if values.size <= 200:
-            for (i, j), value in np.ndenumerate(values):
-                dark = "white" if value < 0.6 else "black"
-                axis.text(j, i, f"{value:.2f}", ha="center", va="center", color=dark, fontsize=7)
+        image = plots.heat_map(axis, values, values.min(), values.max(), origin="lower")
+        for side, layers in zip((axis.yaxis, axis.xaxis), values.shape, strict=True):
+            plots.layer_ticks(side, layers)
+        figure.colorbar(image, ax=axis, label="similarity (1: the same)", shrink=0.85)
+        for (i, j), value in np.ndenumerate(values) if values.size <= _WRITTEN else ():
+            look = {"color": plots.ink_on(image, value), "fontsize": 7}
+            axis.text(j, i, f"{value:.2f}", ha="center", va="center", **look)
         for (i, j), value in np.ndenumerate(values):
             rows.append((kind["measure"], first, i, second, j, value))
     heads = ["measure", "first", "layer of first", "second", "layer of second", "value"]

@@ -89,7 +89,7 @@ def test_probes_superb_and_tables_come_together(study, tmp_path, monkeypatch):
     fast = checkpoints(study / "fast" / "seed1", 10, 20)
     row = {"layer": 1, "measure": "keyword", "unit": "fraction", "direction": "max", "chosen": True}
     monkeypatch.setattr(
-        probing, "score",
+        probing, "score_layers",
         lambda ckpt, *_, **__: [{**row, "value": int(ckpt.stem[7:]) / 100}], raising=False,
     )  # fmt: skip
     monkeypatch.setattr(speech, "read", lambda *_: [])

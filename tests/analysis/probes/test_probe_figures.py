@@ -23,21 +23,28 @@ def test_a_panel_per_kind_of_measure():
     shown = [axis for axis in figure.axes if axis.get_visible()]
     assert len(shown) == 4 and len(data) == 15
     assert all(axis.get_xlabel() and axis.get_ylabel() and axis.get_title() for axis in shown)
-    labels = [
-        text.get_text()
-        for axis in shown
-        if axis.get_legend()
-        for text in axis.get_legend().get_texts()
-    ]
+    assert not any(axis.get_legend() for axis in shown)  # off the data
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert labels == ["baseline", "cca_mel", "cca_phone"]
+    better = ["higher" in axis.get_ylabel() for axis in shown]
+    assert better == [True, False, True, True] and figure.get_figwidth() <= plots.WIDTH
 
 
 def test_models_over_each_other():
     figure, data = layer_plots.layer_curves({"one": found(), "two": found(("phone",), layers=5)})
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["one", "two"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()][-2:] == ["one", "two"]
     assert set(data["model"]) == {"one", "two"}
     with pytest.raises(ValueError, match="no rows to draw"):
         layer_plots.layer_curves({"one": found(())})
+
+
+def test_a_heat_map_s_scale_is_that_of_its_values_and_layers_are_whole_numbers():
+    values = [[0.99, 0.97] * 10] * 2
+    figure, _ = layer_plots.matrices(found(matrices=[{"measure": "cca", "values": values}]), "mine")
+    axis = figure.axes[0]
+    assert axis.images[0].get_clim() == (0.97, 0.99)
+    assert list(axis.get_yticks()) == [0, 1] and list(axis.get_xticks()) == list(range(0, 20, 2))
+    assert axis.get_xlabel() == "layer of mine"
 
 
 def test_matrices_and_files(tmp_path):
