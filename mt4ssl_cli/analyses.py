@@ -9,7 +9,7 @@ from mt4ssl_cli import options as o
 from mt4ssl_cli.framework import command, group, incomplete
 
 analyses = group()
-FORMATS = ("md", "latex", "csv", "html")
+FORMATS = ("md", "latex", "booktabs", "csv", "html")
 MOVED = "the checkpoint, if it is no longer where it was"
 SPEECH = (
     "labelled speech: a table index.csv (columns path, split, speaker, gender, keyword, phones), "

@@ -9,13 +9,22 @@ import pandas as pd
 from analysis.convergence import cost_curves
 from analysis.convergence.updates_to_reach import TargetScore
 from analysis.records import training_runs
-from analysis.records.score import ARROWS
 from analysis.records.training_runs import TrainingRun
 from analysis.report import figures as report_figures
 from analysis.report import inputs
-from analysis.report import page as html
 from analysis.report.inputs import RunFiles
-from analysis.report.page import Section
+from analysis.report.page import (
+    Block,
+    Details,
+    Figure,
+    Figures,
+    Heading,
+    Missing,
+    Notes,
+    Paragraph,
+    Section,
+    Table,
+)
 from analysis.tables.formats import Cell, Grid
 
 _POINTS = 600  # of all curves in a panel: more cannot be seen, and make the page large
@@ -24,31 +33,32 @@ _LEAST = 60  # of one of them
 
 def section(run: RunFiles, others: Sequence[RunFiles]) -> Section:
     """Curves of pre-training, and scores of checkpoints with the updates to reach them."""
-    body = []
+    blocks: list[Block] = []
     runs = inputs.training(run, named=bool(others))
     if runs:
         named = [one for other in others for one in inputs.training(other, named=True)]
-        body += _training(runs, named)
+        blocks += _training(runs, named)
     else:
         command = f"mt4ssl pretrain CONFIG run.out={run.folder}"
-        body.append(html.missing("No log of pre-training", command))
+        blocks.append(Missing("No log of pre-training", command))
     for place, path in enumerate(run.convergences):
-        body += _checkpoints(inputs.read(path), f"checkpoints-{place}")
+        blocks += _checkpoints(inputs.read(path), f"checkpoints-{place}")
     if not run.convergences:
         command = f"mt4ssl convergence RUN --probe-data SOURCE --out {run.folder}/convergence"
-        body.append(html.missing("No scores of checkpoints", command))
-    return Section("convergence", "Convergence", "\n".join(body))
+        blocks.append(Missing("No scores of checkpoints", command))
+    return Section("convergence", "Convergence", blocks)
 
 
-def _training(runs: Sequence[TrainingRun], others: Sequence[TrainingRun]) -> list[str]:
-    body, together = ["<h3>Pre-training</h3>"], [*runs, *others]
+def _training(runs: Sequence[TrainingRun], others: Sequence[TrainingRun]) -> list[Block]:
+    blocks: list[Block] = [Heading("Pre-training")]
+    together = [*runs, *others]
     try:
         notes = training_runs.check(together)
     except ValueError as error:
         together, notes = list(runs), [f"The others' curves are left out: {error}"]
     table = training_runs.frame(together, cost_curves.PANELS)
     if table.empty:
-        return [*body, html.paragraph("The log is empty.", "missing")]
+        return [*blocks, Paragraph("The log is empty.", "missing")]
     for cost, (name, label) in cost_curves.COSTS.items():
         part = _thinned(table.dropna(subset=cost))
         drawn = []
@@ -57,14 +67,34 @@ def _training(runs: Sequence[TrainingRun], others: Sequence[TrainingRun]) -> lis
             if cost_curves.summary(one, cost).empty:
                 continue
             with report_figures.themed():
-                figure, curves = cost_curves.draw_training(one, cost)
-                report_figures.panel(figure)
-            told = _told_curves(curves, *cost_curves.PANELS[metric])
-            drawn.append(report_figures.shown(figure, told, f"training-{name}-{place}"))
-        if drawn:
-            shown = html.figures(drawn)
-            body.append(shown if cost == "update" else html.details(f"Against {label}", shown))
-    return [*body, html.listing(notes)]
+                figure = report_figures.panel(cost_curves.draw_training(one, cost)[0])
+            told = _TOLD[metric if metric in _TOLD else metric.partition("/")[2]]
+            drawn.append(report_figures.inline(figure, f"training-{name}-{place}", told))
+        blocks += _against(cost, label, drawn)
+    return [*blocks, *_notes(notes)]
+
+
+_HELD_OUT = "Thin: audio that is trained on. Dots: audio held out."
+_TOLD = {  # by the key in the log, or its last part
+    "loss": f"How hard the target still is to predict; a curve that is flat has stopped learning. "
+    f"{_HELD_OUT} Where the dots rise while the thin line falls, the model learns by heart.",
+    "accuracy": f"How often the most likely label is the right one. {_HELD_OUT}",
+    "online/loss": f"How far the student is from its teacher. It often rises first, since the "
+    f"teacher becomes richer. Near 0 from early on is a shortcut. {_HELD_OUT}",
+    "online/target_var": "How much the teacher's targets differ from frame to frame. A fall "
+    "towards 0 means that they collapse: everything becomes the same.",
+}
+
+
+def _against(cost: str, label: str, drawn: Sequence[Figure]) -> list[Block]:
+    """Return plots against a cost: those against updates at once, others on a click."""
+    if not drawn:
+        return []
+    return [Figures(drawn) if cost == "update" else Details(f"Against {label}", [Figures(drawn)])]
+
+
+def _notes(lines: Sequence[str]) -> list[Block]:
+    return [Notes(lines)] if lines else []
 
 
 def _thinned(table: pd.DataFrame) -> pd.DataFrame:
@@ -77,22 +107,11 @@ def _thinned(table: pd.DataFrame) -> pd.DataFrame:
     return table[(place % step == 0) | (place == last)]
 
 
-def _told_curves(curves: pd.DataFrame, title: str, unit: str) -> str:
-    clauses = []
-    for (group, part), rows in curves.groupby(["group", "part"], sort=False):
-        first, last = rows.iloc[0], rows.iloc[-1]
-        clauses.append(
-            f"{group}, {part}: {first['mean']:.3g} at update {first['update']}, "
-            f"{last['mean']:.3g} at update {last['update']}{_seeds(last)}"
-        )
-    return f"{title} ({unit}). {'; '.join(clauses)}."
-
-
-def _checkpoints(found: Mapping[str, Any], name: str) -> list[str]:
+def _checkpoints(found: Mapping[str, Any], name: str) -> list[Block]:
     points = pd.DataFrame(found["points"])
-    body = ["<h3>Scores of checkpoints</h3>"]
+    blocks: list[Block] = [Heading("Scores of checkpoints")]
     if points.empty:
-        return [*body, html.paragraph("No checkpoint was scored.", "missing")]
+        return [*blocks, Paragraph("No checkpoint was scored.", "missing")]
     points = points.astype({"value": float})
     targets = {
         row["metric"]: TargetScore(row["metric"], row["target"], row.get("origin", ""))
@@ -106,33 +125,23 @@ def _checkpoints(found: Mapping[str, Any], name: str) -> list[str]:
                 continue
             aim = [targets[metric]] if metric in targets else []
             with report_figures.themed():
-                figure, curves = cost_curves.draw_scores(one, cost, aim)
-                report_figures.panel(figure)
-            told = _told_points(str(metric), one.iloc[0], curves, aim)
-            drawn.append(report_figures.shown(figure, told, f"{name}-{short}-{place}"))
-        if drawn:
-            shown = html.figures(drawn)
-            body.append(shown if cost == "update" else html.details(f"Against {label}", shown))
+                figure = report_figures.panel(cost_curves.draw_scores(one, cost, aim)[0])
+            told = _told_points(one["direction"].iloc[0], several=one["run"].nunique() > 1)
+            told += " Dashed: the score of the table below." * bool(aim)
+            drawn.append(report_figures.inline(figure, f"{name}-{short}-{place}", told))
+        blocks += _against(cost, label, drawn)
     directions = dict(zip(points["metric"], points["direction"], strict=True))
     if found["reach"]:
-        body.append(html.table(_reach(found["reach"], list(targets.values()), directions)))
-    return [*body, html.listing(found.get("notes", []))]
+        blocks.append(Table(_reach(found["reach"], list(targets.values()), directions)))
+    return [*blocks, *_notes(found.get("notes", []))]
 
 
-def _seeds(row: pd.Series) -> str:
-    return f", mean of {row['runs']} seeds" if row["runs"] > 1 else ""
-
-
-def _told_points(
-    metric: str, first: pd.Series, curves: pd.DataFrame, aim: Sequence[TargetScore]
-) -> str:
-    clauses = []
-    for group, rows in curves.groupby("group", sort=False):
-        last = rows.iloc[-1]
-        clauses.append(f"{group} {last['mean']:.3g} at update {last['update']}{_seeds(last)}")
-    goal = "".join(f" To reach: {target.value:.3g}." for target in aim)
-    unit = f" ({first['unit']})" if first["unit"] else ""
-    return f"{metric}{unit} {ARROWS[first['direction']]}: {'; '.join(clauses)}.{goal}"
+def _told_points(direction: str, several: bool) -> str:
+    way = "higher" if direction == "max" else "lower"
+    bands = " Bands are the range of seeds: where two overlap, neither is better."
+    return f"Each dot is a checkpoint. The sooner a curve is {way}, the faster it learns." + (
+        bands if several else ""
+    )
 
 
 def _reach(

@@ -5,7 +5,6 @@ import math
 import re
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from html import escape
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -14,7 +13,7 @@ import pandas as pd
 
 from analysis import plots
 from analysis.records import superb_score
-from analysis.report import page
+from analysis.report.page import Figure
 from analysis.tables.leaderboard import SCORE, Table, number
 
 _INK = "#010203"  # drawn in this, becomes the page's text colour
@@ -45,13 +44,13 @@ def themed() -> Iterator[None]:
         yield
 
 
-def inline(figure: Any, name: str, alt: str) -> tuple[str, bool]:
-    """Return a figure, which is closed, as SVG for a page, and whether it is wide.
+def inline(figure: Any, name: str, caption: str) -> Figure:
+    """Return a figure, which is closed, as SVG for a page.
 
     Args:
         figure: drawn within `themed`.
         name: of the figure, unlike all others of the page.
-        alt: what it shows, in words.
+        caption: what it shows and how to read it, in words.
     """
     file = io.StringIO()
     with plt.rc_context({"svg.fonttype": "none", "svg.hashsalt": "mt4ssl"}):
@@ -67,23 +66,11 @@ def inline(figure: Any, name: str, alt: str) -> tuple[str, bool]:
     text = _FONTS.sub(r"\1 var(--sans)", text)
     text = re.sub(r'\bid="', f'id="{name}-', text)
     text = re.sub(r'(url\(#|xlink:href="#|(?<!:)href="#)', rf"\g<1>{name}-", text)
-    box = re.search(r'viewBox="[^"]*"', text)
+    box = re.search(r'viewBox="([^"]*)"', text)
     assert box is not None
-    wide = width > _NARROW
-    style = f"max-width:{round(1.25 * width)}px" + (f";min-width:{width}px" if wide else "")
-    root = (
-        f'<svg xmlns:xlink="http://www.w3.org/1999/xlink" {box[0]} role="img" '
-        f'aria-label="{escape(alt)}" style="{style}">'
-    )
-    start = text.index("<svg")
-    inside = text[text.index(">", start) + 1 :]
-    return root + re.sub(r"\s*\n\s*", "\n", inside).strip(), wide
-
-
-def shown(figure: Any, caption: str, name: str) -> str:
-    """Return a figure with its caption as HTML; the caption is its alt text too."""
-    svg, wide = inline(figure, name, caption)
-    return page.figure(svg, caption, wide)
+    inside = text[text.index(">", text.index("<svg")) + 1 :]
+    inside = re.sub(r"\s*\n\s*", "\n", inside).strip()
+    return Figure(inside, box[1], width, round(1.25 * width), width > _NARROW, caption)
 
 
 def panel(figure: Any) -> Any:
@@ -110,29 +97,26 @@ def _legend(figure: Any, handles: Sequence[Any], labels: Sequence[str]) -> int:
 # --- Scores ---------------------------------------------------------------------------------------
 
 
-def total(table: Table) -> tuple[Any, str] | None:
+def total(table: Table, own: Collection[str]) -> tuple[Any, str] | None:
     """Draw superb_s of all models that have it; None where only published ones do."""
     found = table.frame[SCORE].dropna().sort_values(kind="stable")
     runs = set(table.frame.index[table.published :])
-    mine = [model for model in found.index if model in runs]
-    if not mine:
+    if not runs.intersection(found.index):
         return None
     figure, axes = plots.new(1, 1, _PANEL[0] + 0.6, _ROW * len(found) + 0.9)
     axis = axes[0, 0]
-    colours = [plots.COLOURS[1] if model in runs else plots.COLOURS[0] for model in found.index]
+    colours = [plots.COLOURS[1] if model in own else plots.COLOURS[0] for model in found.index]
     hatches = ["//" if model in runs else "" for model in found.index]
     bars = axis.barh(range(len(found)), found, color=colours, hatch=hatches, height=0.7)
     axis.bar_label(bars, [number(value, 0) for value in found], padding=3, fontsize=8)
     axis.set_yticks(range(len(found)), found.index)
-    plots.tidy(axis, f"superb_s, {table.score_set} set", _POINTS, "")
+    plots.tidy(axis, f"superb_s, {table.score_set} set", f"{_POINTS}\n{plots.BETTER['max']}", "")
     axis.grid(False, axis="y")
     axis.margins(x=0.12)
-    ranks = found.rank(ascending=False, method="min")
-    told = [f"{m} has {found[m]:.0f} points, place {ranks[m]:.0f} of {len(found)}" for m in mine]
-    best = found.index[-1]
     return figure, (
-        f"superb_s (mean over the tasks of the {table.score_set} set, ↑): {'; '.join(told)}; the "
-        f"best is {best} with {found[best]:.0f}. Hatched: not published."
+        "All models with every task of the set, best first. superb_s is the mean of the points of "
+        "the tasks. Orange is this model; hatched bars are not published. Bars of nearly the same "
+        "length are no clear order: one training of the heads differs from the next."
     )
 
 
@@ -165,48 +149,52 @@ def points(table: Table, own: Collection[str]) -> tuple[Any, str] | None:
         )
     axis.set_yticks(range(len(tasks)), [superb_score.name_of(task) for task in tasks])
     axis.set_ylim(len(tasks) - 0.5, -0.5)
-    plots.tidy(axis, "Points task by task", _POINTS, "")
+    plots.tidy(axis, "Points task by task", f"{_POINTS}\n{plots.BETTER['max']}", "")
     _legend(figure, *axis.get_legend_handles_labels())
-    first = found[mine[0]]
-    best, worst = max(first, key=first.__getitem__), min(first, key=first.__getitem__)
     return figure, (
-        f"SUPERB points of each task (0: filter banks, 1000: best model of 2021, ↑) of "
-        f"{', '.join(mine)}, over published models in grey. {mine[0]} has most in "
-        f"{superb_score.name_of(best)} ({first[best]:.0f}), fewest in "
-        f"{superb_score.name_of(worst)} ({first[worst]:.0f})."
+        "Where the model is strong and weak. A grey stroke is a published model: a mark right of "
+        "most strokes is good in that task. Left of 0 is worse than filter banks. Points make "
+        "tasks comparable whose metrics are not."
     )
 
 
-def bars(table: Table) -> list[tuple[Any, str]]:
-    """Draw the scores of a table as bars, a figure per unit."""
+def bars(table: Table, own: Collection[str]) -> list[tuple[Any, str]]:
+    """Draw the scores of a table as bars: a figure for each unit and direction."""
     found = []
-    for unit in dict.fromkeys(column.unit for column in table.columns):
-        columns = [column for column in table.columns if column.unit == unit]
+    for unit, direction in dict.fromkeys((c.unit, c.direction) for c in table.columns):
+        columns = [c for c in table.columns if (c.unit, c.direction) == (unit, direction)]
         if len(columns) * len(table.frame) == 1:
             continue  # a single number needs no plot
         frame = table.frame[[column.key for column in columns]]
-        names = [f"{superb_score.name_of(c.task)} {c.head}" for c in columns]
-        found.append((_bars(frame, names, unit), _told(frame, names, unit)))
+        names = [f"{superb_score.name_of(c.task)} {c.head[:-2]}" for c in columns]
+        longer = "Longer" if direction == "max" else "Shorter"
+        told = (
+            f"{longer} bars are better here. Compare bars of one group only: tasks differ in how "
+            "hard they are."
+        )
+        told += " Orange is this model." if own else ""
+        found.append((_bars(frame, names, unit, direction, own), told))
     return found
 
 
-def _bars(frame: pd.DataFrame, names: Sequence[str], unit: str) -> Any:
+def _bars(
+    frame: pd.DataFrame, names: Sequence[str], unit: str, direction: str, own: Collection[str]
+) -> Any:
     models = [str(model) for model in frame.index]
     step = 0.8 / len(models)
-    height = max(_ROW, 0.17 * len(models)) * len(names) + 0.9
+    height = max(_ROW, 0.17 * len(models)) * len(names) + 1.1
     figure, axes = plots.new(1, 1, _PANEL[0], height)
     axis = axes[0, 0]
+    others = iter([plots.COLOURS[0], *plots.COLOURS[2:]] * len(models))
     for place, (model, values) in enumerate(_rows(frame)):
         y = np.arange(len(names)) + (place - (len(models) - 1) / 2) * step
-        colour = plots.COLOURS[place % len(plots.COLOURS)]
-        drawn = axis.barh(
-            y, values, step, color=colour, label=plots.legend_name(model), edgecolor="none"
-        )
+        look = {"color": plots.COLOURS[1] if model in own else next(others), "edgecolor": "none"}
+        drawn = axis.barh(y, values, step, label=plots.legend_name(model), **look)
         labels = ["" if math.isnan(value) else number(value) for value in values]
         axis.bar_label(drawn, labels, padding=3, fontsize=7)
     axis.set_yticks(range(len(names)), names)
     axis.set_ylim(len(names) - 0.5, -0.5)
-    plots.tidy(axis, f"Scores in {unit}", f"{unit}; ↑ higher, ↓ lower is better", "")
+    plots.tidy(axis, f"Scores in {unit}: {plots.BETTER[direction]}", unit, "")
     axis.grid(False, axis="y")
     axis.margins(x=0.3 if (frame < 0).any(axis=None) else 0.14)
     if len(models) > 1:
@@ -217,13 +205,3 @@ def _bars(frame: pd.DataFrame, names: Sequence[str], unit: str) -> Any:
 
 def _rows(frame: pd.DataFrame) -> list[tuple[str, list[float]]]:
     return list(zip(map(str, frame.index), frame.to_numpy(float).tolist(), strict=True))
-
-
-def _told(frame: pd.DataFrame, names: Sequence[str], unit: str) -> str:
-    """All numbers of a figure of bars in words, a clause per model."""
-    clauses = []
-    for model, row in _rows(frame):
-        values = [f"{n} {number(v)}" for n, v in zip(names, row, strict=True) if not math.isnan(v)]
-        if values:
-            clauses.append(f"{model}: {', '.join(values)}")
-    return f"Scores in {unit}. {'; '.join(clauses)}."

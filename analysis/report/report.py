@@ -1,7 +1,6 @@
 """`mt4ssl report`: all that is known of a run on one HTML page that needs no network."""
 
 import json
-import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,20 +9,18 @@ from typing import Any
 from analysis.records import model_names, score_files, training_runs
 from analysis.records.score import MINI, PARTIAL, REAL, UNKNOWN, Score
 from analysis.records.score_files import ModelScores
-from analysis.records.superb_score import tasks_of
 from analysis.records.training_runs import CONFIG, LOG
-from analysis.report import convergence_section, inputs
-from analysis.report import page as html
+from analysis.report import convergence_section, headline, inputs, page
 from analysis.report import sections as report_sections
 from analysis.report.inputs import RunFiles
-from analysis.report.page import Section
+from analysis.report.page import Block, Code, Details, Notes, Section
 from analysis.tables import leaderboard
 from analysis.tables.formats import Cell, Grid
-from analysis.tables.leaderboard import SCORE, Table, short
+from analysis.tables.leaderboard import Table, short
 from mt4ssl_core.files import reading, remove_leftovers, write_text
 from upstream.suite import roots
 
-NAME, TOTAL = "report.html", "superb_s"
+NAME = "report.html"
 _CORPORA = {
     REAL: "real",
     PARTIAL: "part of the real one",
@@ -68,7 +65,8 @@ def report(
         )
     mine, *beside = _named([mine, *beside], set(names))
     found = inputs.scores([mine, *beside])
-    own = {score.model for score in found[mine.name].scores}
+    kinds = {model: kind for part in found.values() for model, kind in part.kinds.items()}
+    own = {score.model for score in found[mine.name].scores if not kinds[score.model]}
     given = {score.model for part in found.values() for score in part.scores}
     merged = ModelScores(
         [score for part in found.values() for score in part.scores],
@@ -83,14 +81,13 @@ def report(
         convergence_section.section(mine, beside),
         _setting(mine, beside),
     ]
-    facts = _facts(mine, found[mine.name].scores, tables)
-    lead = html.facts(facts, [name for name in facts if name.startswith(f"{TOTAL} (")])
-    if beside:
-        lead += html.paragraph(f"Beside it: {', '.join(other.name for other in beside)}.")
-    lead += "".join(html.paragraph(line, "warning") for line in broken or [])
     path = Path(out) if out is not None else Path(run) / NAME
     remove_leftovers(path.parent)
-    write_text(path, html.page(mine.name, lead, sections))
+    facts = _facts(mine, found[mine.name].scores, tables)
+    if beside:
+        facts["Beside it"] = ", ".join(other.name for other in beside)
+    said = headline.headline(tables, own, kinds, mine.name)
+    write_text(path, page.page(mine.name, said, facts, sections, broken or []))
     return path
 
 
@@ -133,7 +130,7 @@ def _named(runs: Sequence[RunFiles], asked: Collection[str]) -> list[RunFiles]:
 
 
 def _facts(run: RunFiles, scores: Sequence[Score], tables: Sequence[Table]) -> dict[str, str]:
-    """superb_s, model, checkpoint, fingerprint, size, corpora: as far as they are known."""
+    """Size, upstream, checkpoint, corpora, training, fingerprint: as far as they are known."""
     probes = [inputs.read(path) for path in run.probes]
     own = {score.model for score in scores}
     models = [probe["model"] for probe in probes]
@@ -146,20 +143,15 @@ def _facts(run: RunFiles, scores: Sequence[Score], tables: Sequence[Table]) -> d
     found = {}
     for table in tables:
         for model in (model for model in table.frame.index if model in own):
-            row, whose = table.frame.loc[model], f" of {model}" if len(own) > 1 else ""
-            if table.scored and not math.isnan(row[SCORE]):
-                found[f"{TOTAL} ({table.score_set} set){whose}"] = f"{row[SCORE]:.0f}"
-            elif table.scored:
-                tasks = f"{row['tasks']:.0f} of {len(tasks_of(table.score_set))} tasks"
-                found[f"{TOTAL}{whose}"] = f"none: {tasks} of the {table.score_set} set"
-            if not math.isnan(row["params"]):
-                found[f"Parameters{whose}"] = f"{short(row['params'], 1e6)} M"
+            size, whose = table.frame.loc[model, "params"], f" of {model}" if len(own) > 1 else ""
+            if size > 0:
+                found[f"Parameters{whose}"] = f"{short(size, 1e6)} M"
     found |= {
-        "Model": _joined(models),
+        "Upstream": _joined(models),
         "Checkpoint": _joined("/".join(Path(path).parts[-2:]) for path in paths if path),
-        "Fingerprint": _joined(str(mark)[:16] for mark in marks if mark),
         "Corpora": "; ".join(_corpora(scores)),
         **_training(run),
+        "Fingerprint": _joined(str(mark)[:16] for mark in marks if mark),
     }
     return {name: value for name, value in found.items() if value}
 
@@ -193,33 +185,32 @@ def _training(run: RunFiles) -> dict[str, str]:
 
 def _setting(run: RunFiles, others: Sequence[RunFiles]) -> Section:
     """How the scores were measured, with which versions, from which files."""
-    body = []
+    blocks: list[Block] = []
     if run.records:
-        body.append(html.table(_measured(run.records)))
+        blocks.append(page.Table(_measured(run.records)))
         if changed := _changed(run.records):
-            body.append(html.details("Settings that differ from SUPERB's", html.listing(changed)))
+            blocks.append(Details("Settings that differ from SUPERB's", [Notes(changed)]))
     runs = inputs.training(run)
     if len(runs) > 1:
         text = json.dumps(training_runs.shared_settings(runs), indent=2, ensure_ascii=False)
-        body.append(html.details(f"Pre-training: {len(runs)} runs", _pre(text)))
+        blocks.append(Details(f"Pre-training: {len(runs)} runs", [Code(text)]))
     for path in [one.folder / CONFIG for one in runs if len(runs) == 1]:
         if path.is_file():
             with reading(path):
                 text = path.read_text(encoding="utf-8")
-            body.append(html.details(f"Pre-training: {path.relative_to(run.folder)}", _pre(text)))
+            blocks.append(Details(f"Pre-training: {path.relative_to(run.folder)}", [Code(text)]))
     for path in (*run.probes, *run.convergences):
         found = inputs.read(path)
         keys = ("machine", "versions", "setting")
         shown = {key: found[key] for key in keys if key in found}
         text = json.dumps(shown, indent=2, ensure_ascii=False)
-        body.append(
-            html.details(f"Setting and versions: {path.relative_to(run.folder)}", _pre(text))
-        )
+        name = f"Setting and versions: {path.relative_to(run.folder)}"
+        blocks.append(Details(name, [Code(text)]))
     heads = ["file", "date (UTC)", "bytes"]
     rows = [[Cell(text) for text in row] for row in inputs.inventory([run, *others])]
-    files = html.table(Grid("Files that were read", [("", 3)], heads, rows))
-    body.append(html.details("Files", files))
-    return Section("setting", "Setting and versions", "\n".join(body))
+    files = Grid("Files that were read", [("", 3)], heads, rows)
+    blocks.append(Details("Files", [page.Table(files)]))
+    return Section("setting", "Setting and versions", blocks)
 
 
 def _changed(records: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -231,10 +222,6 @@ def _changed(records: Sequence[Mapping[str, Any]]) -> list[str]:
         if texts:
             found[f"{record['task']}: {', '.join(texts)}"] = None
     return list(found)
-
-
-def _pre(text: str) -> str:
-    return f'<pre tabindex="0">{html.escape(text)}</pre>'
 
 
 def _measured(records: Sequence[Mapping[str, Any]]) -> Grid:

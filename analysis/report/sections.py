@@ -8,13 +8,11 @@ import pandas as pd
 
 from analysis import layer_weights
 from analysis.probes import layer_plots, probe_tasks
-from analysis.records import head_files, superb_score
-from analysis.records.score import ARROWS
+from analysis.records import head_files, model_names
 from analysis.report import figures as report_figures
-from analysis.report import inputs
-from analysis.report import page as html
+from analysis.report import inputs, page
 from analysis.report.inputs import RunFiles
-from analysis.report.page import Section
+from analysis.report.page import Block, Figures, Heading, Missing, Notes, Paragraph, Section
 from analysis.tables import leaderboard
 from analysis.tables.leaderboard import Table
 from mt4ssl_core.files import reading
@@ -32,22 +30,23 @@ def scores(
     command = f"mt4ssl superb run -k CKPT --out {run.folder}/superb"
     shown = [table for table in tables if any(model in given for model in table.frame.index)]
     if not shown:
-        return Section("scores", "Scores", html.missing("No scores on SUPERB's tasks", command))
-    body = []
+        return Section("scores", "Scores", [Missing("No scores on SUPERB's tasks", command)])
+    blocks: list[Block] = []
     for place, table in enumerate(shown):
-        body.append(html.table(leaderboard.grid(table), own))
-        found = _score_figures(table, own)
-        drawn = [report_figures.shown(*f, f"scores-{place}-{n}") for n, f in enumerate(found)]
-        if drawn:
-            body.append(html.figures(drawn))
-    return Section("scores", "Scores", "\n".join(body))
+        blocks.append(page.Table(leaderboard.grid(table), own))
+        drawn = [
+            report_figures.inline(figure, f"scores-{place}-{number}", told)
+            for number, (figure, told) in enumerate(_score_figures(table, own))
+        ]
+        blocks += [Figures(drawn)] if drawn else []
+    return Section("scores", "Scores", blocks)
 
 
 def _score_figures(table: Table, own: Collection[str]) -> list[tuple[Any, str]]:
     with report_figures.themed():
         if not table.scored:
-            return report_figures.bars(table)
-        found = [report_figures.total(table), report_figures.points(table, own)]
+            return report_figures.bars(table, own)
+        found = [report_figures.total(table, own), report_figures.points(table, own)]
         return [each for each in found if each is not None]
 
 
@@ -56,27 +55,36 @@ def _score_figures(table: Table, own: Collection[str]) -> list[tuple[Any, str]]:
 
 def weights(run: RunFiles) -> Section:
     """Heat maps of the heads' weights; scaled ones where `mt4ssl layer-weights` left them."""
-    body = []
+    blocks: list[Block] = []
     folders = [folder for _, folders in run.scored for folder in folders]
     for place, folder in enumerate(folders):
         try:
-            frame = layer_weights.weights_table(head_files.read(folder))
+            heads = head_files.read(folder)
+            frame = layer_weights.weights_table(heads)
         except ValueError as error:
-            body.append(html.paragraph(f"No layer weights: {error}", "missing"))
+            blocks.append(Paragraph(f"No layer weights: {error}", "missing"))
             continue
-        frame = _with_scaled(frame, folder)
+        frame = _called(_with_scaled(frame, folder), heads, run.name)
         with report_figures.themed():
             figure = layer_weights.heat_map(frame)
-        body.append(
-            html.figures([report_figures.shown(figure, _told_weights(frame), f"weights-{place}")])
-        )
+            figure.supxlabel("")  # its notes are text of the page
+        told = report_figures.inline(figure, f"weights-{place}", _told_weights(frame))
+        blocks.append(Figures([told]))
+        blocks += [Notes(notes)] if (notes := frame.attrs.get("notes")) else []
         if "scaled" not in frame:
             command = f"mt4ssl layer-weights {folder} --audio DIR"
-            body.append(html.missing("Weights times the norms of the layers", command))
-    if not body:
+            blocks.append(Missing("Weights times the norms of the layers", command))
+    if not blocks:
         command = f"mt4ssl superb run -k CKPT --out {run.folder}/superb"
-        body.append(html.missing("No heads, so no weights of layers", command))
-    return Section("layer-weights", "Which layers the tasks use", "\n".join(body))
+        blocks.append(Missing("No heads, so no weights of layers", command))
+    return Section("layer-weights", "Which layers the tasks use", blocks)
+
+
+def _called(frame: pd.DataFrame, heads: Sequence[head_files.Head], name: str) -> pd.DataFrame:
+    """Call the model that others are there to compare with as the page does."""
+    names = layer_weights.names_of(head for head in heads if head.weights is not None)
+    own = [called for (upstream, _), called in names.items() if not model_names.kind(upstream)]
+    return frame.replace({"model": {own[0]: name}}) if len(own) == 1 else frame
 
 
 def _with_scaled(frame: pd.DataFrame, folder: Path) -> pd.DataFrame:
@@ -99,17 +107,16 @@ def _with_scaled(frame: pd.DataFrame, folder: Path) -> pd.DataFrame:
 
 
 def _told_weights(frame: pd.DataFrame) -> str:
-    top = frame.loc[frame.groupby(["model", "task"], sort=False)["weight"].idxmax()]
-    several = frame["model"].nunique() > 1
-    told = [
-        f"{superb_score.name_of(str(row.task))}{f' ({row.model})' if several else ''} "
-        f"layer {row.layer} ({row.weight:.2f})"
-        for row in top.itertuples()
-    ]
     layers = frame["layer"].max() + 1
+    scaled = (
+        " The second map takes into account that layers differ in size: trust it more."
+        if "scaled" in frame
+        else " A layer of small values needs a large weight, so read it beside the scaled weights."
+    )
     return (
-        f"Share of each of {layers} layers in the weighted sum that a task's head listens to "
-        f"(1/{layers} = {1 / layers:.2f} each would be all alike). Largest: {', '.join(told)}."
+        f"Each row is a task: how its head shares its attention among the {layers} layers. A row "
+        f"adds up to 1; {1 / layers:.2f} everywhere would be no preference. Bright cells are what "
+        f"the head listens to. Layer 0 is the input of the first transformer layer.{scaled}"
     )
 
 
@@ -120,14 +127,14 @@ def probes(run: RunFiles, others: Sequence[RunFiles], fingerprints: Collection[s
     """Curves over the layers, a panel per measure, and heat maps of how alike layers are."""
     command = f"mt4ssl probe -k CKPT --data SOURCE --out {run.folder}/probe"
     if not run.probes:
-        return Section("probes", "What each layer holds", html.missing("No probes", command))
+        return Section("probes", "What each layer holds", [Missing("No probes", command)])
     found = {
         each.name_of(path, each.probes): inputs.read(path)
         for each in (run, *others)
         for path in each.probes
     }
-    body = [
-        html.paragraph(
+    blocks: list[Block] = [
+        Paragraph(
             f"{label}: probed another checkpoint (fingerprint {probe['fingerprint']}) than the "
             "one that was scored.",
             "warning",
@@ -135,35 +142,32 @@ def probes(run: RunFiles, others: Sequence[RunFiles], fingerprints: Collection[s
         for label, probe in list(found.items())[: len(run.probes)]
         if _differs(str(probe["fingerprint"]), fingerprints)
     ]
-    body.append(html.figures(_curves(found)))
-    body.append(
-        html.paragraph(
+    blocks.append(Figures(_curves(found)))
+    blocks.append(
+        Paragraph(
             "Bands: 95 % intervals; of CCA, fitted on either half of the speech. Dotted: baseline, "
             "the commonest label. Dashed: control task, labels drawn at random; a probe well above "
-            "it reads the layer rather than memorises. Layers of linear probes named below a plot "
-            "are the best on held-out training data.",
-            "notes",
+            "it reads the layer rather than memorises."
         )
     )
     maps = [
-        (probe, {**probe, "matrices": [matrix]})
-        for probe in found.values()
+        (label, {**probe, "matrices": [matrix]})
+        for label, probe in found.items()
         for matrix in probe["matrices"]
     ]
     drawn = []
-    for place, (_, one) in enumerate(maps):
+    for place, (label, one) in enumerate(maps):
         with report_figures.themed():
-            figure = layer_plots.matrices(one)[0]
-        drawn.append(report_figures.shown(figure, _told_matrix(one), f"alike-{place}"))
-    if drawn:
-        body += ["<h3>How alike layers are</h3>", html.figures(drawn)]
+            figure = layer_plots.matrices(one, label)[0]
+        drawn.append(report_figures.inline(figure, f"alike-{place}", _told_matrix(one)))
+    blocks += [Heading("How alike layers are"), Figures(drawn)] if drawn else []
     for kind, what, option in (
         ("cca", "Layers of the model against each other (CCA)", "--alignments PATH"),
         ("cka", "Layers against those of another model (CKA)", "--compare OTHER_CKPT"),
     ):
         if kind not in {one["matrices"][0]["measure"] for _, one in maps}:
-            body.append(html.missing(what, f"{command} {option}"))
-    return Section("probes", "What each layer holds", "\n".join(body))
+            blocks.append(Missing(what, f"{command} {option}"))
+    return Section("probes", "What each layer holds", blocks)
 
 
 def _differs(fingerprint: str, others: Collection[str]) -> bool:
@@ -175,7 +179,7 @@ def _differs(fingerprint: str, others: Collection[str]) -> bool:
     return bool(alike) and fingerprint not in alike
 
 
-def _curves(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def _curves(found: Mapping[str, Mapping[str, Any]]) -> list[page.Figure]:
     drawn = []
     for place, (title, _, measures) in enumerate(layer_plots.PANELS):
         part = {
@@ -186,43 +190,46 @@ def _curves(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
         if part:
             with report_figures.themed():
                 figure = report_figures.panel(layer_plots.layer_curves(part)[0])
-            drawn.append(
-                report_figures.shown(figure, _told_probe(title, part, measures), f"probe-{place}")
-            )
+            told = " ".join([_TOLD[title], *_peaks(part, measures)])
+            drawn.append(report_figures.inline(figure, f"probe-{place}", told))
     return drawn
 
 
-def _told_probe(title: str, found: Mapping[str, Mapping[str, Any]], measures: Sequence[str]) -> str:
-    clauses = []
-    for label, probe in found.items():
-        for measure in measures:
-            rows = [row for row in probe["rows"] if row["measure"] == measure]
-            if rows:
-                whose = f"{label}, " if len(found) > 1 else ""
-                clauses.append(f"{whose}{_best(measure, rows)}")
-    return f"{title}, layer by layer. {'; '.join(clauses)}."
+_TOLD = {  # by the title of the panel
+    "Phone of a frame": "Can the phone be read from a single frame of a layer?",
+    "Phones of an utterance (CTC)": "Can phones be read in order, as in speech recognition?",
+    "Keyword of an utterance": "Can the word be read from the mean over time?",
+    "Speaker of an utterance": "Can the speaker be told? Layers that forget the voice fall here.",
+    "Gender of the speaker": "Can the speaker's gender be told?",
+    "CCA with mel, phones, words, layer 0": "How much of a layer is a linear function of the "
+    "spectrum (mel), of phones, of words, or of the encoder's input. Mel usually falls and phones "
+    "rise with depth.",
+    "Clusters and phones: PNMI": "How much k-means clusters of a layer tell of the phone: how good "
+    "its clusters would be as labels for the next pre-training.",
+    "Clusters and phones: purity": "Phone purity: share of frames whose phone is the commonest of "
+    "their cluster. Cluster purity: the other way round; it falls with more clusters.",
+}
 
 
-def _best(measure: str, rows: Sequence[Mapping[str, Any]]) -> str:
-    best = probe_tasks.best_row(rows)
-    value = probe_tasks.table_value(best["value"])
-    text = f"{measure} {ARROWS[best['direction']]} {value} at layer {best['layer']}"
-    more = []
-    if best.get("low") is not None:
-        what = "fitted on either half" if measure.startswith("cca_") else "95 % interval"
-        more.append(f"{what} {best['low']:.3f} to {best['high']:.3f}")
-    more += [f"{k} {best[k]:.3f}" for k in ("baseline", "control") if best.get(k) is not None]
-    return f"{text} ({', '.join(more)})" if more else text
+def _peaks(found: Mapping[str, Mapping[str, Any]], measures: Sequence[str]) -> list[str]:
+    """Say which layer is best, where one measure is shown."""
+    if len(measures) > 1:
+        return []
+    best = {label: probe_tasks.best_row(probe["rows"])["layer"] for label, probe in found.items()}
+    each = [f"{label} layer {layer}" for label, layer in best.items()]
+    told = ", ".join(each) if len(each) > 1 else f"layer {next(iter(best.values()))}"
+    return [f"Best on training data held out: {told}."]
 
 
 def _told_matrix(probe: Mapping[str, Any]) -> str:
     (matrix,) = probe["matrices"]
-    first, second = (matrix.get(key) or probe["model"] for key in ("first", "second"))
-    cells = [(v, i, j) for i, row in enumerate(matrix["values"]) for j, v in enumerate(row)]
-    if first == second:
-        cells = [cell for cell in cells if cell[1] != cell[2]] or cells
-    (high, i, j), (low, k, m) = max(cells), min(cells)
+    scale = "Bright cells are layers that hold nearly the same; the scale begins at the least."
+    if matrix["measure"] == "cka":
+        return (
+            f"Layers of this model (rows) against those of {matrix.get('second')} (columns). A "
+            f"bright diagonal means that both learn the same in the same order. {scale}"
+        )
     return (
-        f"{matrix['measure'].upper()} between layers of {first} (rows) and {second} (columns), 0 "
-        f"to 1: most alike are {i} and {j} ({high:.2f}), least {k} and {m} ({low:.2f})."
+        "Layers of the model against each other. Blocks of bright cells are layers that do nearly "
+        f"the same; a dark corner means that the encoder changes much from end to end. {scale}"
     )

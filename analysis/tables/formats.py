@@ -1,10 +1,11 @@
-"""Tables as Markdown, LaTeX, HTML and CSV: what stands in them is decided elsewhere."""
+"""Tables as Markdown, LaTeX and CSV: what stands in them is decided elsewhere."""
 
 import html
 import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from mt4ssl_core.files import plain_cell
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 BEST, SECOND = "best", "second"
+# 1,234.5, with a bound or a range: ≤ 300, 730 (591 to 1,000), 2 of 3, (2/10); - and nothing: none
+_NUMBER = re.compile(r"(?:[≤≥] )?-?[\d,]*\.?\d+(?: \(.*\)| of \d+)?|\(\d+/\d+\)|-?")
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,12 @@ class Grid:
         """Whether there are rows on both sides of the rule."""
         return 0 < self.rule < len(self.rows)
 
+    @property
+    def worded(self) -> list[bool]:
+        """For each column, whether anything in it is neither a number nor missing."""
+        texts = [[row[place].text for row in self.rows] for place in range(len(self.heads))]
+        return [not all(map(_NUMBER.fullmatch, column)) for column in texts]
+
 
 def markdown(grids: Sequence[Grid]) -> str:
     """Return GitHub's Markdown; the rule is a row of dashes."""
@@ -80,15 +89,17 @@ def markdown_text(text: str) -> str:
     return re.sub(r"([\\`*|\[\]~]|(?<!\w)_|_(?!\w))", r"\\\1", plain)
 
 
-def latex(grids: Sequence[Grid]) -> str:
+def latex(grids: Sequence[Grid], booktabs: bool = False) -> str:
     """Return one ``table*`` per table, for \\input.
 
-    Needs no package; where graphicx is loaded, tables are as wide as the text.
+    Needs no package, or with ``booktabs`` that one; where graphicx is loaded, tables are as wide as
+    the text.
     """
-    return "\n".join(map(_latex, grids))
+    return "\n".join(_latex(grid, booktabs) for grid in grids)
 
 
-def _latex(grid: Grid) -> str:
+def _latex(grid: Grid, booktabs: bool) -> str:
+    top, middle, bottom = _BOOKTABS if booktabs else [r"\hline"] * 3
     marks = {BEST: r"\textbf{%s}", SECOND: r"\underline{%s}", "": "%s"}
     lines = [
         r"\begin{table*}",
@@ -97,17 +108,32 @@ def _latex(grid: Grid) -> str:
         r"\providecommand{\resizebox}[3]{#3}",
         r"\resizebox{\textwidth}{!}{%",
         rf"\begin{{tabular}}{{l{'r' * (len(grid.heads) - 1)}}}",
-        r"\hline",
+        top,
     ]
     above = [rf"\multicolumn{{{span}}}{{c}}{{{latex_text(text)}}}" for text, span in grid.groups]
-    lines += [_row(above), _row([latex_text(head) for head in grid.heads]), r"\hline"]
+    spans = _spans(grid.groups) if booktabs else []
+    lines += [_row(above), *spans, _row([latex_text(head) for head in grid.heads]), middle]
     for number, row in enumerate(grid.rows):
         if grid.ruled and number == grid.rule:
-            lines.append(r"\hline")
+            lines.append(middle)
         lines.append(_row([marks[cell.mark] % latex_text(cell.text) for cell in row]))
-    lines += [r"\hline", r"\end{tabular}}"]
+    lines += [bottom, r"\end{tabular}}"]
     lines += [rf"\par\smallskip {latex_text(note)}" for note in grid.notes]
     return "\n".join([*lines, r"\end{table*}", ""])
+
+
+_BOOKTABS = (r"\toprule", r"\midrule", r"\bottomrule")
+
+
+def _spans(groups: Sequence[tuple[str, int]]) -> list[str]:
+    """Return a rule below each group of several columns."""
+    ends = list(accumulate(span for _, span in groups))
+    rules = [
+        rf"\cmidrule(lr){{{end - span + 1}-{end}}}"
+        for (_, span), end in zip(groups, ends, strict=True)
+        if span > 1
+    ]
+    return ["".join(rules)] if rules else []
 
 
 def _row(cells: Sequence[str]) -> str:
@@ -138,63 +164,6 @@ def _latex_character(character: str) -> str:
         return character if character.isprintable() else ""
     plain = unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode()
     return plain if plain.isalnum() else f"U+{ord(character):04X}"
-
-
-_STYLE = """
-:root { color-scheme: light dark; --line: #8888; --text: #1a1a1a; --back: #ffffff; }
-@media (prefers-color-scheme: dark) { :root { --text: #e8e8e8; --back: #16181c; } }
-body { font: 15px/1.45 system-ui, sans-serif; color: var(--text); background: var(--back);
-  margin: 1.5rem; }
-.wide { overflow-x: auto; margin-bottom: 2.5rem; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-caption { text-align: left; font-weight: 600; padding-bottom: .5rem; }
-th, td { padding: .2rem .55rem; text-align: right; white-space: nowrap; }
-thead th { text-align: center; font-weight: 600; }
-tr > :first-child { text-align: left; position: sticky; left: 0; background: var(--back); }
-tbody th { font-weight: 400; }
-thead { border-bottom: 2px solid var(--text); }
-tr.rule > * { border-top: 2px solid var(--text); }
-tbody tr + tr:not(.rule) > * { border-top: 1px solid var(--line); }
-ul { font-size: .87em; margin: .6rem 0 0; padding-left: 1.2rem; }
-@media print { .wide { overflow: visible; } body { font-size: 8px; margin: 0; } }
-""".strip()
-
-
-def page(grids: Sequence[Grid], title: str) -> str:
-    """Return an HTML page that needs nothing else."""
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{html.escape(title)}</title>\n<style>\n{_STYLE}\n</style>\n</head>\n<body>\n"
-        + "\n".join(map(_html, grids))
-        + "\n</body>\n</html>\n"
-    )
-
-
-def _html(grid: Grid) -> str:
-    marks = {BEST: "<b>{}</b>", SECOND: "<u>{}</u>", "": "{}"}
-    lines = [
-        '<div class="wide">',
-        "<table>",
-        f"<caption>{html.escape(grid.title)}</caption>",
-        "<thead>",
-    ]
-    above = [
-        f'<th colspan="{span}" scope="colgroup">{html.escape(text)}</th>'
-        for text, span in grid.groups
-    ]
-    below = [f'<th scope="col">{html.escape(head)}</th>' for head in grid.heads]
-    lines += [f"<tr>{''.join(above)}</tr>", f"<tr>{''.join(below)}</tr>", "</thead>", "<tbody>"]
-    for number, (name, *row) in enumerate(grid.rows):
-        cells = [f"<td>{marks[cell.mark].format(html.escape(cell.text))}</td>" for cell in row]
-        kind = ' class="rule"' if grid.ruled and number == grid.rule else ""
-        lines.append(
-            f'<tr{kind}><th scope="row">{html.escape(name.text)}</th>{"".join(cells)}</tr>'
-        )
-    lines += ["</tbody>", "</table>"]
-    if grid.notes:
-        lines += ["<ul>", *(f"<li>{html.escape(note)}</li>" for note in grid.notes), "</ul>"]
-    return "\n".join([*lines, "</div>"])
 
 
 def plain_csv(frame: "DataFrame") -> str:

@@ -26,9 +26,10 @@ from analysis.records.superb_score import (
 )
 from analysis.tables import formats
 from analysis.tables.formats import Cell, Grid, plain_csv
+from analysis.tables.rendering import render
 from upstream.suite import roots
 
-FORMATS = ("md", "latex", "csv", "html")
+FORMATS = ("md", "latex", "booktabs", "csv", "html")
 SCORE, DONE, PARAMS, MACS = "superb_s", "tasks", "params", "macs"
 _DIFFERENT = "Settings differ from SUPERB's and may differ between runs: see results.jsonl of each."
 _MACS = "MACs: sum over 32 utterances of LibriSpeech test-clean, 225 s."
@@ -76,8 +77,8 @@ def leaderboard(
 
     Args:
         runs: folders of ``mt4ssl superb run``, or with s3prl experiments in them.
-        format: md, latex (for \\input), csv (one line per model, the first column names its table)
-            or html (a page).
+        format: md, latex (for \\input), booktabs (likewise, for that package), csv (one line per
+            model, the first column names its table) or html (a page).
         score_set: the tasks of superb_s: those of the "paper", or of the challenge's "public" set.
         broken: gets a line on each run that cannot be read, as the table's notes do; None: the
             first one is refused.
@@ -95,8 +96,10 @@ def leaderboard(
         return csv(found)
     grids = [grid(table) for table in found]
     if format == "html":
-        return formats.page(grids, "SUPERB leaderboard")
-    return formats.markdown(grids) if format == "md" else formats.latex(grids)
+        return render("leaderboard.html", {"title": "SUPERB leaderboard", "grids": grids})
+    if format == "md":
+        return formats.markdown(grids)
+    return formats.latex(grids, booktabs=format == "booktabs")
 
 
 def tables(found: ModelScores, published: ModelScores, score_set: str = "paper") -> list[Table]:
@@ -228,28 +231,28 @@ def marks(frame: pd.DataFrame, directions: Mapping[str, str]) -> pd.DataFrame:
 
 
 def grid(table: Table) -> Grid:
-    """Return a table as it is shown."""
+    """Return a table as it is shown: superb_s, or how many tasks there are, beside the name."""
     directions = {column.key: column.direction for column in table.columns}
     marked = marks(table.frame, directions | ({SCORE: "max"} if table.scored else {}))
     sizes = [column for column in _SIZES if table.frame[column].notna().any()]
-    groups = [("", 1), *((_SIZES[column][0], 1) for column in sizes)]
+    asked = len(tasks_of(table.score_set))
+    groups = [("", 1), (SCORE if table.scored else "Tasks", 1)]
+    groups += [(_SIZES[column][0], 1) for column in sizes]
     for task, same in groupby(table.columns, key=lambda column: column.task):
         groups.append((name_of(task), len(list(same))))
-    groups.append((SCORE, 1) if table.scored else ("Tasks", 1))
-    asked = len(tasks_of(table.score_set))
-    heads = ["model", *(_SIZES[column][1] for column in sizes), *(c.head for c in table.columns)]
-    heads.append("↑" if table.scored else f"of {asked}")
+    heads = ["model", "↑" if table.scored else f"of {asked}"]
+    heads += [*(_SIZES[column][1] for column in sizes), *(c.head for c in table.columns)]
     rows = []
     for model in table.frame.index:
         row = table.frame.loc[model]
-        cells = [Cell(str(model)), *(Cell(short(row[c], _SIZES[c][2])) for c in sizes)]
-        cells += [Cell(number(row[key]), marked.loc[model, key]) for key in directions]
         if not table.scored:
-            cells.append(Cell(str(int(row[DONE]))))
+            total = Cell(str(int(row[DONE])))
         elif math.isnan(row[SCORE]):
-            cells.append(Cell(f"({int(row[DONE])}/{asked})"))
+            total = Cell(f"({int(row[DONE])}/{asked})")
         else:
-            cells.append(Cell(number(row[SCORE], 0), marked.loc[model, SCORE]))
+            total = Cell(number(row[SCORE], 0), marked.loc[model, SCORE])
+        cells = [Cell(str(model)), total, *(Cell(short(row[c], _SIZES[c][2])) for c in sizes)]
+        cells += [Cell(number(row[key]), marked.loc[model, key]) for key in directions]
         rows.append(cells)
     return Grid(table.title, groups, heads, rows, table.published, table.notes)
 
@@ -281,6 +284,6 @@ def csv(found: Sequence[Table]) -> str:
         part.insert(2, "from", rule + ["run"] * (len(part) - len(rule)))
         parts.append(part)
     keys = dict.fromkeys(column.key for table in found for column in table.columns)
-    ordered = ["table", "model", "from", PARAMS, MACS, *keys, SCORE, DONE]
+    ordered = ["table", "model", "from", SCORE, DONE, PARAMS, MACS, *keys]
     whole = pd.concat([part.astype(object) for part in parts], ignore_index=True)
     return plain_csv(whole.reindex(columns=ordered))

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from analysis import plots
-from analysis.tables import formats
+from analysis.tables import formats, rendering
 from analysis.tables.formats import BEST, SECOND, Cell, Grid
 
 NASTY = r"a|b_c <d> & 50% #1 $x$ {y} ~^\*[z] é ł 汉"
@@ -63,11 +63,21 @@ def test_latex_is_balanced_and_escaped():
     assert r"T \& \textless{}t\textgreater{}" in text and "U+6C49" in text
 
 
-@pytest.mark.parametrize("packages", ["", r"\usepackage{graphicx}"])
+def test_booktabs_has_its_rules_and_no_others():
+    text = formats.latex([GRID], booktabs=True)
+    assert r"\hline" not in text and text.count(r"\midrule") == 2  # below the head, and the rule
+    body = text[text.index(r"\toprule") : text.index(r"\bottomrule")]
+    lines = body.splitlines()
+    assert lines[2] == r"\cmidrule(lr){3-4}" and "SF" in lines[1] and "Acc" in lines[3]
+
+
+@pytest.mark.parametrize("packages", ["", r"\usepackage{graphicx}", r"\usepackage{booktabs}"])
 def test_latex_compiles(tmp_path, packages):
     if shutil.which("pdflatex") is None:
         pytest.skip("pdflatex is not installed (Debian: texlive-latex-base)")
-    (tmp_path / "table.tex").write_text(formats.latex([GRID, GRID]))
+    (tmp_path / "table.tex").write_text(
+        formats.latex([GRID, GRID], booktabs="booktabs" in packages)
+    )
     page = rf"\documentclass{{article}}{packages}\begin{{document}}\input{{table}}\end{{document}}"
     (tmp_path / "page.tex").write_text(page)
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "page.tex"]
@@ -107,12 +117,16 @@ class Reader(HTMLParser):
 
 
 def test_html_is_one_escaped_page():
-    text = formats.page([GRID], "A & B")
+    text = rendering.render("leaderboard.html", {"grids": [GRID], "title": "A & B"})
     found = Reader(text)
     assert found.rows[0] == ["", "KS", "SF"] and found.rows[1][1:] == ["Acc ↑", "F1 ↑", "CER ↓"]
     assert found.rows[3] == [NASTY, "95.00", "2.00", "-"]
     assert found.kinds == [None, None, None, "rule", None]
-    assert "<title>A &amp; B</title>" in text and "<b>95.00</b>" in text and "<u>90.00</u>" in text
+    assert (
+        "<title>A &amp; B</title>" in text
+        and "<strong>95.00</strong>" in text
+        and "<u>90.00</u>" in text
+    )
     assert "http" not in text and "url(" not in text and "@import" not in text
     assert "prefers-color-scheme: dark" in text and "width=device-width" in text
 
@@ -121,7 +135,8 @@ def test_without_rows_on_both_sides_there_is_no_rule():
     for rule in (0, 3):
         grid = Grid(GRID.title, GRID.groups, GRID.heads, GRID.rows, rule)
         assert "| — |" not in formats.markdown([grid])
-        assert 'class="rule"' not in formats.page([grid], "")
+        page = rendering.render("leaderboard.html", {"grids": [grid], "title": ""})
+        assert 'class="rule"' not in page
         assert formats.latex([grid]).count(r"\hline") == 3
 
 

@@ -1,0 +1,147 @@
+"""What a report says first: a model against an untrained one, filter banks and published models."""
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+
+from analysis.records import superb_score
+from analysis.records.model_names import FILTER_BANKS, UNTRAINED
+from analysis.report.page import Block, Headline, Missing, Number, Paragraph
+from analysis.tables.leaderboard import DONE, SCORE, Table, number
+
+_OF = {UNTRAINED: "an untrained copy", FILTER_BANKS: FILTER_BANKS}
+_MAKE = {  # how what is missing is made
+    UNTRAINED: "mt4ssl superb run -k CKPT --upstream mt4ssl_untrained --out OTHER",
+    FILTER_BANKS: "mt4ssl superb run --upstream fbank --out OTHER",
+}
+
+
+def headline(
+    tables: Sequence[Table], own: Collection[str], kinds: Mapping[str, str], title: str
+) -> Headline:
+    """Return one sentence and up to four numbers on the best of a run's own models.
+
+    Args:
+        tables: of the leaderboard; the first that has such a model is spoken of.
+        own: models of the run that are nothing to compare with.
+        kinds: what the models of the runs are there for (`model_names.kind`).
+        title: what the page is called.
+    """
+    for table in tables:
+        mine = [str(model) for model in table.frame.index if model in own]
+        if mine:
+            best = max(mine, key=lambda model: _total(table, model))
+            return _SPOKEN[table.scored](table, best, kinds)
+    return Headline(f"{title} has no score on SUPERB's tasks yet, so nothing can be compared.")
+
+
+def _total(table: Table, model: str) -> tuple[float, int]:
+    row = _values(table, model)
+    return (-math.inf if math.isnan(row[SCORE]) else row[SCORE]), int(row[DONE])
+
+
+def _values(table: Table, model: str) -> dict[str, float]:
+    row = table.frame.loc[[model]].to_numpy(float)[0]
+    return dict(zip(table.frame.columns, row.tolist(), strict=True))
+
+
+def _scored(table: Table, model: str, kinds: Mapping[str, str]) -> Headline:
+    """Speak of SUPERB's table: by superb_s, or by the points of the tasks in common."""
+    every = {str(name): _points(table, str(name)) for name in table.frame.index}
+    mine, all_tasks = every[model], superb_score.tasks_of(table.score_set)
+    if not mine:
+        return _plain(table, model, kinds)
+    count = f"{len(mine)} of {len(all_tasks)} tasks"
+    whole = len(mine) == len(all_tasks)
+    mean = sum(mine.values()) / len(mine)
+    what = f"superb_s, {table.score_set} set" if whole else f"points, mean of {count}"
+    numbers = [Number(number(mean, 0), what)]
+    numbers.append(Number(_signed(mean), "points against filter banks (published: 0)"))
+    clauses = [f"a superb_s of {mean:.0f}" if whole else f"{mean:.0f} points, the mean of {count}"]
+    remarks: list[Block] = []
+    if not whole:
+        remarks.append(Paragraph(f"superb_s needs all tasks of the set; {model} has {count}."))
+    untrained = _common(every, mine, [m for m in every if kinds.get(m) == UNTRAINED])
+    if untrained:
+        name, gain, tasks = untrained
+        numbers.append(Number(_signed(gain), f"points against {name}, {tasks} tasks"))
+    else:
+        remarks.append(_not_compared(UNTRAINED))
+    near = _common(every, mine, list(table.frame.index[: table.published]), len(mine))
+    if near:
+        name, gain, tasks = near
+        how = "by superb_s" if whole else f"on the same {tasks} tasks"
+        numbers.append(Number(_signed(gain), f"points against {name}, the nearest published"))
+        place = "level with" if round(gain) == 0 else f"{abs(gain):.0f} {_SIDE[gain > 0]}"
+        clauses.append(f"{place} {name}, the nearest published model {how}")
+    return Headline(f"{model} has {', '.join(clauses)}.", numbers, remarks)
+
+
+_SIDE = {True: "above", False: "below"}
+
+
+def _points(table: Table, model: str) -> dict[str, float]:
+    return superb_score.points(_values(table, model), table.score_set)
+
+
+def _common(
+    every: Mapping[str, Mapping[str, float]],
+    mine: Mapping[str, float],
+    others: Sequence[str],
+    least: int = 1,
+) -> tuple[str, float, int] | None:
+    """Return the nearest other by the mean of points in common, the difference, and the tasks."""
+    found = []
+    for other in others:
+        shared = [task for task in mine if task in every[other]]
+        if len(shared) >= least:
+            gain = sum(mine[task] - every[other][task] for task in shared) / len(shared)
+            found.append((other, gain, len(shared)))
+    return min(found, key=lambda one: abs(one[1]), default=None)
+
+
+def _signed(value: float) -> str:
+    return f"{'+' if round(value) > 0 else ''}{number(value, 0)}"
+
+
+def _plain(table: Table, model: str, kinds: Mapping[str, str]) -> Headline:
+    """Speak of a table without published models: in how many scores the model is better."""
+    numbers, clauses = [], []
+    remarks: list[Block] = []
+    for kind in (UNTRAINED, FILTER_BANKS):
+        others = [str(name) for name in table.frame.index if kinds.get(str(name)) == kind]
+        wins, lost = _duel(table, model, others)
+        if not wins + lost:
+            remarks.append(_not_compared(kind))
+            continue
+        best = f", the better of {len(others)}" if len(others) > 1 else ""
+        count = f"{len(wins)} of {len(wins) + len(lost)}"
+        numbers.append(Number(count, f"scores better than {_OF[kind]}{best}"))
+        but = f" (not in {', '.join(lost)})" if wins and lost else ""
+        clauses.append(f"{_OF[kind]} in {count} scores{but}")
+    remarks.append(Paragraph(f"Not compared with published models. Its table is: {table.title}."))
+    if not clauses:
+        return Headline(f"{model} has scores, and nothing to compare them with.", [], remarks)
+    return Headline(f"{model} is better than {', and than '.join(clauses)}.", numbers, remarks)
+
+
+def _duel(table: Table, model: str, others: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the scores in which a model is better than the best of some, and the others."""
+    wins: list[str] = []
+    lost: list[str] = []
+    for column in table.columns:
+        mine = _values(table, model)[column.key]
+        known = [_values(table, other)[column.key] for other in others]
+        theirs = [value for value in known if not math.isnan(value)]
+        if not theirs or math.isnan(mine):
+            continue
+        better = mine > max(theirs) if column.direction == "max" else mine < min(theirs)
+        (wins if better else lost).append(f"{superb_score.name_of(column.task)} {column.head[:-2]}")
+    return wins, lost
+
+
+def _not_compared(kind: str) -> Missing:
+    what = f"Not compared with {_OF[kind]}, which this scores for `--with OTHER`"
+    return Missing(what, _MAKE[kind])
+
+
+_SPOKEN = {True: _scored, False: _plain}
