@@ -118,7 +118,8 @@ def _plain(table: Table, model: str, kinds: Mapping[str, str]) -> Headline:
         numbers.append(Number(count, f"scores better than {_OF[kind]}{best}"))
         but = f" (not in {', '.join(lost)})" if wins and lost else ""
         clauses.append(f"{_OF[kind]} in {count} scores{but}")
-    remarks.append(Paragraph(f"Not compared with published models. Its table is: {table.title}."))
+    why = f"no whole task of the {table.score_set} set" if table.scored else table.title
+    remarks.append(Paragraph(f"Not compared with published models: {why}."))
     if not clauses:
         return Headline(f"{model} has scores, and nothing to compare them with.", [], remarks)
     return Headline(f"{model} is better than {', and than '.join(clauses)}.", numbers, remarks)
