@@ -58,12 +58,15 @@ def layer_curves(probes: Mapping[str, Mapping[str, Any]]) -> tuple[Any, pd.DataF
         _panel(axis, table, names, list(probes))
         plots.tidy(axis, title, LAYER, plots.directed(unit, _direction(names)))
         plots.layer_ticks(axis.xaxis, int(measured["layer"].max()) + 1)
-    lines = plots.lines_of(axes)
+        if named := plots.lines_of([axis]):
+            below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.2), "ncols": 3}
+            axis.legend(named.values(), named.keys(), frameon=False, fontsize=8, **below)
+    models = {}
     for number, label in enumerate(probes if len(probes) > 1 else ()):
         colour, marker = plots.line_style(number)
         name = plots.legend_name(label)
-        (lines[name],) = axes[0].plot([], [], color=colour, marker=marker, label=name)
-    plots.legend_above(figure, lines)
+        (models[name],) = axes[0].plot([], [], color=colour, marker=marker, label=name)
+    plots.legend_above(figure, models)
     return figure, table[table["measure"].isin({name for panel in panels for name in panel[2]})]
 
 
@@ -95,7 +98,10 @@ def _panel(axis: Any, table: pd.DataFrame, names: Sequence[str], models: Sequenc
                     axis.plot(part["layer"], part[key], dashes, color=grey, lw=1, label=text)
 
 
-def _direction(measures: Sequence[str]) -> str:
+def _direction(measures: Sequence[str]) -> str | None:
+    """Where better is in a panel; nowhere where it says what a layer is like."""
+    if any(name.startswith("cca_") for name in measures):
+        return None
     return "min" if "phone_ctc" in measures else "max"
 
 

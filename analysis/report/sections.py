@@ -215,10 +215,12 @@ def _peaks(found: Mapping[str, Mapping[str, Any]], measures: Sequence[str]) -> l
     """Say which layer is best, where one measure is shown."""
     if len(measures) > 1:
         return []
-    best = {label: probe_tasks.best_row(probe["rows"])["layer"] for label, probe in found.items()}
-    each = [f"{label} layer {layer}" for label, layer in best.items()]
-    told = ", ".join(each) if len(each) > 1 else f"layer {next(iter(best.values()))}"
-    return [f"Best on training data held out: {told}."]
+    best = {label: probe_tasks.best_row(probe["rows"]) for label, probe in found.items()}
+    several = len(best) > 1
+    each = [f"{label} layer {row['layer']}" if several else f"layer {row['layer']}"
+            for label, row in best.items()]  # fmt: skip
+    where = " on training data held out" if all(row.get("chosen") for row in best.values()) else ""
+    return [f"Best{where}: {', '.join(each)}."]
 
 
 def _told_matrix(probe: Mapping[str, Any]) -> str:

@@ -62,7 +62,7 @@ def test_everything_is_shown_and_nothing_is_missing(text):
     for said in (
         "mini_superb, synthesised corpora: not comparable with SUPERB",
         "shares its attention among the 3 layers",
-        "read from a single frame of a layer? Best on training data held out: layer 1.",
+        "read from a single frame of a layer? Best: layer 1.",
         "Layers of the model against each other.",
         "How hard the target still is to predict",
         "The sooner a curve is lower, the faster it learns. Bands are the range of seeds",
@@ -131,7 +131,7 @@ def test_other_runs_stand_beside_the_run(whole, tmp_path):
     other = report_runs.whole(tmp_path / "second")
     text = text_of(whole, other)
     assert '<th scope="row">second</th>' in text
-    assert "held out: first layer 1, second layer 1." in text
+    assert "Best: first layer 1, second layer 1." in text
     assert ">second (held out)<" in text
     assert '<tr class="own"><th scope="row">first</th>' in text
 
