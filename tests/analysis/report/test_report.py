@@ -140,7 +140,7 @@ def test_curves_of_runs_on_other_audio_are_left_out(whole, tmp_path):
     other = pretraining_run(tmp_path / "second", hours=99.0)
     text = text_of(whole, other)
     assert "The others&#39; curves are left out: pre-trained on different corpora" in text
-    assert ">second<" not in text
+    assert ">second (held out)<" not in text
 
 
 def test_what_is_missing_is_named_with_its_command(tmp_path):
