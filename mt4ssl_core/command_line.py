@@ -15,7 +15,10 @@ from contextlib import suppress
 
 FAILED, REFUSED, INTERRUPTED, UNREAD = 1, 2, 130, 141  # exit codes
 LONGEST = 500  # characters of a text that is not ours
-OURS = ("mt4ssl_core", "upstream", "analysis", "mini_superb", "downstream_configs", "mt4ssl_cli")
+OURS = (
+    *("mt4ssl", "mt4ssl_cli", "mt4ssl_core", "upstream", "analysis"),
+    *("mini_superb", "downstream_configs"),
+)
 
 
 def guarded(
