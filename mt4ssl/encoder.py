@@ -21,6 +21,7 @@ from mt4ssl_core.labelling.hidden_states import (
 )
 from mt4ssl_core.model.speech_encoder import SpeechEncoder
 from mt4ssl_core.settings import labelling_defaults as labelling
+from upstream.door import hub
 
 
 class Encoder:
@@ -48,8 +49,13 @@ class Encoder:
     @classmethod
     def from_pretrained(cls, source: str | Path, device: str = labelling.DEVICE) -> "Encoder":
         """Load an encoder; see `load`."""
+        place = choose_device(device)
+        if source in hub.defined() and not Path(source).exists():
+            from upstream.door.s3prl_encoder import S3prlEncoder  # imports s3prl
+
+            return cls(S3prlEncoder(str(source)).to(place), str(source))
         path = hub_models.local(python_file.of_user(str(source))).absolute()
-        return cls(convert.load_encoder(path).to(choose_device(device)), str(path))
+        return cls(convert.load_encoder(path).to(place), str(path))
 
     @overload
     def features(  # type: ignore[overload-overlap]  # a text is a sequence of texts
@@ -134,7 +140,7 @@ class Encoder:
 
 def load(source: str | Path, device: str = labelling.DEVICE) -> Encoder:
     """Load an encoder: a checkpoint of ours or fairseq's, a folder or name of Hugging Face's hub,
-    or FILE.py:CLASS.
+    FILE.py:CLASS, or a name on s3prl's hub, such as "fbank".
 
     Nothing that is inside a checkpoint is executed; a Python file is. By default it goes to the GPU
     if there is one.

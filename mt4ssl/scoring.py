@@ -64,7 +64,7 @@ def _named(encoder: Encoder | str | Path) -> dict[str, Any]:
     """Return what the request calls an encoder."""
     if isinstance(encoder, Encoder):
         encoder.check_unchanged()
-        return {"ckpt": encoder.source}
+        return {"upstream" if encoder.source in hub.defined() else "ckpt": encoder.source}
     path = str(encoder)
     named = isinstance(encoder, Path) or cache.is_url(path) or hub_models.is_name(path)
     if named or cache.exists(user_path(path)):

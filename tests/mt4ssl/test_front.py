@@ -140,3 +140,12 @@ def test_torch_hub_and_the_folder_form(tmp_path, encoder, audio):
         *("config.json", "model.safetensors", "preprocessor_config.json"),
     }
     torch.testing.assert_close(copy.features(audio[0]), encoder.features(audio[0]))
+
+
+def test_an_upstream_of_s3prls(audio):
+    encoder = mt4ssl.load("fbank")
+    assert (encoder.name, encoder.layers, encoder.dim, encoder.frame_rate) == ("fbank", 1, 240, 100)
+    together = encoder.features(audio, layers=0)
+    for path, found in zip(audio, together, strict=True):
+        torch.testing.assert_close(found, encoder.features(path)[0])
+    assert together[0].shape == (100, 240)

@@ -11,6 +11,7 @@ from superb_data import TINY, tiny_checkpoint
 from toy_suite import Launcher
 
 import mt4ssl
+from mt4ssl import scoring
 from mt4ssl_core import config
 from mt4ssl_core.training import pretrain as loop
 from upstream.suite import jobs
@@ -32,9 +33,13 @@ def test_the_records_are_those_of_the_suite(roots, tmp_path):
     assert found[0]["ckpt"] == str(tiny_checkpoint())
     frame = found.frame()
     assert list(frame["value"]) == [record["value"] for record in found]
-    assert mt4ssl.evaluate(
-        "fbank", tasks="rate", roots=roots, out=tmp_path / "f", executor="inline"
-    )
+
+
+def test_an_upstream_of_s3prls(roots, tmp_path):
+    for encoder in ("fbank", mt4ssl.load("fbank")):
+        assert scoring._named(encoder) == {"upstream": "fbank"}
+    asked = {"roots": roots, "out": tmp_path / "run", "executor": "inline"}
+    assert mt4ssl.evaluate("fbank", tasks="rate", **asked)[0]["upstream"] == "fbank"
 
 
 def test_an_encoder_of_ones_own_has_its_name_in_the_records(roots, tmp_path):
