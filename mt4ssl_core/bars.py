@@ -4,7 +4,7 @@ All commands show it alike, on stderr: what and how much of it is done, what was
 speed, the time left. On a terminal a line never wraps: where it is narrow, the measures that come
 last are left out. Elsewhere (a pipe, a file) nothing is redrawn: a line is written after 10
 seconds, and again after times that double, 10 minutes at most. TQDM_DISABLE in the environment
-hides it all.
+hides it all; of torchrun's processes the first one shows it.
 """
 
 import sys

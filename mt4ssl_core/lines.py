@@ -21,7 +21,8 @@ class Line:
     """A line of text that changes. ``show``: at all; ``leave``: on a terminal, when it ends."""
 
     def __init__(self, show: bool = True, leave: bool = True, stream: Any = None) -> None:
-        self.show = show and "TQDM_DISABLE" not in os.environ
+        first = os.environ.get("RANK", "0") == "0"  # of torchrun's processes
+        self.show = show and first and "TQDM_DISABLE" not in os.environ
         self._stream, self._leave = stream or sys.stderr, leave
         self._shown, self._wait = time.monotonic(), FIRST
         self.written = False  # whether anything was, where there is no terminal

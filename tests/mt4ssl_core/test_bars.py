@@ -115,8 +115,9 @@ def test_what_is_shown_can_be_watched_from_outside():
     assert status() == []
 
 
-def test_the_environment_can_hide_it_all(monkeypatch, clock, capsys):
-    monkeypatch.setenv("TQDM_DISABLE", "1")
+@pytest.mark.parametrize(("key", "value"), [("TQDM_DISABLE", "1"), ("RANK", "1")])
+def test_the_environment_can_hide_it_all(monkeypatch, clock, capsys, key, value):
+    monkeypatch.setenv(key, value)
     with Bar("label", 100) as bar:
         clock[0] += 1000
         bar.advance(50)

@@ -20,7 +20,6 @@ import tqdm
 from mt4ssl_core.bars import Bar
 from mt4ssl_core.lines import say
 from upstream.compat import no_code
-from upstream.door import processes
 from upstream.door.stand_in import StandIn
 
 EPOCH = "train"  # what s3prl calls the bar of one epoch
@@ -53,7 +52,7 @@ class CountingBar:
         self.iterable = iterable
         if total is None and hasattr(iterable, "__len__"):
             total = len(iterable)
-        show = not options.get("disable") and desc != EPOCH and processes.is_first()
+        show = not options.get("disable") and desc != EPOCH
         self.bar = Bar(NAMES.get(desc or "", desc or "item"), total, show=show)
         if desc == EPOCH:
             self.bar.close()

@@ -102,6 +102,8 @@ class Display:
             self.seconds.pop(name, None)
             self._learn(name)
             if line := self.lines.pop(name, None):
+                if name in self.seconds and line.total:
+                    line.advance(line.total - line.done)  # it was done since the last look
                 line.close()
             self.whole.advance()
 
