@@ -263,7 +263,11 @@ def _plain_copy(path: Path) -> str:
 
 
 def _foreign_globals(path: Path, allowed: set[str]) -> list[str]:
-    """Classes and functions that the file's pickle names, read without executing it."""
+    """Classes and functions that the file's pickle names, read without executing it.
+
+    torch.serialization.get_unsafe_globals_in_checkpoint finds less: it refuses pickles of the
+    protocols 0 and 4, and all files that are no zip archive.
+    """
     if is_archive(path):
         with zipfile.ZipFile(path) as archive:
             pickles = [name for name in archive.namelist() if name.endswith("data.pkl")]
