@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
-import torch
-
 
 def cores() -> int:
     """Return how many cores this process may use."""
@@ -23,6 +21,8 @@ def thread_pool(workers: int, split_operations: bool = False) -> Iterator[Thread
     operations take less than a millisecond or other programs are running, that can cost tenfold.
     ``split_operations`` leaves it so (for large operations in the calling thread).
     """
+    import torch  # here: a command line that counts cores does without
+
     before = torch.get_num_threads()
     pool = ThreadPoolExecutor(workers)
     try:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from mt4ssl_core.files import remove_leftovers, temporary_beside
-from upstream.compat.qbe_workers import cores
+from upstream.compat.qbe_workers import processes
 from upstream.door import cache
 
 LENGTHS = ".wav_lengths"  # s3prl's folder for the lists, beside its dataset.py
@@ -48,7 +48,7 @@ def _redirect(module: Any, original: Any) -> Any:
 
         final = folder(file_path)
         final.mkdir(parents=True, exist_ok=True)
-        made = more | {"n_jobs": cores()}
+        made = more | {"n_jobs": processes()}
         try:
             remove_leftovers(final)
             with _temporary(final) as temporary:

@@ -17,6 +17,7 @@ import os
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.context import BaseContext
 
+from mt4ssl_core.threads import cores
 from upstream import compat
 
 CORES = "MT4SSL_CORES"
@@ -29,14 +30,14 @@ class Workers(ProcessPoolExecutor):
         self, max_workers: int | None = None, mp_context: BaseContext | None = None
     ) -> None:
         super().__init__(
-            max_workers or cores(),
+            max_workers or processes(),
             mp_context or _context(),
             initializer=functools.partial(compat.install_for, "quesst14_dtw"),
         )
 
 
-def cores() -> int:
-    """Return how many processes may work at once.
+def processes() -> int:
+    """Return how many may work at once.
 
     Raises:
         ValueError: $MT4SSL_CORES is not a whole number above 0.
@@ -46,9 +47,7 @@ def cores() -> int:
         if not asked.isdigit() or int(asked) < 1:
             raise ValueError(f"${CORES} is {asked!r}; give a whole number above 0")
         return int(asked)
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return cores()
 
 
 def _context() -> BaseContext:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import upstream
+from mt4ssl_core.threads import cores
 from upstream.door import overrides
 from upstream.door.stand_in import StandIn
 
@@ -302,8 +303,8 @@ def _environment(slots: int | None) -> Iterator[None]:
     """What the processes inherit: where this package is, and a fair share of the cores."""
     here, before = str(Path(upstream.__file__).parent.parent), dict(os.environ)
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [here, before.get("PYTHONPATH")]))
-    share = {} if slots is None else dict.fromkeys(_CORES, str(max(1, _cores() // slots)))
-    os.environ.update({name: cores for name, cores in share.items() if name not in before})
+    share = {} if slots is None else dict.fromkeys(_CORES, str(max(1, cores() // slots)))
+    os.environ.update({name: count for name, count in share.items() if name not in before})
     try:
         yield
     finally:
@@ -326,10 +327,6 @@ def _aside(log: Path) -> Iterator[None]:
             yield
         finally:
             vars(local)["subprocess"] = subprocess
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _fresh(folder: Path, batch: JobBatch) -> Path:

@@ -51,7 +51,7 @@ def test_an_interrupted_list_is_not_kept(speakers, monkeypatch):
         init(SimpleNamespace(), {}, ["V"], [speakers / "a"])
     assert asv_dataset.__file__ == place
     assert seen[0][0].startswith(str(speakers / "cache"))
-    assert seen[0][1] == qbe_workers.cores()
+    assert seen[0][1] == qbe_workers.processes()
     assert list(asv_lengths.folder([speakers / "a"]).iterdir()) == []
 
 
@@ -105,11 +105,11 @@ def test_workers_have_the_patches_however_they_start(method):
 
 def test_number_of_workers(monkeypatch):
     monkeypatch.delenv(qbe_workers.CORES, raising=False)
-    assert qbe_workers.cores() == len(os.sched_getaffinity(0))
+    assert qbe_workers.processes() == len(os.sched_getaffinity(0))
     monkeypatch.setenv(qbe_workers.CORES, "3")
-    assert qbe_workers.cores() == 3
+    assert qbe_workers.processes() == 3
     with qbe_workers.Workers() as workers:
         assert workers._max_workers == 3
     monkeypatch.setenv(qbe_workers.CORES, "many")
     with pytest.raises(ValueError, match="MT4SSL_CORES is 'many'"):
-        qbe_workers.cores()
+        qbe_workers.processes()
