@@ -77,15 +77,6 @@ def resample(wave: np.ndarray, rate: int) -> np.ndarray:
     return soxr.resample(wave, rate, SAMPLE_RATE, quality="HQ")
 
 
-def normalize(wave: np.ndarray, eps: float = 1e-5) -> np.ndarray:
-    """Bring a waveform (N,) to zero mean and unit variance: (x - mean) / sqrt(var + eps).
-
-    ``eps`` is the encoder's ``normalize_eps``.
-    """
-    mean, variance = wave.mean(dtype=np.float64), wave.var(dtype=np.float64)
-    return ((wave - mean) / np.sqrt(variance + eps)).astype(np.float32)
-
-
 def num_samples(cut: Cut) -> int:
     """Return how long a cut is according to its manifest, in samples at 16 kHz."""
     return round(cut.duration * SAMPLE_RATE)

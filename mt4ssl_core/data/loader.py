@@ -26,26 +26,15 @@ from mt4ssl_core.data.audio import (
     SAMPLE_RATE,
     audio_name,
     load_wave,
-    normalize,
     num_samples,
     own_rate,
     read_header,
 )
 from mt4ssl_core.data.labels import TOLERANCE, LabelStore
 from mt4ssl_core.data.loader_workers import deaths_wait, obituary, signals_wait, start_worker
-from mt4ssl_core.data.manifest import Manifest, open_manifest, split_valid, stable_hash
+from mt4ssl_core.data.manifest import Manifest, stable_hash
+from mt4ssl_core.data.normalization import normalize
 from mt4ssl_core.settings.frames import num_frames
-
-__all__ = [
-    "Batch",
-    "Manifest",
-    "PretrainLoader",
-    "Skipped",
-    "load_wave",
-    "normalize",
-    "open_manifest",
-    "split_valid",
-]
 
 _DYING = 2.0  # seconds until a killed process, whose connections are closed, counts as ended
 _WIDTH = 1.05  # longest / shortest in a bucket, when the number of buckets is not given

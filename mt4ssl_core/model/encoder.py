@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from mt4ssl_core.config import EncoderConfig
+from mt4ssl_core.data.normalization import normalize
 from mt4ssl_core.model.attention import Attention, RelativeBias
 from mt4ssl_core.model.speech_encoder import SpeechEncoder
 from mt4ssl_core.settings.frames import WINDOW, num_frames
@@ -284,8 +285,7 @@ class Encoder(SpeechEncoder):
         """One whole waveform (N,) as this encoder expects it: normalised if the config says so."""
         if not self.cfg.normalize or not len(wave):
             return wave
-        var, mean = torch.var_mean(wave, unbiased=False)
-        return (wave - mean) / torch.sqrt(var + self.cfg.normalize_eps)
+        return normalize(wave, self.cfg.normalize_eps)
 
     def frames(self, waves: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """(B, N) waveforms with (B,) valid samples -> projected frames (B, T, D) and (B,) valid

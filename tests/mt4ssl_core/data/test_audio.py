@@ -3,9 +3,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 from lhotse import AudioSource, Recording
 
-from mt4ssl_core.data.audio import load_wave, normalize, num_samples, read_header
+from mt4ssl_core.data.audio import load_wave, num_samples, read_header
+from mt4ssl_core.data.normalization import normalize
 
 
 def tone(seconds, rate, hertz=440.0):
@@ -80,6 +82,8 @@ def test_normalize():
     exact = (wave - np.float64(wave).mean()) / np.sqrt(np.float64(wave).var() + 1e-5)
     assert result.dtype == np.float32
     np.testing.assert_allclose(result, exact, atol=1e-6)
+    tensor = normalize(torch.from_numpy(wave))
+    np.testing.assert_allclose(tensor.numpy(), exact, atol=1e-5)
     assert not normalize(np.zeros(100, np.float32)).any()  # silence stays silence
 
 

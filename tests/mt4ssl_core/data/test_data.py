@@ -12,14 +12,11 @@ import torch
 
 from mt4ssl_core.config import DataConfig
 from mt4ssl_core.data import loader_workers
+from mt4ssl_core.data.audio import load_wave
 from mt4ssl_core.data.labels import LabelStore
-from mt4ssl_core.data.loader import (
-    PretrainLoader,
-    group_by_length,
-    load_wave,
-    normalize,
-    open_manifest,
-)
+from mt4ssl_core.data.loader import PretrainLoader, group_by_length
+from mt4ssl_core.data.manifest import open_manifest
+from mt4ssl_core.data.normalization import normalize
 from mt4ssl_core.data.tsv import TsvRow, write_tsv
 
 STEP = 1e-5  # between two samples of a ramp: a sample's value tells its position
