@@ -14,8 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.probes import probe_tasks as probe_tasks
-from analysis.probes import probing, speech
+from analysis.probes import probe_tasks, probing, speech
 from analysis.probes.speech import LabelledUtterance
 from analysis.records import csv_tables, score_files
 from analysis.records import score as results

@@ -3,19 +3,16 @@
 import codecs
 import json
 import os
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from analysis.probes import alignments
-from analysis.probes.alignments import PHONES, WORDS, Alignment, Interval, parts
+from analysis.probes import alignments, textgrid
+from analysis.probes.alignments import PHONES, WORDS, Alignment, Interval, Row, parts
 from mt4ssl_core.config import SAMPLE_RATE
 
 _LIMIT = 1 << 31  # bytes of a file: alignments of 2,000 hours in a CTM
 OVERLAP = 0.01  # seconds that neighbours may overlap: times are often rounded to 10 ms
-
-Row = tuple[float, float, str]  # start, end, label
 
 
 def read(path: str | Path, overlap: float = OVERLAP) -> dict[str, Alignment]:
@@ -102,14 +99,6 @@ def _text(path: Path) -> str:
         ) from error
 
 
-# Praat reads strings, numbers and <flags> that stand alone, and takes all else for comments: long
-# and short files are the same to it.
-_TOKENS = re.compile(
-    r'"((?:[^"]|"")*)"|<(exists|absent)>|(?<!\S)([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)(?!\S)'
-    r"|(?<!\S)!.*"
-)
-
-
 def read_textgrid(path: str | Path, id: str | None = None, overlap: float = OVERLAP) -> Alignment:
     """Read all interval tiers of a Praat TextGrid (long or short form, UTF-8 or UTF-16).
 
@@ -119,66 +108,8 @@ def read_textgrid(path: str | Path, id: str | None = None, overlap: float = OVER
         ValueError: not a TextGrid, or one with something missing.
     """
     path = Path(path)
-    tokens = _tokens(_text(path))
-    if [next(tokens, None), next(tokens, None)][1] != "TextGrid":
-        raise ValueError(f"{path}: not a TextGrid in text form; save it in Praat as a text file")
-    try:
-        begin, end = _number(next(tokens)), _number(next(tokens))
-        tiers: dict[str, list[Row]] = {}
-        for _ in range(_tier_count(tokens)):
-            kind, name = _string(next(tokens)), _string(next(tokens))
-            _, _, size = next(tokens), next(tokens), int(_number(next(tokens)))
-            if kind == "IntervalTier":
-                rows = [_row(tokens) for _ in range(size)]
-                if name in tiers:
-                    raise ValueError(f"{path}: two tiers are named {name!r}; rename one")
-                tiers[name] = rows
-            else:
-                for _ in range(2 * size):  # time and mark
-                    next(tokens)
-    except (StopIteration, TypeError, OverflowError) as error:
-        raise ValueError(
-            f"{path}: breaks off, or has text where a number belongs "
-            f"({str(error) or 'end of file'}); save it in Praat again"
-        ) from error
-    if abs(begin) > 1e-6:
-        raise ValueError(
-            f"{path}: begins at {begin:g} s, expected 0; shift its times to 0 in Praat"
-        )
+    tiers, end = textgrid.parse(_text(path), path)
     return _alignment(id or path.stem, tiers, end, str(path), overlap)
-
-
-def _tokens(text: str) -> Iterator[str | float]:
-    """Strings (flags as <exists>) and numbers."""
-    for found in _TOKENS.finditer(text):
-        string, flag, number = found.groups()
-        if string is not None:
-            yield string.replace('""', '"')
-        elif flag is not None:
-            yield f"<{flag}>"
-        elif number is not None:
-            yield float(number)
-
-
-def _tier_count(tokens: Iterator[str | float]) -> int:
-    return int(_number(next(tokens))) if next(tokens) == "<exists>" else 0
-
-
-def _number(token: str | float) -> float:
-    if isinstance(token, str):
-        raise TypeError(repr(token))
-    return token
-
-
-def _string(token: str | float) -> str:
-    if not isinstance(token, str):
-        raise TypeError(f"{token:g}")
-    return token
-
-
-def _row(tokens: Iterator[str | float]) -> Row:
-    start, end, label = _number(next(tokens)), _number(next(tokens)), _string(next(tokens))
-    return 0.0 if abs(start) < 1e-6 else start, end, " ".join(label.split())
 
 
 def read_ctm(

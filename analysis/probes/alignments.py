@@ -28,6 +28,9 @@ SILENCE = (  # labels that are no phones
 LENGTH = 0.04  # seconds that an alignment may be longer or shorter than its audio: two frames
 
 
+Row = tuple[float, float, str]  # start, end, label, as files have them
+
+
 class Interval(NamedTuple):
     """A label and when it is said, in seconds."""
 

@@ -49,7 +49,7 @@ class FrameData:
 def measure(
     data: FrameData, clusters: int = 100, seed: int = 0, show: bool = True
 ) -> tuple[list[Row], list[dict[str, Any]], list[str]]:
-    """Return rows (`probe_tasks.run_probes`), the matrix "cca" of all pairs of layers, and
+    """Return rows (`probe_training.run_probes`), the matrix "cca" of all pairs of layers, and
     notes.
 
     The notes say what could not be measured, and why.

@@ -10,11 +10,20 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.probes import layer_features, layer_measures, layer_plots, probe_tasks, speech
+from analysis.probes import (
+    layer_features,
+    layer_measures,
+    layer_plots,
+    probe_rows,
+    probe_tasks,
+    probe_training,
+    speech,
+)
 from analysis.probes.layer_features import LayerFeatures
 from analysis.probes.probe_data import Kept, frame_data, gather
 from analysis.probes.probe_request import MINUTES, ProbeRequest
-from analysis.probes.probe_tasks import PHONE, PROBES, ProbeTask, Row
+from analysis.probes.probe_rows import Row
+from analysis.probes.probe_tasks import PHONE, PROBES, ProbeTask
 from analysis.probes.speech import LabelledUtterance
 from analysis.records.score import ARROWS
 from analysis.tables.formats import markdown_text, plain_csv
@@ -46,7 +55,7 @@ def score_layers(
     chosen, _ = probe_tasks.possible_probes(utterances, probes, minutes)
     features = layer_features.open_upstream(checkpoint, upstream, store=store)
     kept = gather(features, probe_tasks.means_of(chosen), probe_tasks.frames_of(chosen), show=False)
-    return probe_tasks.run_probes(chosen, kept, features.layers, seed, show=False)
+    return probe_training.run_probes(chosen, kept, features.layers, seed, show=False)
 
 
 @dataclass(frozen=True)
@@ -85,7 +94,7 @@ def probe(asked: ProbeRequest) -> Probed:
     out, setting = user_path(asked.out), _told(asked, utterances)
     remove_leftovers(out)
     partial = _Partial(out, {"model": features.fingerprint, **setting, "left_out": sorted(lost)})
-    rows = probe_tasks.run_probes(
+    rows = probe_training.run_probes(
         chosen, kept, features.layers, asked.seed, known=partial.rows, keep=partial.keep,
         failed=failed,
     )  # fmt: skip
@@ -262,8 +271,8 @@ def markdown_table(found: dict[str, Any]) -> str:
     lines = ["| " + " | ".join(head) + " |", "| --- |" + " ---: |" * (len(head) - 1)]
     for name in names:
         part = sorted((row for row in rows if row["measure"] == name), key=lambda r: r["layer"])
-        best = probe_tasks.best_row(part)
-        cells = {row["layer"]: probe_tasks.table_value(row["value"]) for row in part}
+        best = probe_rows.best_row(part)
+        cells = {row["layer"]: probe_rows.table_value(row["value"]) for row in part}
         cells[best["layer"]] = f"**{cells[best['layer']]}**"
         shown = [cells.get(layer, "-") for layer in range(found["layers"])]
         beside = [best.get("baseline"), best.get("control")]

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from analysis import layer_weights
-from analysis.probes import layer_plots, probe_tasks
+from analysis.probes import layer_plots, probe_rows
 from analysis.records import head_files, model_names
 from analysis.report import figures as report_figures
 from analysis.report import inputs, page
@@ -215,7 +215,7 @@ def _peaks(found: Mapping[str, Mapping[str, Any]], measures: Sequence[str]) -> l
     """Say which layer is best, where one measure is shown."""
     if len(measures) > 1:
         return []
-    best = {label: probe_tasks.best_row(probe["rows"]) for label, probe in found.items()}
+    best = {label: probe_rows.best_row(probe["rows"]) for label, probe in found.items()}
     several = len(best) > 1
     each = [f"{label} layer {row['layer']}" if several else f"layer {row['layer']}"
             for label, row in best.items()]  # fmt: skip

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.probes import probe_tasks
+from analysis.probes import alignments, probe_tasks, probe_training
 from analysis.probes.alignments import Alignment, Interval
 from analysis.probes.probe_data import Kept
 from analysis.probes.speech import LabelledUtterance
@@ -34,12 +34,12 @@ def features(utterances, layers=2, seed=0):
     speakers = sorted({item.speaker for item in utterances})
     voices = {name: rng.normal(size=12) for name in speakers}
     for item in utterances:
-        frames = probe_tasks.alignments.num_frames(item.samples)
+        frames = alignments.num_frames(item.samples)
         x = rng.normal(size=(layers, frames, 20))
         x[1, :, :12] = voices[item.speaker]
         x[1, :, 12:15] = np.eye(3)[WORDS.index(item.keyword)]
         x[1, :, 15] = item.gender == "f"
-        labels = probe_tasks.alignments.frame_labels(item.alignment, "phones", item.samples)
+        labels = alignments.frame_labels(item.alignment, "phones", item.samples)
         for k, phone in enumerate("abc"):
             x[1, :, 16 + k] = labels == phone
         kept.frames[item.id] = x.astype(np.float16)
@@ -52,7 +52,7 @@ def rows():
     utterances = speech()
     chosen, left_out = probe_tasks.possible_probes(utterances)
     assert [task.name for task in chosen] == list(probe_tasks.PROBES) and not left_out
-    found = probe_tasks.run_probes(chosen, features(utterances), layers=2, show=False)
+    found = probe_training.run_probes(chosen, features(utterances), layers=2, show=False)
     return {(row["measure"], row["layer"]): row for row in found}
 
 
@@ -87,7 +87,7 @@ def test_all_but_speaker_are_tested_on_other_speakers():
 
 def test_a_frame_has_the_phone_at_its_centre_and_the_one_before():
     (item, *_) = speech()
-    found = probe_tasks.labelled([item])
+    found = probe_training.labelled([item])
     assert len(found.phones) == 120 and (found.utterance == 0).all()  # 0.0 to 2.4 s
     assert found.pairs[0] == f" {item.phones[0]}"
     assert found.pairs[20] == f"{item.phones[0]} {item.phones[1]}"
@@ -96,7 +96,7 @@ def test_a_frame_has_the_phone_at_its_centre_and_the_one_before():
 def test_silence_is_no_phone():
     rows = (Interval(0.0, 0.5, "sil"), Interval(0.5, 1.0, "AE1"), Interval(1.0, 1.5, "_"))
     alignment = Alignment("x", {"phones": rows}, SIZE / 16_000, "made")
-    found = probe_tasks.labelled([LabelledUtterance("x", Path(), SIZE, alignment=alignment)])
+    found = probe_training.labelled([LabelledUtterance("x", Path(), SIZE, alignment=alignment)])
     assert set(found.phones) == {"AE"} and set(found.pairs) == {" AE"}
 
 

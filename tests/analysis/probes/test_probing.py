@@ -7,7 +7,7 @@ import soundfile
 from superb_data import tiny_checkpoint
 
 import mt4ssl_cli
-from analysis.probes import probe_tasks, probing
+from analysis.probes import probe_tasks, probe_training, probing
 from analysis.probes import speech as probe_data
 from analysis.probes.layer_features import open_upstream
 from analysis.probes.probe_data import frame_data, gather
@@ -72,7 +72,7 @@ def test_every_probe_and_measure_of_a_checkpoint(source, tmp_path, capsys):
 def test_an_interrupted_probe_goes_on(source, tmp_path, monkeypatch):
     asked = probing.ProbeRequest([str(source)], str(tmp_path / "out"), str(tiny_checkpoint()),
                           probes="keyword,gender,phone_ctc")  # fmt: skip
-    whole, done = probe_tasks._rows, []
+    whole, done = probe_training._rows, []
 
     def stopped(task, *others):
         if len(done) == 2:
@@ -80,13 +80,13 @@ def test_an_interrupted_probe_goes_on(source, tmp_path, monkeypatch):
         done.append(task.name)
         return whole(task, *others)
 
-    monkeypatch.setattr(probe_tasks, "_rows", stopped)
+    monkeypatch.setattr(probe_training, "_rows", stopped)
     with pytest.raises(KeyboardInterrupt):
         probing.probe(asked)
     assert done == ["keyword", "gender"] and not (tmp_path / "out" / "probe.json").exists()
     assert not probing.is_done(asked)
     monkeypatch.setattr(
-        probe_tasks, "_rows", lambda task, *o: (done.append(task.name), whole(task, *o))[1]
+        probe_training, "_rows", lambda task, *o: (done.append(task.name), whole(task, *o))[1]
     )
     probing.probe(asked)
     assert done == ["keyword", "gender", "phone_ctc"]
