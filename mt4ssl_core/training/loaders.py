@@ -5,8 +5,9 @@ from functools import partial
 from typing import Any
 
 from mt4ssl_core.config import Config
+from mt4ssl_core.data.batch import Batch
 from mt4ssl_core.data.labels import LabelStore
-from mt4ssl_core.data.loader import Batch, PretrainLoader
+from mt4ssl_core.data.loader import PretrainLoader
 from mt4ssl_core.data.manifest import Manifest, open_manifest, split_valid
 from mt4ssl_core.distributed import World
 from mt4ssl_core.model.mt4ssl import MT4SSL

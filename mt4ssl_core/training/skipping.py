@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from mt4ssl_core.data.loader import Batch, Skipped
+from mt4ssl_core.data.batch import Batch, Skipped
 from mt4ssl_core.distributed import World
 from mt4ssl_core.files import writing
 from mt4ssl_core.training.progress import Progress

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from mt4ssl_core.config import Config
-from mt4ssl_core.data.loader import Batch
+from mt4ssl_core.data.batch import Batch
 from mt4ssl_core.data.masking import span_mask
 from mt4ssl_core.distributed import World
 from mt4ssl_core.model.mt4ssl import MT4SSL

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mt4ssl_core.checkpoints import checkpoint
-from mt4ssl_core.data.loader import Batch
+from mt4ssl_core.data.batch import Batch
 from mt4ssl_core.files import write_json
 from mt4ssl_core.model.targets import TargetLoss
 from mt4ssl_core.training.state import Training

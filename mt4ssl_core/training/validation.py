@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import torch
 
 from mt4ssl_core.bars import Bar
-from mt4ssl_core.data.loader import PretrainLoader, Skipped
+from mt4ssl_core.data.batch import Skipped
+from mt4ssl_core.data.loader import PretrainLoader
 from mt4ssl_core.training.journal import Journal, Meter
 from mt4ssl_core.training.loaders import stop_all
 from mt4ssl_core.training.skipping import SkipList, named

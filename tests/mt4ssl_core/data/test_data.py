@@ -176,7 +176,7 @@ def test_entering_late_decodes_nothing_before(manifest, monkeypatch):
         decoded.append(cut.id)
         return load_wave(cut)
 
-    monkeypatch.setattr("mt4ssl_core.data.loader.load_wave", spy)
+    monkeypatch.setattr("mt4ssl_core.data.batch.load_wave", spy)
     rest = [id for batch in loader(manifest).batches(0, start=5) for id in batch.ids]
     assert decoded == rest and 0 < len(rest) < 40
 

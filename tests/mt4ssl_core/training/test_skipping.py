@@ -8,7 +8,7 @@ import soundfile
 import toy
 
 from mt4ssl_core.checkpoints import checkpoint
-from mt4ssl_core.data.loader import Batch, Skipped
+from mt4ssl_core.data.batch import Batch, Skipped
 from mt4ssl_core.distributed import World
 from mt4ssl_core.training.journal import Journal, read_jsonl
 from mt4ssl_core.training.pretrain import pretrain
