@@ -24,8 +24,8 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 from analysis import plots  # noqa: E402
 from analysis.convergence import comparison, cost_curves, study  # noqa: E402
+from analysis.labelled_speech.speech import read_speech  # noqa: E402
 from analysis.probes import probing  # noqa: E402
-from analysis.probes import speech as probe_data  # noqa: E402
 from analysis.records.score import ARROWS  # noqa: E402
 from benchmarks import pages  # noqa: E402
 from mt4ssl_core.data import tsv  # noqa: E402
@@ -87,7 +87,7 @@ def measure(audio: Path, work: Path, jobs: int) -> None:
 
 def references(work: Path, data: Sequence[str]) -> dict[str, dict[str, float]]:
     """What an untrained copy and filter banks score in the same probes, at their best layer."""
-    speech = probe_data.read(data)
+    speech = read_speech(data)
     ckpt = work / "runs" / CONFIGS[0] / "seed1" / "last.pt"
     found = {}
     for name, upstream in REFERENCES.items():

@@ -47,7 +47,7 @@ FLOORS = {  # package: its rooms and files from the ground up; each imports only
     ],
     "analysis": [
         {"records"},
-        {"tables"},
+        {"tables", "labelled_speech"},
         {"plots"},
         {"probes"},
         {"convergence", "layer_weights"},

@@ -14,8 +14,9 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.probes import probe_tasks, probing, speech
-from analysis.probes.speech import LabelledUtterance
+from analysis.labelled_speech import speech
+from analysis.labelled_speech.speech import LabelledUtterance
+from analysis.probes import probe_tasks, probing
 from analysis.records import csv_tables, score_files
 from analysis.records import score as results
 from analysis.records.score_files import SUPERB

@@ -16,7 +16,7 @@ from analysis.convergence import checkpoint_scores, cost_curves, updates_to_reac
 from analysis.convergence.cost_curves import COSTS, PANELS
 from analysis.convergence.scoring import Scoring
 from analysis.convergence.updates_to_reach import TargetScore
-from analysis.probes import speech as probe_data
+from analysis.labelled_speech.speech import read_speech
 from analysis.records import training_runs
 from analysis.records.score import ARROWS
 from analysis.records.training_runs import TrainingRun, curves
@@ -106,7 +106,7 @@ def _scored(
     held_out, notes = checkpoint_scores.held_out(runs)
     parts = []
     if scoring.probe_data:
-        speech = probe_data.read(scoring.probe_data, scoring.alignments, notes)
+        speech = read_speech(scoring.probe_data, scoring.alignments, notes)
         probes = [name.strip() for name in scoring.probes.split(",")]
         setting = (scoring.layer, scoring.probe_seed, scoring.probe_minutes)
         parts.append(checkpoint_scores.probed(runs, speech, probes, *setting, broken=broken))

@@ -25,7 +25,7 @@ def joint_counts(
     if not (np.issubdtype(phones.dtype, np.integer) and np.issubdtype(clusters.dtype, np.integer)):
         raise ValueError(
             f"phones of type {phones.dtype}, clusters of {clusters.dtype}: expected ids; number "
-            "labels with analysis.probes.alignments.label_ids"
+            "labels with analysis.labelled_speech.alignments.label_ids"
         )
     labelled = phones != -1
     phones, clusters = phones[labelled].astype(np.int64), clusters[labelled].astype(np.int64)

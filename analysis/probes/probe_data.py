@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from analysis.probes import alignments
-from analysis.probes.alignments import PHONES, SILENCE, WORDS, unstressed
+from analysis.labelled_speech import alignments
+from analysis.labelled_speech.alignments import PHONES, SILENCE, WORDS, unstressed
+from analysis.labelled_speech.speech import LabelledUtterance
 from analysis.probes.layer_features import LayerFeatures
 from analysis.probes.layer_measures import FrameData, segment_means
-from analysis.probes.speech import LabelledUtterance
 from mt4ssl_core.data.audio import SAMPLE_RATE, load_wave
 from mt4ssl_core.data.mfcc import log_mel
 from mt4ssl_core.labelling.frame_features import AudioBar, ahead

@@ -10,7 +10,7 @@ MINUTES = 20.0  # of speech to train a probe on, and to test it on
 class ProbeRequest:
     """The options of `mt4ssl probe`.
 
-    ``data``: sources of labelled speech (`analysis.probes.speech`); ``probes``: names with commas,
+    ``data``: sources of labelled speech (`read_speech`); ``probes``: names with commas,
     None for all that the labels allow; ``compare``: a checkpoint or upstream whose layers are
     compared with these (CKA); ``store_dir``: keep and read features in this store.
     """

@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from analysis.probes import alignments, splits
-from analysis.probes.speech import LabelledUtterance
+from analysis.labelled_speech import alignments
+from analysis.labelled_speech.speech import LabelledUtterance
+from analysis.probes import splits
 
 PHONE, PHONE_CTC, KEYWORD, SPEAKER, GENDER = "phone", "phone_ctc", "keyword", "speaker", "gender"
 PROBES = (PHONE, PHONE_CTC, KEYWORD, SPEAKER, GENDER)

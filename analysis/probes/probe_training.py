@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from analysis.probes import alignments, chance, ctc, linear, splits
+from analysis.labelled_speech import alignments
+from analysis.labelled_speech.speech import LabelledUtterance
+from analysis.probes import chance, ctc, linear, splits
 from analysis.probes.probe_data import Kept, phone_labels
 from analysis.probes.probe_rows import Row
 from analysis.probes.probe_tasks import PHONE, PHONE_CTC, SPEAKER, ProbeTask
-from analysis.probes.speech import LabelledUtterance
 from mt4ssl_core.bars import Bar
 
 

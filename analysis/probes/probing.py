@@ -10,6 +10,8 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.labelled_speech import speech
+from analysis.labelled_speech.speech import LabelledUtterance
 from analysis.probes import (
     layer_features,
     layer_measures,
@@ -17,14 +19,12 @@ from analysis.probes import (
     probe_rows,
     probe_tasks,
     probe_training,
-    speech,
 )
 from analysis.probes.layer_features import LayerFeatures
 from analysis.probes.probe_data import Kept, frame_data, gather
 from analysis.probes.probe_request import MINUTES, ProbeRequest
 from analysis.probes.probe_rows import Row
 from analysis.probes.probe_tasks import PHONE, PROBES, ProbeTask
-from analysis.probes.speech import LabelledUtterance
 from analysis.records.score import ARROWS
 from analysis.tables.formats import markdown_text, plain_csv
 from mt4ssl_core.checkpoints import python_file
@@ -78,7 +78,7 @@ def probe(asked: ProbeRequest) -> Probed:
     asked = _of_user(asked)
     names = _checked(asked)
     notes: list[str] = []
-    utterances = speech.read(asked.data, asked.alignments, notes)
+    utterances = speech.read_speech(asked.data, asked.alignments, notes)
     chosen, lacking = probe_tasks.possible_probes(utterances, names, asked.minutes)
     failed: list[str] = lacking if names else []
     store = FeatureStore(asked.store_dir, asked.store_gb) if asked.store_dir else None
@@ -133,7 +133,7 @@ def is_done(asked: ProbeRequest) -> bool:
     found = _read(Path(asked.out) / JSON)
     if not asked.ckpt or found.get("fingerprint") != fingerprint_of(asked.ckpt):
         return False
-    wanted = _told(asked, speech.read(asked.data, asked.alignments, []))
+    wanted = _told(asked, speech.read_speech(asked.data, asked.alignments, []))
     setting = found.get("setting")
     return isinstance(setting, dict) and {key: setting.get(key) for key in wanted} == wanted
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from analysis.probes.speech import TEST, TRAIN, LabelledUtterance
+from analysis.labelled_speech.speech import TEST, TRAIN, LabelledUtterance
 from mt4ssl_core.data.audio import SAMPLE_RATE
 from mt4ssl_core.data.manifest import stable_hash
 

@@ -9,8 +9,9 @@ import score_runs
 from pretraining_runs import checkpoints, run
 
 from analysis.convergence import checkpoint_scores
-from analysis.probes import probing, speech
-from analysis.probes.speech import LabelledUtterance
+from analysis.labelled_speech import speech
+from analysis.labelled_speech.speech import LabelledUtterance
+from analysis.probes import probing
 from analysis.records import training_runs
 from upstream.door import cache
 

@@ -9,7 +9,8 @@ from pretraining_runs import checkpoints, run
 
 from analysis.convergence import comparison
 from analysis.convergence.comparison import Scoring
-from analysis.probes import probing, speech
+from analysis.labelled_speech import speech
+from analysis.probes import probing
 
 FIGURES = [f"{what}_{cost}" for what in ("curves", "scores")
            for cost in ("updates", "audio_hours", "wall_hours")]  # fmt: skip

@@ -1,7 +1,7 @@
 """analysis/probes/splits.py."""
 
+from analysis.labelled_speech.speech import LabelledUtterance
 from analysis.probes import splits
-from analysis.probes.speech import LabelledUtterance
 
 
 def people(count, each, split=None, samples=48_000):

@@ -3,10 +3,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.probes import alignments, probe_tasks, probe_training
-from analysis.probes.alignments import Alignment, Interval
+from analysis.labelled_speech import alignments
+from analysis.labelled_speech.alignments import Alignment, Interval
+from analysis.labelled_speech.speech import LabelledUtterance
+from analysis.probes import probe_tasks, probe_training
 from analysis.probes.probe_data import Kept
-from analysis.probes.speech import LabelledUtterance
 
 WORDS, SIZE = ("go", "up", "bed"), 40_000
 

@@ -7,8 +7,8 @@ import soundfile
 from superb_data import tiny_checkpoint
 
 import mt4ssl_cli
+from analysis.labelled_speech.speech import read_speech
 from analysis.probes import probe_tasks, probe_training, probing
-from analysis.probes import speech as probe_data
 from analysis.probes.layer_features import open_upstream
 from analysis.probes.probe_data import frame_data, gather
 
@@ -103,7 +103,7 @@ def test_an_interrupted_probe_goes_on(source, tmp_path, monkeypatch):
 
 
 def test_scores_of_a_checkpoint_alone(source):
-    speech = probe_data.read([source])
+    speech = read_speech([source])
     rows = probing.score_layers(tiny_checkpoint(), speech, ["keyword", "gender"])
     assert [row["measure"] for row in rows if row["chosen"]] == ["keyword", "gender"]
     assert rows == probing.score_layers(tiny_checkpoint(), speech, ["keyword", "gender"])
@@ -161,7 +161,7 @@ def test_what_cannot_be_used_is_left_out_and_named(source, tmp_path, capsys):
 
 
 def test_audio_that_is_lost_can_make_a_probe_impossible(source):
-    speech = probe_data.read([source])
+    speech = read_speech([source])
     chosen, _ = probe_tasks.possible_probes(speech, ["keyword", "phone_ctc"])
     lost = {item.id for item in speech if item.keyword != "w1" and item.split == "train"}
     kept, reasons = probe_tasks.without(chosen, lost)
@@ -172,7 +172,7 @@ def test_audio_that_is_lost_can_make_a_probe_impossible(source):
 
 
 def test_what_is_kept_of_frames(source):
-    speech = probe_data.read([source], source)[:6]
+    speech = read_speech([source], source)[:6]
     features = open_upstream(tiny_checkpoint())
     kept = gather(features, speech[:2], speech, show=False)
     data = frame_data(speech[:4], speech[4:], kept)

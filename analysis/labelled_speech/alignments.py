@@ -1,8 +1,7 @@
 """When each phone and word was said, as frame labels.
 
-Every reader of `analysis.probes.alignment_files` gives the same record. Its intervals become one
-label per
-encoder frame: frame i covers samples [320 i, 320 i + 400) at 16 kHz, and has the label said at its
+Every reader of `alignment_files` gives the same record. Its intervals become one label per encoder
+frame: frame i covers samples [320 i, 320 i + 400) at 16 kHz, and has the label said at its
 centre, sample 320 i + 200.
 """
 

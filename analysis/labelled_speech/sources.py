@@ -17,8 +17,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from analysis.probes import alignment_files, alignments
-from analysis.probes.alignments import Alignment
+from analysis.labelled_speech import alignment_files, alignments
+from analysis.labelled_speech.alignments import Alignment
 from analysis.records import csv_tables
 from mt4ssl_core.data.audio import SAMPLE_RATE, SUFFIXES, read_header
 from mt4ssl_core.files import user_path

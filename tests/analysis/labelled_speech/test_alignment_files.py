@@ -1,11 +1,11 @@
-"""analysis/probes/alignment_files.py: every kind of file to one record."""
+"""analysis/labelled_speech/alignment_files.py: every kind of file to one record."""
 
 import json
 
 import pytest
 
-from analysis.probes import alignment_files, alignments
-from analysis.probes.alignments import PHONES, WORDS, Alignment, Interval
+from analysis.labelled_speech import alignment_files, alignments
+from analysis.labelled_speech.alignments import PHONES, WORDS, Alignment, Interval
 
 PHONE_ROWS = [(0.0, 0.1, ""), (0.1, 0.25, "æ"), (0.25, 0.5, 'b"\u0303'), (0.5, 0.6, "")]
 WORD_ROWS = [(0.0, 0.1, ""), (0.1, 0.5, "ab"), (0.5, 0.6, "")]

@@ -1,12 +1,12 @@
-"""analysis/probes/alignments.py: the record, to frame labels."""
+"""analysis/labelled_speech/alignments.py: the record, to frame labels."""
 
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
-from analysis.probes import alignments
-from analysis.probes.alignments import PHONES, Alignment, Interval
+from analysis.labelled_speech import alignments
+from analysis.labelled_speech.alignments import PHONES, Alignment, Interval
 from mt4ssl_core.settings.frames import num_frames
 
 

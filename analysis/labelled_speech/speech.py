@@ -5,28 +5,26 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from analysis.probes import alignment_files, alignments
-from analysis.probes import sources as probe_sources
-from analysis.probes.alignments import Alignment
-from analysis.probes.sources import TEST, TRAIN, LabelledUtterance
+from analysis.labelled_speech import alignment_files, alignments
+from analysis.labelled_speech.alignments import Alignment
+from analysis.labelled_speech.sources import TEST, TRAIN, LabelledUtterance, read_source
 from mt4ssl_core.files import user_path
 
-__all__ = ["TEST", "TRAIN", "LabelledUtterance", "read", "speech_fingerprint"]
+__all__ = ["TEST", "TRAIN", "LabelledUtterance", "read_speech", "speech_fingerprint"]
 _TIERS = {  # that probes use, and what becomes of labels that overlap
     alignments.PHONES: "frames with two labels have none",
     alignments.WORDS: "taken as they are",
 }
 
 
-def read(
+def read_speech(
     sources: Iterable[str | Path],
     aligned: str | Path | None = None,
     told: list[str] | None = None,
 ) -> list[LabelledUtterance]:
     """Return the utterances of some sources, with ids and speakers that begin with the source.
 
-    ``aligned``: a file or folder of alignments (`analysis.probes.alignment_files.read`) of all of
-    them.
+    ``aligned``: a file or folder of alignments (`alignment_files.read`) of all of them.
     ``told`` gets a line on every kind of fault: audio that cannot be read is left out, and so is a
     tier that is broken or of other audio, from that utterance alone. None: audio that cannot be
     read is refused.
@@ -35,10 +33,7 @@ def read(
         ValueError: nothing there, a broken table, a file twice, no utterance with an alignment.
     """
     names = _names([user_path(source) for source in sources])
-    found = {
-        source: _named(name, source, probe_sources.read_source(source))
-        for source, name in names.items()
-    }
+    found = {source: _named(name, source, read_source(source)) for source, name in names.items()}
     if not found:
         raise ValueError("no data to probe with; give --data SOURCE, such as a table index.csv")
     if aligned is not None:

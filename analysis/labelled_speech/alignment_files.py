@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from analysis.probes import alignments, textgrid
-from analysis.probes.alignments import PHONES, WORDS, Alignment, Interval, Row, parts
+from analysis.labelled_speech import alignments, textgrid
+from analysis.labelled_speech.alignments import PHONES, WORDS, Alignment, Interval, Row, parts
 from mt4ssl_core.config import SAMPLE_RATE
 
 _LIMIT = 1 << 31  # bytes of a file: alignments of 2,000 hours in a CTM

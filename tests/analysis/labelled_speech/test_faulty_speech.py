@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from analysis.probes import speech
-from analysis.probes.alignments import PHONES, WORDS
+from analysis.labelled_speech import speech
+from analysis.labelled_speech.alignments import PHONES, WORDS
 
 WHOLE = ("0 4000 sh\n4000 8000 iy\n8000 16000 h#\n", "0 8000 she\n8000 16000 had\n")
 
@@ -53,7 +53,7 @@ def timit(root, phones=WHOLE[0], words=WHOLE[1], names=("SX2.WAV", "SX2.PHN", "S
 )
 def test_words_never_cost_the_phones(tmp_path, words, kept, note):
     told = []
-    first, second = speech.read([timit(tmp_path / "TIMIT", words=words)], told=told)
+    first, second = speech.read_speech([timit(tmp_path / "TIMIT", words=words)], told=told)
     assert [item.label for item in first.alignment.tier(WORDS)] == ["she", "had"]
     assert [item.label for item in second.alignment.tier(PHONES)] == ["sh", "iy", "h#"]
     assert second.phones == ("sh", "iy")
@@ -76,7 +76,7 @@ def test_words_never_cost_the_phones(tmp_path, words, kept, note):
 )
 def test_phones_of_one_file_do_not_cost_those_of_others(tmp_path, phones, note):
     told = []
-    first, _ = speech.read([timit(tmp_path / "TIMIT", phones, None)], told=told)
+    first, _ = speech.read_speech([timit(tmp_path / "TIMIT", phones, None)], told=told)
     assert first.phones == ("sh", "iy")
     with pytest.raises(ValueError, match=note):
         raise ValueError("\n".join(told))
@@ -91,7 +91,7 @@ def test_phones_of_one_file_do_not_cost_those_of_others(tmp_path, phones, note):
     ],
 )
 def test_capital_and_small_letters_of_files_may_differ(tmp_path, names):
-    _, item = speech.read([timit(tmp_path / "TIMIT", names=names)], told=[])
+    _, item = speech.read_speech([timit(tmp_path / "TIMIT", names=names)], told=[])
     assert set(item.alignment.tiers) == {PHONES, WORDS}
 
 
@@ -126,7 +126,7 @@ def test_one_textgrid_does_not_cost_the_others(tmp_path, text, tiers, note):
     aligned.mkdir()
     (aligned / "a.TextGrid").write_text(TEXTGRID.format(end=1, start=0.5, word=0))
     (aligned / "b.TextGrid").write_bytes(text.encode("utf-8", "surrogateescape"))
-    first, second = speech.read([data], aligned, told)
+    first, second = speech.read_speech([data], aligned, told)
     assert set(first.alignment.tiers) == {PHONES, WORDS}
     assert set(second.alignment.tiers) == tiers
     assert bool(told) == (note is not None)
@@ -148,7 +148,7 @@ def test_one_textgrid_does_not_cost_the_others(tmp_path, text, tiers, note):
 def test_one_utterance_of_a_ctm_does_not_cost_the_others(tmp_path, line, note):
     data, told = table(tmp_path / "data", "a.wav", "b.wav"), []
     (tmp_path / "phones.ctm").write_text(f"{line}\na 1 0.1 0.2 x\n")
-    first, _ = speech.read([data], tmp_path / "phones.ctm", told)
+    first, _ = speech.read_speech([data], tmp_path / "phones.ctm", told)
     assert first.alignment.tier(PHONES)[0].label == "x"
     with pytest.raises(ValueError, match=note):
         raise ValueError("\n".join(told))
@@ -171,20 +171,20 @@ def test_audio_that_cannot_be_read_is_left_out_and_counted(tmp_path, kind):
     data = table(tmp_path / "data", "a.wav", "b.wav")
     broken_audio(data / "b.wav", kind)
     told = []
-    (item,) = speech.read([data], told=told)
+    (item,) = speech.read_speech([data], told=told)
     assert item.path == data / "a.wav"
     (note,) = told
     assert note.startswith("1 of 2 audio files are left out, first") and "b.wav" in note
     with pytest.raises(ValueError, match=r"b\.wav"):
-        speech.read([data])  # nobody would be told
+        speech.read_speech([data])  # nobody would be told
     broken_audio(data / "a.wav", kind)
     with pytest.raises(ValueError, match=r"none of 2 audio files can be read, first .*a\.wav"):
-        speech.read([data], told=[])
+        speech.read_speech([data], told=[])
 
 
 def test_paths_with_a_home_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     audio(tmp_path / "speech" / "a.wav")
     (tmp_path / "index.csv").write_text("path\n~/speech/a.wav\n")
-    (item,) = speech.read(["~/index.csv"])
+    (item,) = speech.read_speech(["~/index.csv"])
     assert item.path == tmp_path / "speech" / "a.wav"

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from analysis.probes.alignments import Row
+from analysis.labelled_speech.alignments import Row
 
 # Praat reads strings, numbers and <flags> that stand alone, and takes all else for comments: long
 # and short files are the same to it.
