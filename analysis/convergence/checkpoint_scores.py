@@ -1,24 +1,22 @@
 """What the checkpoints of pre-training runs score: probes, SUPERB, held-out loss, other numbers.
 
-A table of points has the columns run, group, seed, update, metric, value, unit, direction, layer
-(-1: none was chosen).
+All come as a table of points (`point_table`).
 """
 
-import difflib
 import json
 import math
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from analysis.convergence import point_table
 from analysis.labelled_speech import speech
 from analysis.labelled_speech.speech import LabelledUtterance
 from analysis.probes import probe_tasks, probing
-from analysis.records import csv_tables, score_files
 from analysis.records import score as results
+from analysis.records import score_files
 from analysis.records.score_files import SUPERB
 from analysis.records.training_runs import VALID, TrainingRun
 from mt4ssl_core.bars import Bar
@@ -26,9 +24,7 @@ from mt4ssl_core.files import write_json
 from upstream.door import cache
 from upstream.suite import run_folder, suite, suite_request
 
-COLUMNS = ["run", "group", "seed", "update", "metric", "value", "unit", "direction", "layer"]
 PROBES = "probes"  # folder of a run
-NO_LAYER = -1
 _ROW = {"measure", "layer", "value", "unit", "direction"}  # of a probe
 HELD_OUT = {  # in the log: (metric, unit, direction)
     "offline/loss": ("offline_loss", "nats", "min"),
@@ -37,10 +33,6 @@ HELD_OUT = {  # in the log: (metric, unit, direction)
 _JUDGES = (  # of the loss on held-out audio
     "data.labels", "data.valid_labels", "data.valid", "data.valid_share", "offline.num_classes",
 )  # fmt: skip
-_LOWER = {
-    "wer", "per", "cer", "eer", "der", "ter", "mcd", "mse", "mae", "nll", "loss", "error",
-    "perplexity",
-}  # fmt: skip
 
 
 def held_out(runs: Sequence[TrainingRun]) -> tuple[pd.DataFrame, list[str]]:
@@ -53,7 +45,7 @@ def held_out(runs: Sequence[TrainingRun]) -> tuple[pd.DataFrame, list[str]]:
     ]
     if len({tuple(_plain(run.settings.get(key)) for key in _JUDGES) for run in having}) > 1:
         why = "held-out losses are not compared: the labels or the held-out audio differ"
-        return _frame([]), [why]
+        return point_table.from_rows([]), [why]
     rows = []
     for run in having:
         for record in run.records:
@@ -61,8 +53,10 @@ def held_out(runs: Sequence[TrainingRun]) -> tuple[pd.DataFrame, list[str]]:
                 if f"{VALID}{key}" in record:  # null in the log: no number
                     value = record[f"{VALID}{key}"]
                     value = math.nan if value is None else value
-                    rows.append(_point(run, record["update"], metric, value, unit, direction))
-    return _frame(rows), []
+                    rows.append(
+                        point_table.point(run, record["update"], metric, value, unit, direction)
+                    )
+    return point_table.from_rows(rows), []
 
 
 def probed(
@@ -97,7 +91,7 @@ def probed(
     if broken is not None:
         probes = _possible(probes, utterances, minutes, broken)
     if not probes:
-        return _frame([])
+        return point_table.from_rows([])
     todo = [(run, update, path) for run in runs for update, path in _checkpoints(run)]
     data = speech.speech_fingerprint(utterances)
     setting = {"data": data, "seed": seed, "minutes": minutes, "version": probing.VERSION}
@@ -119,8 +113,8 @@ def probed(
                 if not _is_number(row["value"]):
                     raise ValueError(f"{name} is {row['value']}; remove {kept} to probe again")
                 facts = (row["measure"], row["value"], row["unit"], row["direction"])
-                rows.append(_point(run, update, *facts, row["layer"]))
-    return _frame(rows)
+                rows.append(point_table.point(run, update, *facts, row["layer"]))
+    return point_table.from_rows(rows)
 
 
 def _possible(
@@ -229,8 +223,8 @@ def superb(runs: Sequence[TrainingRun]) -> pd.DataFrame:
                     )
                 metric = f"{score.task}/{results.spoken(score.metric, setting.stage)}"
                 facts = (metric, score.value, score.unit, score.direction)
-                rows.append(_point(run, update, *facts))
-    return _frame(rows)
+                rows.append(point_table.point(run, update, *facts))
+    return point_table.from_rows(rows)
 
 
 def _check_fingerprint(folder: Path, ckpt: Path) -> None:
@@ -244,63 +238,6 @@ def _check_fingerprint(folder: Path, ckpt: Path) -> None:
             )
 
 
-def from_csv(path: str | Path, runs: Sequence[TrainingRun]) -> pd.DataFrame:
-    """Return the numbers of a CSV: columns run, update, metric, value and maybe unit, direction.
-
-    ``run`` is the name of a run, as GROUP/seed1. Without a direction, metrics called after an
-    error or a loss (wer, per, loss, ...) are better when low, all others when high.
-
-    Raises:
-        ValueError: no such table, column, run or update, no finite number, or a point twice.
-    """
-    path = Path(path)
-    _, found = csv_tables.read_table(path, ("run", "update", "metric", "value"))
-    names = {run.name: run for run in runs}
-    rows, seen = [], set()
-    for line, row in found:
-        where = f"{path}, line {line}"
-        run = names.get(row["run"])
-        if run is None:
-            near = difflib.get_close_matches(row["run"], names, 1) or list(names)
-            raise ValueError(f"{where}: no run {row['run']!r}; is it {', '.join(near)}?")
-        update, value = (_number(row[key], f"{where}: {key}") for key in ("update", "value"))
-        if not update.is_integer():
-            raise ValueError(f"{where}: update {row['update']} is no whole number; correct it")
-        if not 0 <= update <= max(run.last_update, *run.checkpoints, 0):
-            raise ValueError(f"{where}: {run.name} has no update {row['update']}; correct it")
-        if (key := (run.name, update, row["metric"])) in seen:
-            raise ValueError(f"{where}: {' '.join(map(str, key))} a second time; remove one")
-        seen.add(key)
-        words = set(re.split("[^a-z]+", row["metric"].lower()))
-        direction = row.get("direction") or ("min" if words & _LOWER else "max")
-        if direction not in ("min", "max"):
-            raise ValueError(f"{where}: direction {direction!r}; write min or max")
-        facts = (row["metric"], value, row.get("unit", ""), direction)
-        rows.append(_point(run, int(update), *facts))
-    return _frame(rows)
-
-
-def joined(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Return all points in one table.
-
-    Raises:
-        ValueError: a point twice, or a metric in two units or directions.
-    """
-    points = pd.concat(parts, ignore_index=True) if parts else _frame([])
-    twice = points[points.duplicated(["run", "update", "metric"])]
-    if len(twice):
-        one = twice.iloc[0]
-        raise ValueError(
-            f"{one['run']}: {one['metric']} at update {one['update']} from two sources; rename the "
-            "metric in one of them"
-        )
-    for metric, part in points.groupby("metric"):
-        for column in ("unit", "direction"):
-            if len(values := sorted(set(part[column]))) > 1:
-                raise ValueError(f"{metric}: {column} is {' and '.join(values)}; make them alike")
-    return points
-
-
 def _checkpoints(run: TrainingRun) -> list[tuple[int, Path]]:
     if not run.checkpoints:
         raise ValueError(
@@ -308,32 +245,6 @@ def _checkpoints(run: TrainingRun) -> list[tuple[int, Path]]:
             "run out"
         )
     return list(run.checkpoints.items())
-
-
-def _point(
-    run: TrainingRun,
-    update: int,
-    metric: str,
-    value: float,
-    unit: str,
-    direction: str,
-    layer: int = NO_LAYER,
-) -> tuple[Any, ...]:
-    return (run.name, run.group, run.seed, update, metric, value, unit, direction, layer)
-
-
-def _frame(rows: Sequence[tuple[Any, ...]]) -> pd.DataFrame:
-    return pd.DataFrame(rows, columns=COLUMNS)
-
-
-def _number(text: str, where: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise ValueError(f"{where} {text!r} is no finite number; correct it, or remove the line")
-    return value
 
 
 def _is_number(value: Any) -> bool:

@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 
 from analysis import plots
-from analysis.convergence import checkpoint_scores, cost_curves, updates_to_reach
+from analysis.convergence import checkpoint_scores, cost_curves, point_table, updates_to_reach
 from analysis.convergence.cost_curves import COSTS, PANELS
 from analysis.convergence.scoring import Scoring
 from analysis.convergence.updates_to_reach import TargetScore
@@ -116,9 +116,9 @@ def _scored(
         (notes if broken is None else broken).extend(failed)
     parts.append(checkpoint_scores.superb(runs))
     if scoring.scores:
-        parts.append(checkpoint_scores.from_csv(scoring.scores, runs))
+        parts.append(point_table.from_csv(scoring.scores, runs))
     parts.append(held_out)
-    points = checkpoint_scores.joined([part for part in parts if len(part)])
+    points = point_table.joined([part for part in parts if len(part)])
     return training_runs.with_costs(points, runs), notes
 
 
@@ -218,7 +218,7 @@ def _record(
         asked["probe_data"] = [Path(source).name for source in asked["probe_data"]]
     known = points.replace([math.inf, -math.inf], math.nan).notna()
     plain = points.astype(object).where(known, None)
-    plain["layer"] = plain["layer"].replace(checkpoint_scores.NO_LAYER, None)
+    plain["layer"] = plain["layer"].replace(point_table.NO_LAYER, None)
     return {
         "machine": _machine(),
         "versions": {"python": platform.python_version()}

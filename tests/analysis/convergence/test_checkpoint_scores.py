@@ -8,7 +8,7 @@ import pytest
 import score_runs
 from pretraining_runs import checkpoints, run
 
-from analysis.convergence import checkpoint_scores
+from analysis.convergence import checkpoint_scores, point_table
 from analysis.labelled_speech import speech
 from analysis.labelled_speech.speech import LabelledUtterance
 from analysis.probes import probing
@@ -172,7 +172,7 @@ def test_superb_is_run_on_every_checkpoint_and_failures_are_told(tmp_path, monke
 def test_numbers_from_a_table(tmp_path):
     runs, path = found(run(tmp_path / "a")), tmp_path / "scores.csv"
     path.write_text("run,update,metric,value\na,10,test wer,40\na,20,test wer,30\na,20,mos,2\n")
-    table = checkpoint_scores.from_csv(path, runs)
+    table = point_table.from_csv(path, runs)
     assert values(table) == [
         ("a", 10, "test wer", 40),
         ("a", 20, "test wer", 30),
@@ -180,7 +180,7 @@ def test_numbers_from_a_table(tmp_path):
     ]
     assert list(table["direction"]) == ["min", "min", "max"]
     path.write_text("run,update,metric,value,unit,direction\na,10,x,4,dB,min\n")
-    table = checkpoint_scores.from_csv(path, runs)
+    table = point_table.from_csv(path, runs)
     assert (table["unit"][0], table["direction"][0]) == ("dB", "min")
 
 
@@ -201,19 +201,19 @@ def test_bad_tables(tmp_path, text, message):
     runs, path = found(run(tmp_path / "a")), tmp_path / "scores.csv"
     path.write_text(text)
     with pytest.raises(ValueError, match=message) as error:
-        checkpoint_scores.from_csv(path, runs)
+        point_table.from_csv(path, runs)
     assert str(path) in str(error.value)
 
 
 def test_points_of_two_sources_must_not_contradict(tmp_path):
     runs, path = found(run(tmp_path / "a"), run(tmp_path / "b")), tmp_path / "scores.csv"
     path.write_text("run,update,metric,value\na,10,offline_loss,1\n")
-    parts = [checkpoint_scores.held_out(runs)[0], checkpoint_scores.from_csv(path, runs)]
+    parts = [checkpoint_scores.held_out(runs)[0], point_table.from_csv(path, runs)]
     with pytest.raises(ValueError, match="a: offline_loss at update 10 from two sources"):
-        checkpoint_scores.joined(parts)
+        point_table.joined(parts)
     path.write_text("run,update,metric,value,unit\na,10,x,1,dB\nb,10,x,1,percent\n")
     with pytest.raises(ValueError, match="x: unit is dB and percent; make them alike"):
-        checkpoint_scores.joined([checkpoint_scores.from_csv(path, runs)])
+        point_table.joined([point_table.from_csv(path, runs)])
 
 
 def test_the_fingerprint_is_of_labels_not_of_places(tmp_path):
