@@ -19,6 +19,7 @@ from analysis.records.training_runs import SEED
 from mt4ssl_core.files import read_json, reading
 from upstream import corpora
 from upstream.door import tasks
+from upstream.store.decision import remarks
 from upstream.suite import run_folder
 
 EXPERIMENT, SUPERB = "results.json", "superb"  # a file, and a folder of a run
@@ -251,7 +252,7 @@ def _surveyed(record: Mapping[str, Any], source: str) -> Setting:
         made=_made(corpus) if kind == MINI else None,
         state=results.SMOKE if smoke else results.CHANGED if changed else "",
         seed=record.get("seed"),
-        remarks=tuple(_remarks(store)),
+        remarks=tuple(remarks(store)),
     )
 
 
@@ -269,7 +270,7 @@ def _unchecked(record: Mapping[str, Any], source: str) -> Setting:
         made=made,
         state=results.UNCHECKED,
         seed=record.get("seed"),
-        remarks=tuple(_remarks(_store(record, source))),
+        remarks=tuple(remarks(_store(record, source))),
     )
 
 
@@ -292,13 +293,3 @@ def _store(record: Mapping[str, Any], source: str) -> dict[str, Any]:
 
 def _made(corpus: Mapping[str, Any]) -> str:
     return ", ".join(f"{key} {corpus.get(key)}" for key in ("version", "seed", "size"))
-
-
-def _remarks(store: Mapping[str, Any]) -> Iterator[str]:
-    """Say how stored features differ from computed ones."""
-    if store.get("exactness") == "near-exact":
-        yield f"features stored in {store.get('precision')}"
-    if store.get("crops"):
-        yield f"trained on {store['crops']} crops per file"
-    if store.get("alone"):
-        yield "encoded alone"

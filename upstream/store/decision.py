@@ -32,6 +32,18 @@ class Stored:
         return {key: value for key in exact if (value := getattr(self, key)) != exact[key]}
 
 
+def remarks(stored: Mapping[str, Any] | None) -> list[str]:
+    """Say how the features of a result, by its record's ``store``, differ from computed ones."""
+    stored, found = stored or {}, []
+    if stored.get("exactness") == "near-exact":
+        found.append(f"features stored in {stored.get('precision')}")
+    if stored.get("crops"):
+        found.append(f"trained on {stored['crops']} crops per file")
+    if stored.get("alone"):
+        found.append("encoded alone")
+    return found
+
+
 def decide(
     options: StoreOptions,
     header: Mapping[str, Any],

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mt4ssl_core.command_line import aligned
+from upstream.store.decision import remarks
 
 _ARROWS = {"max": "higher", "min": "lower"}
 
@@ -38,10 +39,7 @@ def render_table(records: Sequence[Mapping[str, Any]]) -> str:
 def _remarks(record: Mapping[str, Any]) -> list[str]:
     """Say what is not as published."""
     found = ["smoke"] if record["smoke"] else ["changed"] if record["overrides"] else []
-    store = record.get("store") or {}
-    found += [store["precision"]] if store.get("exactness") == "near-exact" else []
-    found += [f"{store['crops']} crops per file"] if store.get("crops") else []
-    return found + (["encoded alone"] if store.get("alone") else [])
+    return found + remarks(record.get("store"))
 
 
 def four_digits(value: float | None) -> str:

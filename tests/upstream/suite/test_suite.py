@@ -183,7 +183,7 @@ def test_results_say_what_of_the_store_is_in_them(root, launcher, capsys):
                       "alone": False, "crops": None}  # fmt: skip
     suite.run(request(root, "rate", store=StoreOptions("frames")))
     assert records(root)["rate", "test"]["store"] == launcher.store
-    assert "mini, fp16" in capsys.readouterr().out
+    assert "mini, features stored in fp16" in capsys.readouterr().out
     launcher.store = None
     suite.run(request(root, "none", store=StoreOptions("off")))
     assert records(root)["none", "test"]["store"] is None
