@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from mt4ssl_core.checkpoints.foreign import weight_names
-from mt4ssl_core.config import Config, EncoderConfig
+from mt4ssl_core.config import Config, EncoderConfig, encoder_from_dict
 from mt4ssl_core.model.mt4ssl import MT4SSL
 from mt4ssl_core.model.targets.offline import OfflineConfig
 from mt4ssl_core.model.targets.online import OnlineConfig
@@ -91,3 +91,30 @@ def batch(name):
 def error(ours, theirs):
     """max|a - b| / max|b|"""
     return ((ours - theirs).abs().max() / theirs.abs().max()).item()
+
+
+def to_fairseq(state):
+    """The ``model`` entry of a fairseq checkpoint, `_ema` included, for a checkpoint of ours."""
+    rows = weight_names.name_rows(encoder_from_dict(state["config"]["encoder"]))
+    out = {}
+    for key, value in state["encoder"].items():
+        name = weight_names.rename(key, rows, weight_names.OURS, weight_names.FAIRSEQ)
+        assert name is not None, f"no fairseq name for {key}"
+        out[name] = value
+    for target, head in weight_names.HEADS.items():
+        for part in ("weight", "bias"):
+            if target in state["targets"]:
+                out[f"{head}.{part}"] = state["targets"][target][f"head.{part}"]
+    if "online" in state["targets"]:
+        out["_ema"] = {}
+        for key, value in state["targets"]["online"].items():
+            if key.startswith(weight_names.TEACHER):
+                name = weight_names.rename(
+                    "context." + key.removeprefix(weight_names.TEACHER),
+                    rows,
+                    weight_names.OURS,
+                    weight_names.FAIRSEQ,
+                )
+                assert name is not None, f"no fairseq name for {key}"
+                out["_ema"][name.removeprefix("encoder.")] = value
+    return out

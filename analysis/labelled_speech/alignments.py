@@ -8,7 +8,7 @@ centre, sample 320 i + 200.
 import difflib
 import math
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import NamedTuple
@@ -177,22 +177,6 @@ def frame_labels(
         here[:] = np.where(others & (here != own), UNLABELLED, own)
         others[:] = True
     return labels.astype(str)
-
-
-def label_ids(labels: Sequence[str] | np.ndarray, names: Sequence[str]) -> np.ndarray:
-    """Number labels by their place in ``names``: (T,) int64, -1 for ``UNLABELLED``.
-
-    Raises:
-        ValueError: a label that is not in ``names``.
-    """
-    places = {name: place for place, name in enumerate(names)} | {UNLABELLED: -1}
-    unknown = sorted({str(label) for label in labels} - places.keys())
-    if unknown:
-        raise ValueError(
-            f"labels {', '.join(map(repr, unknown[:5]))} are not among the {len(names)} names; "
-            "take the names from all utterances, or leave these labels out"
-        )
-    return np.array([places[str(label)] for label in labels], dtype=np.int64)
 
 
 def unstressed(label: str) -> str:

@@ -25,7 +25,7 @@ def joint_counts(
     if not (np.issubdtype(phones.dtype, np.integer) and np.issubdtype(clusters.dtype, np.integer)):
         raise ValueError(
             f"phones of type {phones.dtype}, clusters of {clusters.dtype}: expected ids; number "
-            "labels with analysis.labelled_speech.alignments.label_ids"
+            "labels as np.unique(labels, return_inverse=True) does"
         )
     labelled = phones != -1
     phones, clusters = phones[labelled].astype(np.int64), clusters[labelled].astype(np.int64)
@@ -61,7 +61,7 @@ def pnmi(counts: np.ndarray) -> float:
     """Phone-normalised mutual information I(y; z) / H(y) of phones y (rows) and clusters z.
 
     The share of the uncertainty about the phone that the cluster removes: 0 .. 1. Estimated from
-    counts it is biased upward, the more so the more clusters: see :func:`pnmi_null`.
+    counts it is biased upward, the more so the more clusters: see `rolled_pnmi_null`.
     """
     counts = _counts(counts)
     joint = counts / counts.sum()  # (P, K)
@@ -92,23 +92,6 @@ class Null:
         return self.value - self.mean
 
 
-def pnmi_null(counts: np.ndarray, draws: int = 100, seed: int = 0) -> Null:
-    """PNMI when frames are dealt to the clusters at random, both totals kept (a permutation).
-
-    It takes every frame for an independent draw. In speech neighbours are alike, so the true bias
-    is larger: see :func:`rolled_pnmi_null`.
-    """
-    counts, rng = _counts(counts), np.random.default_rng(seed)
-    table, found = np.zeros_like(counts), []
-    for _ in range(draws):
-        left = counts.sum(0)
-        for row, frames in enumerate(counts.sum(1)):
-            table[row] = rng.multivariate_hypergeometric(left, frames)
-            left = left - table[row]
-        found.append(pnmi(table))
-    return Null(pnmi(counts), np.array(found))
-
-
 def rolled_pnmi_null(
     phones: np.ndarray, clusters: np.ndarray, draws: int = 100, seed: int = 0
 ) -> Null:
@@ -116,7 +99,8 @@ def rolled_pnmi_null(
 
     The clusters are rolled against the phones by a random offset, at least a tenth of the frames:
     runs of one phone and of one cluster stay whole, which makes the bias as large as it is in
-    speech (with runs of five frames twice that of single frames). Phones of -1 are left out.
+    speech (with runs of five frames twice that of frames dealt out singly). Phones of -1 are left
+    out.
     """
     phones, clusters = np.asarray(phones), np.asarray(clusters)
     sizes = int(phones.max()) + 1, int(clusters.max()) + 1

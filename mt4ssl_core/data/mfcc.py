@@ -19,7 +19,6 @@ from torch import Tensor
 from mt4ssl_core.config import HOP, SAMPLE_RATE, WINDOW
 
 FFT = 512  # samples
-MFCC_DIM = 39
 _MEL_LOW = 20.0  # Hz
 _CEPSTRA, _MFCC_MELS, _LIFTER = 13, 23, 22
 _BLOCK = 256  # frames worked on at once on a CPU: they stay in its cache (twice as fast as all)

@@ -22,10 +22,7 @@ from mt4ssl_core.checkpoints.foreign.foreign_settings import (
 from mt4ssl_core.checkpoints.foreign.weight_names import (
     FAIRSEQ,
     HEADS,
-    OURS,
     TEACHER,
-    name_rows,
-    rename,
     renamed,
     wrapper,
 )
@@ -261,25 +258,3 @@ def _targets(
         teacher = renamed(below, cfg.encoder, FAIRSEQ, path, before="")
         targets["online"] |= {TEACHER + k.removeprefix("context."): v for k, v in teacher.items()}
     return targets
-
-
-def to_fairseq(state: Mapping[str, Any]) -> dict[str, Any]:
-    """The ``model`` entry of a fairseq checkpoint, `_ema` included, for a checkpoint of ours."""
-    rows = name_rows(config.encoder_from_dict(state["config"]["encoder"]))
-    out: dict[str, Any] = {}
-    for key, value in state["encoder"].items():
-        name = rename(key, rows, OURS, FAIRSEQ)
-        assert name is not None, f"no fairseq name for {key}"
-        out[name] = value
-    for target, head in HEADS.items():
-        for part in ("weight", "bias"):
-            if target in state["targets"]:
-                out[f"{head}.{part}"] = state["targets"][target][f"head.{part}"]
-    if "online" in state["targets"]:
-        out["_ema"] = {}
-        for key, value in state["targets"]["online"].items():
-            if key.startswith(TEACHER):
-                name = rename("context." + key.removeprefix(TEACHER), rows, OURS, FAIRSEQ)
-                assert name is not None, f"no fairseq name for {key}"
-                out["_ema"][name.removeprefix("encoder.")] = value
-    return out

@@ -97,14 +97,6 @@ def test_alignments_of_other_audio():
     assert len(alignments.frame_labels(open_ended, PHONES, 32_000)) == 99  # may be silent after
 
 
-def test_label_ids():
-    found = alignments.label_ids(["b", "", "a"], ["a", "b"])
-    np.testing.assert_array_equal(found, [1, -1, 0])
-    assert found.dtype == np.int64
-    with pytest.raises(ValueError, match="labels 'c' are not among the 2 names; take the names fr"):
-        alignments.label_ids(np.array(["a", "c"]), ["a", "b"])
-
-
 def test_unstressed():
     labels = ["ˈæ", "ˌoʊ", "t", "AE1", "SH", "\u02c8", "T1", "_"]
     bare = ["æ", "oʊ", "t", "AE", "SH", "\u02c8", "T1", "_"]

