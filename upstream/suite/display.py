@@ -13,8 +13,8 @@ from typing import Any
 
 from mt4ssl_core.bars import Bar
 from upstream.suite import run_folder, work
-from upstream.suite.executors import JobBatch
 from upstream.suite.jobs import Job
+from upstream.suite.scheduling import JobBatch
 
 _POLL = 1.0  # seconds
 _OTHER_LINES = 6  # of a terminal

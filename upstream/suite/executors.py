@@ -10,18 +10,17 @@ import os
 import shutil
 import subprocess
 import tempfile
-import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import upstream
 from mt4ssl_core.threads import cores
 from upstream.door import overrides
 from upstream.door.stand_in import StandIn
+from upstream.suite.scheduling import Executor, Handle, JobBatch
 
 INLINE, LOCAL, SLURM = "inline", "local", "slurm"
 NAMES = (INLINE, LOCAL, SLURM)
@@ -31,41 +30,6 @@ _CORES = ("OMP_NUM_THREADS", "MT4SSL_CORES")  # of torch, and of QbE's processes
 _CONTROLLER = "controller.log"  # what submitit's process says that starts a batch's
 _PATIENCE = 5.0  # seconds for a process to end after SIGINT
 _REQUEUES = 100  # a job that was timed out goes on from its checkpoint
-
-
-@dataclass
-class JobBatch:
-    """Jobs that one process does in order, once those of ``needs`` are done."""
-
-    name: str
-    work: Callable[[str | None], Callable[[], None]]  # from the GPU to use to what is to be done
-    needs: Sequence[str] = ()
-    jobs: Sequence[str] = field(default_factory=list)  # names, for `needs` of others
-
-
-class Handle(Protocol):
-    """A batch that was started."""
-
-    def over(self) -> bool:
-        """Whether it ended, in whatever way."""
-
-    def stop(self) -> None:
-        """End it soon; it can be started again later."""
-
-    def error(self) -> str:
-        """What the process wrote to stderr last, if it did not get as far as a log of its own."""
-
-    def clean(self) -> None:
-        """Remove what starting it left behind."""
-
-
-class Executor(Protocol):
-    """Starts batches."""
-
-    slots: int  # batches at the same time
-
-    def start(self, batch: JobBatch) -> Handle:
-        """Start a batch."""
 
 
 class _Over:
@@ -258,44 +222,6 @@ def visible_gpus() -> list[str]:
     if chosen is not None:
         return [name.strip() for name in chosen.split(",") if name.strip()]
     return [str(number) for number in range(torch.cuda.device_count())]
-
-
-def schedule(
-    batches: Sequence[JobBatch],
-    executor: Executor,
-    is_done: Callable[[str], bool],
-    begun: Callable[[JobBatch], None],
-    ended: Callable[[JobBatch, Handle], None],
-    interval: float = 0.2,
-) -> None:
-    """Start every batch once what it needs is done, and wait for all that were started.
-
-    A batch that needs something that failed is left out. When this is interrupted, what runs is
-    stopped first.
-    """
-    waiting, running = list(batches), dict[str, tuple[JobBatch, Handle]]()
-    open_jobs = {job for batch in batches for job in batch.jobs}
-    try:
-        while waiting or running:
-            for name in [name for name, (_, handle) in running.items() if handle.over()]:
-                batch, handle = running.pop(name)
-                open_jobs -= set(batch.jobs)
-                ended(batch, handle)
-            for batch in [b for b in waiting if not set(b.needs) & open_jobs]:
-                if len(running) >= executor.slots:
-                    break
-                waiting.remove(batch)
-                if all(is_done(need) for need in batch.needs):
-                    begun(batch)
-                    running[batch.name] = (batch, executor.start(batch))
-                else:
-                    open_jobs -= set(batch.jobs)
-            if running and not any(handle.over() for _, handle in running.values()):
-                time.sleep(interval)
-    except BaseException:
-        for _, handle in running.values():
-            handle.stop()
-        raise
 
 
 @contextlib.contextmanager

@@ -26,8 +26,8 @@ from upstream.suite import (
     work,
 )
 from upstream.suite.display import Display
-from upstream.suite.executors import JobBatch
 from upstream.suite.jobs import Job, SuiteSetting, TaskPlan
+from upstream.suite.scheduling import Executor, Handle, JobBatch, schedule
 from upstream.suite.suite_request import SuiteRequest
 from upstream.suite.table import render_table
 from upstream.suite.upstream_trial import Probe, try_upstream
@@ -186,7 +186,7 @@ def batches_of(
 def _work(
     request: SuiteRequest,
     plans: Sequence[TaskPlan],
-    executor: executors.Executor,
+    executor: Executor,
     token: str,
     owner: Mapping[str, Any],
 ) -> dict[str, str]:
@@ -212,7 +212,7 @@ def _work(
         say(f"begun: {batch.name}, log: {run_folder.log_path(out, logs)}")
         display.begun(batch)
 
-    def ended(batch: JobBatch, handle: executors.Handle) -> None:
+    def ended(batch: JobBatch, handle: Handle) -> None:
         display.ended(batch)
         broken = _broken(out, [by_job[name] for name in batch.jobs])
         for name in broken:
@@ -226,7 +226,7 @@ def _work(
 
     with display:
         done = lambda name: work.done(out, by_job[name])  # noqa: E731
-        executors.schedule(batches, executor, done, begun, ended)
+        schedule(batches, executor, done, begun, ended)
     return failed
 
 
@@ -239,7 +239,7 @@ def _broken(out: Path, batch: Sequence[Job]) -> list[str]:
     return broken or left[:1]
 
 
-def _why(out: Path, name: str, handle: executors.Handle) -> str:
+def _why(out: Path, name: str, handle: Handle) -> str:
     state = run_folder.read_state(out, name)
     if state.get("state") == work.FAILED:
         return str(state["error"])

@@ -11,8 +11,8 @@ from terminal import drawn, on_terminal, screen
 from mt4ssl_core import bars
 from mt4ssl_core.bars import Bar
 from upstream.suite import display, run_folder, work
-from upstream.suite.executors import JobBatch
 from upstream.suite.jobs import SuiteSetting, jobs_of
+from upstream.suite.scheduling import JobBatch
 
 
 @pytest.fixture
@@ -112,8 +112,8 @@ from pathlib import Path
 import toy_suite
 from mt4ssl_core.bars import Bar
 from mt4ssl_core.command_line import guarded
-from upstream.suite import display, executors, work
-from upstream.suite.executors import JobBatch
+from upstream.suite import display, executors, scheduling, work
+from upstream.suite.scheduling import JobBatch
 from upstream.suite.jobs import SuiteSetting, jobs_of
 
 class Patch:
@@ -138,7 +138,7 @@ def run():
         return lambda gpu: lambda: work.run_job(setting, job, do=do)
     batches = [JobBatch(name, begin(job), jobs=[name]) for name, job in jobs.items()]
     with display.Display(out, jobs, list(jobs), 1) as shown:
-        executors.schedule(
+        scheduling.schedule(
             batches, executors.Inline(), lambda name: True, shown.begun,
             lambda batch, handle: shown.ended(batch),
         )

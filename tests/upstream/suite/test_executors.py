@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from upstream.suite import executors
-from upstream.suite.executors import JobBatch
+from upstream.suite.scheduling import JobBatch, schedule
 
 
 def batch(folder, name, needs=(), fails=False, script="pass"):
@@ -35,7 +35,7 @@ def batch(folder, name, needs=(), fails=False, script="pass"):
 def run(batches, executor, folder):
     """Run batches; returns the names of those begun and ended, in order."""
     begun, ended = [], []
-    executors.schedule(
+    schedule(
         batches,
         executor,
         lambda name: (folder / name).exists(),
@@ -102,9 +102,7 @@ def test_an_interruption_stops_what_runs(tmp_path):
 
     batches = [batch(tmp_path, name) for name in "abc"]
     with pytest.raises(KeyboardInterrupt):
-        executors.schedule(
-            batches, executor, lambda name: True, begun, lambda *_: None, interval=0.0
-        )
+        schedule(batches, executor, lambda name: True, begun, lambda *_: None, interval=0.0)
     assert executor.stopped == ["a", "b"]
 
 
