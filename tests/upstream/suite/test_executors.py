@@ -113,7 +113,7 @@ def test_inline_is_this_process(tmp_path):
 
 def test_local_processes_share_gpus_and_cores(tmp_path, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(executors, "_cores", lambda: 6)
+    monkeypatch.setattr(executors, "cores", lambda: 6)
     executor = executors.Local(tmp_path / "submitit", ["4", "7"], None)
     assert executor.slots == 2
     meet = (  # so that both GPUs are in use at once
