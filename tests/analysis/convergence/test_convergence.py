@@ -9,7 +9,6 @@ from pretraining_runs import checkpoints, run
 
 from analysis.convergence import comparison
 from analysis.convergence.comparison import Scoring
-from analysis.labelled_speech import speech
 from analysis.probes import probing
 
 FIGURES = [f"{what}_{cost}" for what in ("curves", "scores")
@@ -93,7 +92,7 @@ def test_probes_superb_and_tables_come_together(study, tmp_path, monkeypatch):
         probing, "score_layers",
         lambda ckpt, *_, **__: [{**row, "value": int(ckpt.stem[7:]) / 100}], raising=False,
     )  # fmt: skip
-    monkeypatch.setattr(speech, "read", lambda *_: [])
+    monkeypatch.setattr(comparison, "read_speech", lambda *_: [])
     (tmp_path / "wer.csv").write_text("run,update,metric,value\nfast/seed1,15,wer,40\n")
     scoring = Scoring(probe_data=["x"], probes="keyword", scores=str(tmp_path / "wer.csv"))
     text = comparison.compare([fast], tmp_path / "out", scoring=scoring)
