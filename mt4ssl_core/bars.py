@@ -15,9 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from typing import Any, TypeVar, cast
 
-from tqdm import tqdm
-
-from mt4ssl_core.lines import REDRAW, Above, Line, is_terminal
+from mt4ssl_core.lines import REDRAW, Above, Line, duration, is_terminal
 
 _RECENT = 50  # times whose mean is the speed, a second apart at least
 MB = 1e6  # bytes
@@ -203,8 +201,3 @@ def printing() -> Iterator[None]:
             if bar not in outside:
                 bar.close()
         above.close()
-
-
-def duration(seconds: float) -> str:
-    """Return a time as minutes and seconds, or hours, minutes and seconds."""
-    return str(tqdm.format_interval(seconds))

@@ -115,3 +115,8 @@ def is_terminal(stream: Any) -> bool:
         return bool(stream.isatty())
     except (AttributeError, ValueError):  # there is none, or it is closed
         return False
+
+
+def duration(seconds: float) -> str:
+    """Return a time as minutes and seconds, or hours, minutes and seconds."""
+    return str(tqdm.format_interval(seconds))

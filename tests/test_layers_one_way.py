@@ -134,3 +134,11 @@ def test_every_package_is_found():
     assert rooms == set(settings["packages"]["find"]["include"])
     installed = {p.stem for p in ROOT.glob("*.py")} - {"hubconf"}  # torch.hub reads a checkout
     assert installed == set(settings["py-modules"])
+
+
+def test_one_file_draws_on_the_terminal():
+    """And the one that gives s3prl its bars; speech synthesis stands alone."""
+    allowed = {"mt4ssl_core/lines.py", "upstream/compat/progress_bar.py"}
+    paths = [path for room in ROOMS if room != "mini_superb" for path in files(room)]
+    drawing = {p.relative_to(ROOT).as_posix() for p in paths if "tqdm" in set(imported(p))}
+    assert drawing == allowed
