@@ -27,7 +27,6 @@ from analysis.probes.probe_rows import Row
 from analysis.probes.probe_tasks import PHONE, PROBES, ProbeTask
 from analysis.records.score import ARROWS
 from analysis.tables.formats import markdown_text, plain_csv
-from mt4ssl_core.checkpoints import python_file
 from mt4ssl_core.files import remove_leftovers, user_path, write_json, write_text
 from mt4ssl_core.store.store import FeatureStore
 from upstream.door import cache, hub
@@ -189,9 +188,9 @@ class _Partial:
 
 
 def _of_user(asked: ProbeRequest) -> ProbeRequest:
-    """Let encoders in Python files run, since the user has named them."""
+    """Let encoders in Python files run, since the user has named them; find those of the hub."""
     upstream, ckpt = hub.own(asked.upstream, asked.ckpt)
-    compare = asked.compare and python_file.of_user(asked.compare)
+    _, compare = hub.own("mt4ssl", asked.compare)
     return replace(asked, upstream=str(upstream), ckpt=ckpt, compare=compare)
 
 

@@ -9,6 +9,8 @@ from collections.abc import Collection
 from pathlib import Path
 
 from mt4ssl_core.checkpoints import python_file
+from mt4ssl_core.checkpoints.foreign import hub_models
+from upstream.door import cache
 
 OURS = ("mt4ssl", "mt4ssl_local", "mt4ssl_url", "mt4ssl_untrained")
 
@@ -16,10 +18,12 @@ OURS = ("mt4ssl", "mt4ssl_local", "mt4ssl_url", "mt4ssl_untrained")
 def own(upstream: str | None, ckpt: str | None) -> tuple[str | None, str | None]:
     """Return the upstream and the checkpoint that a user named.
 
-    FILE.py:CLASS in the place of either is a checkpoint of ours, and may run from then on.
+    FILE.py:CLASS in the place of either is a checkpoint of ours, and may run from then on. A name
+    on Hugging Face's hub becomes the path of its snapshot, downloaded if need be.
 
     Raises:
-        ValueError: there is no such file, or it is given with a checkpoint.
+        ValueError: there is no such file, or it is given with a checkpoint; no such model on the
+            hub, or one that cannot be read.
     """
     if upstream and python_file.is_named(upstream):
         if ckpt:
@@ -28,7 +32,12 @@ def own(upstream: str | None, ckpt: str | None) -> tuple[str | None, str | None]
                 "the file itself read its weights"
             )
         upstream, ckpt = "mt4ssl", upstream
-    return upstream, python_file.of_user(str(ckpt)) if ckpt else ckpt
+    if not ckpt:
+        return upstream, ckpt
+    if python_file.is_named(ckpt):
+        return upstream, python_file.of_user(ckpt)
+    ours = upstream is None or upstream in OURS
+    return upstream, str(hub_models.local(ckpt)) if ours and not cache.is_url(ckpt) else ckpt
 
 
 def need_checkpoint(name: str, ckpt: str | None) -> str:

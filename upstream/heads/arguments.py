@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 from typing import Any, NoReturn
 
-from mt4ssl_core.checkpoints.foreign import hub_models
 from mt4ssl_core.files import user_path
 from mt4ssl_core.settings.bounds import NUMPY_SEEDS, whole
 from upstream.door import cache, hub, overrides, s3prl_names, tasks
@@ -203,8 +202,7 @@ def check_upstream(name: str | None, ckpt: str | None) -> None:
     hub.check_quickly(name)
     if name in hub.OURS:
         path = hub.need_checkpoint(name, ckpt)
-        elsewhere = cache.is_url(path) or hub_models.is_name(path)
-        if not elsewhere and not cache.exists(path):
+        if not cache.is_url(path) and not cache.exists(path):
             raise ValueError(f"{path}: no such checkpoint; check the path given with -k")
 
 

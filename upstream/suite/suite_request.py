@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from mt4ssl_core.checkpoints.foreign import hub_models
 from mt4ssl_core.files import user_path
 from upstream.door import cache, hub, overrides, tasks
 from upstream.door import s3prl_names as named
@@ -54,7 +53,7 @@ class SuiteRequest:
         if self.upstream.startswith("mt4ssl") and not self.ckpt:
             raise ValueError(f"--upstream {self.upstream} needs a checkpoint; give its path")
         if self.ckpt and not cache.is_url(self.ckpt):
-            path = hub_models.local(self.ckpt)
+            path = user_path(self.ckpt)
             if not cache.exists(path):
                 raise ValueError(f"{self.ckpt}: no such checkpoint; check the path")
             self.ckpt = str(path.absolute())

@@ -204,4 +204,3 @@ def test_a_mistyped_path_is_no_name(tmp_path, monkeypatch):
     assert hub_models.is_name("org/name") and hub_models.is_name("org/name-v1.5@main")
     with pytest.raises(ValueError, match=r"runs/frist: no such checkpoint; check the path"):
         arguments.check_upstream("mt4ssl", "runs/frist")
-    arguments.check_upstream("mt4ssl", "org/name")
