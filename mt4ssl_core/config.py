@@ -16,10 +16,7 @@ from typing import Any
 
 import yaml
 
-from mt4ssl_core import configs
-from mt4ssl_core.files import user_path
 from mt4ssl_core.settings import bounds, checks, registry
-from mt4ssl_core.settings import values as setting_values
 from mt4ssl_core.settings.bounds import (
     MISSING,
     SEEDS,
@@ -30,6 +27,7 @@ from mt4ssl_core.settings.bounds import (
     numbers,
     path,
 )
+from mt4ssl_core.settings.config_files import chain, find_config
 from mt4ssl_core.settings.frames import HOP as HOP
 from mt4ssl_core.settings.frames import SAMPLE_RATE as SAMPLE_RATE
 from mt4ssl_core.settings.frames import WINDOW as WINDOW
@@ -283,34 +281,9 @@ def values(path: str | Path | None = None) -> dict[str, dict[str, Any] | None]:
 def _laid(path: str | Path) -> Layers:
     """The values of a file and what it extends, over the defaults."""
     found = _layers()
-    for file, layer in _chain(find_config(path)):
+    for file, layer in chain(find_config(path)):
         found.apply(layer, f"{file}: ")
     return found
-
-
-def find_config(name: str | Path, beside: Path | None = None) -> Path:
-    """Return the YAML file of this path (relative to the folder ``beside``), or of the shipped
-    configuration of this name.
-
-    Raises:
-        ValueError: neither is there, or both are.
-    """
-    file = (beside or Path()) / user_path(name)
-    is_name = len(Path(name).parts) == 1 and not file.suffix
-    own = file.with_suffix(".yaml") if is_name else file
-    if file.is_file():
-        return file
-    if is_name and beside is not None and own.is_file() and configs.has(str(name)):
-        raise ValueError(
-            f"{beside}: extends {name}: a file {own.name} is here, and a shipped configuration has "
-            f"this name; write {own.name}, or rename the file"
-        )
-    if is_name:
-        return configs.path(str(name))
-    raise ValueError(
-        f"{file}: no such config; give the path of a YAML file, or the name of a shipped one: "
-        f"{', '.join(configs.names())}"
-    )
 
 
 def from_dict(values: Any, where: str = "config") -> Config:
@@ -358,28 +331,6 @@ def to_dict(cfg: Any) -> dict[str, Any]:
 def to_yaml(cfg: Config) -> str:
     """The resolved config as YAML."""
     return yaml.safe_dump(to_dict(cfg), sort_keys=False, allow_unicode=True, width=2**31)
-
-
-def _chain(path: Path) -> list[tuple[str, Any]]:
-    """[(file, values), ...] from the outermost ``extends`` to ``path`` itself."""
-    chain: list[tuple[str, Any]] = []
-    seen: set[Path] = set()
-    current: Path | None = path
-    while current is not None:
-        if current.resolve() in seen:
-            raise ValueError(f"{current}: extends itself; remove one of the `extends` lines")
-        seen.add(current.resolve())
-        values = setting_values.read(current)
-        if not isinstance(values, dict):
-            raise ValueError(
-                f"{current}: expected a mapping of sections, e.g. `optim: {{lr: 5e-4}}`"
-            )
-        parent = values.pop("extends", None)
-        if not isinstance(parent, str | None):
-            raise ValueError(f"{current}: extends: expected one path or name")
-        chain.insert(0, (current.name, values))
-        current = find_config(parent, current.parent) if parent else None
-    return chain
 
 
 def known_keys() -> list[str]:

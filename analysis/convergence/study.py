@@ -19,6 +19,7 @@ from mt4ssl_core import config
 from mt4ssl_core.bars import Bar
 from mt4ssl_core.checkpoints import checkpoint
 from mt4ssl_core.config import Config
+from mt4ssl_core.settings.config_files import find_config
 from mt4ssl_core.threads import cores
 from mt4ssl_core.training.stopping import stop_requests
 from upstream.suite import executors
@@ -136,7 +137,7 @@ def plan(
             raise ValueError(f"{word}: a study sets {' and '.join(_SET_HERE)}; leave it out")
     paths = {}
     for name in names:
-        path = config.find_config(name)
+        path = find_config(name)
         if path.stem in paths:
             raise ValueError(f"{name}: two configs are called {path.stem}; rename one")
         paths[path.stem] = path
