@@ -63,7 +63,7 @@ def draw(
     frame.attrs["notes"] += broken or []
     if audio is not None:
         frame = scaled(frame, found, audio, ckpt, device)
-    plots.save(heat_map(frame), Path(out or run) / NAME, frame)
+    plots.save(weights_heat_map(frame), Path(out or run) / NAME, frame)
     return frame
 
 
@@ -241,7 +241,7 @@ def _checkpoint(head: Head, ckpt: str | Path | None) -> str | None:
 # --- Figure ---------------------------------------------------------------------------------------
 
 
-def heat_map(frame: pd.DataFrame) -> Any:
+def weights_heat_map(frame: pd.DataFrame) -> Any:
     """Return the heat map of a table: tasks by layers, scaled weights beside the raw ones."""
     several = frame.model.nunique() > 1
     labels = frame.task.map(superb_score.name_of) + (", " + frame.model if several else "")

@@ -15,7 +15,7 @@ from mt4ssl_core.files import user_path
 from mt4ssl_core.labelling.hidden_states import (
     BATCH_SECONDS,
     batches,
-    check_finite,
+    check_features,
     choose,
     hidden_states,
 )
@@ -101,7 +101,7 @@ class Encoder:
         for batch in batches([len(wave) for _, wave in waves], self.module, batch_seconds):
             states = hidden_states(self.module, [waves[place][1] for place in batch], chosen)
             for place, features in zip(batch, states, strict=True):
-                check_finite(features, waves[place][0])
+                check_features(features, waves[place][0])
                 found[place] = features[0] if single else features
         ordered = [found[place].cpu().contiguous() for place in range(len(waves))]
         return ordered[0] if is_one(audio) else ordered

@@ -14,7 +14,7 @@ import pandas as pd
 from analysis import plots
 from analysis.records import superb_score
 from analysis.report.page import Figure
-from analysis.tables.leaderboard import SCORE, Table, number
+from analysis.tables.leaderboard import SCORE, ScoreTable, number
 
 _INK = "#010203"  # drawn in this, becomes the page's text colour
 _THEME: dict[Any, Any] = {
@@ -97,7 +97,7 @@ def _legend(figure: Any, handles: Sequence[Any], labels: Sequence[str]) -> int:
 # --- Scores ---------------------------------------------------------------------------------------
 
 
-def total(table: Table, own: Collection[str]) -> tuple[Any, str] | None:
+def total(table: ScoreTable, own: Collection[str]) -> tuple[Any, str] | None:
     """Draw superb_s of all models that have it; None where only published ones do."""
     found = table.frame[SCORE].dropna().sort_values(kind="stable")
     runs = set(table.frame.index[table.published :])
@@ -120,7 +120,7 @@ def total(table: Table, own: Collection[str]) -> tuple[Any, str] | None:
     )
 
 
-def points(table: Table, own: Collection[str]) -> tuple[Any, str] | None:
+def points(table: ScoreTable, own: Collection[str]) -> tuple[Any, str] | None:
     """Draw SUPERB points task by task, published models in grey; None where only they have any."""
     keys = [column.key for column in table.columns]
     found = {
@@ -158,7 +158,7 @@ def points(table: Table, own: Collection[str]) -> tuple[Any, str] | None:
     )
 
 
-def bars(table: Table, own: Collection[str]) -> list[tuple[Any, str]]:
+def bars(table: ScoreTable, own: Collection[str]) -> list[tuple[Any, str]]:
     """Draw the scores of a table as bars: a figure for each unit and direction."""
     found = []
     for unit, direction in dict.fromkeys((c.unit, c.direction) for c in table.columns):

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from analysis.records import superb_score
 from analysis.records.model_names import FILTER_BANKS, UNTRAINED
 from analysis.report.page import Block, Headline, Missing, Number, Paragraph
-from analysis.tables.leaderboard import DONE, SCORE, Table, number
+from analysis.tables.leaderboard import DONE, SCORE, ScoreTable, number
 
 _OF = {UNTRAINED: "an untrained copy", FILTER_BANKS: FILTER_BANKS}
 _MAKE = {  # how what is missing is made
@@ -16,7 +16,7 @@ _MAKE = {  # how what is missing is made
 
 
 def headline(
-    tables: Sequence[Table], own: Collection[str], kinds: Mapping[str, str], title: str
+    tables: Sequence[ScoreTable], own: Collection[str], kinds: Mapping[str, str], title: str
 ) -> Headline:
     """Return one sentence and up to four numbers on the best of a run's own models.
 
@@ -34,17 +34,17 @@ def headline(
     return Headline(f"{title} has no score on SUPERB's tasks yet, so nothing can be compared.")
 
 
-def _total(table: Table, model: str) -> tuple[float, int]:
+def _total(table: ScoreTable, model: str) -> tuple[float, int]:
     row = _values(table, model)
     return (-math.inf if math.isnan(row[SCORE]) else row[SCORE]), int(row[DONE])
 
 
-def _values(table: Table, model: str) -> dict[str, float]:
+def _values(table: ScoreTable, model: str) -> dict[str, float]:
     row = table.frame.loc[[model]].to_numpy(float)[0]
     return dict(zip(table.frame.columns, row.tolist(), strict=True))
 
 
-def _scored(table: Table, model: str, kinds: Mapping[str, str]) -> Headline:
+def _scored(table: ScoreTable, model: str, kinds: Mapping[str, str]) -> Headline:
     """Speak of SUPERB's table: by superb_s, or by the points of the tasks in common."""
     every = {str(name): _points(table, str(name)) for name in table.frame.index}
     mine, all_tasks = every[model], superb_score.tasks_of(table.score_set)
@@ -79,7 +79,7 @@ def _scored(table: Table, model: str, kinds: Mapping[str, str]) -> Headline:
 _SIDE = {True: "above", False: "below"}
 
 
-def _points(table: Table, model: str) -> dict[str, float]:
+def _points(table: ScoreTable, model: str) -> dict[str, float]:
     return superb_score.points(_values(table, model), table.score_set)
 
 
@@ -103,7 +103,7 @@ def _signed(value: float) -> str:
     return f"{'+' if round(value) > 0 else ''}{number(value, 0)}"
 
 
-def _plain(table: Table, model: str, kinds: Mapping[str, str]) -> Headline:
+def _plain(table: ScoreTable, model: str, kinds: Mapping[str, str]) -> Headline:
     """Speak of a table without published models: in how many scores the model is better."""
     numbers, clauses = [], []
     remarks: list[Block] = []
@@ -125,7 +125,7 @@ def _plain(table: Table, model: str, kinds: Mapping[str, str]) -> Headline:
     return Headline(f"{model} is better than {', and than '.join(clauses)}.", numbers, remarks)
 
 
-def _duel(table: Table, model: str, others: Sequence[str]) -> tuple[list[str], list[str]]:
+def _duel(table: ScoreTable, model: str, others: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return the scores in which a model is better than the best of some, and the others."""
     wins: list[str] = []
     lost: list[str] = []

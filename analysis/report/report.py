@@ -16,7 +16,7 @@ from analysis.report.inputs import RunFiles
 from analysis.report.page import Block, Code, Details, Notes, Section
 from analysis.tables import leaderboard
 from analysis.tables.formats import Cell, Grid
-from analysis.tables.leaderboard import Table, short
+from analysis.tables.leaderboard import ScoreTable, short
 from mt4ssl_core.files import reading, remove_leftovers, write_text
 from upstream.suite import roots
 
@@ -129,7 +129,7 @@ def _named(runs: Sequence[RunFiles], asked: Collection[str]) -> list[RunFiles]:
 # --- Headline -------------------------------------------------------------------------------------
 
 
-def _facts(run: RunFiles, scores: Sequence[Score], tables: Sequence[Table]) -> dict[str, str]:
+def _facts(run: RunFiles, scores: Sequence[Score], tables: Sequence[ScoreTable]) -> dict[str, str]:
     """Size, upstream, checkpoint, corpora, training, fingerprint: as far as they are known."""
     probes = [inputs.read(path) for path in run.probes]
     own = {score.model for score in scores}

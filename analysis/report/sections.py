@@ -14,14 +14,14 @@ from analysis.report import inputs, page
 from analysis.report.inputs import RunFiles
 from analysis.report.page import Block, Figures, Heading, Missing, Notes, Paragraph, Section
 from analysis.tables import leaderboard
-from analysis.tables.leaderboard import Table
+from analysis.tables.leaderboard import ScoreTable
 from mt4ssl_core.files import reading
 
 # --- Scores ---------------------------------------------------------------------------------------
 
 
 def scores(
-    run: RunFiles, tables: Sequence[Table], own: Collection[str], given: Collection[str]
+    run: RunFiles, tables: Sequence[ScoreTable], own: Collection[str], given: Collection[str]
 ) -> Section:
     """Tables, and plots beside published models where they are comparable, else without.
 
@@ -42,7 +42,7 @@ def scores(
     return Section("scores", "Scores", blocks)
 
 
-def _score_figures(table: Table, own: Collection[str]) -> list[tuple[Any, str]]:
+def _score_figures(table: ScoreTable, own: Collection[str]) -> list[tuple[Any, str]]:
     with report_figures.themed():
         if not table.scored:
             return report_figures.bars(table, own)
@@ -66,7 +66,7 @@ def weights(run: RunFiles) -> Section:
             continue
         frame = _called(_with_scaled(frame, folder), heads, run.name)
         with report_figures.themed():
-            figure = layer_weights.heat_map(frame)
+            figure = layer_weights.weights_heat_map(frame)
             figure.supxlabel("")  # its notes are text of the page
         told = report_figures.inline(figure, f"weights-{place}", _told_weights(frame))
         blocks.append(Figures([told]))

@@ -50,7 +50,7 @@ _STATES = {
 
 
 @dataclass(frozen=True)
-class Table:
+class ScoreTable:
     """Models by metrics: ``frame`` has a row per model, a column per `Column.key`, and more.
 
     These are params, macs, superb_s (NaN where a task is missing, and in tables that are not
@@ -102,7 +102,9 @@ def leaderboard(
     return formats.latex(grids, booktabs=format == "booktabs")
 
 
-def tables(found: ModelScores, published: ModelScores, score_set: str = "paper") -> list[Table]:
+def tables(
+    found: ModelScores, published: ModelScores, score_set: str = "paper"
+) -> list[ScoreTable]:
     """Return SUPERB's table, and one for every other kind of corpus or setting there is.
 
     Raises:
@@ -131,7 +133,7 @@ def _table(
     published: Sequence[Score],
     sizes: Mapping[str, Size],
     score_set: str,
-) -> Table:
+) -> ScoreTable:
     if kind[0] != REAL:
         _check_columns(new)
     values: dict[str, dict[str, float]] = {}
@@ -159,7 +161,7 @@ def _table(
     if left_out := sorted({_key(score) for score in new} - set(keys)):
         notes.append(f"Not shown, not of SUPERB: {', '.join(left_out)}")
     title, above = _TITLES[kind[0]] + _STATES[kind[1]], len({s.model for s in published})
-    return Table(title, score_set, columns, frame, above, scored, [*notes, *_remarks(new)])
+    return ScoreTable(title, score_set, columns, frame, above, scored, [*notes, *_remarks(new)])
 
 
 def _key(score: Score) -> str:
@@ -230,7 +232,7 @@ def marks(frame: pd.DataFrame, directions: Mapping[str, str]) -> pd.DataFrame:
     return found
 
 
-def grid(table: Table) -> Grid:
+def grid(table: ScoreTable) -> Grid:
     """Return a table as it is shown: superb_s, or how many tasks there are, beside the name."""
     directions = {column.key: column.direction for column in table.columns}
     marked = marks(table.frame, directions | ({SCORE: "max"} if table.scored else {}))
@@ -274,7 +276,7 @@ def short(value: float, unit: float) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def csv(found: Sequence[Table]) -> str:
+def csv(found: Sequence[ScoreTable]) -> str:
     """Return all tables as one CSV with full precision; its first column says which one it is."""
     parts = []
     for table in found:

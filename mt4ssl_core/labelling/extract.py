@@ -30,7 +30,7 @@ from mt4ssl_core.labelling.frame_features import AudioBar, out_of_memory
 from mt4ssl_core.labelling.hidden_states import (
     BATCH_SECONDS,
     batches,
-    check_finite,
+    check_features,
     choose,
     hidden_states,
 )
@@ -210,7 +210,7 @@ def _encoded(
         bar.skip(audio_name(batch[0].source), reason)
         return
     for item, features in zip(batch, done, strict=True):
-        check_finite(features, audio_name(item.source))
+        check_features(features, audio_name(item.source))
         yield item, features
 
 

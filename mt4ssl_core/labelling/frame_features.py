@@ -19,7 +19,7 @@ from mt4ssl_core.config import HOP, SAMPLE_RATE
 from mt4ssl_core.data.audio import load_wave
 from mt4ssl_core.data.manifest import Manifest, check_share
 from mt4ssl_core.data.mfcc import mfcc
-from mt4ssl_core.labelling.hidden_states import check_finite, choose, hidden_states
+from mt4ssl_core.labelling.hidden_states import check_features, choose, hidden_states
 from mt4ssl_core.lines import say
 from mt4ssl_core.model.speech_encoder import SpeechEncoder
 from mt4ssl_core.settings.frames import num_frames
@@ -74,7 +74,7 @@ class FeatureSource:
                 f"{id}: features of shape {tuple(frames.shape)} for {num_samples} samples, "
                 f"expected ({expected}, D); use features of 50 frames per second"
             )
-        check_finite(frames, f"{id}: {self.name}")
+        check_features(frames, f"{id}: {self.name}")
 
 
 def encoder_features(

@@ -58,7 +58,7 @@ def hidden_states(
     return [row[:, :frames] for row, frames in zip(chosen, lengths.tolist(), strict=True)]
 
 
-def check_finite(features: Tensor, name: str) -> None:
+def check_features(features: Tensor, name: str) -> None:
     """Raise ValueError, which begins with ``name``, for features with NaN or infinity."""
     if not bool(features.isfinite().all()):
         raise ValueError(f"{name}: its features contain NaN or infinity; use another checkpoint")

@@ -72,7 +72,7 @@ def test_two_upstreams_have_rows_of_their_own():
     other = replace(HEAD, fingerprint="f1", ckpt="/d/best.pt")
     frame = layer_weights.weights_table([HEAD, untrained, other])
     assert set(frame.model) == {"c", "d", "untrained"}
-    labels = layer_weights.heat_map(frame).axes[0].get_yticklabels()
+    labels = layer_weights.weights_heat_map(frame).axes[0].get_yticklabels()
     assert [label.get_text() for label in labels] == [
         "KS, c",
         "KS, d",
@@ -156,7 +156,7 @@ def test_a_fine_tuned_upstream_has_no_norms(tmp_path):
 def test_many_layers_are_drawn_below_each_other():
     frame = layer_weights.weights_table([replace(HEAD, weights=np.full(25, 0.04))])
     frame["scaled"] = frame.weight
-    first, second, _ = layer_weights.heat_map(frame).axes
+    first, second, _ = layer_weights.weights_heat_map(frame).axes
     assert first.get_position().y0 > second.get_position().y1
     assert len(first.texts) == 25
 

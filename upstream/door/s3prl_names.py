@@ -14,7 +14,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Names:
+class KnownNames:
     """What a setting may be."""
 
     names: tuple[str, ...]
@@ -23,12 +23,12 @@ class Names:
     empty: bool = False  # or null
 
 
-def _one(*names: str) -> Names:
-    return Names(names)
+def _one(*names: str) -> KnownNames:
+    return KnownNames(names)
 
 
-def _or_null(*names: str) -> Names:
-    return Names(names, empty=True)
+def _or_null(*names: str) -> KnownNames:
+    return KnownNames(names, empty=True)
 
 
 _ACTIVATIONS = _one(
@@ -83,7 +83,7 @@ TASKS: dict[str, dict[str, Any]] = {
         "datarc": {
             "decoder_args": {
                 "decoder_type": _or_null("none", "None", "kenlm"),
-                "unk_weight": Names(("-math.inf", "math.inf"), number=True),
+                "unk_weight": KnownNames(("-math.inf", "math.inf"), number=True),
             }
         },
         "modelrc": {"select": _one("RNNs", "Wav2Letter"), "RNNs": _RNNS},
@@ -101,7 +101,7 @@ TASKS: dict[str, dict[str, Any]] = {
             "FrameLevel": _FRAMES,
             "RNNs": _RNNS,
         },
-        "metric": Names(("per", "wer", "cer", *_SLOTS, "slot_edit_f1_part"), many=True),
+        "metric": KnownNames(("per", "wer", "cer", *_SLOTS, "slot_edit_f1_part"), many=True),
     },
     "quesst14_dtw": {
         "dtwrc": {
@@ -163,7 +163,7 @@ def check_config(task: str, config: Mapping[str, Any]) -> None:
     known = {
         "runner": {
             "train_dataloader": _one(*splits(task)),
-            "eval_dataloaders": Names(splits(task), many=True),
+            "eval_dataloaders": KnownNames(splits(task), many=True),
         },
         "optimizer": {"name": _one(*_OPTIMIZERS), "torch_optim_name": _one(*_TORCHS)},
         "scheduler": {
@@ -213,7 +213,7 @@ def _check(where: str, given: Mapping[str, Any], known: Mapping[str, Any]) -> No
         if key not in given:
             continue
         value, place = given[key], f"{where}.{key}"
-        if isinstance(allowed, Names):
+        if isinstance(allowed, KnownNames):
             _check_value(place, value, allowed)
         elif isinstance(value, Mapping):
             _check(place, value, allowed)
@@ -221,7 +221,7 @@ def _check(where: str, given: Mapping[str, Any], known: Mapping[str, Any]) -> No
             _check_sections(where, given, [key])
 
 
-def _check_value(place: str, value: Any, allowed: Names) -> None:
+def _check_value(place: str, value: Any, allowed: KnownNames) -> None:
     if value is None and allowed.empty:
         return
     if type(value) in (int, float) and allowed.number:

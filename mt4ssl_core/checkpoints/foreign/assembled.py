@@ -70,10 +70,10 @@ def say_left_out(path: str | Path, model: str, names: Iterable[str]) -> None:
     """Say on stderr that of a model with a head its encoder is taken, and what is left out."""
     if left := sorted(names):
         more = f" and {len(left) - 3} more" if len(left) > 3 else ""
-        say(path, f"the encoder of a {model}; left out: {', '.join(left[:3])}{more}")
+        say_once(path, f"the encoder of a {model}; left out: {', '.join(left[:3])}{more}")
 
 
 @functools.cache
-def say(path: str | Path, text: str) -> None:
+def say_once(path: str | Path, text: str) -> None:
     """Say on stderr, once in a process, what is to be known of the checkpoint at ``path``."""
     print(printable(f"{path}: {text}"[:600]), file=sys.stderr)

@@ -134,7 +134,7 @@ def _check(name: str, settings: Any) -> None:
 
     options = ForeignSettings(mapping(settings), Path(name) / _SETTINGS[0])
     huggingface.check_no_code(options)
-    huggingface.check_kind(options)
+    huggingface.check_model_type(options)
 
 
 @contextmanager

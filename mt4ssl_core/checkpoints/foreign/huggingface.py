@@ -118,7 +118,9 @@ def check_no_code(options: ForeignSettings) -> None:
         )
 
 
-def check_kind(options: ForeignSettings, known: Sequence[str] = (*KINDS, *FEATURES_ONLY)) -> str:
+def check_model_type(
+    options: ForeignSettings, known: Sequence[str] = (*KINDS, *FEATURES_ONLY)
+) -> str:
     """Return the model_type. Raises ValueError naming those that can be read."""
     kind = options.values.get("model_type")
     if kind in known:
@@ -158,7 +160,7 @@ def normalizes(folder: Path) -> bool:
 
 
 def _encoder_config(options: ForeignSettings, normalize: bool) -> EncoderConfig:
-    kind = check_kind(options, KINDS)
+    kind = check_model_type(options, KINDS)
     options.check_fixed(FIXED)
     options.check_rate("sampling_rate")
     stacked = kind == "data2vec-audio"

@@ -59,7 +59,9 @@ def load(weights: Tensors, path: Path) -> dict[str, Any]:
     encoder = renamed(named, cfg, HF, path, before="")
     encoder.setdefault("mask_embedding", torch.zeros(cfg.dim))
     heard = "normalised waveforms" if cfg.normalize else "waveforms as they are"
-    assembled.say(path, f"a state dict of torchaudio's: taken to hear {heard}, as its bundles do")
+    assembled.say_once(
+        path, f"a state dict of torchaudio's: taken to hear {heard}, as its bundles do"
+    )
     return assembled.checkpoint_of(assembled.encoder_alone(cfg), encoder, path)
 
 

@@ -33,7 +33,7 @@ ARGS = {"mode": "evaluate", "evaluate_split": "test", "hub": "torch"}
 def leaves(known, prefix=""):
     """Every dotted key whose value s3prl turns into code, and what it may be."""
     for key, allowed in known.items():
-        if isinstance(allowed, s3prl_names.Names):
+        if isinstance(allowed, s3prl_names.KnownNames):
             yield f"{prefix}{key}", allowed
         elif f".{key}." not in prefix:  # a head may hold heads
             yield from leaves(allowed, f"{prefix}{key}.")
