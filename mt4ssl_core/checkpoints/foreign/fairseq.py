@@ -23,6 +23,7 @@ from mt4ssl_core.checkpoints.foreign.weight_names import (
     FAIRSEQ,
     HEADS,
     TEACHER,
+    Tensors,
     renamed,
     wrapper,
 )
@@ -109,6 +110,26 @@ def load(state: dict[str, Any], path: Path) -> dict[str, Any]:
             f"{path}: an incomplete fairseq checkpoint (its `model` is a "
             f"{type(state['model']).__name__}); give one that fairseq wrote"
         )
+    _check_kind(model, path)
+    encoder_cfg = _encoder_config(model, task, path)
+    for settings in sections["above"]:
+        _check(settings)
+    weights = {key: value for key, value in state["model"].items() if isinstance(value, Tensor)}
+    cfg = assembled.encoder_alone(encoder_cfg)
+    if model.get("_name") in WITH_TARGETS:
+        fairseq_training.fill_training(cfg, sections, state, weights, path)
+    out = assembled.checkpoint_of(cfg, renamed(weights, encoder_cfg, FAIRSEQ, path), path)
+    _say_left_out(sections, weights, path)
+    out["targets"] = _targets(cfg, state["model"], weights, path)
+    out["progress"] |= fairseq_training.progress(state, path)
+    out["optimizer_by_name"] = fairseq_training.adam_moments(
+        state.get("last_optimizer_state"), weights, cfg
+    )
+    return out
+
+
+def _check_kind(model: Mapping[str, Any], path: Path) -> None:
+    """Refuse a model that is no encoder of ours, by its name."""
     if model.get("_name") == "data2vec_multi":
         raise ValueError(
             f"{path}: data2vec 2.0 (data2vec_multi), whose encoder has another form (a linear bias "
@@ -121,25 +142,15 @@ def load(state: dict[str, Any], path: Path) -> dict[str, Any]:
             "(cfg.model.conv_feature_layers); give a wav2vec 2.0, HuBERT, data2vec or MT4SSL "
             "checkpoint"
         )
-    encoder_cfg = _encoder_config(model, task, path)
-    for settings in sections["above"]:
-        _check(settings)
-    weights = {key: value for key, value in state["model"].items() if isinstance(value, Tensor)}
+
+
+def _say_left_out(sections: Mapping[str, Any], weights: Tensors, path: Path) -> None:
+    """Of a fine-tuned model, say that its encoder is taken."""
     if sections["above"]:
         kind = sections["above"][0].values.get("_name") or "model"
         before = wrapper(weights, FAIRSEQ) or ""
         head = (key for key in weights if not key.startswith(before))
         assembled.say_left_out(path, f"fine-tuned {kind}", head)
-    cfg = assembled.encoder_alone(encoder_cfg)
-    if model.get("_name") in WITH_TARGETS:
-        fairseq_training.fill_training(cfg, sections, state, weights, path)
-    out = assembled.checkpoint_of(cfg, renamed(weights, encoder_cfg, FAIRSEQ, path), path)
-    out["targets"] = _targets(cfg, state["model"], weights, path)
-    out["progress"] |= fairseq_training.progress(state, path)
-    out["optimizer_by_name"] = fairseq_training.adam_moments(
-        state.get("last_optimizer_state"), weights, cfg
-    )
-    return out
 
 
 def _sections(state: Mapping[str, Any], path: Path) -> dict[str, Any]:
