@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.records.score import Setting
+from mt4ssl_core.checkpoints import python_file
 
 FILTER_BANKS, UNTRAINED = "filter banks", "untrained"  # what a model is compared with
 Model = tuple[str, str | None, str]  # upstream, checkpoint or fingerprint, and both in short
@@ -25,8 +26,11 @@ def of_checkpoint(path: str | Path | None) -> str | None:
     """Return the name of a checkpoint: its file's, or that of the nearest folder that has one.
 
     ``runs/first/last.pt`` is first, ``hubert_base.pt`` hubert_base, and a folder of Hugging Face's
-    cache OWNER/NAME. None where no part of the path says anything.
+    cache OWNER/NAME. Of FILE.py:CLASS it is that of the class. None where no part of the path says
+    anything.
     """
+    if python_file.is_named(path):
+        return str(path).rpartition(":")[2]
     whole = Path(path or "")
     stem = whole.stem if whole.suffix in _FILES else whole.name
     return _of_parts([part for part in (*whole.parts[:-1], stem) if part != whole.anchor])

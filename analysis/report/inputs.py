@@ -129,11 +129,11 @@ def model_name(run: RunFiles) -> str | None:
     Raises:
         ValueError: a damaged file.
     """
-    pairs = [(str(r.get("upstream")), r.get("ckpt") or r.get("upstream_ckpt")) for r in run.records]
-    own = {ckpt for upstream, ckpt in pairs if not model_names.kind(upstream)}
-    if not pairs:
-        own = {read(path).get("checkpoint") for path in run.probes}
-    names = {model_names.of_checkpoint(ckpt) for ckpt in own if isinstance(ckpt, str)}
+    records = [r for r in run.records if not model_names.kind(str(r.get("upstream")))]
+    own = {(r.get("ckpt") or r.get("upstream_ckpt"), r.get("name")) for r in records}
+    if not run.records:
+        own = {(read(path).get("checkpoint"), None) for path in run.probes}
+    names = {n or model_names.of_checkpoint(ckpt) for ckpt, n in own if isinstance(ckpt, str)}
     return names.pop() if len(own) == len(names) == 1 else None
 
 

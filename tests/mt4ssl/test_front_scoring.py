@@ -11,6 +11,8 @@ from superb_data import TINY, tiny_checkpoint
 from toy_suite import Launcher
 
 import mt4ssl
+from analysis.records import score_files
+from analysis.report import inputs
 from mt4ssl import scoring
 from mt4ssl_core import config
 from mt4ssl_core.training import pretrain as loop
@@ -50,6 +52,8 @@ def test_an_encoder_of_ones_own_has_its_name_in_the_records(roots, tmp_path):
             encoder, tasks=["rate"], roots=roots, out=out, executor="inline"
         )
         assert (record["name"], record["ckpt"], record["upstream"]) == ("windows", named, "mt4ssl")
+        assert {score.model for score in score_files.read([out]).scores} == {"windows"}
+        assert inputs.model_name(inputs.find(out)) == "windows"
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ def test_a_checkpoint_is_called_after_the_file_or_the_nearest_folder_that_says_s
 
 def test_an_upstream_is_called_after_its_checkpoint():
     assert model_names.of_model("mt4ssl", "/models/hubert_base.pt") == "hubert_base"
+    assert model_names.of_model("mt4ssl", "/mine/my_encoder.py:MyEncoder") == "MyEncoder"
     assert model_names.of_model("mt4ssl", "/last.pt") == "mt4ssl last"
     assert model_names.of_model("hubert_local", "/models/h.pt") == "hubert_local h"
     assert model_names.of_model("mt4ssl_untrained", "/models/h.pt") == "untrained"
