@@ -5,9 +5,11 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import own_encoders
 import pytest
 import soundfile
 import torch
+import transformers
 from superb_data import TINY, save_checkpoint, tiny_checkpoint
 
 import mt4ssl
@@ -15,17 +17,29 @@ from mt4ssl_core.checkpoints.convert import export_hf
 from mt4ssl_core.labelling.extract import extract
 
 FAIRSEQ = Path(__file__).parents[1] / "fixtures" / "reference" / "fairseq_checkpoint_after5.pt"
-KINDS = ["ours", "fairseq", "hugging face", "one by one"]
+KINDS = ["ours", "fairseq", "hugging face", "one by one", "WavLM", "w2v-BERT", "FILE.py:CLASS"]
+SMALL = {
+    "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64,
+    "conv_dim": [16] * 7, "num_conv_pos_embedding_groups": 4,
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def checkpoints(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     together = {"isolate_padding": False}
+    torch.manual_seed(0)
+    transformers.WavLMModel(transformers.WavLMConfig(**SMALL)).save_pretrained(folder / "wavlm")
+    bert = transformers.Wav2Vec2BertConfig(**SMALL)
+    transformers.Wav2Vec2BertModel(bert).save_pretrained(folder / "bert")
+    transformers.SeamlessM4TFeatureExtractor().save_pretrained(folder / "bert")
     return {
         "ours": tiny_checkpoint(),
         "fairseq": FAIRSEQ,
         "hugging face": export_hf(FAIRSEQ, folder / "hf"),
+        "WavLM": folder / "wavlm",
+        "w2v-BERT": folder / "bert",
+        "FILE.py:CLASS": own_encoders.write(folder),
         "one by one": save_checkpoint(folder / "m.pt", type(TINY)(**{**vars(TINY), **together})),
     }
 

@@ -30,6 +30,7 @@ our options:
   --store-alone                         also for an upstream whose features depend on the batch
   -u mt4ssl -k CKPT             our encoder: path or URL of our, a fairseq or an exported checkpoint
   -u mt4ssl_untrained -k CKPT   its architecture with random weights, as a control
+  -u FILE.py:CLASS              an encoder of your own (docs/extend.md); the file is run
 
 differences from s3prl: -o refuses unknown keys, and no setting is run as code; --device is the GPU
 if there is one, else cpu; with -e or -a, -p wins over the stored folder, and -u, -d, -c, --seed,
