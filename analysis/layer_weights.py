@@ -32,7 +32,6 @@ from upstream.suite import protocol, roots
 NAME = "layer_weights"  # of the files that are written
 UTTERANCES = 200  # of the audio, evenly spaced, that norms are the mean over
 _CELL, _ROW = 0.33, 0.25  # inches
-_BESIDE = 13  # layers, up to which two heat maps have room beside each other
 _TITLES = {"weight": "Weights", "scaled": "Weights times layer norms"}
 
 
@@ -249,9 +248,10 @@ def weights_heat_map(frame: pd.DataFrame) -> Any:
     columns = [column for column in _TITLES if column in frame]
     shares = frame[columns].to_numpy()
     low, top = float(shares.min()), float(shares.max())
-    width = max(_CELL * layers, 2.3) + (0.08 * max(map(len, rows)) + 1.0) / len(columns)
-    stacked = layers > _BESIDE
+    rest, cells = 0.08 * max(map(len, rows)) + 1.0, max(_CELL * layers, 2.3)
+    stacked = len(columns) * cells + rest > plots.WIDTH
     shape = (len(columns), 1) if stacked else (1, len(columns))
+    width = min(cells + rest, plots.WIDTH) if stacked else cells + rest / len(columns)
     drawn, axes = plots.new(*shape, width, _ROW * max(len(rows), 5) + 1.2)
     for axis, column in zip(axes.flat, columns, strict=True):
         values = frame[column].to_numpy().reshape(len(rows), layers)
@@ -262,8 +262,8 @@ def weights_heat_map(frame: pd.DataFrame) -> Any:
         axis.set_yticks(range(len(rows)) if named else [], rows if named else [])
         _write_values(axis, values, image)
     bar = drawn.colorbar(image, ax=axes, label="share of a row")
-    bar.ax.axhline(1 / layers, color="red", lw=1.5)
-    notes = ["layer 0: input of the first transformer layer; line in the scale: all layers alike"]
+    bar.ax.axhline(1 / layers, color="white", lw=2)
+    notes = ["layer 0: input of the first transformer layer; white line: all layers alike"]
     notes += frame.attrs.get("notes", [])
     lines = [line for note in notes for line in textwrap.wrap(note, int(15 * width * shape[1]))]
     drawn.supxlabel("\n".join(lines), fontsize=7)

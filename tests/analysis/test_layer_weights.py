@@ -12,7 +12,7 @@ import soundfile
 import superb_data
 import torch
 
-from analysis import layer_weights
+from analysis import layer_weights, plots
 from analysis.probes.layer_features import LayerFeatures
 from analysis.records.head_files import Head
 from upstream.door import cache
@@ -156,7 +156,9 @@ def test_a_fine_tuned_upstream_has_no_norms(tmp_path):
 def test_many_layers_are_drawn_below_each_other():
     frame = layer_weights.weights_table([replace(HEAD, weights=np.full(25, 0.04))])
     frame["scaled"] = frame.weight
-    first, second, _ = layer_weights.weights_heat_map(frame).axes
+    figure = layer_weights.weights_heat_map(frame)
+    first, second, _ = figure.axes
+    assert figure.get_figwidth() <= plots.WIDTH
     assert first.get_position().y0 > second.get_position().y1
     assert len(first.texts) == 25
 
