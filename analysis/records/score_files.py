@@ -39,11 +39,11 @@ class Size:
 
 @dataclass(frozen=True)
 class ModelScores:
-    """Scores; how large their models are, and what for (`model_names.kind`), where it is known."""
+    """Scores; how large their models are, and what upstream each is, where it is known."""
 
     scores: list[Score]
     sizes: dict[str, Size]
-    kinds: dict[str, str] = field(default_factory=dict)
+    upstreams: dict[str, str] = field(default_factory=dict)
 
 
 def published(path: str | Path = PUBLISHED) -> ModelScores:
@@ -118,7 +118,7 @@ def _add(found: ModelScores, names: Names, folder: Path, entries: list[Entry], c
         model = upstream, checkpoint, _ = _model(record, source)
         name = names.give((upstream, checkpoint), setting, labels[model], folder)
         found.scores.append(_score(name, (record, setting, source)))
-        found.kinds[name] = model_names.kind(upstream)
+        found.upstreams[name] = upstream
         size = _size(record, source)
         found.sizes[name] = size if size != Size() else found.sizes.get(name, size)
         kinds.add(setting.corpus)

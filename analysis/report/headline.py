@@ -3,12 +3,18 @@
 import math
 from collections.abc import Collection, Mapping, Sequence
 
-from analysis.records import superb_score
+from analysis.records import model_names, superb_score
 from analysis.records.model_names import FILTER_BANKS, UNTRAINED
 from analysis.report.page import Block, Headline, Missing, Number, Paragraph
 from analysis.tables.leaderboard import DONE, SCORE, ScoreTable, number
 
 _OF = {UNTRAINED: "an untrained copy", FILTER_BANKS: FILTER_BANKS}
+_PLAIN = "fbank_no_cmvn"
+_NORMALISED = (
+    "is normalised over each utterance, which leaves little to heads that take the mean over time. "
+    "Not compared with filter banks that are not"
+)
+_NO_CMVN = f"mt4ssl superb run --upstream {_PLAIN} --out OTHER"
 _MAKE = {  # how what is missing is made
     UNTRAINED: "mt4ssl superb run -k CKPT --upstream mt4ssl_untrained --out OTHER",
     FILTER_BANKS: "mt4ssl superb run --upstream fbank --out OTHER",
@@ -16,21 +22,21 @@ _MAKE = {  # how what is missing is made
 
 
 def headline(
-    tables: Sequence[ScoreTable], own: Collection[str], kinds: Mapping[str, str], title: str
+    tables: Sequence[ScoreTable], own: Collection[str], upstreams: Mapping[str, str], title: str
 ) -> Headline:
     """Return one sentence and up to four numbers on the best of a run's own models.
 
     Args:
         tables: of the leaderboard; the first that has such a model is spoken of.
         own: models of the run that are nothing to compare with.
-        kinds: what the models of the runs are there for (`model_names.kind`).
+        upstreams: of the models of all runs.
         title: what the page is called.
     """
     for table in tables:
         mine = [str(model) for model in table.frame.index if model in own]
         if mine:
             best = max(mine, key=lambda model: _total(table, model))
-            return _SPOKEN[table.scored](table, best, kinds)
+            return _SPOKEN[table.scored](table, best, upstreams)
     return Headline(f"{title} has no score on SUPERB's tasks yet, so nothing can be compared.")
 
 
@@ -44,12 +50,12 @@ def _values(table: ScoreTable, model: str) -> dict[str, float]:
     return dict(zip(table.frame.columns, row.tolist(), strict=True))
 
 
-def _scored(table: ScoreTable, model: str, kinds: Mapping[str, str]) -> Headline:
+def _scored(table: ScoreTable, model: str, upstreams: Mapping[str, str]) -> Headline:
     """Speak of SUPERB's table: by superb_s, or by the points of the tasks in common."""
     every = {str(name): _points(table, str(name)) for name in table.frame.index}
     mine, all_tasks = every[model], superb_score.tasks_of(table.score_set)
     if not mine:
-        return _plain(table, model, kinds)
+        return _plain(table, model, upstreams)
     count = f"{len(mine)} of {len(all_tasks)} tasks"
     whole = len(mine) == len(all_tasks)
     mean = sum(mine.values()) / len(mine)
@@ -60,7 +66,7 @@ def _scored(table: ScoreTable, model: str, kinds: Mapping[str, str]) -> Headline
     remarks: list[Block] = []
     if not whole:
         remarks.append(Paragraph(f"superb_s needs all tasks of the set; {model} has {count}."))
-    untrained = _common(every, mine, [m for m in every if kinds.get(m) == UNTRAINED])
+    untrained = _common(every, mine, _of_kind(UNTRAINED, table, upstreams))
     if untrained:
         name, gain, tasks = untrained
         numbers.append(Number(_signed(gain), f"points against {name}, {tasks} tasks"))
@@ -103,17 +109,25 @@ def _signed(value: float) -> str:
     return f"{'+' if round(value) > 0 else ''}{number(value, 0)}"
 
 
-def _plain(table: ScoreTable, model: str, kinds: Mapping[str, str]) -> Headline:
+def _of_kind(kind: str, table: ScoreTable, upstreams: Mapping[str, str]) -> list[str]:
+    names = map(str, table.frame.index)
+    return [name for name in names if model_names.kind(upstreams.get(name, "")) == kind]
+
+
+def _plain(table: ScoreTable, model: str, upstreams: Mapping[str, str]) -> Headline:
     """Speak of a table without published models: in how many scores the model is better."""
     numbers, clauses = [], []
     remarks: list[Block] = []
     for kind in (UNTRAINED, FILTER_BANKS):
-        others = [str(name) for name in table.frame.index if kinds.get(str(name)) == kind]
+        others = _of_kind(kind, table, upstreams)
         wins, lost = _duel(table, model, others)
         if not wins + lost:
             remarks.append(_not_compared(kind))
             continue
         best = f", the better of {len(others)}" if len(others) > 1 else ""
+        given = {upstreams[name] for name in others}
+        if kind == FILTER_BANKS and _PLAIN not in given:
+            remarks.append(Missing(f"{', '.join(sorted(given))} {_NORMALISED}", _NO_CMVN))
         count = f"{len(wins)} of {len(wins) + len(lost)}"
         numbers.append(Number(count, f"scores better than {_OF[kind]}{best}"))
         but = f" (not in {', '.join(lost)})" if wins and lost else ""

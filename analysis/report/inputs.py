@@ -186,7 +186,7 @@ def scores(runs: Sequence[RunFiles]) -> dict[str, ModelScores]:
                     )
             merged.scores.extend(replace(s, model=names[s.model]) for s in part.scores)
             merged.sizes.update({names[m]: size for m, size in part.sizes.items() if m in names})
-            merged.kinds.update({names[m]: kind for m, kind in part.kinds.items() if m in names})
+            merged.upstreams.update({names[m]: u for m, u in part.upstreams.items() if m in names})
         found[run.name] = merged
     results.check([score for part in found.values() for score in part.scores])
     return found

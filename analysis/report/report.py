@@ -65,8 +65,9 @@ def report(
         )
     mine, *beside = _named([mine, *beside], set(names))
     found = inputs.scores([mine, *beside])
-    kinds = {model: kind for part in found.values() for model, kind in part.kinds.items()}
-    own = {score.model for score in found[mine.name].scores if not kinds[score.model]}
+    upstreams = {name: u for part in found.values() for name, u in part.upstreams.items()}
+    models = {score.model for score in found[mine.name].scores}
+    own = {model for model in models if not model_names.kind(upstreams[model])}
     given = {score.model for part in found.values() for score in part.scores}
     merged = ModelScores(
         [score for part in found.values() for score in part.scores],
@@ -86,7 +87,7 @@ def report(
     facts = _facts(mine, found[mine.name].scores, tables)
     if beside:
         facts["Beside it"] = ", ".join(other.name for other in beside)
-    said = headline.headline(tables, own, kinds, mine.name)
+    said = headline.headline(tables, own, upstreams, mine.name)
     write_text(path, page.page(mine.name, said, facts, sections, broken or []))
     return path
 

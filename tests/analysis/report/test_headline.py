@@ -4,7 +4,7 @@ import report_runs
 import score_runs
 from score_runs import MINI, record
 
-from analysis.records import score_files
+from analysis.records import model_names, score_files
 from analysis.report import headline
 from analysis.report.page import Missing
 from analysis.tables import leaderboard
@@ -13,8 +13,8 @@ from analysis.tables import leaderboard
 def said(*folders):
     found = score_files.read(folders)
     tables = leaderboard.tables(found, score_files.published())
-    own = {model for model, kind in found.kinds.items() if not kind}
-    return headline.headline(tables, own, found.kinds, "mine")
+    own = {model for model, upstream in found.upstreams.items() if not model_names.kind(upstream)}
+    return headline.headline(tables, own, found.upstreams, "mine")
 
 
 def numbers(found):
@@ -61,6 +61,14 @@ def test_synthesised_corpora_are_compared_among_themselves_only(tmp_path):
         "scores."
     )
     assert "not comparable with SUPERB" in found.remarks[-1].text
+
+
+def test_normalised_filter_banks_alone_are_told(tmp_path):
+    found = said(*references(tmp_path, mine=0.5, copy=0.2, banks=0.1))
+    assert "filter banks in 1 of 1" in found.sentence
+    told = found.remarks[0]
+    assert isinstance(told, Missing) and told.what.startswith("fbank is normalised")
+    assert "--upstream fbank_no_cmvn" in told.command
 
 
 def test_what_is_not_there_is_said(tmp_path):
