@@ -155,7 +155,7 @@ def _duel(table: ScoreTable, model: str, others: Sequence[str]) -> tuple[list[st
 
 
 def _not_compared(kind: str) -> Missing:
-    what = f"Not compared with {_OF[kind]}, which this scores for `--with OTHER`"
+    what = f"Not compared with {_OF[kind]}: score one and report again --with OTHER"
     return Missing(what, _MAKE[kind])
 
 
