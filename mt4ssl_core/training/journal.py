@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import re
 import time
 from collections import defaultdict
@@ -108,6 +109,7 @@ class Journal:
             folder.mkdir(parents=True, exist_ok=True)
             _forget_after(self.path, progress)
             self.file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115, see close()
+            self.place = os.fstat(self.file.fileno())
         self.loggers = open_loggers(loggers, folder, resumed_at + 1, settings)
         self.bar = Bar("update", total, done=resumed_at, timed=False)
 
@@ -115,6 +117,7 @@ class Journal:
         """Append one record; ``values`` holds at least ``update``."""
         if not self.active:
             return
+        self.check()
         rounded = {
             k: float(f"{v:.7g}") if isinstance(v, float) and math.isfinite(v) else v
             for k, v in values.items()
@@ -134,6 +137,23 @@ class Journal:
         self.bar.speed = values.get("audio_seconds_per_s", self.bar.speed)
         if shown := _shown(values):
             self.bar.show(now=True, **shown)
+
+    def check(self) -> None:
+        """See that what is written still goes to the run's folder.
+
+        Raises:
+            OSError: its folder was unmounted, moved or emptied, or another run has begun in it.
+        """
+        if not self.active:
+            return
+        with writing(self.path), suppress(FileNotFoundError):
+            if os.path.samestat(self.place, os.stat(self.path)):
+                return
+        raise OSError(
+            f"{self.path}: no longer the file that this run writes: its folder was unmounted, "
+            "moved or emptied, or another run has begun in it; nothing more is written. Bring the "
+            "folder back and run the same command again: it goes on from the last checkpoint there"
+        )
 
     def advance(self) -> None:
         """One update is done."""

@@ -72,6 +72,7 @@ def _pretrain(cfg: Config, world: World, resume_from: str | None) -> Path:
     journal = Journal(
         out, world, progress, cfg.optim.max_updates, cfg.run.loggers, config.to_dict(cfg)
     )
+    saver.check = journal.check
     if progress.update == 0:
         journal.line({"update": 0, **amounts})
     for note in notes:

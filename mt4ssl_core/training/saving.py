@@ -1,5 +1,6 @@
 """A run's checkpoints: last.pt, the one before, and copies that stay."""
 
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -17,6 +18,7 @@ class Saver:
     def __init__(self, folder: Path, keep_previous: bool = True):
         self.folder, self.keep_previous = folder, keep_previous
         self.saved: dict | None = None  # the progress in last.pt
+        self.check: Callable[[], None] = lambda: None  # raises OSError: the folder is lost
 
     @property
     def last(self) -> Path:
@@ -35,6 +37,7 @@ class Saver:
         training.world.on_main(lambda: self._write(training, names))
 
     def _write(self, training: Training, copies: list[str]) -> None:
+        self.check()
         progress = asdict(training.progress)
         if progress != self.saved:
             again = self.saved is not None and self.saved["update"] == progress["update"]
