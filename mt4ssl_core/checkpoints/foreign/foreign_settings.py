@@ -1,7 +1,7 @@
 """Settings out of foreign files: of the type and size that they can have, or refused by name."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,6 +73,19 @@ class ForeignSettings:
             same = same and (isinstance(value, bool) == isinstance(wanted, bool))
             if not same or value != wanted:
                 raise self.refuse(name, shown(wanted))
+
+    def check_spelling(self, known: Collection[str]) -> None:
+        """See that no name is one of the ``known`` but for one character: a damaged file would
+        leave that setting at its default.
+        """
+        for name in self.values.keys() - known:
+            for right in known:
+                same = len(right) == len(name)
+                if same and sum(a != b for a, b in zip(right, name, strict=True)) == 1:
+                    raise ValueError(
+                        f"{self.path}: {self.prefix}{shown(name)} is no setting, {right} is: "
+                        "damaged or misspelt; correct it, or copy the file again"
+                    )
 
     def check_rate(self, name: str) -> None:
         """See that the model hears audio at 16 kHz, or says nothing of it."""

@@ -95,6 +95,8 @@ def load(path: Path) -> dict[str, Any]:
     cfg = _encoder_config(options, normalizes(folder))
     weights, about = checkpoint_files.read_weights(weights_in)
     _check_record(cfg, about, options.path, weights_in[0])
+    if not about.get(checkpoint_files.RECORD) and cfg.pos_conv_depth == 1:
+        _note_order(cfg, options)
     encoder = renamed(weights, cfg, HF, path)
     kinds = options.values.get("architectures")
     model = str(kinds[0]) if isinstance(kinds, list) and kinds else "larger model"
@@ -154,12 +156,14 @@ def normalizes(folder: Path) -> bool:
     heard = hearing(folder)
     if heard is None:
         return True
+    heard.check_spelling({"do_normalize", "sampling_rate", *EXTRACTOR_FIXED})
     heard.check_fixed(EXTRACTOR_FIXED)
     heard.check_rate("sampling_rate")
     return bool(heard.get("do_normalize", True, bool))
 
 
 def _encoder_config(options: ForeignSettings, normalize: bool) -> EncoderConfig:
+    options.check_spelling({*READ, *NO_FEATURES, NORMALIZE_EPS})
     kind = check_model_type(options, KINDS)
     options.check_fixed(FIXED)
     options.check_rate("sampling_rate")
@@ -211,6 +215,16 @@ def _check_record(cfg: EncoderConfig, about: dict[str, str], path: Path, weights
         raise ValueError(
             f"{path}: not of the model in {weights.name}: {'; '.join(changed)[:500]}; mend what "
             "was changed or damaged, or export the checkpoint again"
+        )
+
+
+def _note_order(cfg: EncoderConfig, options: ForeignSettings) -> None:
+    """Say when the place of layer norms, which weights do not tell, is as in no published model."""
+    if cfg.pre_norm != (cfg.extractor_norm == "layer_norm"):
+        said = ("feat_extract_norm", "do_stable_layer_norm")
+        pair = " with ".join(f"{name} {shown(options.values.get(name))}" for name in said)
+        assembled.say_once(
+            options.path, f"{pair} is as in no published model; see that it is meant"
         )
 
 

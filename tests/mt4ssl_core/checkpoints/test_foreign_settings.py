@@ -70,6 +70,39 @@ def edit(path: Path, **values: Any) -> None:
     path.write_text(json.dumps({**old, **values}))
 
 
+@pytest.mark.parametrize(
+    ("file", "right", "found"),
+    [
+        ("config.json", "num_attention_heads", "num_attentiof_heads"),
+        ("config.json", "do_stable_layer_norm", "do_stable_lay\x1ar_norm"),
+        ("config.json", "conv_stride", "conv_strIde"),
+        ("preprocessor_config.json", "do_normalize", "do_norma,ize"),
+        ("preprocessor_config.json", "sampling_rate", "{ampling_rate"),
+    ],
+)
+def test_a_flipped_bit_in_the_name_of_a_setting_is_named(tmp_path, file, right, found):
+    """Else the setting would be at its default, and the features others."""
+    foreign(tmp_path)
+    transformers.Wav2Vec2FeatureExtractor().save_pretrained(tmp_path)
+    text = (tmp_path / file).read_text()
+    assert right in text
+    (tmp_path / file).write_text(text.replace(right, found.replace("\x1a", "\\u001a")))
+    with pytest.raises(ValueError, match=rf"{file}: .* is no setting, {right} is"):
+        convert.load_encoder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("norm", "before", "notes"),
+    [("group", False, 0), ("layer", True, 0), ("group", True, 1), ("layer", False, 1)],
+)
+def test_an_order_of_layer_norms_that_no_published_model_has_is_said(
+    tmp_path, norm, before, notes, capsys
+):
+    foreign(tmp_path, feat_extract_norm=norm, do_stable_layer_norm=before)
+    convert.load_encoder(tmp_path)
+    assert capsys.readouterr().err.count("do_stable_layer_norm") == notes
+
+
 @torch.no_grad()
 @pytest.mark.parametrize("kind", CLASSES)
 @pytest.mark.parametrize("decibels", [0, -44, -60])
