@@ -146,12 +146,18 @@ def _check_same(args: TaskRequest, past: dict[str, Any]) -> None:
 
 
 def _keep_explicit(args: TaskRequest, expdir: Path, changes: dict[str, Any]) -> None:
-    """Let -k and -p given with -e or -a win over those stored in the checkpoint."""
+    """Let -k and -p given with -e or -a win over those stored in the checkpoint.
+
+    Without -p, what is written goes to the folder that the head lies in.
+    """
     if args.upstream_ckpt and not cache.is_url(args.upstream_ckpt):
         from upstream.door import expert
 
         args.upstream_ckpt = str(expert.local_path(args.upstream_ckpt).absolute())
     if args.upstream_ckpt:
         changes["args.upstream_ckpt"] = args.upstream_ckpt
-    if args.expdir or args.expname:
+    if args.expdir or args.expname or not args.past_exp:
         changes["args.expdir"] = str(expdir)
+    else:  # where the head lies now, not where it says that it was made
+        past = Path(args.past_exp).absolute()
+        changes["args.expdir"] = str(past if past.is_dir() else past.parent)

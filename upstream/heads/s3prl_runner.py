@@ -4,6 +4,8 @@ Importing this module patches and imports s3prl, which takes some seconds.
 """
 
 import contextlib
+import pickle
+import re
 import time
 import warnings
 from collections.abc import Iterator
@@ -66,7 +68,27 @@ class Runner(s3prl_runner.Runner):
     def _get_featurizer(self) -> Any:
         what = f"{self.args.init_ckpt or self.args.upstream}: its layers cannot be summed as asked"
         with _set_up(what, "correct -s and -l, or give another head"):
-            return super()._get_featurizer()
+            try:
+                entry = super()._get_featurizer()
+            except ValueError as error:
+                if str(error):
+                    raise
+                raise self._no_selection() from None
+            taken = getattr(entry.model, "module", entry.model).feature_selection
+            if taken != self.args.upstream_feature_selection:  # s3prl takes another one instead
+                raise self._no_selection()
+            return entry
+
+    def _no_selection(self) -> ValueError:
+        """The error about a -s that the upstream does not have."""
+        args = self.args
+        with torch.no_grad():
+            found = self.upstream.model([torch.zeros(16000, device=args.device)])
+        names = [key for key in found if not key.startswith("_") and "/" not in key]
+        return ValueError(
+            f"-s {args.upstream_feature_selection}: -u {args.upstream} has no such features; give "
+            f"one of {', '.join(names)}"
+        )
 
     def _get_downstream(self) -> Any:
         stores, args = self._store.mode != options.OFF, self.args
@@ -214,6 +236,13 @@ def _set_up(what: str, remedy: str) -> Iterator[None]:
         raise
     except Exception as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        if isinstance(error, pickle.UnpicklingError) and "Weights only" in reason:
+            named = re.search(r"GLOBAL (\S+)", str(error))
+            reason = (
+                f"its pickle names {named[1]}, which could run code; nothing was executed"
+                if named
+                else "not as torch.save writes it"
+            )
         raise ValueError(f"{what} ({reason}); {remedy}") from error
 
 

@@ -165,6 +165,13 @@ def test_options_of_the_upstream(flags, weights, tmp_path):
         assert not any(torch.equal(before[n], state["Upstream"][f"encoder.{n}"]) for n in names)
 
 
+@pytest.mark.parametrize("wrong", ["last_hidden", "hidden_state", "layers"])
+def test_a_selection_that_the_upstream_does_not_have_is_refused(wrong, tmp_path):
+    """s3prl takes hidden_states in its place."""
+    with pytest.raises(ValueError, match=rf"-s {wrong}: .* one of .*hidden_states.*last_hidden_st"):
+        train(tmp_path / "exp", "-s", wrong)
+
+
 def test_cpu_on_a_machine_with_a_gpu(tmp_path, monkeypatch):
     train(tmp_path / "exp")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)  # s3prl asks when it evaluates

@@ -143,6 +143,16 @@ def test_what_differs_from_the_stored_experiment_is_named(flags, says, experimen
             command.resolve(["-m", "train", "-p", str(experiment), *past, *flags])
 
 
+@pytest.mark.parametrize("mode", ["evaluate", "train"])
+@pytest.mark.parametrize("name", ["", "states-2.ckpt"])
+def test_what_a_head_makes_lies_beside_it_and_not_where_the_head_says(mode, name, experiment):
+    argv = ["-m", mode, "-e", str(experiment / name)]
+    asked = command.resolve(argv)
+    assert option(asked, "override") == f"args.expdir='{experiment}'"
+    elsewhere = command.resolve([*argv, "-p", str(experiment.parent / "other")])
+    assert option(elsewhere, "override") == f"args.expdir='{experiment.parent / 'other'}'"
+
+
 def test_what_agrees_with_the_stored_experiment_may_be_repeated(experiment):
     same = ["--task", "ks", "-u", "fbank", "-d", "speech_commands", "-c", str(tasks.path_of("ks"))]
     asked = command.resolve(["-m", "train", "-a", "-p", str(experiment), *same])
