@@ -70,6 +70,8 @@ class Score:
                 f"{name}: value {self.value} is no finite number; score the task again (with a "
                 "lower learning rate where training diverged), or leave the model out"
             )
+        if self.unit == "fraction" and metric["direction"] == "max" and self.value > 1:
+            raise ValueError(f"{name}: value {self.value} is no fraction (at most 1); {AGAIN}")
         if self.direction != metric["direction"]:
             raise ValueError(
                 f"{name}: direction {self.direction!r}, downstream_configs/{self.task}.yaml says "

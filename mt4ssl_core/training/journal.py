@@ -189,9 +189,10 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
     """The records of a JSONL file; a half-written last line is left out.
 
     Raises:
-        ValueError: another line that is no record of an update.
+        ValueError: another line that is no record of an update, or one of an earlier update than
+            the line before.
     """
-    records = []
+    records: list[dict[str, Any]] = []
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     for number, line in enumerate(lines, 1):
         try:
@@ -202,6 +203,11 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
             raise ValueError(f"{path}:{number}: not JSON ({error}); remove the line") from error
         if not isinstance(record, dict) or not isinstance(record.get("update"), int):
             raise ValueError(f"{path}:{number}: a line without its update; remove the line")
+        if records and record["update"] < records[-1]["update"]:
+            raise ValueError(
+                f"{path}:{number}: update {record['update']} after {records[-1]['update']}: this "
+                "line or the one before is damaged or of another run; remove it"
+            )
         records.append(record)
     return records
 

@@ -86,6 +86,17 @@ def test_other_audio_is_refused_and_other_paths_are_told(tmp_path):
     assert note == "data.train differs: /data/train.tsv, /elsewhere/train.tsv"
 
 
+@pytest.mark.parametrize(
+    ("updates", "where"), [((1, 2, 0), "3: update 0 after 2"), ((1, 9, 3), "3: update 3 after 9"),
+                           ((5, 1), "2: update 1 after 5")]
+)  # fmt: skip
+def test_a_log_that_goes_back_is_of_another_run_or_damaged(tmp_path, updates, where):
+    folder = run(tmp_path / "a")
+    (folder / "log.jsonl").write_text("".join(f'{{"update": {n}}}\n' for n in updates))
+    with pytest.raises(ValueError, match=rf"log\.jsonl:{where}.* remove it"):
+        training_runs.find_runs([folder])
+
+
 def test_numbers_that_are_none_and_unfinished_runs_are_told(tmp_path):
     folder = run(tmp_path / "a", optim__max_updates=100)
     log = folder / "log.jsonl"
