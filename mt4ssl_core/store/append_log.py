@@ -40,6 +40,7 @@ class AppendLog:
         self._size = self._body + _CHECK.size
         self._seen: dict[str, int] = {}  # bytes read of each file
         self._unreadable: set[Path] = set()
+        self.spoiled: set[Path] = set()  # files with records that fail their checksum
         self._file: int | None = None
         self._owner, self._name = 0, ""
 
@@ -75,6 +76,8 @@ class AppendLog:
                 (check,) = _CHECK.unpack_from(data, place + self._body)
                 if zlib.crc32(body) == check:
                     yield writer, struct.unpack(self.layout, body)
+                else:
+                    self.spoiled.add(path)
 
     def append(self, *values: object) -> None:
         """Append one record.

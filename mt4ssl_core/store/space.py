@@ -170,6 +170,10 @@ class Space:
         """Return the bytes of each record, by its key."""
         return {key: record[2] for key, (_, record) in self._entries.items()}
 
+    def spoiled_lists(self) -> list[Path]:
+        """Return the files of which an entry fails its checksum, so that its record is lost."""
+        return sorted(self._log.spoiled)
+
     def lost_bytes(self) -> int:
         """Return how many bytes belong to no record: cut off by a kill, spoiled or stored twice."""
         shards = sum(path.stat().st_size for path in self.folder.glob("*.features"))

@@ -84,6 +84,8 @@ def verify(folder: str | Path, say: Callable[[str], Any], progress: Callable[[in
             unreadable += 1
             continue
         space = store.space(info.kind)
+        for path in space.spoiled_lists():
+            say(f"store: {path}: an entry is spoiled; what it listed is computed again when needed")
         with contextlib.suppress(OSError):  # to verify is not to use
             os.utime(info.folder / "used", (info.used, info.used))
         for key, size in space.sizes().items():

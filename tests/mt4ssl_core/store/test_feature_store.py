@@ -510,3 +510,16 @@ def test_to_verify_is_not_to_use(tmp_path):
     os.utime(filled(tmp_path).folder / "used", (1000, 1000))
     upkeep.verify(tmp_path, print, print)
     assert [info.used for info in upkeep.spaces(tmp_path)] == [1000]
+
+
+@pytest.mark.parametrize("place", [0, 0.5, 0.99])
+def test_a_spoiled_entry_of_an_index_is_said_by_verify(tmp_path, place):
+    filled(tmp_path, 3)
+    path = the(tmp_path, "index")
+    data = bytearray(path.read_bytes())
+    data[int(place * len(data))] ^= 1
+    path.write_bytes(data)
+    said: list[str] = []
+    report = upkeep.verify(tmp_path, said.append, lambda _: None)
+    assert report.good == 2 and report.lost_bytes > 0
+    assert len(said) == 1 and str(path) in said[0] and "an entry is spoiled" in said[0]
