@@ -76,12 +76,18 @@ def parse_value(text: str) -> Any:
 
 def render(pairs: dict[str, Any]) -> str:
     """Write dotted config keys and their values so that `parse` reads them back."""
-    for key, value in pairs.items():
-        if ",," in repr(value):
-            raise ValueError(
-                f"{key}: the value {value!r} holds two commas in a row; rename the path"
-            )
-    return ",,".join(f"config.{key}={value!r}" for key, value in pairs.items())
+    return ",,".join(one(f"config.{key}", value) for key, value in pairs.items())
+
+
+def one(key: str, value: Any) -> str:
+    """Write a key, which begins with args. or config., and its value as a part of ``-o``.
+
+    Raises:
+        ValueError: the value, such as the path of a corpus, would be read as several parts.
+    """
+    if ",," in repr(value):
+        raise ValueError(f"{key}: the value {value!r} holds two commas in a row; rename the path")
+    return f"{key}={value!r}"
 
 
 def override(string: str, args: Any, config: dict[str, Any], quiet: bool = False) -> None:

@@ -65,7 +65,7 @@ def settle(request: TaskRequest) -> Command:
         (stage,) = tasks.stages(header or {}, [asked.stage])
         asked.others["evaluate_split"] = stage["split"]
         changes |= {f"config.{key}": value for key, value in stage.get("override", {}).items()}
-    parts = [f"{key}={value!r}" for key, value in changes.items()]
+    parts = [overrides.one(key, value) for key, value in changes.items()]
     parts += [overrides.render(dict(asked.changes))] if asked.changes else []
     if asked.override and asked.override.lower() != "none":
         overrides.parse(asked.override)

@@ -3,6 +3,7 @@
 Importing this module patches and imports s3prl, which takes some seconds.
 """
 
+import os
 import shutil
 import sys
 import time
@@ -13,6 +14,7 @@ from typing import Any
 from mt4ssl_core import bars
 from upstream import compat
 from upstream.door import overrides, processes, s3prl_names, tasks
+from upstream.door.stand_in import StandIn
 from upstream.heads import command, experiment, results, states
 from upstream.heads.s3prl_runner import Runner  # first: it patches s3prl
 from upstream.heads.task_request import SEED, TaskRequest
@@ -151,7 +153,12 @@ def _s3prl(asked: command.Command, act: bool = True) -> Runner:
 
 def _checked_args() -> tuple[Any, dict[str, Any], list[str]]:
     """s3prl's arguments and config, once we know that the experiment can be done."""
-    args, config, backup_files = s3prl_get_args()
+    made = s3prl_command.os
+    s3prl_command.os = StandIn(os, makedirs=_not_yet)
+    try:
+        args, config, backup_files = s3prl_get_args()
+    finally:
+        s3prl_command.os = made
     s3prl_names.check(args, config)
     args.expdir = str(Path(args.expdir).absolute())
     command.resolve_upstream(args)
@@ -168,7 +175,12 @@ def _checked_args() -> tuple[Any, dict[str, Any], list[str]]:
             "lower runner.eval_step and runner.save_step"
         )
     compat.install_for(args.downstream)
+    Path(args.expdir).mkdir(parents=True, exist_ok=True)
     return args, config, backup_files
+
+
+def _not_yet(path: str, exist_ok: bool = False) -> None:
+    """In place of os.makedirs: s3prl would make the folder that a stored head names, too."""
 
 
 def _remove_empty(expdir: Path) -> None:

@@ -165,6 +165,17 @@ def test_options_of_the_upstream(flags, weights, tmp_path):
         assert not any(torch.equal(before[n], state["Upstream"][f"encoder.{n}"]) for n in names)
 
 
+def test_no_folder_is_made_that_a_stored_head_names(tmp_path):
+    train(tmp_path / "exp")
+    path, foreign = tmp_path / "exp" / "states-2.ckpt", tmp_path / "foreign"
+    state = torch.load(path)
+    state["Args"].expdir = str(foreign)
+    torch.save(state, path)
+    (tmp_path / "exp" / results.RESULTS).unlink()
+    runner.launch(command.resolve(["-m", "evaluate", "-e", str(path), "--device", "cpu"]))
+    assert results.read(tmp_path / "exp") and not foreign.exists()
+
+
 @pytest.mark.parametrize("wrong", ["last_hidden", "hidden_state", "layers"])
 def test_a_selection_that_the_upstream_does_not_have_is_refused(wrong, tmp_path):
     """s3prl takes hidden_states in its place."""

@@ -143,6 +143,19 @@ def test_what_differs_from_the_stored_experiment_is_named(flags, says, experimen
             command.resolve(["-m", "train", "-p", str(experiment), *past, *flags])
 
 
+@pytest.mark.parametrize("name", ["a,,b", "a',,config.optimizer.lr='9", ",,args.mode=evaluate"])
+def test_a_path_that_would_be_read_as_another_setting_is_refused(name, experiment, tmp_path):
+    root = tmp_path / name
+    root.symlink_to(corpora())
+    argvs = [
+        [*TRAIN, "--root", str(root), "-u", "fbank"],
+        ["-m", "evaluate", "-e", str(experiment), "-p", str(root)],
+    ]
+    for argv in argvs:
+        with pytest.raises(ValueError, match="two commas in a row; rename the path"):
+            command.resolve(argv)
+
+
 @pytest.mark.parametrize("mode", ["evaluate", "train"])
 @pytest.mark.parametrize("name", ["", "states-2.ckpt"])
 def test_what_a_head_makes_lies_beside_it_and_not_where_the_head_says(mode, name, experiment):
