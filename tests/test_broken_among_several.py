@@ -101,4 +101,4 @@ def test_a_probe_without_a_value_shows_that(tmp_path):
     rows = [{**report_runs.row(n, "phone", 0.5), "value": None, "low": None} for n in range(3)]
     report_runs.probe(tmp_path / "mine" / "probe", rows=rows)
     assert call("report", tmp_path / "mine") == 0
-    assert "phone ↑ nan at layer 0" in (tmp_path / "mine" / "report.html").read_text()
+    assert "Best: no layer has a number." in (tmp_path / "mine" / "report.html").read_text()

@@ -217,8 +217,10 @@ def _peaks(found: Mapping[str, Mapping[str, Any]], measures: Sequence[str]) -> l
         return []
     best = {label: probe_rows.best_row(probe["rows"]) for label, probe in found.items()}
     several = len(best) > 1
-    each = [f"{label} layer {row['layer']}" if several else f"layer {row['layer']}"
-            for label, row in best.items()]  # fmt: skip
+    each = []
+    for label, row in best.items():
+        layer = f"layer {row['layer']}" if row["value"] is not None else "no layer has a number"
+        each.append(f"{label} {layer}" if several else layer)
     where = " on training data held out" if all(row.get("chosen") for row in best.values()) else ""
     return [f"Best{where}: {', '.join(each)}."]
 
