@@ -102,6 +102,7 @@ def probe(
     analyses,
     "mt4ssl convergence runs/a runs/b --probe-data TIMIT --probes phone_ctc\n"
     "mt4ssl convergence study tiny.yaml mine.yaml --seeds 3 --out runs/study",
+    resumes=True,
 )
 def convergence(
     runs: Annotated[list[str], o.argument("RUN", RUNS)],

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import Any
 
 import typer
@@ -71,17 +72,36 @@ def group(name: str | None = None, **settings: Any) -> typer.Typer:
 
 
 def command(
-    place: typer.Typer, example: str, name: str | None = None, cls: type[TyperCommand] = Command
+    place: typer.Typer,
+    example: str,
+    name: str | None = None,
+    cls: type[TyperCommand] = Command,
+    resumes: bool = False,
 ) -> Callable[[Callable[..., int | None]], Callable[..., int | None]]:
-    """Make a function a command, with the first line of its docstring and an example as help."""
+    """Make a function a command, with the first line of its docstring and an example as help.
+
+    Where it does not resume, an interrupt says that it starts over.
+    """
 
     def add(function: Callable[..., int | None]) -> Callable[..., int | None]:
         first = (function.__doc__ or "").splitlines()[0]
         lines = "\n".join(f"  {line}" for line in example.strip().splitlines())
         shown = f"\b\nExample:\n{lines}"
-        return place.command(name, cls=cls, short_help=first, epilog=shown)(function)
+        body = function if resumes else _starting_over(function)
+        return place.command(name, cls=cls, short_help=first, epilog=shown)(body)
 
     return add
+
+
+def _starting_over(function: Callable[..., int | None]) -> Callable[..., int | None]:
+    @wraps(function)
+    def body(*args: Any, **kwargs: Any) -> int | None:
+        try:
+            return function(*args, **kwargs)
+        except KeyboardInterrupt as error:
+            raise KeyboardInterrupt(str(error) or "the same command starts over") from None
+
+    return body
 
 
 def run(app: typer.Typer, argv: Sequence[str]) -> int | None:

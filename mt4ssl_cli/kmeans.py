@@ -46,7 +46,7 @@ def fit(
     )  # fmt: skip
 
 
-@command(kmeans, "mt4ssl kmeans label km.safetensors speech labels")
+@command(kmeans, "mt4ssl kmeans label km.safetensors speech labels", resumes=True)
 def label(
     model: Annotated[str, o.argument("KMEANS", "file that `mt4ssl kmeans fit` wrote")],
     audio: Audio,

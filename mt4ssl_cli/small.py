@@ -15,6 +15,7 @@ small = group()
     small,
     "mt4ssl downstream -m train --task ks --root DIR -u fbank -p runs/ks",
     cls=Passed,
+    resumes=True,
 )
 def downstream(ctx: typer.Context) -> int:
     """Train or test one SUPERB task with s3prl's options and ours, as run_downstream.py."""
@@ -34,13 +35,10 @@ def mini(
     """Synthesise small corpora in SUPERB's layouts, and speech to pre-train on."""
     from mini_superb import corpus
 
-    try:
-        corpus.make_some(Path(out), tasks, seed, size, jobs)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt("the same command starts over") from None
+    corpus.make_some(Path(out), tasks, seed, size, jobs)
 
 
-@command(small, "mt4ssl demo --out demo_out")
+@command(small, "mt4ssl demo --out demo_out", resumes=True)
 def demo(
     out: Annotated[str, o.path("DIR", "where all of it goes")] = "demo_out",
     seeds: Annotated[int, o.number(o.COUNT, "of heads")] = 1,

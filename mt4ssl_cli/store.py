@@ -12,7 +12,7 @@ store = group("store", help="Features of frozen upstreams, computed once.")
 DAYS = real(at_least=0, at_most=1e5)
 
 
-@command(store, "mt4ssl store fill -k last.pt --tasks ks,sid --roots roots.yaml")
+@command(store, "mt4ssl store fill -k last.pt --tasks ks,sid --roots roots.yaml", resumes=True)
 def fill(
     tasks: Annotated[str, o.word("A,B", "such as ks or ks,sid")],
     ckpt: o.MaybeCkpt = None,

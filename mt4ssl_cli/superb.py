@@ -12,7 +12,7 @@ from upstream.suite.suite_request import SuiteRequest
 superb = group("superb", help="Score checkpoints on SUPERB.")
 
 
-@command(superb, "mt4ssl superb prepare --tasks ks,pr --roots roots.yaml")
+@command(superb, "mt4ssl superb prepare --tasks ks,pr --roots roots.yaml", resumes=True)
 def prepare(
     tasks: o.Tasks = SuiteRequest.tasks,
     root: o.Root = None,
@@ -25,7 +25,9 @@ def prepare(
     preparation.prepare_some(tasks, root, roots, allow_partial)
 
 
-@command(superb, "mt4ssl superb run -k last.pt --tasks ks,pr --roots corpora --out runs/a")
+@command(
+    superb, "mt4ssl superb run -k last.pt --tasks ks,pr --roots corpora --out runs/a", resumes=True
+)
 def run(
     roots: o.Roots,
     out: Annotated[str, o.path("DIR", "folder for results.jsonl and all else")],

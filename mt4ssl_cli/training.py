@@ -30,6 +30,7 @@ class Pretrain(Command):
     training,
     "mt4ssl pretrain tiny data.train=labels/train.tsv data.labels=labels/train.km",
     cls=Pretrain,
+    resumes=True,
 )
 def pretrain(
     config: Annotated[str, o.argument("CONFIG", CONFIG)],
@@ -69,7 +70,9 @@ def export(
         print(f"note: {note}")
 
 
-@command(training, "mt4ssl extract runs/first/last.pt speech features --layers 0,6,12")
+@command(
+    training, "mt4ssl extract runs/first/last.pt speech features --layers 0,6,12", resumes=True
+)
 def extract(
     checkpoint: o.Ckpt,
     audio: Annotated[list[str], o.argument("AUDIO", "audio files or folders")],

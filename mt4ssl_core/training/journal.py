@@ -4,6 +4,7 @@ import json
 import math
 import os
 import re
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -186,7 +187,7 @@ def _shown(values: Mapping[str, Any]) -> dict[str, str]:
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """The records of a JSONL file; a half-written last line is left out.
+    """The records of a JSONL file; a half-written last line is left out, and said.
 
     Raises:
         ValueError: another line that is no record of an update, or one of an earlier update than
@@ -199,6 +200,7 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
             record = json.loads(line)
         except (ValueError, RecursionError) as error:  # also of too many digits
             if number == len(lines):
+                say(f"{path}:{number}: a half-written line at the end is left out", sys.stderr)
                 break
             raise ValueError(f"{path}:{number}: not JSON ({error}); remove the line") from error
         if not isinstance(record, dict) or not isinstance(record.get("update"), int):

@@ -281,15 +281,21 @@ def test_mini_superb_as_a_module_is_the_command_with_a_note(tmp_path):
     assert error.startswith("mt4ssl: error: unknown task 'kss'")
 
 
-def test_mini_that_is_stopped_starts_over(monkeypatch, capsys, tmp_path):
-    from mini_superb import corpus
-
-    def stopped(*_):
+@pytest.mark.parametrize(
+    ("place", "words", "said"),
+    [("mini_superb.corpus.make_some", ["mini", "out"], "starts over"),
+     ("mt4ssl_core.labelling.kmeans.fit_corpus", ["kmeans", "fit", "a", "km"], "starts over"),
+     ("mt4ssl_core.labelling.kmeans.label_corpus", ["kmeans", "label", "km", "a", "out"],
+      "goes on where it stopped"),
+     ("analysis.demo.demo", ["demo"], "goes on where it stopped")],
+)  # fmt: skip
+def test_an_interrupt_says_how_to_go_on(monkeypatch, capsys, place, words, said):
+    def stopped(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(corpus, "make", stopped)
-    assert mt4ssl_cli.main(["mini", str(tmp_path)]) == 130
-    assert capsys.readouterr().err == "mt4ssl: interrupted; the same command starts over\n"
+    monkeypatch.setattr(place, stopped)
+    assert mt4ssl_cli.main(words) == 130
+    assert capsys.readouterr().err == f"mt4ssl: interrupted; the same command {said}\n"
 
 
 def test_downstream_passes_all_its_words(monkeypatch, tmp_path):

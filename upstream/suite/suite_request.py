@@ -126,11 +126,18 @@ def read_rates(words: Sequence[str], names: Sequence[str]) -> dict[str, list[flo
     """Read ``1e-3,1e-4`` (for every task) and ``ks=1e-3`` (for one) into rates by task.
 
     Raises:
-        ValueError: not positive numbers, or a task that is not asked for.
+        ValueError: not positive numbers, a task that is not asked for, or the same twice.
     """
     found: dict[str, list[float]] = {}
+    said = set()
     for word in words:
         task, equals, numbers = word.rpartition("=")
+        if task in said:
+            raise ValueError(
+                f"--rates {word}: {task or 'every task'} has rates already; put a comma between "
+                "them, as in 1e-3,1e-4"
+            )
+        said.add(task)
         if equals and task not in names:
             raise ValueError(f"--rates {word}: {task} is not among --tasks ({', '.join(names)})")
         if equals and tasks.header(task).get("select", "rate") != "rate":

@@ -10,7 +10,7 @@ import toy
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
 from mt4ssl_core.distributed import World
-from mt4ssl_core.training import loggers
+from mt4ssl_core.training import journal, loggers
 from mt4ssl_core.training.journal import Journal
 from mt4ssl_core.training.pretrain import pretrain
 from mt4ssl_core.training.progress import Progress
@@ -114,3 +114,14 @@ def test_a_logger_that_is_not_installed_stops_before_anything_starts(tmp_path, m
     with pytest.raises(ValueError, match=r"wandb, trackio is not inst.*'mt4ssl\[wandb,trackio\]'"):
         pretrain(cfg)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("end", ['{"update": 2', "\0" * 8, '{"update": 2}\n{"up'])
+def test_a_half_written_line_at_the_end_is_left_out_and_said(tmp_path, capsys, end):
+    path = tmp_path / "log.jsonl"
+    path.write_text('{"update": 1}\n' + end)
+    records = journal.read_jsonl(path)
+    assert [record["update"] for record in records] == ([1, 2] if "\n" in end else [1])
+    line = len(records) + 1
+    said = f"{path}:{line}: a half-written line at the end is left out\n"
+    assert capsys.readouterr().err == said

@@ -31,6 +31,8 @@ def test_the_command_that_retries(tmp_path, monkeypatch):
         ({"upstream": "fbank", "tasks": "kws"}, "did you mean ks"),
         ({"upstream": "fbank", "rates": ["fast"]}, "--rates fast: expected numbers"),
         ({"upstream": "fbank", "rates": ["0"]}, "--rates 0: expected numbers"),
+        ({"upstream": "fbank", "rates": ["1e-3", "1e-4"]}, "1e-4: every task has rates already"),
+        ({"upstream": "fbank", "rates": ["ks=1e-3", "ks=1e-4"]}, "ks=1e-4: ks has rates already"),
         ({"upstream": "fbank", "set": ["ks"]}, "--set ks: expected TASK:KEY=VALUE"),
         ({"upstream": "fbank", "set": ["er:runner.total_steps=1"]}, "er is not among --tasks"),
         ({"upstream": "fbank", "set": ["ks:runner.totl_steps=1"]}, "mean runner.total_steps"),
