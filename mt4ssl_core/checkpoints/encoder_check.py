@@ -36,9 +36,10 @@ def check(named: str, device: str = "auto", say: Callable[[str], None] = print) 
         say(f"{'FAILED' if problem else 'ok':8}{what}{f': {problem}' if problem else ''}")
         failed += bool(problem)
     params = sum(parameter.numel() for parameter in encoder.parameters())
+    result = f"{failed} of its checks failed" if failed else "all checks passed"
     say(
         f"{encoder.name}: {encoder.layers} layers of {encoder.dim}, {encoder.frame_rate:g} frames "
-        f"per second, {params:,} parameters, on {place}; {failed or 'no'} check(s) failed"
+        f"per second, {params:,} parameters, on {place}; {result}"
     )
     return not failed
 

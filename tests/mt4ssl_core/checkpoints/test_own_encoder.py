@@ -142,7 +142,7 @@ def test_a_good_one_passes(good):
     said = []
     assert check(good, "cpu", said.append)
     assert said[-1] == (
-        "windows: 2 layers of 24, 50 frames per second, 1 parameters, on cpu; no check(s) failed"
+        "windows: 2 layers of 24, 50 frames per second, 1 parameters, on cpu; all checks passed"
     )
     assert {line[:8] for line in said[:-1]} == {"ok      "}
     tried = counts(320)
