@@ -1,6 +1,7 @@
 """What typer leaves to us: several words after one option, one-line errors, examples in help."""
 
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from functools import wraps
@@ -14,6 +15,7 @@ from mt4ssl_core.command_line import FAILED, printable
 
 COMPLETING = "_MT4SSL_COMPLETE"  # in the environment: a shell asks what could come next
 HELP = "--help"
+_SETTING = re.compile(r"[a-z_]+((\.[a-z_]+)+=.*|=null)", re.DOTALL)
 
 
 class Group(TyperGroup):
@@ -54,10 +56,12 @@ class Passed(TyperCommand):
 
 
 def _each_with_its_option(words: Sequence[str], repeated: set[str]) -> list[str]:
-    """``--set a b`` as ``--set a --set b``."""
+    """``--set a b`` as ``--set a --set b``; a setting of pre-training ends such a list."""
     out: list[str] = []
     current = None
     for word in words:
+        if _SETTING.fullmatch(word):
+            current = None
         if word.startswith("-"):
             current = word if word in repeated else None
             out += [] if current else [word]

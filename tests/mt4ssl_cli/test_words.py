@@ -321,3 +321,16 @@ def test_config_prints_a_config(name, tmp_path, capsys):
     assert ("<-- default: " in said) == (name is not None)
     for section in config.sections():
         assert f"\n{section}:" in f"\n{said}"
+
+
+@pytest.mark.parametrize("setting", ["data.train=/nowhere", "optim.lr=1e-3", "online=null"])
+@pytest.mark.parametrize(
+    "flags", [["--probe-data", "a", "b"], ["--set", "ks:x=1"], ["--seeds", "1"]]
+)
+def test_settings_may_come_after_an_option_of_several_words(monkeypatch, setting, flags):
+    asked = []
+    monkeypatch.setattr(
+        "analysis.convergence.study.study_of", lambda *given: asked.append(given[0]) or 0
+    )
+    assert mt4ssl_cli.main(["convergence", "study", "tiny", *flags, setting, "data.seed=1"]) == 0
+    assert asked == [["tiny", setting, "data.seed=1"]]
