@@ -95,6 +95,13 @@ def test_the_navigation_has_every_page():
     assert sorted(named) == [f"{page}.md" for page in PAGES]
 
 
+def test_the_first_page_has_every_extra():
+    project = tomllib.loads((toy.ROOT / "pyproject.toml").read_text())["project"]
+    rows = read("index").partition("| extra |")[2].partition("\n\n")[0].splitlines()
+    told = {name for row in rows for name in re.findall(r"`([^`]+)`", row.split("|")[1])}
+    assert told == set(project["optional-dependencies"])
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_links_and_paths_lead_somewhere(page):
     text = re.sub(r"```.*?```", "", read(page), flags=re.S)
