@@ -104,7 +104,7 @@ class LabelStore:
         if symbols and num_classes not in (None, len(symbols)):
             raise ValueError(
                 f"{dictionary}: {len(symbols)} labels, but {num_classes} classes are configured; "
-                f"configure {len(symbols)} classes or use other labels"
+                f"set offline.num_classes={len(symbols)}, or use other labels"
             )
         if symbols:
             num_classes = len(symbols)
