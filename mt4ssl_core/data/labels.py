@@ -13,6 +13,7 @@ error here, from more than two frames (40 ms) on: that is as far as the ways to 
 end of an utterance (padded, centred, rounded) differ.
 """
 
+import hashlib
 import mmap
 import statistics
 import warnings
@@ -24,12 +25,13 @@ import numpy as np
 
 from mt4ssl_core.config import HOP, SAMPLE_RATE
 from mt4ssl_core.data.tsv import is_count, read_lines, read_tsv
-from mt4ssl_core.files import atomic_path, user_path
+from mt4ssl_core.files import atomic_path, read_json, user_path
 
 FRAME_RATE = SAMPLE_RATE / HOP  # of the encoder, Hz: 50
 TOLERANCE = 2  # frames by which a row may be longer or shorter than its audio
 _BLOCK = 1 << 22  # bytes of a .km file looked at in one go
 _BOM = b"\xef\xbb\xbf"
+SHA256 = "km_sha256"  # in NAME.stats.json beside NAME.km
 _REMEDY = "label the corpus again with `mt4ssl kmeans label`"
 
 
@@ -95,7 +97,8 @@ class LabelStore:
 
         Raises ValueError naming file and line: fewer or more lines than the ``.tsv``, a label that
         is no integer, not below ``num_classes`` or not in the dictionary; and when ``num_classes``
-        and the dictionary disagree. FileNotFoundError when ``.km`` or ``.tsv`` is missing.
+        and the dictionary disagree; or a file that is not the one whose SHA-256 ``mt4ssl kmeans
+        label`` wrote. FileNotFoundError when ``.km`` or ``.tsv`` is missing.
         """
         path, tsv = _label_files(user_path(km_path), audio)
         rows = {row.id: index for index, row in enumerate(read_tsv(tsv))}
@@ -117,6 +120,7 @@ class LabelStore:
         store._check_line_count(tsv)
         largest = store._check_labels()
         store.num_classes = largest + 1 if num_classes is None else num_classes
+        _check_sha256(path)
         return store
 
     def __len__(self) -> int:
@@ -301,6 +305,25 @@ def _label_files(path: Path, audio: str | Path | None) -> tuple[Path, Path]:
         f"{beside}: no such file (the audio list that goes with the labels, a row for each line); "
         "put it there, or give it as data.train"
     )
+
+
+def labels_sha256(path: Path) -> str:
+    """Return the SHA-256 (hex) of a label file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check_sha256(path: Path) -> None:
+    stats = path.with_suffix(".stats.json")
+    if not stats.is_file():  # labels of somebody else's
+        return
+    written = read_json(stats)
+    expected = written.get(SHA256) if isinstance(written, dict) else None
+    if expected is not None and labels_sha256(path) != expected:
+        raise ValueError(
+            f"{path}: damaged, or changed since it was labelled: its SHA-256 is not the one in "
+            f"{stats}; {_REMEDY}, or remove {stats.name} if the change was meant"
+        )
 
 
 def _integers(text: bytes) -> np.ndarray | None:

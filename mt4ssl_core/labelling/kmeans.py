@@ -17,7 +17,7 @@ from lhotse.cut import Cut
 
 from mt4ssl_core.checkpoints.fingerprints import checkpoint_fingerprint
 from mt4ssl_core.data.audio import num_samples
-from mt4ssl_core.data.labels import LabelStore
+from mt4ssl_core.data.labels import SHA256, LabelStore, labels_sha256
 from mt4ssl_core.data.manifest import MAX_SKIPPED, Manifest, open_manifest, stable_hash
 from mt4ssl_core.data.mfcc import SAMPLE_RATE
 from mt4ssl_core.data.tsv import read_root, read_tsv
@@ -202,6 +202,7 @@ def label_corpus(
         growing.finish(len(model.centroids))
     stats = label_stats(out / f"{name}.km")
     stats |= {"kmeans": str(model_path), "kmeans_sha256": sha256}
+    stats[SHA256] = labels_sha256(out / f"{name}.km")
     stats |= {
         "features": origin.name,
         **_counting(origin.name),

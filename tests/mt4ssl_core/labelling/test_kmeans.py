@@ -482,3 +482,24 @@ def test_gpu_gives_the_same_labels(corpus, model, tmp_path):
     loaded = KMeans.load(model)
     same = loaded.apply(points) == loaded.apply(points.cuda()).cpu()
     assert same.float().mean() > 0.999
+
+
+def _another_digit(text):
+    at = next(place for place, byte in enumerate(text) if chr(byte).isdigit())
+    return text[:at] + (b"1" if text[at : at + 1] == b"0" else b"0") + text[at + 1 :]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [_another_digit, lambda text: text[:-1] + b" 0\n", lambda text: text.replace(b" ", b"\t", 1),
+     lambda text: b"".join(reversed(text.splitlines(keepends=True)))],
+)  # fmt: skip
+def test_labels_that_are_not_those_written_are_named(corpus, model, tmp_path, damage):
+    label(model, corpus, tmp_path / "out")
+    km = tmp_path / "out" / "train.km"
+    LabelStore.open(km)
+    km.write_bytes(damage(km.read_bytes()))
+    with pytest.raises(ValueError, match=r"train\.km: damaged, or changed .*train\.stats\.json"):
+        LabelStore.open(km)
+    (km.parent / "train.stats.json").unlink()  # the change was meant
+    LabelStore.open(km)
