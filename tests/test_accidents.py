@@ -89,6 +89,14 @@ def test_a_killed_reader_is_named(said, tmp_path):
 
 @pytest.mark.parametrize("number", signals.ENDING)
 def test_a_closed_terminal_ends_a_run_as_ctrl_c_does(number):
+    started_with = signal.signal(number, signal.SIG_DFL)  # ignored where tests run under nohup
+    try:
+        _ends_as_ctrl_c_does(number)
+    finally:
+        signal.signal(number, started_with)
+
+
+def _ends_as_ctrl_c_does(number):
     before = signal.getsignal(number)
     with pytest.raises(KeyboardInterrupt), signals.like_ctrl_c():
         os.kill(os.getpid(), number)
