@@ -34,6 +34,7 @@ from mt4ssl_core.data.manifest import Manifest
 from mt4ssl_core.settings.frames import num_frames
 
 _DYING = 2.0  # seconds until a killed process, whose connections are closed, counts as ended
+_CLOSED = 30.0  # the same where its closed connection is the fault: on a busy machine
 _WIDTH = 1.05  # longest / shortest in a bucket, when the number of buckets is not given
 
 
@@ -141,8 +142,10 @@ class PretrainLoader:
                     raise ValueError(batch)
                 yield batch
         except (RuntimeError, OSError, EOFError) as error:  # as it was waited for, or spoke
-            multiprocessing.connection.wait([worker.sentinel for worker in workers], _DYING)
-            dead = [worker for worker in workers if worker.exitcode]
+            seconds = _CLOSED if isinstance(error, (ConnectionError, EOFError)) else _DYING
+            multiprocessing.connection.wait([worker.sentinel for worker in workers], seconds)
+            ended = [worker for worker in workers if worker.exitcode]
+            dead = sorted(ended, key=lambda worker: worker.exitcode or 0)  # killed ones first
             if not dead:
                 raise
             raise ValueError(obituary(dead[0].pid, dead[0].exitcode)) from error

@@ -254,7 +254,8 @@ def test_a_killed_loader_worker_is_named_after_saving(data, tmp_path):
         time.sleep(0.2)
     output = process.communicate(timeout=60)[0]
     assert process.returncode == 2 and "Traceback" not in output, output[-1500:]
-    assert "was killed by signal 9 (Killed); if memory ran out, lower data.workers" in output
+    said = "was killed by signal 9 (Killed); if memory ran out, lower data.workers"
+    assert said in output, output[-1500:]
     update = checkpoint.load(tmp_path / "run" / "last.pt")["progress"]["update"]
     assert f"last.pt holds update {update}" in output and update >= 2
 
