@@ -34,7 +34,6 @@ from mt4ssl_core.data.manifest import Manifest
 from mt4ssl_core.settings.frames import num_frames
 
 _DYING = 2.0  # seconds until a killed process, whose connections are closed, counts as ended
-_CLOSED = 30.0  # the same where its closed connection is the fault: on a busy machine
 _WIDTH = 1.05  # longest / shortest in a bucket, when the number of buckets is not given
 
 
@@ -142,8 +141,11 @@ class PretrainLoader:
                     raise ValueError(batch)
                 yield batch
         except (RuntimeError, OSError, EOFError) as error:  # as it was waited for, or spoke
-            seconds = _CLOSED if isinstance(error, (ConnectionError, EOFError)) else _DYING
-            multiprocessing.connection.wait([worker.sentinel for worker in workers], seconds)
+            sentinels = [worker.sentinel for worker in workers]
+            closed = multiprocessing.connection.wait(sentinels, _DYING)
+            for worker in workers:
+                if worker.sentinel in closed:
+                    worker.join(_DYING)  # it closes what it has a moment before it ends
             ended = [worker for worker in workers if worker.exitcode]
             dead = sorted(ended, key=lambda worker: worker.exitcode or 0)  # killed ones first
             if not dead:
