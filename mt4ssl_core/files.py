@@ -11,7 +11,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
-from hashlib import blake2b
+from hashlib import blake2b, file_digest
 from pathlib import Path
 from typing import Any
 
@@ -263,3 +263,9 @@ def read_json(
         raise ValueError(f"{path}: JSON nested too deeply; {remedy}") from None
     except ValueError as error:
         raise ValueError(f"{path}: not valid JSON ({error}); {remedy}") from None
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 (hex) of a file."""
+    with open(path, "rb") as file:
+        return file_digest(file, "sha256").hexdigest()

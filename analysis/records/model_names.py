@@ -8,13 +8,13 @@ from typing import Any
 
 from analysis.records.score import Setting
 from mt4ssl_core.checkpoints import python_file
+from mt4ssl_core.checkpoints.foreign.hub_models import CACHED
 
 FILTER_BANKS, UNTRAINED = "filter banks", "untrained"  # what a model is compared with
 Model = tuple[str, str | None, str]  # upstream, checkpoint or fingerprint, and both in short
 _OURS = ("mt4ssl", "mt4ssl_local", "mt4ssl_url")
 _SPECTRA = ("fbank", "fbank_no_cmvn", "mel", "mfcc", "linear", "spectrogram")
 _FILES = (".pt", ".pth", ".ckpt", ".bin", ".safetensors")
-_CACHED = re.compile(r"models--(.+?)--(.+)")  # of Hugging Face: models--OWNER--NAME/snapshots/...
 _PART = re.compile(r"update_\d+|seed_?\d+")  # one checkpoint of a run, one run of several
 _PLAIN = re.compile(  # names that say nothing of a model
     r"last|best|previous|final|model|pytorch_model|weights|pretrain|runs|snapshots|[0-9a-f]{40}"
@@ -40,7 +40,7 @@ def _of_parts(parts: Sequence[str]) -> str | None:
     if not parts:
         return None
     *above, last = parts
-    if cached := _CACHED.fullmatch(last):
+    if cached := CACHED.fullmatch(last):
         return "/".join(cached.groups())
     if _PART.fullmatch(last):
         return "/".join(filter(None, (_of_parts(above), last)))

@@ -1,10 +1,9 @@
 """``SHA256SUMS`` of a folder: one line per file, as ``sha256sum -c SHA256SUMS`` takes it."""
 
-import hashlib
 import os
 from pathlib import Path
 
-from mt4ssl_core.files import atomic_path, writing
+from mt4ssl_core.files import atomic_path, sha256_of, writing
 
 NAME = "SHA256SUMS"
 
@@ -28,14 +27,14 @@ class Checksums:
     def whole(self, path: Path) -> bool:
         """Whether a file of the folder is as it was written; False also if nothing is known."""
         known = self._sums.get(self._name(path))
-        return known is not None and known == _sha256(path)
+        return known is not None and known == sha256_of(path)
 
     def add(self, path: Path, content: Path) -> None:
         """Note the checksum of ``path``, whose bytes are in ``content`` until it gets its name.
 
         Raises OSError naming the list when it cannot be written.
         """
-        name, digest = self._name(path), _sha256(content)
+        name, digest = self._name(path), sha256_of(content)
         before = self._sums.get(name)
         self._sums[name] = digest
         if before is None:
@@ -59,8 +58,3 @@ def _plain(name: bytes) -> bytes:
     """Undo the escapes of line breaks and backslashes in a name."""
     parts = name.split(b"\\\\")
     return b"\\".join(p.replace(b"\\n", b"\n").replace(b"\\r", b"\r") for p in parts)
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from mt4ssl_core.checkpoints import python_file
 from mt4ssl_core.checkpoints.foreign.checkpoint_files import all_files
 from mt4ssl_core.checkpoints.own_encoder import OwnEncoder
+from mt4ssl_core.files import sha256_of
 from mt4ssl_core.model.speech_encoder import SpeechEncoder
 
 
@@ -29,10 +30,7 @@ def checkpoint_fingerprint(path: str | Path) -> str:
     """
     if python_file.is_named(path):
         return own_encoder(path)[0]
-    digests = {}
-    for file in all_files(path):
-        with open(file, "rb") as opened:
-            digests[file.name] = hashlib.file_digest(opened, "sha256").hexdigest()
+    digests = {file.name: sha256_of(file) for file in all_files(path)}
     if len(digests) == 1:
         return next(iter(digests.values()))
     return hashlib.sha256(json.dumps(sorted(digests.items())).encode()).hexdigest()

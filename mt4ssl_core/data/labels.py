@@ -13,7 +13,6 @@ error here, from more than two frames (40 ms) on: that is as far as the ways to 
 end of an utterance (padded, centred, rounded) differ.
 """
 
-import hashlib
 import mmap
 import statistics
 import warnings
@@ -25,13 +24,13 @@ import numpy as np
 
 from mt4ssl_core.config import HOP, SAMPLE_RATE
 from mt4ssl_core.data.tsv import is_count, read_lines, read_tsv
-from mt4ssl_core.files import atomic_path, read_json, user_path
+from mt4ssl_core.files import atomic_path, read_json, sha256_of, user_path
 
 FRAME_RATE = SAMPLE_RATE / HOP  # of the encoder, Hz: 50
 TOLERANCE = 2  # frames by which a row may be longer or shorter than its audio
 _BLOCK = 1 << 22  # bytes of a .km file looked at in one go
 _BOM = b"\xef\xbb\xbf"
-SHA256 = "km_sha256"  # in NAME.stats.json beside NAME.km
+KM_SHA256 = "km_sha256"  # in NAME.stats.json beside NAME.km
 _REMEDY = "label the corpus again with `mt4ssl kmeans label`"
 
 
@@ -307,19 +306,13 @@ def _label_files(path: Path, audio: str | Path | None) -> tuple[Path, Path]:
     )
 
 
-def labels_sha256(path: Path) -> str:
-    """Return the SHA-256 (hex) of a label file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _check_sha256(path: Path) -> None:
     stats = path.with_suffix(".stats.json")
     if not stats.is_file():  # labels of somebody else's
         return
     written = read_json(stats)
-    expected = written.get(SHA256) if isinstance(written, dict) else None
-    if expected is not None and labels_sha256(path) != expected:
+    expected = written.get(KM_SHA256) if isinstance(written, dict) else None
+    if expected is not None and sha256_of(path) != expected:
         raise ValueError(
             f"{path}: damaged, or changed since it was labelled: its SHA-256 is not the one in "
             f"{stats}; {_REMEDY}, or remove {stats.name} if the change was meant"

@@ -153,8 +153,8 @@ class PretrainLoader:
             raise ValueError(obituary(dead[0].pid, dead[0].exitcode)) from error
         finally:
             del iterator  # ends the workers
-            for worker in workers:
-                if any(other.exitcode for other in workers):  # else one may wait for the dead one
+            if any(worker.exitcode for worker in workers):  # else one may wait for the dead one
+                for worker in workers:
                     worker.kill()
 
     def _groups(self, epoch: int) -> list[np.ndarray]:

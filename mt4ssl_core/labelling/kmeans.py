@@ -17,12 +17,12 @@ from lhotse.cut import Cut
 
 from mt4ssl_core.checkpoints.fingerprints import checkpoint_fingerprint
 from mt4ssl_core.data.audio import num_samples
-from mt4ssl_core.data.labels import SHA256, LabelStore, labels_sha256
+from mt4ssl_core.data.labels import KM_SHA256, LabelStore
 from mt4ssl_core.data.manifest import MAX_SKIPPED, Manifest, open_manifest, stable_hash
 from mt4ssl_core.data.mfcc import SAMPLE_RATE
 from mt4ssl_core.data.tsv import read_root, read_tsv
 from mt4ssl_core.distributed import choose_device
-from mt4ssl_core.files import remove_leftovers, user_path, write_json, writing
+from mt4ssl_core.files import remove_leftovers, sha256_of, user_path, write_json, writing
 from mt4ssl_core.labelling.frame_features import (
     COUNTING,
     AudioBar,
@@ -202,7 +202,7 @@ def label_corpus(
         growing.finish(len(model.centroids))
     stats = label_stats(out / f"{name}.km")
     stats |= {"kmeans": str(model_path), "kmeans_sha256": sha256}
-    stats[SHA256] = labels_sha256(out / f"{name}.km")
+    stats[KM_SHA256] = sha256_of(out / f"{name}.km")
     stats |= {
         "features": origin.name,
         **_counting(origin.name),

@@ -15,7 +15,7 @@ from mt4ssl_core.files import read_json, user_path
 
 _NAME = re.compile(r"([A-Za-z0-9][\w.-]*)/([A-Za-z0-9][\w.-]*)(?:@([\w.-]+))?")
 _FILES = {".pt", ".pth", ".ckpt", ".bin", ".safetensors", ".py", ".yaml", ".json", ".npy", ".km"}
-_CACHED = re.compile(r"models--(.+?)--(.+)")
+CACHED = re.compile(r"models--(.+?)--(.+)")  # models--ORG--NAME/snapshots/REVISION
 _SETTINGS = ["config.json", "preprocessor_config.json", "processor_config.json"]
 _WEIGHTS = {"model": "safetensors", "pytorch_model": "bin"}  # the first kind that is there
 TIMEOUT = 30.0  # seconds, for the hub to say what a model consists of
@@ -33,7 +33,7 @@ def local(source: str | Path) -> Path:
     """
     path = user_path(source)
     if path.exists():
-        return _snapshot(path) if _CACHED.fullmatch(path.name) and path.is_dir() else path
+        return _snapshot(path) if CACHED.fullmatch(path.name) and path.is_dir() else path
     if not is_name(source):
         return path
     name, _, revision = str(source).partition("@")
@@ -52,7 +52,7 @@ def origin(path: str | Path | None) -> str | None:
     """Return ORG/NAME@REVISION of a snapshot in the hub's cache; None for any other path."""
     parts = Path(path or "").parts
     for model, snapshots, revision in zip(parts, parts[1:], parts[2:], strict=False):
-        if snapshots == "snapshots" and (found := _CACHED.fullmatch(model)):
+        if snapshots == "snapshots" and (found := CACHED.fullmatch(model)):
             return f"{'/'.join(found.groups())}@{revision}"
     return None
 

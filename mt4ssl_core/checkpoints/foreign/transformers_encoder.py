@@ -15,6 +15,7 @@ from mt4ssl_core.checkpoints import checkpoint
 from mt4ssl_core.checkpoints.foreign import assembled, checkpoint_files, huggingface
 from mt4ssl_core.checkpoints.foreign.foreign_settings import ForeignSettings
 from mt4ssl_core.checkpoints.foreign.weight_names import float32
+from mt4ssl_core.data import normalization
 from mt4ssl_core.model.speech_encoder import SpeechEncoder
 from mt4ssl_core.settings.frames import HOP, SAMPLE_RATE, WINDOW
 
@@ -219,8 +220,7 @@ def _mel(extractor: Any) -> Listen:
 
 
 def _normalized(wave: Tensor) -> Tensor:
-    var, mean = torch.var_mean(wave, unbiased=False)
-    return (wave - mean) / torch.sqrt(var + huggingface.EPS)
+    return normalization.normalize(wave, huggingface.EPS)
 
 
 def _as_recorded(wave: Tensor) -> Tensor:
