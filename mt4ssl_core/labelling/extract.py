@@ -5,10 +5,9 @@ not computed again, ``OUT/features.json`` says what the files are, and ``OUT/SHA
 damage: ``sha256sum -c SHA256SUMS``, or the same command again, which replaces what is damaged.
 """
 
-from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +20,12 @@ from mt4ssl_core.checkpoints.checksums import Checksums
 from mt4ssl_core.checkpoints.convert import load_encoder
 from mt4ssl_core.checkpoints.fingerprints import encoder_fingerprint
 from mt4ssl_core.checkpoints.foreign import hub_models
-from mt4ssl_core.data.audio import MIN_SAMPLES, SAMPLE_RATE, audio_name, load_wave
+from mt4ssl_core.data.audio import SAMPLE_RATE, audio_name
 from mt4ssl_core.data.manifest import MAX_SKIPPED
 from mt4ssl_core.distributed import choose_device
 from mt4ssl_core.files import atomic_path, read_json, remove_leftovers, user_path, write_json
-from mt4ssl_core.labelling.extract_items import Item, items_of
-from mt4ssl_core.labelling.frame_features import AudioBar, out_of_memory
+from mt4ssl_core.labelling.extract_items import items_of
+from mt4ssl_core.labelling.frame_features import AudioBar
 from mt4ssl_core.labelling.hidden_states import (
     BATCH_SECONDS,
     batches,
@@ -34,6 +33,7 @@ from mt4ssl_core.labelling.hidden_states import (
     choose,
     hidden_states,
 )
+from mt4ssl_core.labelling.utterances import read_ahead, within_memory
 from mt4ssl_core.model.speech_encoder import SpeechEncoder
 from mt4ssl_core.settings.labelling_defaults import DEVICE, FORMATS, LAYERS
 
@@ -106,10 +106,12 @@ def extract(
     for item in damaged:
         bar.say(f"{item.target}: damaged, or without a line in {out}/SHA256SUMS: computed again")
     places = batches([item.samples for item in wanted], encoder, batch_seconds)
+    encode = partial(_hidden_states, encoder, chosen)
     together = ([wanted[place] for place in batch] for batch in places)
     try:
-        for batch, waves in _read_ahead(together, strict, bar):
-            for item, features in _encoded(encoder, batch, waves, chosen, strict, bar):
+        for batch, waves in read_ahead(together, strict, bar):
+            for item, features in within_memory(encode, batch, waves, strict, bar):
+                check_features(features, audio_name(item.source))
                 _write(item.target, features, format, sums)
                 bar.advance(item.samples / SAMPLE_RATE)
     finally:
@@ -140,78 +142,10 @@ def _describe(out: Path, kind: dict[str, Any], about: dict[str, Any]) -> None:
     write_json(path, kind | about)
 
 
-Loaded = tuple[list[Item], list[np.ndarray], list[str]]  # what is wrong with the others
-
-
-def _read_ahead(
-    batches: Iterator[list[Item]], strict: bool, bar: AudioBar
-) -> Iterator[tuple[list[Item], list[np.ndarray]]]:
-    """Read the next batch while the last one is encoded; unreadable audio is named and left out."""
-
-    def load(batch: list[Item]) -> Loaded:
-        good, waves, problems = [], [], []
-        for item in batch:
-            try:
-                wave = load_wave(item.source)
-                if len(wave) < MIN_SAMPLES:
-                    raise ValueError(f"{audio_name(item.source)}: shorter than one frame (25 ms)")
-            except ValueError as error:
-                if strict:
-                    raise
-                problems.append(str(error))
-                continue
-            good.append(item)
-            waves.append(wave)
-        return good, waves, problems
-
-    pending: deque[Future[Loaded]] = deque()
-    pool = ThreadPoolExecutor(1)
-    try:
-        for batch in batches:
-            pending.append(pool.submit(load, batch))
-            if len(pending) == 2:
-                yield from _named(pending.popleft().result(), bar)
-        while pending:
-            yield from _named(pending.popleft().result(), bar)
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _named(loaded: Loaded, bar: AudioBar) -> Iterator[tuple[list[Item], list[np.ndarray]]]:
-    items, waves, problems = loaded
-    for problem in problems:
-        name, _, reason = problem.partition(": ")
-        bar.skip(name, reason)
-    if items:
-        yield items, waves
-
-
-def _encoded(
-    encoder: SpeechEncoder,
-    batch: list[Item],
-    waves: list[np.ndarray],
-    layers: list[int],
-    strict: bool,
-    bar: AudioBar,
-) -> Iterator[tuple[Item, torch.Tensor]]:
-    """Items with their features; where the memory is short, alone; and then named and skipped."""
-    try:
-        done = [features.cpu() for features in hidden_states(encoder, waves, layers)]
-    except (MemoryError, RuntimeError) as error:
-        if not out_of_memory(error):
-            raise
-        if len(batch) > 1:
-            for item, wave in zip(batch, waves, strict=True):
-                yield from _encoded(encoder, [item], [wave], layers, strict, bar)
-            return
-        reason = f"out of memory over {batch[0].samples / SAMPLE_RATE:.0f} s; cut it into pieces"
-        if strict:
-            raise ValueError(f"{audio_name(batch[0].source)}: {reason}") from None
-        bar.skip(audio_name(batch[0].source), reason)
-        return
-    for item, features in zip(batch, done, strict=True):
-        check_features(features, audio_name(item.source))
-        yield item, features
+def _hidden_states(
+    encoder: SpeechEncoder, layers: Sequence[int], waves: Sequence[np.ndarray]
+) -> list[torch.Tensor]:
+    return [features.cpu() for features in hidden_states(encoder, waves, layers)]
 
 
 def _write(target: Path, features: torch.Tensor, format: str, sums: Checksums) -> None:

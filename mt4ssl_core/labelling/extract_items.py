@@ -6,24 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lhotse import CutSet
-from lhotse.cut import Cut
-
-from mt4ssl_core.data.audio import MIN_SAMPLES, SAMPLE_RATE, audio_name, num_samples, read_header
+from mt4ssl_core.data.audio import audio_name
 from mt4ssl_core.data.audio_folder import is_audio
-from mt4ssl_core.data.ffmpeg_audio import SUFFIXES as FFMPEG
-from mt4ssl_core.data.manifest import Manifest, open_manifest
-from mt4ssl_core.files import user_path
+from mt4ssl_core.data.manifest import Manifest
+from mt4ssl_core.labelling import utterances
+from mt4ssl_core.labelling.utterances import Utterance
 
 _LONGEST = 255  # bytes of a file's name
 
 
 @dataclass(frozen=True)
-class Item:
-    """One utterance to be done: its audio, its length in samples at 16 kHz, the file to write."""
+class Item(Utterance):
+    """One utterance to be done, and the file to write."""
 
-    source: Path | Cut
-    samples: int
     target: Path
 
 
@@ -31,43 +26,17 @@ def items_of(
     sources: Sequence[str | Path], out: Path, format: str, strict: bool
 ) -> tuple[list[Item], Manifest]:
     """What there is to do; and, without its cuts, what was found wrong on the way."""
+    found, problems = utterances.find(sources, strict)
     items: dict[Path, Item] = {}
-    found = Manifest(CutSet([]), 0.0)
-    for source in map(user_path, sources):
-        if source.is_dir() or not (is_audio(source.name) or source.suffix.lower() in FFMPEG):
-            manifest = open_manifest(source, min_seconds=MIN_SAMPLES / SAMPLE_RATE, strict=strict)
-            found.skipped += manifest.skipped
-            found.unreadable += manifest.unreadable
-            found.notes += manifest.notes
-            entries = [(cut.id, cut, num_samples(cut)) for cut in manifest.cuts]
-        else:
-            entries = _single(source, strict, found)
-        for name, audio, samples in entries:
-            target = _target(out, name, format)
-            if target in items:
-                raise ValueError(
-                    f"{audio_name(audio)} and {audio_name(items[target].source)}: both would be "
-                    f"written to {target}; extract them to two folders"
-                )
-            items[target] = Item(audio, samples, target)
-    if not items:
-        skipped = found.skipped
-        first = f", first {skipped[0][0]}: {skipped[0][1]}" if skipped else ""
-        raise ValueError(f"no usable audio ({len(skipped)} skipped{first}); give other files")
-    return list(items.values()), found
-
-
-def _single(path: Path, strict: bool, found: Manifest) -> list[tuple[str, Path | Cut, int]]:
-    """The entry of one audio file; none, and a line in ``found``, when it cannot be read."""
-    try:
-        rate, _, frames = read_header(path)
-    except ValueError as error:
-        if strict or not path.exists():
-            raise
-        found.skipped.append((str(path), str(error).removeprefix(f"{path}: ")))
-        found.unreadable += 1
-        return []
-    return [(path.name, path, round(frames * SAMPLE_RATE / rate))]
+    for one in found:
+        target = _target(out, one.name, format)
+        if target in items:
+            raise ValueError(
+                f"{audio_name(one.source)} and {audio_name(items[target].source)}: both would be "
+                f"written to {target}; extract them to two folders"
+            )
+        items[target] = Item(one.name, one.source, one.samples, target)
+    return list(items.values()), problems
 
 
 def _target(out: Path, name: str, format: str) -> Path:
