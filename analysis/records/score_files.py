@@ -19,7 +19,7 @@ from analysis.records.training_runs import SEED
 from mt4ssl_core.files import read_json, reading
 from upstream import corpora
 from upstream.door import tasks
-from upstream.store.decision import remarks
+from upstream.heads.results import remarks
 from upstream.suite import run_folder
 
 EXPERIMENT, SUPERB = "results.json", "superb"  # a file, and a folder of a run
@@ -252,7 +252,7 @@ def _surveyed(record: Mapping[str, Any], source: str) -> Setting:
         made=_made(corpus) if kind == MINI else None,
         state=results.SMOKE if smoke else results.CHANGED if changed else "",
         seed=record.get("seed"),
-        remarks=tuple(remarks(store)),
+        remarks=_remarks(record, source),
     )
 
 
@@ -270,7 +270,7 @@ def _unchecked(record: Mapping[str, Any], source: str) -> Setting:
         made=made,
         state=results.UNCHECKED,
         seed=record.get("seed"),
-        remarks=tuple(remarks(_store(record, source))),
+        remarks=_remarks(record, source),
     )
 
 
@@ -289,6 +289,11 @@ def _text(record: Mapping[str, Any], key: str, source: str) -> str | None:
 
 def _store(record: Mapping[str, Any], source: str) -> dict[str, Any]:
     return _need({"store": None, **record}, "store", source, dict | None) or {}
+
+
+def _remarks(record: Mapping[str, Any], source: str) -> tuple[str, ...]:
+    _store(record, source)  # is it one
+    return tuple(remarks(record))
 
 
 def _made(corpus: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ import json
 import math
 import os
 import platform
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from mt4ssl_core.checkpoints.foreign import hub_models
 from mt4ssl_core.files import read_json, write_json, write_text, writing
 from upstream.corpora.texts import read_text
 from upstream.door import cache, packages, tasks
+from upstream.heads import blank_share
+from upstream.store import decision
 
 RESULTS, EVALUATIONS = "results.json", "evaluations.jsonl"
 _NEEDED = ("task", "metric", "value", "split", "stage")
@@ -106,6 +109,12 @@ def describe(args: Any, config: dict[str, Any]) -> dict[str, Any]:
         "torch": version("torch"),
         "config": {key: value for key, value in config.items() if key != "superb"},
     }
+
+
+def remarks(record: Mapping[str, Any]) -> list[str]:
+    """Say what else must be known to read a record's value."""
+    found = decision.remarks(record.get("store"))
+    return [*found, "only blanks: not learned"] if blank_share.only_blanks(record) else found
 
 
 def hardware_name(device: str) -> str:

@@ -6,6 +6,7 @@ Importing this module patches and imports s3prl, which takes some seconds.
 import contextlib
 import pickle
 import re
+import sys
 import time
 import warnings
 from collections.abc import Iterator
@@ -16,9 +17,10 @@ import torch
 import upstream
 from mt4ssl_core import bars
 from mt4ssl_core.files import remove_leftovers, writing
+from mt4ssl_core.lines import say
 from upstream import scores
 from upstream.door import processes, tasks
-from upstream.heads import data_order, results, states
+from upstream.heads import blank_share, data_order, results, states
 from upstream.store import lazy_audio, options, storage
 from upstream.store.options import StoreOptions
 
@@ -51,6 +53,7 @@ class Runner(s3prl_runner.Runner):
         self.records: list[dict[str, Any]] = []
         self.stage = stage
         self._reported: dict[str, float] = {}  # by the evaluation that is under way
+        self._blanks: dict[str, float] = {}  # of its head, if that is trained with CTC
         self.storage: storage.Storage | None = None
         self.train_seconds: float | None = None
         self._epoch: data_order.Batches | None = None  # of training
@@ -100,6 +103,7 @@ class Runner(s3prl_runner.Runner):
         ):
             entry = super()._get_downstream()
         report, load = entry.model.log_records, entry.model.get_dataloader
+        blanks = blank_share.BlankShare.of(getattr(entry.model, "module", entry.model))
 
         def log_records(
             split: str, records: Any, logger: Any, global_step: int, **kwargs: Any
@@ -108,11 +112,16 @@ class Runner(s3prl_runner.Runner):
             saved = report(
                 split, records=records, logger=scalars, global_step=global_step, **kwargs
             )
+            shares = blanks.take(records) if blanks else {}
             if self.args.mode == "evaluate":
                 self._reported |= scalars.values
+                self._blanks = shares
             else:
-                results.log(self.args.expdir, split, global_step, scalars.values)
-                bars.measured(self._shown(split, scalars.values))
+                results.log(self.args.expdir, split, global_step, scalars.values | shares)
+                bars.measured(self._shown(split, scalars.values | shares))
+            if blank_share.only_blanks(shares):
+                step = global_step or self.init_ckpt.get("Step")
+                say(blank_share.advice(split, shares, step), sys.stderr)
             if records is self._unlogged:
                 self._unlogged = {}
             return saved
@@ -134,7 +143,10 @@ class Runner(s3prl_runner.Runner):
             return {key: f"{values[key]:.3g}" for key in ("loss",) if key in values}
         metrics = (self.config.get("superb") or {}).get("metrics", [])
         keys = [metric["key"] for metric in metrics[:1] if metric["key"] in values]
-        return {f"{split} {key}": f"{values[key]:.3g}" for key in keys or list(values)[:1]}
+        shown = {f"{split} {key}": values[key] for key in keys or list(values)[:1]}
+        if blank_share.BLANKS in values:
+            shown["blanks"] = values[blank_share.BLANKS]
+        return {key: f"{value:.3g}" for key, value in shown.items()}
 
     def _batches(self, load: Any, split: str, epoch: int) -> data_order.Batches:
         """Return the batches of an epoch, of the first one those not yet seen."""
@@ -218,6 +230,7 @@ class Runner(s3prl_runner.Runner):
         step = self.init_ckpt.get("Step")
         self.records = results.records(args, config, split, step, values, self.stage)
         for record in self.records:
+            record |= self._blanks
             record["store"] = None if self.storage is None else self.storage.describe()
             record["seconds"] = round(time.perf_counter() - started, 3)
             record["train_seconds"] = None

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from upstream.door import tasks
-from upstream.heads import command, results, states
+from upstream.heads import blank_share, command, results, states
 from upstream.heads.task_request import TaskRequest
 from upstream.store.options import StoreOptions
 from upstream.suite import protocol, run_folder
@@ -215,4 +215,5 @@ _KEPT = ("task", "metric", "value", "unit", "direction", "split", "stage", "step
 
 def _short(record: Mapping[str, Any]) -> dict[str, Any]:
     kept = {key: record[key] for key in (*_KEPT, "device", "s3prl", "torch", "folder")}
-    return {**kept, "store": record.get("store")}
+    optional = [key for key in (blank_share.BLANKS, blank_share.EMITTED) if key in record]
+    return {**kept, "store": record.get("store"), **{key: record[key] for key in optional}}

@@ -14,6 +14,7 @@ from mt4ssl_core.checkpoints.foreign import hub_models
 from mt4ssl_core.files import remove_leftovers
 from mt4ssl_core.lines import say
 from upstream.door import cache, signals, tasks
+from upstream.heads import blank_share
 from upstream.store import decision
 from upstream.suite import (
     collecting,
@@ -222,12 +223,18 @@ def _work(
             handle.clean()
         for plan in plans:
             if plan.code == batch.name.split("/")[0]:
-                collecting.collect(out, plan, owner)
+                _say_only_blanks(collecting.collect(out, plan, owner))
 
     with display:
         done = lambda name: work.done(out, by_job[name])  # noqa: E731
         schedule(batches, executor, done, begun, ended)
     return failed
+
+
+def _say_only_blanks(records: Sequence[Mapping[str, Any]]) -> None:
+    found = {r["task"]: r for r in records if blank_share.only_blanks(r)}
+    for task, record in found.items():
+        say(blank_share.advice(task, record, record.get("step")))
 
 
 def _broken(out: Path, batch: Sequence[Job]) -> list[str]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mt4ssl_core.command_line import aligned
-from upstream.store.decision import remarks
+from upstream.heads import results
 
 _ARROWS = {"max": "higher", "min": "lower"}
 
@@ -39,7 +39,7 @@ def render_table(records: Sequence[Mapping[str, Any]]) -> str:
 def _remarks(record: Mapping[str, Any]) -> list[str]:
     """Say what is not as published."""
     found = ["smoke"] if record["smoke"] else ["changed"] if record["overrides"] else []
-    return found + remarks(record.get("store"))
+    return found + results.remarks(record)
 
 
 def four_digits(value: float | None) -> str:
