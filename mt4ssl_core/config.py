@@ -125,6 +125,13 @@ class EncoderConfig:
     relative_buckets: above 0, attention has WavLM's gated bias of relative positions beside the
         positional convolution, with so many buckets of distances (WavLM: 320).
     relative_distance: frames from which on all distances share a bucket.
+    frontend: conv, the waveform extractor, or mel: 80 log-mel energies every 10 ms, nothing learned
+        before the projection; conv_layers, conv_bias, extractor_norm and feature_grad_scale then
+        say nothing.
+    mel_stack: energies in a frame: 2 makes frames of 20 ms, 4 of 40 ms, of which frame t gets label
+        2 t.
+    mel_norm: of the energies: fixed (a constant is subtracted and divided by) or utterance (zero
+        mean and unit variance per band).
     """
 
     normalize: bool = True
@@ -151,6 +158,9 @@ class EncoderConfig:
     normalize_eps: float = number(1e-5, above=0, at_most=1e-2)
     relative_buckets: int = number(0, at_least=0, at_most=65_536)
     relative_distance: int = number(800, at_least=1, at_most=1_000_000)
+    frontend: str = choice("conv", "conv", "mel")
+    mel_stack: int = number(2, at_least=2, at_most=4)
+    mel_norm: str = choice("fixed", "fixed", "utterance")
 
 
 # encoder settings that two runs of one architecture may differ in

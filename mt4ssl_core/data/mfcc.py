@@ -24,29 +24,13 @@ _CEPSTRA, _MFCC_MELS, _LIFTER = 13, 23, 22
 _BLOCK = 256  # frames worked on at once on a CPU: they stay in its cache (twice as fast as all)
 
 
-def log_mel(waves: Tensor, num_mels: int = 80) -> Tensor:
-    """Return log mel energies at 50 Hz: (B, N) or (N,) float samples -> (B, T, M) or (T, M).
+def log_mel(waves: Tensor, num_mels: int = 80, hop: int = HOP) -> Tensor:
+    """Return log mel energies: (B, N) or (N,) float samples -> (B, T, M) or (T, M), one per ``hop``
+    samples; 50 Hz by default.
 
     Every frame is a function of its own 400 samples, so zeros behind an utterance in a batch change
     none of its frames. ValueError below 400 samples.
     """
-    return _log_mel(waves, num_mels, HOP)
-
-
-@torch.no_grad()
-def mfcc(wave: Tensor) -> Tensor:
-    """Return 13 cepstra, deltas and delta-deltas at 50 Hz: (N,) samples at 16 kHz -> (T, 39).
-
-    Samples lie in [-1, 1] (not normalised). ValueError below 400 samples.
-    """
-    mels = _log_mel(wave, _MFCC_MELS, HOP // 2)  # (T100, 23), 10 ms apart
-    cepstra = mels @ _cosine_transform(mels.device)  # (T100, 13)
-    deltas = _deltas(cepstra)
-    every = torch.cat([cepstra, deltas, _deltas(deltas)], dim=1)  # (T100, 39)
-    return every[::2].contiguous()  # (T, 39), 20 ms apart
-
-
-def _log_mel(waves: Tensor, num_mels: int, hop: int) -> Tensor:
     if waves.shape[-1] < WINDOW:
         raise ValueError(
             f"{waves.shape[-1]} samples are less than one frame of {WINDOW}; leave such audio out"
@@ -58,6 +42,19 @@ def _log_mel(waves: Tensor, num_mels: int, hop: int) -> Tensor:
     with torch.no_grad(), torch.autocast(waves.device.type, enabled=False):
         blocks = [_frame_log_mel(b, window, bank) for b in frames.split(block, dim=-2)]
         return torch.cat(blocks, dim=-2)
+
+
+@torch.no_grad()
+def mfcc(wave: Tensor) -> Tensor:
+    """Return 13 cepstra, deltas and delta-deltas at 50 Hz: (N,) samples at 16 kHz -> (T, 39).
+
+    Samples lie in [-1, 1] (not normalised). ValueError below 400 samples.
+    """
+    mels = log_mel(wave, _MFCC_MELS, HOP // 2)  # (T100, 23), 10 ms apart
+    cepstra = mels @ _cosine_transform(mels.device)  # (T100, 13)
+    deltas = _deltas(cepstra)
+    every = torch.cat([cepstra, deltas, _deltas(deltas)], dim=1)  # (T100, 39)
+    return every[::2].contiguous()  # (T, 39), 20 ms apart
 
 
 def _frame_log_mel(frames: Tensor, window: Tensor, bank: Tensor) -> Tensor:

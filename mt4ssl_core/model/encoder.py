@@ -1,6 +1,7 @@
 """Waveform -> frames -> context: the wav2vec 2.0 family of speech encoders.
 
-Shapes: B utterances, N samples at 16 kHz, T frames (one per 320 samples, 20 ms), D = ``cfg.dim``.
+Shapes: B utterances, N samples at 16 kHz, T frames (one per 320 samples, 20 ms; one per 640 with
+``mel_stack`` 4), D = ``cfg.dim``.
 """
 
 from collections.abc import Sequence
@@ -15,6 +16,8 @@ from torch.nn.utils.parametrizations import weight_norm
 from mt4ssl_core.config import EncoderConfig
 from mt4ssl_core.data.normalization import normalize
 from mt4ssl_core.model.attention import Attention, RelativeBias
+from mt4ssl_core.model.mel_frames import MelFrames
+from mt4ssl_core.model.padding import moments
 from mt4ssl_core.model.speech_encoder import SpeechEncoder
 from mt4ssl_core.settings.frames import WINDOW, num_frames
 
@@ -46,18 +49,6 @@ def padding_mask(lengths: Tensor, size: int) -> Tensor | None:
     """(B, size) bool, True at padding; None when there is no padding at all."""
     mask = torch.arange(size, device=lengths.device) >= lengths[:, None]
     return mask if bool(mask.any()) else None
-
-
-def moments(x: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Mean and biased variance (B, 1, C) of (B, T, C) over the first ``lengths`` (B,) frames, or
-    over all.
-    """
-    if lengths is None:
-        return x.mean(1, keepdim=True), x.var(1, unbiased=False, keepdim=True)
-    valid = (torch.arange(x.shape[1], device=x.device) < lengths[:, None])[..., None]
-    count = lengths.clamp(min=1)[:, None, None]
-    mean = (x * valid).sum(1, keepdim=True) / count
-    return mean, ((x - mean).square() * valid).sum(1, keepdim=True) / count
 
 
 class ConvBlock(nn.Module):
@@ -265,9 +256,16 @@ class Encoder(SpeechEncoder):
         super().__init__()
         self.cfg = cfg
         self.layers, self.dim, self.isolated = cfg.layers + 1, cfg.dim, cfg.isolate_padding
-        channels = cfg.conv_layers[-1][0]
-        self.extractor = Extractor(cfg)
-        self.feature_norm = nn.LayerNorm(channels)
+        self.extractor: Extractor | MelFrames
+        self.feature_norm: nn.Module
+        if cfg.frontend == "mel":
+            self.extractor = MelFrames(cfg)
+            channels, self.hop = self.extractor.channels, self.extractor.hop
+            self.feature_norm = nn.Identity()
+        else:
+            self.extractor = Extractor(cfg)
+            channels = cfg.conv_layers[-1][0]
+            self.feature_norm = nn.LayerNorm(channels)
         self.projection = nn.Linear(channels, cfg.dim)
         self.input_dropout = nn.Dropout(cfg.input_dropout)
         self.mask_embedding = nn.Parameter(torch.empty(cfg.dim).uniform_())
@@ -279,7 +277,7 @@ class Encoder(SpeechEncoder):
     def frame_lengths(self, num_samples: Tensor) -> Tensor: ...
     def frame_lengths(self, num_samples):
         """Frames that come out of ``num_samples`` samples (an int or a tensor of them)."""
-        return num_frames(num_samples)
+        return num_frames(num_samples, self.hop)
 
     def prepare(self, wave: Tensor) -> Tensor:
         """One whole waveform (N,) as this encoder expects it: normalised if the config says so."""
@@ -331,6 +329,7 @@ class Encoder(SpeechEncoder):
     def identity(self) -> str:
         """The config; the default of what older encoders had no field for is left out."""
         text = repr(self.cfg)
-        for name in ("normalize_eps", "relative_buckets", "relative_distance"):
+        newer = ("normalize_eps", "relative_buckets", "relative_distance", "frontend")
+        for name in (*newer, "mel_stack", "mel_norm"):
             text = text.replace(f", {name}={getattr(EncoderConfig, name)!r}", "")
         return text

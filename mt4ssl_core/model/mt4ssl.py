@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from torch import Tensor, nn
 
-from mt4ssl_core.config import Config
+from mt4ssl_core.config import HOP, Config
 from mt4ssl_core.model import targets as target_package
 from mt4ssl_core.model.encoder import Encoder
 from mt4ssl_core.model.targets import Masked, Target, TargetLoss
@@ -34,8 +34,8 @@ class MT4SSL(nn.Module):
     ) -> list[TargetLoss]:
         """Losses at the hidden frames.
 
-        waves (B, N) and lengths (B,) in samples; mask (B, T) bool; labels (B, T') int64 with T' >=
-        T, negative at padding, or None; step: updates made so far.
+        waves (B, N) and lengths (B,) in samples; mask (B, T) bool; labels (B, T') int64, one per
+        20 ms and no fewer than frames, negative at padding, or None; step: updates made so far.
         """
         if (
             waves.shape[0] == 0
@@ -45,6 +45,6 @@ class MT4SSL(nn.Module):
             return [TargetLoss(target.name, zero, 0) for target in self.each_target()]
         encoded = self.encoder(waves, lengths, mask)
         if labels is not None:
-            labels = labels[:, : mask.shape[1]]
+            labels = labels[:, :: self.encoder.hop // HOP][:, : mask.shape[1]]
         masked = Masked(encoded, mask, labels, waves, lengths, step)
         return [target.loss(masked) for target in self.each_target()]

@@ -32,6 +32,8 @@ def encoder_problems(e: "EncoderConfig") -> list[str]:
             out.append(f"encoder.{name}: {divisor} does not divide encoder.dim = {e.dim}")
     if e.pos_conv_depth > 1 and e.pos_conv_kernel % 2 == 0:
         out.append("encoder.pos_conv_kernel: must be odd when pos_conv_depth > 1")
+    if e.mel_stack == 3:
+        out.append("encoder.mel_stack: 3; use 2 (frames of 20 ms) or 4 (40 ms)")
     if e.relative_buckets and (
         e.relative_buckets % 4 or e.relative_distance <= e.relative_buckets // 4
     ):

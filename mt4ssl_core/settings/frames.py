@@ -6,10 +6,11 @@ SAMPLE_RATE = 16_000  # Hz, of all audio once it is read
 HOP, WINDOW = 320, 400  # samples between two frames, and under one: 20 and 25 ms at 16 kHz
 
 
-def num_frames(num_samples: Any) -> Any:
+def num_frames(num_samples: Any, hop: int = HOP) -> Any:
     """Return the frames in N samples, an int or a tensor: 0 below 400, else 1 + (N - 400) // 320.
 
-    That is what comes out of every encoder: its config is refused otherwise.
+    That is what comes out of every encoder of 50 frames per second: its config is refused
+    otherwise. ``hop``: samples from one frame to the next of another one.
     """
-    count = (num_samples - WINDOW) // HOP + 1
+    count = (num_samples - WINDOW) // hop + 1
     return count.clamp(min=0) if hasattr(count, "clamp") else max(count, 0)

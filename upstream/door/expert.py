@@ -10,7 +10,7 @@ from mt4ssl_core.checkpoints import convert
 from mt4ssl_core.checkpoints.foreign import hub_models
 from mt4ssl_core.model.encoder import Encoder
 from mt4ssl_core.model.speech_encoder import SpeechEncoder
-from mt4ssl_core.settings.frames import HOP, WINDOW
+from mt4ssl_core.settings.frames import WINDOW
 from upstream.door import cache
 from upstream.door.hub import need_checkpoint
 
@@ -79,7 +79,7 @@ class UpstreamExpert(nn.Module):
         if not isinstance(self.encoder, Encoder):
             return None
         encoded = self.encoder.frame_lengths(max(samples, WINDOW))
-        return max(round(samples / HOP), encoded)
+        return max(round(samples / self.encoder.hop), encoded)
 
     def forward(self, wavs: list[Tensor]) -> dict[str, Any]:
         """Encode 1-D float waveforms at 16 kHz, on the model's device.

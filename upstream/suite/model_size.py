@@ -11,7 +11,10 @@ the published MACs of HuBERT and wav2vec 2.0, Base and Large, come out to the la
 from typing import Any
 
 from mt4ssl_core.config import EncoderConfig
+from mt4ssl_core.data.mfcc import FFT
 from mt4ssl_core.model.encoder import Encoder
+from mt4ssl_core.model.mel_frames import MELS, STEP
+from mt4ssl_core.settings.frames import num_frames
 from upstream.door.expert import UpstreamExpert
 
 # Samples of the 32 utterances: github.com/B06901052/DeepSpeed, testing/s3prl_profiling_test.py
@@ -39,12 +42,8 @@ def macs(model: Any) -> int | None:
 
 def macs_of(cfg: EncoderConfig, samples: int) -> int:
     """Return the MACs of an utterance, as the leaderboard's profiler counts them."""
-    length, channels_in, total = samples, 1, 0
-    for channels, kernel, stride in cfg.conv_layers:
-        length = (length - kernel) // stride + 1
-        total += length * kernel * channels_in * channels
-        channels_in = channels
-    frames, d = length, cfg.dim
+    frames, channels_in, total = _front_end(cfg, samples)
+    d = cfg.dim
     total += frames * channels_in * d  # projection
     computed = frames + 1 - cfg.pos_conv_kernel % 2  # an even kernel gives a frame too many
     total += cfg.pos_conv_depth * computed * cfg.pos_conv_kernel * d * d // cfg.pos_conv_groups
@@ -52,3 +51,16 @@ def macs_of(cfg: EncoderConfig, samples: int) -> int:
     pairs = cfg.heads * frames * frames
     others = 3 * frames * d + frames * d + (3 + (cfg.attention_dropout > 0)) * pairs
     return total + cfg.layers * (products + others + 2 * frames * d * cfg.ffn_dim)
+
+
+def _front_end(cfg: EncoderConfig, samples: int) -> tuple[int, int, int]:
+    """Frames and channels that leave it, and its MACs: of log-mel those of the mel triangles."""
+    if cfg.frontend == "mel":
+        frames = num_frames(samples, STEP * cfg.mel_stack)
+        return frames, MELS * cfg.mel_stack, num_frames(samples, STEP) * (FFT // 2 + 1) * MELS
+    length, channels_in, total = samples, 1, 0
+    for channels, kernel, stride in cfg.conv_layers:
+        length = (length - kernel) // stride + 1
+        total += length * kernel * channels_in * channels
+        channels_in = channels
+    return length, channels_in, total

@@ -98,6 +98,11 @@ def _replaceable(folder: Path) -> bool:
 
 def _config(cfg: EncoderConfig, origin: str | Path) -> dict[str, Any]:
     """What config.json says."""
+    if cfg.frontend != "conv":
+        raise ValueError(
+            f"{origin}: encoder.frontend is {cfg.frontend}, and Hugging Face has no model of these "
+            "encoders on log-mel frames; use it through mt4ssl.load, or export one with conv"
+        )
     stacked, relative = cfg.pos_conv_depth > 1, cfg.relative_buckets > 0
     if stacked and (cfg.pre_norm or cfg.extractor_norm != "layer_norm" or relative):
         has = "pre-LN" if cfg.pre_norm else "relative_buckets" if relative else cfg.extractor_norm

@@ -77,7 +77,7 @@ WRAPPERS = {
 }
 # The weight by which an encoder is found in a file, whatever stands before it.
 FIRST = {
-    OURS: "extractor.blocks.0.conv.weight",
+    OURS: "mask_embedding",
     FAIRSEQ: "feature_extractor.conv_layers.0.0.weight",
     HF: "feature_extractor.conv_layers.0.conv.weight",
 }

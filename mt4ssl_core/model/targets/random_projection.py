@@ -7,10 +7,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mt4ssl_core.data.mfcc import log_mel
-from mt4ssl_core.model.encoder import Encoder, moments
+from mt4ssl_core.model.encoder import Encoder
+from mt4ssl_core.model.padding import moments
 from mt4ssl_core.model.targets import Masked, Target, TargetLoss, register
 from mt4ssl_core.model.targets.offline import CLASSIFICATION_METRICS, classification
 from mt4ssl_core.settings.bounds import number
+from mt4ssl_core.settings.frames import HOP, num_frames
 
 
 @dataclass
@@ -41,7 +43,7 @@ class RandomProjectionTarget(Target):
 
     def __init__(self, cfg: RandomProjectionConfig, encoder: Encoder):
         super().__init__(cfg, encoder)
-        self.num_classes = cfg.num_classes
+        self.num_classes, self.every = cfg.num_classes, encoder.hop // HOP
         self.head = nn.Linear(encoder.cfg.dim, cfg.num_classes)
         projection = nn.init.xavier_uniform_(torch.empty(cfg.num_mels, cfg.codebook_dim))
         codebook = F.normalize(torch.randn(cfg.num_classes, cfg.codebook_dim), dim=-1)
@@ -61,6 +63,7 @@ class RandomProjectionTarget(Target):
 
     def loss(self, masked: Masked) -> TargetLoss:
         """Cross-entropy at the hidden frames."""
-        labels = self.label(masked.waves, masked.encoded.lengths)
+        labels = self.label(masked.waves, num_frames(masked.wave_lengths))[:, :: self.every]
+        labels = labels[:, : masked.mask.shape[1]]
         logits = self.head(masked.encoded.output[masked.mask])
         return classification(self.name, logits, labels[masked.mask], self.cfg.weight)

@@ -116,7 +116,7 @@ def test_names_that_nobody_knows_are_shown_with_those_expected(tmp_path):
     state = checkpoint.load(tmp_path / "ours.pt")
     state["encoder"] = {f"x.{key}": value for key, value in state["encoder"].items()}
     checkpoint.save(tmp_path / "x.pt", state)
-    with pytest.raises(ValueError, match=r"x\.pt: .*it has x\..*expected extractor"):
+    with pytest.raises(ValueError, match=r"x\.pt: .*it has x\..*expected mask_embedding"):
         convert.load_any(tmp_path / "x.pt")
     state = checkpoint.load(tmp_path / "ours.pt")
     state["encoder"] |= {f"module.{key}": value for key, value in state["encoder"].items()}
