@@ -80,7 +80,7 @@ class ConvBlock(nn.Module):
         b, t, c = x.shape
         k, s = self.kernel, self.stride
         t_out = (t - k) // s + 1
-        windows = t_out + (k > s)  # windows of s frames that the output needs
+        windows = t_out + int(k > s)  # windows of s frames that the output needs
         missing = max(0, windows * s - t)  # filled with zeros that no output reads
         x = F.pad(x, (0, 0, 0, missing)) if missing else x[:, : windows * s]
         x = x.reshape(b * windows, s * c)

@@ -15,6 +15,7 @@ from mt4ssl_core import config, distributed
 from mt4ssl_core.config import Config
 from mt4ssl_core.distributed import World
 from mt4ssl_core.files import write_text
+from mt4ssl_core.model import compiling
 from mt4ssl_core.training import loggers
 from mt4ssl_core.training.journal import Journal, Meter
 from mt4ssl_core.training.loaders import Numbered, endless, next_batches, open_data
@@ -57,6 +58,8 @@ def pretrain(cfg: Config, resume_from: str | None = None) -> Path:
 def _pretrain(cfg: Config, world: World, resume_from: str | None) -> Path:
     out, training = Path(cfg.run.out), Training(cfg, world)
     saver, notes = begin(training, out, resume_from)
+    if compiling.wanted(cfg.run.compile, world.device):
+        compiling.compile_blocks(training.model)
     train, valid, amounts, left_out = open_data(cfg, training.model, world)
     progress = training.progress
     notes += training.meet_data(train.fingerprint, valid.fingerprint if valid else None)

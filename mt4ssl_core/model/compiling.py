@@ -1,0 +1,40 @@
+"""torch.compile for the blocks that take a model's time, with few compiled shapes."""
+
+import os
+import shutil
+
+import torch
+
+from mt4ssl_core.model.encoder import ConvBlock, Layer, PosConvBlock
+from mt4ssl_core.model.mt4ssl import MT4SSL
+
+BACKEND = "inductor"
+_COMPILERS = ("g++", "clang++", "c++")
+
+
+def wanted(setting: str, device: torch.device) -> bool:
+    """Whether ``run.compile`` asks for it on ``device``; ``auto`` does on CUDA alone.
+
+    Raises:
+        ValueError: asked for on a CPU without a C++ compiler.
+    """
+    if setting == "auto":
+        return device.type == "cuda"
+    found = "CXX" in os.environ or any(shutil.which(name) for name in _COMPILERS)
+    if setting == "true" and device.type == "cpu" and BACKEND == "inductor" and not found:
+        raise ValueError(
+            "run.compile=true: on a CPU this needs a C++ compiler, and none of "
+            f"{', '.join(_COMPILERS)} is here; install one, or set run.compile=auto"
+        )
+    return setting == "true"
+
+
+def compile_blocks(model: MT4SSL) -> None:
+    """Compile each block of the extractor, each positional convolution and each layer, in place.
+
+    Names of weights stay. Sizes of batches and lengths are symbols, so that a block is compiled a
+    few times in all and not for each length. What decides from lengths is between the blocks.
+    """
+    for module in model.modules():
+        if isinstance(module, ConvBlock | PosConvBlock | Layer):
+            module.compile(backend=BACKEND, dynamic=True)

@@ -1,0 +1,74 @@
+"""torch.compile of the encoder's blocks: whole graphs, few of them, the same numbers."""
+
+import pytest
+import reference
+import torch
+import toy
+
+from mt4ssl_core.model import compiling
+from mt4ssl_core.model.encoder import ConvBlock, Encoder, Layer, PosConvBlock
+from mt4ssl_core.training.journal import read_jsonl
+from mt4ssl_core.training.pretrain import pretrain
+
+QUICK = {"run__validate_every": 0, "data__valid_share": 0.0, "optim__max_updates": 6}
+DRY = {f"encoder__{name}dropout": 0.0 for name in ("", "attention_", "activation_", "input_")}
+
+
+def called(encoder, waves, lengths, mask):
+    """(block, its inputs) of a forward pass."""
+    calls = []
+    kinds = (ConvBlock, PosConvBlock, Layer)
+    for module in encoder.modules():
+        if isinstance(module, kinds):
+            module.register_forward_pre_hook(lambda m, given: calls.append((m, given)))
+    encoder(waves, lengths, mask)
+    for module in encoder.modules():
+        module._forward_pre_hooks.clear()
+    return calls
+
+
+@pytest.mark.parametrize("norm", ["layer_norm", "group_norm"])
+def test_no_block_breaks_the_graph(norm):
+    cfg = reference.encoder_config(
+        extractor_norm=norm, dropout=0.1, attention_dropout=0.1, layers=1
+    )
+    cfg.isolate_padding = True
+    waves, lengths = torch.randn(2, 4000), torch.tensor([4000, 3000])
+    mask = torch.zeros(2, 12, dtype=torch.bool)
+    for block, given in called(Encoder(cfg).train(), waves, lengths, mask):
+        torch._dynamo.reset()
+        found = torch._dynamo.explain(block)(*given)
+        assert (found.graph_count, found.graph_break_count) == (1, 0), (block, found.break_reasons)
+
+
+def test_blocks_are_compiled_a_few_times_and_not_for_each_length():
+    torch._dynamo.reset()
+    counter = torch._dynamo.testing.CompileCounterWithBackend("eager")
+    block = torch.compile(ConvBlock(4, 4, 3, 2, False, "layer_norm"), backend=counter, dynamic=True)
+    for batch, frames in ((2, 100), (3, 101), (4, 133), (5, 90), (2, 77), (7, 200)):
+        block(torch.randn(batch, frames, 4), None)
+    assert counter.frame_count <= 3
+
+
+@pytest.mark.slow
+def test_losses_of_compiled_updates_are_those_of_eager_ones(tmp_path, monkeypatch):
+    monkeypatch.setattr(compiling, "BACKEND", "aot_eager")
+    torch._dynamo.reset()
+    data, losses, names = toy.corpus(tmp_path, utterances=8), {}, {}
+    for word in ("false", "true"):
+        cfg = toy.configuration(data, tmp_path / word, run__compile=word, **QUICK, **DRY)
+        last = pretrain(cfg)
+        losses[word] = [r["loss"] for r in read_jsonl(tmp_path / word / "log.jsonl") if "loss" in r]
+        names[word] = set(torch.load(last, weights_only=True)["encoder"])
+    assert len(losses["true"]) == 6 and losses["true"] == pytest.approx(losses["false"], rel=1e-3)
+    assert names["true"] == names["false"]
+
+
+def test_auto_compiles_on_cuda_alone_and_a_missing_compiler_is_named(monkeypatch):
+    cpu, cuda = torch.device("cpu"), torch.device("cuda")
+    assert compiling.wanted("auto", cuda) and not compiling.wanted("auto", cpu)
+    assert not compiling.wanted("false", cuda) and compiling.wanted("true", cuda)
+    monkeypatch.setattr(compiling.shutil, "which", lambda name: None)
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(ValueError, match=r"run.compile=true: .* install one"):
+        compiling.wanted("true", cpu)
