@@ -303,8 +303,15 @@ class Encoder(SpeechEncoder):
             x = _ScaleGradient.apply(x, self.cfg.feature_grad_scale)
         return self.projection(self.feature_norm(x)), frame_lengths
 
-    def forward(self, waves: Tensor, lengths: Tensor, mask: Tensor | None = None) -> Encoded:
-        """Encode (B, N) waveforms with (B,) valid samples; ``mask`` (B, T) bool hides frames.
+    def forward(
+        self,
+        waves: Tensor,
+        lengths: Tensor,
+        mask: Tensor | None = None,
+        channels: Tensor | None = None,
+    ) -> Encoded:
+        """Encode (B, N) waveforms with (B,) valid samples; ``mask`` (B, T) bool hides frames,
+        ``channels`` (B, D) bool sets channels to zero in all frames.
 
         Waveforms are expected as `prepare` makes them.
         """
@@ -312,6 +319,8 @@ class Encoder(SpeechEncoder):
         x = self.input_dropout(frames)
         if mask is not None:
             x = torch.where(mask[..., None], self.mask_embedding.to(x.dtype), x)
+        if channels is not None:
+            x = x.masked_fill(channels[:, None], 0.0)
         hidden, ffn = self.context(x, frame_lengths)
         return Encoded(frames, frame_lengths, hidden, ffn)
 

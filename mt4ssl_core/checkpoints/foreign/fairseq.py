@@ -98,8 +98,11 @@ def is_fairseq(state: Any) -> bool:
     return state.keys() >= S3PRL or ("model" in state and ("cfg" in state or "args" in state))
 
 
-def load(state: dict[str, Any], path: Path) -> dict[str, Any]:
-    """A checkpoint in our form (see `convert.load_any`) of one in fairseq's."""
+def load(state: dict[str, Any], path: Path, silent: bool = False) -> dict[str, Any]:
+    """A checkpoint in our form (see `convert.load_any`) of one in fairseq's.
+
+    ``silent``: nothing is said of a head that is left out.
+    """
     if state.keys() >= S3PRL:
         options = {"model": _plain(state["model_cfg"]), "task": _plain(state["task_cfg"])}
         state = {"cfg": options, "model": state["model_weight"]}
@@ -119,7 +122,8 @@ def load(state: dict[str, Any], path: Path) -> dict[str, Any]:
     if model.get("_name") in WITH_TARGETS:
         fairseq_training.fill_training(cfg, sections, state, weights, path)
     out = assembled.checkpoint_of(cfg, renamed(weights, encoder_cfg, FAIRSEQ, path), path)
-    _say_left_out(sections, weights, path)
+    if not silent:
+        _say_left_out(sections, weights, path)
     out["targets"] = _targets(cfg, state["model"], weights, path)
     out["progress"] |= fairseq_training.progress(state, path)
     out["optimizer_by_name"] = fairseq_training.adam_moments(
@@ -269,3 +273,17 @@ def _targets(
         teacher = renamed(below, cfg.encoder, FAIRSEQ, path, before="")
         targets["online"] |= {TEACHER + k.removeprefix("context."): v for k, v in teacher.items()}
     return targets
+
+
+def labels(state: Mapping[str, Any]) -> str | None:
+    """What a fine-tuned model's labels are called there, such as "ltr"; None where nothing says."""
+    found = _plain(state.get("cfg")) or _plain(state.get("args"))
+    name = (_plain(found.get("task")) or found).get("labels")
+    return name if isinstance(name, str) and name.isalnum() else None
+
+
+def symbols(state: Mapping[str, Any]) -> list[str] | None:
+    """The dictionary of a fine-tuned model, special tokens included, where its file holds it."""
+    found = mapping(state.get("task_state")).get("target_dictionary")
+    listed = vars(found).get("symbols") if isinstance(found, _Dictionary) else None
+    return listed if isinstance(listed, list) else None

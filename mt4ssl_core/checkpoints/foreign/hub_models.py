@@ -17,6 +17,7 @@ _NAME = re.compile(r"([A-Za-z0-9][\w.-]*)/([A-Za-z0-9][\w.-]*)(?:@([\w.-]+))?")
 _FILES = {".pt", ".pth", ".ckpt", ".bin", ".safetensors", ".py", ".yaml", ".json", ".npy", ".km"}
 CACHED = re.compile(r"models--(.+?)--(.+)")  # models--ORG--NAME/snapshots/REVISION
 _SETTINGS = ["config.json", "preprocessor_config.json", "processor_config.json"]
+_SETTINGS += ["vocab.json", "added_tokens.json", "tokenizer_config.json"]  # of a recogniser
 _WEIGHTS = {"model": "safetensors", "pytorch_model": "bin"}  # the first kind that is there
 TIMEOUT = 30.0  # seconds, for the hub to say what a model consists of
 

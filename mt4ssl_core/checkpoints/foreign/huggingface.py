@@ -78,9 +78,9 @@ NO_FEATURES = {  # masks of training, heads, tokens, losses, initial weights, wh
 }  # fmt: skip
 
 
-def load(path: Path) -> dict[str, Any]:
+def load(path: Path, silent: bool = False) -> dict[str, Any]:
     """A checkpoint in our form (see `mt4ssl_core.checkpoints.convert.load_any`) of a folder or
-    file of theirs.
+    file of theirs. ``silent``: nothing is said of a head that is left out.
 
     Raises:
         ValueError: something is missing, damaged, or of a model that this encoder is not.
@@ -101,7 +101,8 @@ def load(path: Path) -> dict[str, Any]:
     kinds = options.values.get("architectures")
     model = str(kinds[0]) if isinstance(kinds, list) and kinds else "larger model"
     before = wrapper(weights, HF) or ""
-    assembled.say_left_out(path, model, (key for key in weights if not key.startswith(before)))
+    if not silent:
+        assembled.say_left_out(path, model, (key for key in weights if not key.startswith(before)))
     # absent where fine-tuning ran without masks; only further pre-training looks at it
     encoder.setdefault("mask_embedding", torch.zeros(cfg.dim))
     return assembled.checkpoint_of(assembled.encoder_alone(cfg), encoder, path)
