@@ -315,12 +315,13 @@ def encoder_from_dict(values: Any, where: str = "encoder") -> EncoderConfig:
     return encoder
 
 
-def completed(values: dict[str, Any]) -> dict[str, Any]:
-    """``values`` of a checkpoint with the defaults of keys that its sections lack.
+def completed(values: dict[str, Any], schema: Mapping[str, type] | None = None) -> dict[str, Any]:
+    """``values`` of a checkpoint with the defaults of keys that its sections lack, by the
+    dataclasses of its ``schema`` (of pre-training, if none is given).
 
     Sections that are off, or that it has not at all, stay as they are.
     """
-    schema = sections()
+    schema = sections() if schema is None else schema
     return {
         name: {**to_dict(schema[name]()), **part}
         if isinstance(part, dict) and name in schema

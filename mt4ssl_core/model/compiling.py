@@ -4,9 +4,9 @@ import os
 import shutil
 
 import torch
+from torch import nn
 
 from mt4ssl_core.model.encoder import ConvBlock, Layer, PosConvBlock
-from mt4ssl_core.model.mt4ssl import MT4SSL
 
 BACKEND = "inductor"
 _COMPILERS = ("g++", "clang++", "c++")
@@ -29,7 +29,7 @@ def wanted(setting: str, device: torch.device) -> bool:
     return setting == "true"
 
 
-def compile_blocks(model: MT4SSL) -> None:
+def compile_blocks(model: nn.Module) -> None:
     """Compile each block of the extractor, each positional convolution and each layer, in place.
 
     Names of weights stay. Sizes of batches and lengths are symbols, so that a block is compiled a

@@ -65,7 +65,9 @@ class Meter:
                 known = self.usage.setdefault(loss.name, torch.zeros_like(loss.usage))
                 known += loss.usage
 
-    def read(self, world: World, targets: list[Target], more: list[str]) -> dict[str, float]:
+    def read(
+        self, world: World, targets: Sequence[Target], more: Sequence[str]
+    ) -> dict[str, float]:
         """Means over all processes of what targets report and of ``more``; code perplexities."""
         names = [f"{target.name}/{metric}" for target in targets for metric in target.metrics]
         names += more

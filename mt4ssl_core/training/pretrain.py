@@ -4,12 +4,11 @@ Everything random is a function of (seed, epoch, utterance) or (seed, update, ra
 run continues exactly where its checkpoint was written.
 """
 
-import math
 import time
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mt4ssl_core import config, distributed
 from mt4ssl_core.config import Config
@@ -20,6 +19,7 @@ from mt4ssl_core.training import loggers
 from mt4ssl_core.training.journal import Journal, Meter
 from mt4ssl_core.training.loaders import Numbered, endless, next_batches, open_data
 from mt4ssl_core.training.run import (
+    STEP_METRICS,
     Run,
     after_update,
     survey,
@@ -29,8 +29,17 @@ from mt4ssl_core.training.run import (
 from mt4ssl_core.training.skipping import SkipList, Skips
 from mt4ssl_core.training.starting import begin, sole_run
 from mt4ssl_core.training.state import Training
-from mt4ssl_core.training.step import autocast, hide, micro_batch_context, seed_dropout, wrap
-from mt4ssl_core.training.stopping import report_nan, stop_requests
+from mt4ssl_core.training.step import (
+    add_padding,
+    autocast,
+    descend,
+    hide,
+    micro_batch_context,
+    seed_dropout,
+    wrap,
+)
+from mt4ssl_core.training.stopping import stop_requests
+from mt4ssl_core.training.validation import validate
 
 
 def pretrain(cfg: Config, resume_from: str | None = None) -> Path:
@@ -95,6 +104,9 @@ def _pretrain(cfg: Config, world: World, resume_from: str | None) -> Path:
                     saver,
                     skips,
                     requested,
+                    validate,
+                    STEP_METRICS,
+                    list(training.model.each_target()),
                 )
             )
     finally:
@@ -116,7 +128,7 @@ def _train(run: Run) -> None:
     while progress.update < cfg.optim.max_updates:
         micro, error = next_batches(run.batches, cfg.optim.accumulate)
         masks = [hide(training, batch) for batch, _ in micro]
-        hidden = survey(run, micro, masks, error)
+        hidden = survey(run, micro, float(sum(mask.sum() for mask in masks)), error)
         if hidden is None:
             continue
         stopping = update(run, micro, masks, hidden)
@@ -153,29 +165,6 @@ def update(run: Run, micro: list[Numbered], masks: list[Tensor], count: Tensor) 
             training.scaler.scale(total * (world.size / count)).backward()
         summed += total.detach()
         meter.add_losses(losses)
-        if batch.ids:
-            padded, frames = batch.padded_seconds, int(batch.lengths.sum()) / config.HOP
-            meter.add("padding", 1 - batch.seconds / padded, padded)
-            meter.add("masked_share", mask.sum() / frames, frames)
-    training.scaler.unscale_(training.optimizer)
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    limit = cfg.optim.clip_norm or float("inf")
-    norm = nn.utils.clip_grad_norm_(parameters, limit)
-    own = [sum(batch.seconds for batch, _ in micro), float(len(run.requested))]
-    facts = torch.cat([torch.stack([summed / count, norm / world.size]), summed.new_tensor(own)])
-    loss, grad_norm, seconds, stop = world.sum(facts).tolist()
-    overflow = not math.isfinite(grad_norm)
-    good = math.isfinite(loss) and not overflow
-    if cfg.run.precision == "fp16":  # such gradients lower the loss scale, unless it is at its end
-        good |= math.isfinite(loss) and training.scaler.get_scale() > 2**-14
-    if not good:
-        report_nan(training, micro, losses, loss, grad_norm, rate)
-    training.scaler.step(training.optimizer)  # does nothing after an overflow
-    training.scaler.update()
-    meter.add("loss", loss)
-    meter.add("grad_norm", float("nan") if overflow else grad_norm)
-    meter.add("overflows", float(overflow))
-    meter.add("lr", rate)
-    meter.add("audio_seconds", seconds)
-    training.progress.audio_hours += seconds / 3600
-    return stop > 0
+        add_padding(run, batch, mask)
+    parts = {item.name: item.total for item in losses}
+    return descend(run, micro, summed, count, rate, parts)

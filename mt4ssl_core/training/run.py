@@ -1,29 +1,33 @@
-"""What a pre-training run does around its updates: look at batches, log, validate, save, leave."""
+"""What a run does around its updates: look at batches, log, validate, save, leave."""
 
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from mt4ssl_core.data.loader import PretrainLoader
+from mt4ssl_core.model.targets import Target
 from mt4ssl_core.training.journal import Journal, Meter
 from mt4ssl_core.training.loaders import Numbered, stop_all
+from mt4ssl_core.training.resuming import Resumable
 from mt4ssl_core.training.saving import Saver
 from mt4ssl_core.training.skipping import BATCHES, Skips
-from mt4ssl_core.training.state import Training
-from mt4ssl_core.training.validation import validate
 
 _IDLE = 1000
-_STEP_METRICS = ["loss", "grad_norm", "lr", "padding", "masked_share", "audio_seconds", "overflows"]
+STEP_METRICS = ("loss", "grad_norm", "lr", "padding", "masked_share", "audio_seconds", "overflows")
 
 
 @dataclass
 class Run:
-    """What the loop works with; all that is resumed is in ``training``."""
+    """What a loop works with; all that is resumed is in ``training``.
 
-    training: Training
+    targets: whose metrics are logged, beside ``metrics``. validate: measures held-out audio, logs
+    it, and says whether the model is the best so far; None when a signal came first.
+    """
+
+    training: Resumable
     wrapped: nn.Module
     batches: Generator[Numbered]
     valid: PretrainLoader | None
@@ -32,24 +36,25 @@ class Run:
     saver: Saver
     skips: Skips
     requested: list[int]  # signals to stop
+    validate: Callable[["Run"], bool | None]
+    metrics: Sequence[str]
+    targets: Sequence[Target] = ()
     idle: int = 0  # batches in a row that had nothing to learn from
 
 
-def survey(
-    run: Run, micro: list[Numbered], masks: list[Tensor], error: Exception | None
-) -> Tensor | None:
-    """Frames to learn from in the batches of all processes; None if there are none.
+def survey(run: Run, micro: list[Numbered], own: float, error: Exception | None) -> Tensor | None:
+    """What there is to learn from in the batches of all processes, ``own`` in this one's; None if
+    there is nothing.
 
     Raises:
         ValueError: too much audio could not be used, or a process met an error.
     """
     training, skips, world = run.training, run.skips, run.training.world
     batches = [batch for batch, _ in micro]
-    hidden = float(torch.stack([mask.sum() for mask in masks]).sum()) if masks else 0.0
     skipped, read = skips.meet(batches)
-    own = [hidden, read, skipped, skips.row >= BATCHES, error is not None, len(run.requested)]
-    facts = world.sum(torch.tensor(own, dtype=torch.float64).to(world.device))
-    frames, seconds, some, in_a_row, failed, stop = facts.tolist()
+    signs = [own, read, skipped, skips.row >= BATCHES, error is not None, len(run.requested)]
+    facts = world.sum(torch.tensor(signs, dtype=torch.float64).to(world.device))
+    amount, seconds, some, in_a_row, failed, stop = facts.tolist()
     if failed:
         run.journal.say(_save_early(run))
         stop_all(world, error)
@@ -58,7 +63,7 @@ def survey(
     if problem:
         training.progress.skipped_files, training.progress.skipped_seconds = 0, 0.0  # it was said
         raise ValueError(f"stopped: {problem}. {_save_early(run)}")
-    if frames or (seconds and any(target.sees_visible for target in training.model.each_target())):
+    if amount or (seconds and any(target.sees_visible for target in run.targets)):
         run.idle = 0
         return facts[0].float().clamp(min=1)
     run.idle += 1
@@ -117,9 +122,8 @@ def validation_is_due(run: Run) -> bool:
 
 def validate_and_save(run: Run) -> None:
     """Validate, then save what came out; leave when a signal came meanwhile."""
-    assert run.valid is not None
     training = run.training
-    best = validate(training, run.valid, run.journal, run.skips.files, run.requested)
+    best = run.validate(run)
     if best is None:
         _leave(run)
     run.saver.save(training, _keeps(run), bool(best))
@@ -138,7 +142,7 @@ def _leave(run: Run) -> None:
 def _log(run: Run) -> None:
     training, meter = run.training, run.meter
     progress, world = training.progress, training.world
-    values = meter.read(world, list(training.model.each_target()), _STEP_METRICS)
+    values = meter.read(world, run.targets, run.metrics)
     elapsed = time.perf_counter() - meter.start
     updates = meter.sums["lr weight"].item()
     values["audio_seconds_per_s"] = values.pop("audio_seconds") * updates / elapsed
@@ -150,7 +154,7 @@ def _log(run: Run) -> None:
     spent = {"audio_hours": progress.audio_hours, "wall_hours": progress.wall_hours}
     run.journal.line({**where, **spent, **run.skips.logged(), **values})
     meter.reset()
-    for target in training.model.each_target():
+    for target in run.targets:
         problem = target.check(values, progress.update)
         if problem:
             raise ValueError(f"stopped at update {progress.update}: {problem}")

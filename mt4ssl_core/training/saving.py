@@ -7,7 +7,7 @@ from pathlib import Path
 from mt4ssl_core.checkpoints import checkpoint
 from mt4ssl_core.files import duplicate
 from mt4ssl_core.training.progress import read_progress
-from mt4ssl_core.training.state import Training
+from mt4ssl_core.training.resuming import Resumable
 
 LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
 
@@ -25,7 +25,7 @@ class Saver:
         """The checkpoint that a run goes on from."""
         return self.folder / LAST
 
-    def save(self, training: Training, keep: bool = False, best: bool = False) -> None:
+    def save(self, training: Resumable, keep: bool = False, best: bool = False) -> None:
         """Write last.pt; ``keep``: also as update_N.pt; ``best``: also as best.pt.
 
         All processes call it.
@@ -36,7 +36,7 @@ class Saver:
         names = [f"update_{training.progress.update}.pt"] * keep + [BEST] * best
         training.world.on_main(lambda: self._write(training, names))
 
-    def _write(self, training: Training, copies: list[str]) -> None:
+    def _write(self, training: Resumable, copies: list[str]) -> None:
         self.check()
         progress = asdict(training.progress)
         if progress != self.saved:
@@ -49,9 +49,9 @@ class Saver:
             duplicate(self.last, self.folder / name)
 
 
-def whole_ones(folder: Path, besides: Path) -> str:
+def whole_ones(folder: Path, besides: Path, command: str) -> str:
     """Name the usable checkpoints of a run whose checkpoint ``besides`` is damaged, and what to
-    do with them.
+    do with them: `mt4ssl` has the ``command`` that goes on.
     """
     kept = sorted(folder.glob("update_*.pt"), key=lambda path: path.stat().st_mtime)
     found = []
@@ -67,4 +67,4 @@ def whole_ones(folder: Path, besides: Path) -> str:
         return "no other whole checkpoint lies beside it; start again with another run.out"
     found.sort(key=lambda pair: -pair[0])
     listing = ", ".join(f"{name} (update {update})" for update, name in found)
-    return f"whole: {listing}; go on with `mt4ssl pretrain ... --from {found[0][1]}`"
+    return f"whole: {listing}; go on with `mt4ssl {command} ... --from {found[0][1]}`"

@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mt4ssl_core import config
-
 MOMENTS = ("exp_avg", "exp_avg_sq")
 _MOST = 10**12  # updates
 
 
-def settings(values: Mapping[str, Any], path: Path) -> dict[str, dict[str, Any] | None]:
-    """Return the sections of a checkpoint's config; one that is off is None.
+def settings(
+    values: Mapping[str, Any], path: Path, known: Mapping[str, type]
+) -> dict[str, dict[str, Any] | None]:
+    """Return the sections of a checkpoint's config that are ``known``; one that is off is None.
 
     Raises:
         ValueError: a section or its keys are of another form.
@@ -28,8 +28,7 @@ def settings(values: Mapping[str, Any], path: Path) -> dict[str, dict[str, Any] 
         out[section] = part
     if any(out.get(section) is None for section in ("data", "encoder", "run", "optim")):
         raise ValueError(f"{path}: its config lacks a section; give the checkpoint of a run")
-    known = config.sections().keys()
-    unknown = sorted(section for section in out.keys() - known if out[section] is not None)
+    unknown = sorted(section for section in out.keys() - known.keys() if out[section] is not None)
     if unknown:
         raise ValueError(
             f"{path}: its config has an unknown section {unknown[0]!r}; if it is a target of "

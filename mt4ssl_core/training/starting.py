@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from mt4ssl_core.checkpoints.damage import remedy
 from mt4ssl_core.distributed import World
 from mt4ssl_core.files import reading, remove_leftovers
 from mt4ssl_core.locks import lock
+from mt4ssl_core.training.resuming import Resumable
 from mt4ssl_core.training.saving import LAST, PREVIOUS, Saver, whole_ones
 from mt4ssl_core.training.state import Training
 
@@ -51,18 +53,10 @@ def begin(training: Training, folder: Path, chosen: str | None) -> tuple[Saver, 
     Raises:
         ValueError: a checkpoint that cannot be used; names the whole ones beside it.
     """
-    run, last = training.cfg.run, folder / LAST
-    if chosen is not None:
-        path = _in_folder(folder, chosen)
-        notes = _resume(training, path, folder)
-        return Saver(folder, keep_previous=checkpoint.is_whole(last)), notes
-    if last.exists():
-        return Saver(folder), _resume(training, last, folder)
-    if (folder / PREVIOUS).exists():
-        raise ValueError(
-            f"{folder}: {PREVIOUS} without {LAST}; "
-            f"{whole_ones(folder, last)}, or give another run.out to start anew"
-        )
+    run = training.cfg.run
+    found = find_checkpoint(type(training), folder, chosen)
+    if found is not None:
+        return resume(training, folder, found)
     if run.continue_from is not None:
         return Saver(folder), _continue(training, Path(run.continue_from))
     if run.init_from is not None:
@@ -71,6 +65,50 @@ def begin(training: Training, folder: Path, chosen: str | None) -> tuple[Saver, 
             training.load_weights(convert.load_any(origin), origin)
         return Saver(folder), [f"started from the weights of {origin}"]
     return Saver(folder), []
+
+
+@dataclass(frozen=True)
+class Found:
+    """The checkpoint in a run's folder that it goes on from; its last one, if nothing is said."""
+
+    path: Path
+    state: dict[str, Any]
+    is_last: bool
+
+
+def find_checkpoint(kind: type[Resumable], folder: Path, chosen: str | None) -> Found | None:
+    """Read the checkpoint of a run of this kind that the run in ``folder`` goes on from, if any.
+
+    Raises:
+        ValueError: one that cannot be used; names the whole ones beside it.
+    """
+    last = folder / LAST
+    if chosen is None and not last.exists():
+        if (folder / PREVIOUS).exists():
+            raise ValueError(
+                f"{folder}: {PREVIOUS} without {LAST}; {whole_ones(folder, last, kind.command)}, "
+                "or give another run.out to start anew"
+            )
+        return None
+    path = last if chosen is None else _in_folder(folder, chosen)
+    try:
+        with reading(path, "it is damaged"):
+            state = checkpoint.load(path)
+            kind.check(state, path)
+    except ValueError as error:
+        problem = str(error).removesuffix(f"; {remedy(path)}")
+        raise ValueError(f"{problem}; {whole_ones(folder, path, kind.command)}") from error
+    return Found(path, state, is_last=chosen is None)
+
+
+def resume(training: Resumable, folder: Path, found: Found) -> tuple[Saver, list[str]]:
+    """Go on from the checkpoint that was found; returns also what to say of it."""
+    path = found.path
+    with reading(path, "it is damaged"):
+        changed = training.resume(found.state, path)
+    keep_previous = found.is_last or checkpoint.is_whole(folder / LAST)
+    said = [f"resumed from {path} at update {training.progress.update}", *changed]
+    return Saver(folder, keep_previous=keep_previous), said
 
 
 def _in_folder(folder: Path, chosen: str) -> Path:
@@ -82,19 +120,6 @@ def _in_folder(folder: Path, chosen: str) -> Path:
             f"--from {chosen}: not in {folder}; run.continue_from={chosen} starts a new run from it"
         )
     return path
-
-
-def _resume(training: Training, path: Path, folder: Path) -> list[str]:
-    try:
-        with reading(path, "it is damaged"):
-            state = checkpoint.load(path)
-            training.check(state, path)
-    except ValueError as error:
-        problem = str(error).removesuffix(f"; {remedy(path)}")
-        raise ValueError(f"{problem}; {whole_ones(folder, path)}") from error
-    with reading(path, "it is damaged"):
-        changed = training.resume(state, path)
-    return [f"resumed from {path} at update {training.progress.update}", *changed]
 
 
 def _continue(training: Training, origin: Path) -> list[str]:

@@ -1,16 +1,17 @@
 """What stops a run before its end: signals and NaN."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from mt4ssl_core.checkpoints import checkpoint
 from mt4ssl_core.data.batch import Batch
 from mt4ssl_core.files import write_json
-from mt4ssl_core.model.targets import TargetLoss
-from mt4ssl_core.training.state import Training
+from mt4ssl_core.training.resuming import Resumable
 
 
 @contextmanager
@@ -43,14 +44,15 @@ def stop_requests() -> Iterator[list[int]]:
 
 
 def report_nan(
-    training: Training,
+    training: Resumable,
     micro: list[tuple[Batch, int]],
-    losses: list[TargetLoss],
+    parts: Mapping[str, Tensor],
     loss: float,
     grad_norm: float,
     rate: float,
 ) -> None:
-    """Write what led to a NaN beside the checkpoint of the last good weights, then stop.
+    """Write what led to a NaN, with the ``parts`` of the last micro-batch's loss, beside the
+    checkpoint of the last good weights, then stop.
 
     Raises:
         ValueError: always; it says where to look and what to change.
@@ -63,7 +65,7 @@ def report_nan(
         "loss": str(loss),
         "grad_norm": str(grad_norm),
         "lr": rate,
-        "last_micro_batch": {item.name: str(item.total.item()) for item in losses},
+        "last_micro_batch": {name: str(value.item()) for name, value in parts.items()},
         "utterances": [batch.ids for batch, _ in micro],
         "epoch": micro[-1][0].epoch,
     }

@@ -7,10 +7,11 @@ import torch
 from mt4ssl_core.bars import Bar
 from mt4ssl_core.data.batch import Skipped
 from mt4ssl_core.data.loader import PretrainLoader
-from mt4ssl_core.training.journal import Journal, Meter
+from mt4ssl_core.training.journal import Meter
 from mt4ssl_core.training.loaders import stop_all
-from mt4ssl_core.training.skipping import SkipList, named
-from mt4ssl_core.training.state import Training
+from mt4ssl_core.training.resuming import Resumable
+from mt4ssl_core.training.run import Run
+from mt4ssl_core.training.skipping import named
 from mt4ssl_core.training.step import autocast, hide
 
 
@@ -26,23 +27,19 @@ class Measured:
     read: float
 
 
-def validate(
-    training: Training,
-    loader: PretrainLoader,
-    journal: Journal,
-    files: SkipList,
-    requested: list[int],
-) -> bool | None:
+def validate(run: Run) -> bool | None:
     """Measure, log, and say whether the model is the best so far; None when a signal came first.
 
     The best is that of the first target in the config: a teacher's answers change as it learns,
     so its losses of different updates cannot be compared. Of audio that cannot be used as usual
     (see data.max_skipped) it is never the best.
     """
+    training, loader, journal, files = run.training, run.valid, run.journal, run.skips.files
+    assert loader is not None
     model, progress = training.model, training.progress
     model.eval()
     try:
-        measured = _measure(training, loader, requested)
+        measured = _measure(training, loader, run.requested)
     finally:
         model.train()
     if measured is None:
@@ -51,7 +48,7 @@ def validate(
     files.add(named(measured.skipped), progress.update)
     lost = sum(item.seconds for item in measured.skipped)
     share = lost / (lost + measured.read) if measured.skipped else 0.0
-    weights = {target.name: target.cfg.weight for target in model.each_target()}
+    weights = {target.name: target.cfg.weight for target in run.targets}
     values = measured.values if measured.read else {}
     losses = {name: values.get(f"{name}/loss") for name in weights}
     line = {f"valid/{key}": value for key, value in values.items()}
@@ -76,7 +73,7 @@ def validate(
 
 
 @torch.no_grad()
-def _measure(training: Training, loader: PretrainLoader, requested: list[int]) -> Measured | None:
+def _measure(training: Resumable, loader: PretrainLoader, requested: list[int]) -> Measured | None:
     """One pass over the held-out audio; None when any process was asked to stop."""
     cfg, world, model = training.cfg, training.world, training.model
     meter, skipped, read = Meter(world.device), [], 0.0

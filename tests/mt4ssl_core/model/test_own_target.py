@@ -64,9 +64,9 @@ def test_a_documented_target_is_a_section_and_trains(packages, tmp_path):
 
 def test_a_null_section_of_a_package_that_is_gone_does_not_matter(tmp_path):
     values = {name: {} for name in ("run", "data", "encoder", "optim")}
-    assert "gone" not in schema.settings({**values, "gone": None}, tmp_path)
+    assert "gone" not in schema.settings({**values, "gone": None}, tmp_path, config.sections())
     with pytest.raises(ValueError, match="unknown section 'gone'; if it is a target of another"):
-        schema.settings({**values, "gone": {}}, tmp_path)
+        schema.settings({**values, "gone": {}}, tmp_path, config.sections())
 
 
 ODD = """

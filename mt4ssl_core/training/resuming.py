@@ -1,0 +1,147 @@
+"""What a run of any kind carries from update to update, and how it goes on from a checkpoint."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from mt4ssl_core import config
+from mt4ssl_core.distributed import World
+from mt4ssl_core.model.optim import AdamW
+from mt4ssl_core.training import schema
+from mt4ssl_core.training.progress import Progress, read_progress
+
+
+def _flat(values: dict[str, Any]) -> dict[str, Any]:
+    """Dotted names of a config's values; a section that is off has none."""
+    return {f"{s}.{key}": v for s, part in values.items() for key, v in (part or {}).items()}
+
+
+class Resumable:
+    """Model, optimiser, loss scale and progress.
+
+    Attributes:
+        command: of `mt4ssl`, for messages.
+        order: settings that decide, with the ids and lengths, which utterances are in which batch.
+        measure: settings that decide, with the ids and lengths, what is measured on held-out audio.
+    """
+
+    command: ClassVar[str]
+    order: ClassVar[set[str]]
+    measure: ClassVar[set[str]]
+
+    def __init__(self, cfg: Any, world: World, model: nn.Module):
+        self.cfg, self.world = cfg, world
+        self.model: Any = model.to(world.device)
+        self.optimizer = AdamW(self.model, cfg.optim)
+        self.scaler = torch.amp.GradScaler(world.device.type, enabled=cfg.run.precision == "fp16")
+        self.progress = Progress(processes=world.size)
+        self._new_order, self._new_measure = False, False
+
+    @classmethod
+    def sections(cls) -> Mapping[str, type]:
+        """{name: dataclass} of its config."""
+        raise NotImplementedError
+
+    def settings(self) -> dict[str, Any]:
+        """Its config as plain values, as a checkpoint holds them."""
+        return config.to_dict(self.cfg)
+
+    def state_dict(self) -> dict[str, Any]:
+        """A checkpoint in the format of checkpoint.py."""
+        raise NotImplementedError
+
+    def load_weights(self, state: dict[str, Any], where: Path) -> None:
+        """Take the weights of a checkpoint; ValueError: it is of another architecture."""
+        raise NotImplementedError
+
+    def reshapes(self, key: str, old: Any, new: Any) -> bool:
+        """Whether a checkpoint written with the setting ``old`` cannot go on with ``new``."""
+        raise NotImplementedError
+
+    @classmethod
+    def check(cls, state: dict[str, Any], path: Path) -> None:
+        """Raise ValueError when a checkpoint cannot be one that a run of any model wrote."""
+        schema.settings(state["config"], path, cls.sections())
+        read_progress(state["progress"], path)
+        schema.loss_scale(state["scaler"], path)
+        schema.finite_weights(state["encoder"], "encoder", path)
+        for name, values in state["targets"].items():
+            schema.finite_weights(values, f"targets.{name}", path)
+
+    def resume(self, state: dict[str, Any], path: Path) -> list[str]:
+        """Continue from the checkpoint that was read from ``path``; returns what has changed.
+
+        Raises:
+            ValueError: it is of another model, or its parts do not fit each other.
+        """
+        changed = self._changes(schema.settings(state["config"], path, self.sections()))
+        other = [line for _, reshapes, line in changed.values() if reshapes]
+        if other:
+            listing = "\n  ".join(other)
+            raise ValueError(
+                f"{path} was written by another model:\n  {listing}\n"
+                "give these values as they were, or another run.out"
+            )
+        self.load_weights(state, path)
+        parameters = self.optimizer.param_groups[0]["params"]
+        for number, entry in schema.adam_state(state["optimizer"], parameters, path).items():
+            self._place(parameters[number], entry)
+        scale = schema.loss_scale(state["scaler"], path)
+        if scale and self.scaler.is_enabled():
+            self.scaler.load_state_dict(self.scaler.state_dict() | scale)
+        self.progress = read_progress(state["progress"], path)
+        lines = [line for _, _, line in changed.values()]
+        if self.progress.processes != self.world.size:
+            lines.append(f"processes: {self.progress.processes} -> {self.world.size}")
+            self.progress.processes, self._new_order = self.world.size, True
+        self._new_order |= bool(self.order & changed.keys())
+        self._new_measure = bool(self.measure & changed.keys())
+        return lines
+
+    def meet_data(self, train: str, held_out: str | None) -> list[str]:
+        """Compare the data with those of the run that is resumed; returns what to say of it.
+
+        ``train``, ``held_out``: see `PretrainLoader.fingerprint`. The epoch begins again when the
+        batches are no longer those that were consumed; the lowest held-out loss is forgotten when
+        it was measured on other data.
+        """
+        progress, lines = self.progress, []
+        if progress.update and (self._new_order or progress.train_data != train):
+            if progress.train_data not in (None, train):
+                lines.append("the training data have changed (other files, or other lengths)")
+            if progress.batches:
+                lines.append("the data order has changed: this epoch starts again")
+            progress.batches, progress.skipped_files, progress.skipped_seconds = 0, 0, 0.0
+        if progress.best is not None and (self._new_measure or progress.held_out_data != held_out):
+            lines.append("the held-out data have changed: the next validation makes best.pt anew")
+            progress.best = None
+        progress.train_data, progress.held_out_data = train, held_out
+        return lines
+
+    def _changes(self, old: dict[str, dict[str, Any] | None]) -> dict[str, tuple[str, bool, str]]:
+        """{key: (key, whether no checkpoint can go on with it, what to say)} of each setting that
+        is not as in ``old``. A setting that is newer than the checkpoint had its default then.
+        """
+        before = _flat(config.completed(old, self.sections()))
+        after = _flat(self.settings())
+        return {
+            key: (
+                key,
+                self.reshapes(key, before.get(key), after.get(key)),
+                f"{key}: {before.get(key)!r} -> {after.get(key)!r}",
+            )
+            for key in sorted(before.keys() | after.keys())
+            if before.get(key) != after.get(key)
+        }
+
+    def _place(self, parameter: Tensor, entry: dict[str, Tensor]) -> None:
+        """Put Adam's state where it belongs; it counts steps on the GPU when fused, else on the
+        CPU.
+        """
+        fused = self.optimizer.defaults["fused"]
+        step = entry["step"].to(parameter.device if fused else "cpu", torch.float32)
+        rest = {name: entry[name].to(parameter, copy=True) for name in schema.MOMENTS}
+        self.optimizer.state[parameter] = {"step": step, **rest}
