@@ -6,6 +6,7 @@ from mt4ssl_cli import options as o
 from mt4ssl_cli.framework import Command, command, group
 from mt4ssl_core.config import DataConfig
 from mt4ssl_core.settings import labelling_defaults as labelling
+from mt4ssl_core.settings.export_formats import FORMATS
 
 training = group()
 CONFIG = "a YAML file, or the name of a shipped one, e.g. base, tiny"
@@ -59,12 +60,12 @@ def config(name: Annotated[str | None, o.argument("CONFIG", CONFIG)] = None) -> 
 def export(
     checkpoint: o.Ckpt,
     out: o.Out,
-    to: Annotated[str, o.choice(("hf",), "hf: Hugging Face transformers")] = "hf",
+    to: Annotated[str, o.choice(FORMATS, "hf: Hugging Face transformers")] = FORMATS[0],
 ) -> None:
     """Write a checkpoint in another format."""
     from mt4ssl_core.checkpoints import convert
 
-    written = convert.export_hf(checkpoint, out)
+    written = convert.export(checkpoint, out, to)
     print(f"written: {written}")
     if note := convert.export_note(written):
         print(f"note: {note}")

@@ -1,4 +1,4 @@
-"""Checkpoints of any origin in our form, and ours in Hugging Face's.
+"""Checkpoints of any origin in our form, and ours in that of other toolkits.
 
 Foreign names and settings are known in `mt4ssl_core.checkpoints.foreign` alone. Nothing in a
 foreign file is
@@ -15,7 +15,6 @@ from mt4ssl_core import config
 from mt4ssl_core.checkpoints import checkpoint, python_file
 from mt4ssl_core.checkpoints.foreign import (
     checkpoint_files,
-    export,
     fairseq,
     hub_models,
     huggingface,
@@ -23,14 +22,19 @@ from mt4ssl_core.checkpoints.foreign import (
     transformers_encoder,
 )
 from mt4ssl_core.checkpoints.foreign.assembled import encoder_of
-from mt4ssl_core.checkpoints.foreign.export import note as export_note
+from mt4ssl_core.checkpoints.foreign.export import to_fairseq, to_hugging_face, to_torchaudio
+from mt4ssl_core.checkpoints.foreign.export.folder import NOTE, RECORD
 from mt4ssl_core.checkpoints.foreign.weight_names import OURS, renamed
 from mt4ssl_core.checkpoints.own_encoder import OwnEncoder
 from mt4ssl_core.files import reading
 from mt4ssl_core.model.encoder import Encoder
 from mt4ssl_core.model.speech_encoder import SpeechEncoder
+from mt4ssl_core.settings.export_formats import FORMATS
 
-__all__ = ["encoder_of", "export_encoder", "export_hf", "export_note", "load_any", "load_encoder"]
+__all__ = [
+    "encoder_of", "export", "export_encoder", "export_hf", "export_note", "load_any",
+    "load_encoder",
+]  # fmt: skip
 
 
 def load_any(path: str | Path) -> dict[str, Any]:
@@ -99,13 +103,17 @@ def load_encoder(path: str | Path, seed: int | None = None) -> SpeechEncoder:
     return encoder_of(load_any(path), path, seed)
 
 
-def export_hf(path: str | Path, out: str | Path) -> Path:
-    """Write a checkpoint of any kind as a folder for ``transformers.AutoModel``; returns ``out``.
+def export(path: str | Path, out: str | Path, to: str = "hf") -> Path:
+    """Write a checkpoint of any kind as a folder of ``to``, one of `FORMATS`; returns ``out``.
 
-    Post-LN with layer norm in the extractor and a stacked positional convolution becomes a
-    Data2VecAudioModel, one weight-normed positional convolution a HubertModel. The folder appears
-    whole or not at all. An earlier export at ``out`` is replaced, and put back if that fails;
-    other folders are left alone.
+    The folder appears whole or not at all. An earlier export at ``out`` is replaced, and put back
+    if that fails; other folders are left alone.
+
+    hf: for ``transformers.AutoModel``. Post-LN with layer norm in the extractor and a stacked
+    positional convolution becomes a Data2VecAudioModel, one weight-normed positional convolution a
+    HubertModel, with relative positions a WavLMModel.
+    fairseq: checkpoint.pt as `to_fairseq` says, with heads, teacher and optimiser.
+    torchaudio: model.pt, and export.json with the function and arguments that make its model.
 
     Hugging Face's feature extractor adds 1e-7 to a waveform's variance, whatever the model was
     trained with (``encoder.normalize_eps``, 1e-5 by default and in fairseq; config.json says it).
@@ -114,17 +122,42 @@ def export_hf(path: str | Path, out: str | Path) -> Path:
     ``torch.nn.functional.layer_norm(wave, wave.shape)``. docs/differences.md has the measured ones.
 
     Raises:
-        ValueError: Hugging Face has no such model, ``out`` holds something else, or as `load_any`.
+        ValueError: there is no such model there, ``out`` holds something else, or as `load_any`.
         OSError: the folder cannot be written.
     """
-    return export_encoder(load_encoder(path), out, path)
+    assert to in FORMATS, f"no such format: {to}"
+    path = path if python_file.is_named(path) else hub_models.local(path)
+    if python_file.is_named(path) or transformers_encoder.is_for(path):
+        raise _not_ours(path)
+    state, out = load_any(path), Path(out)
+    if to == "fairseq":
+        return to_fairseq.write(state, out, path)
+    if to == "torchaudio":
+        return to_torchaudio.write(encoder_of(state, path), out, path)
+    return to_hugging_face.write(encoder_of(state, path), out, path)
+
+
+def export_hf(path: str | Path, out: str | Path) -> Path:
+    """`export` for transformers."""
+    return export(path, out)
 
 
 def export_encoder(encoder: SpeechEncoder, out: str | Path, origin: str | Path) -> Path:
-    """`export_hf` of an encoder in memory; ``origin`` is what errors name."""
+    """`export` for transformers of an encoder in memory; ``origin`` is what errors name."""
     if not isinstance(encoder, Encoder):
-        raise ValueError(
-            f"{origin}: it is a Hugging Face model already, or a Python file, which none can hold; "
-            "export a checkpoint of ours"
-        )
-    return export.write(encoder, Path(out), origin)
+        raise _not_ours(origin)
+    return to_hugging_face.write(encoder, Path(out), origin)
+
+
+def export_note(folder: Path) -> str | None:
+    """What the user of an exported folder has to know of it, if anything."""
+    if (folder / RECORD).is_file():
+        return checkpoint_files.json_object(folder / RECORD).get(NOTE)
+    return to_hugging_face.note(folder)
+
+
+def _not_ours(origin: str | Path) -> ValueError:
+    return ValueError(
+        f"{origin}: it is a Hugging Face model already, or a Python file, which none can hold; "
+        "export a checkpoint of ours"
+    )

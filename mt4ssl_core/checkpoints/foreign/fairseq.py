@@ -30,7 +30,7 @@ from mt4ssl_core.checkpoints.foreign.weight_names import (
 from mt4ssl_core.config import EncoderConfig
 
 
-class _Dictionary:
+class Dictionary:
     """Stands in for fairseq.data.dictionary.Dictionary: a list of symbols, no behaviour."""
 
     symbols: list[str]
@@ -51,7 +51,7 @@ class _Ignored:
 
 
 CLASSES = [
-    (_Dictionary, "fairseq.data.dictionary.Dictionary"),
+    (Dictionary, "fairseq.data.dictionary.Dictionary"),
     (_Namespace, "argparse.Namespace"),
     (_Ignored, "numpy.dtype"),
     (_Ignored, "numpy.core.multiarray.scalar"),
@@ -83,6 +83,9 @@ OPTIONS: dict[str, tuple[str, type]] = {  # theirs -> ours and its kind; where a
     "encoder_layerdrop": ("layerdrop", float),
     "feature_grad_mult": ("feature_grad_scale", float),
 }
+EPS = 1e-5  # what is added to a waveform's variance there
+SMALLEST_KERNEL = 3  # of stacked positional convolutions
+OURS_THERE = "mt4ssl"  # key of an export of ours: what fairseq cannot say of the model
 S3PRL = {"model_cfg", "task_cfg", "model_weight"}  # what s3prl makes of a fairseq checkpoint
 RELATIVE = {  # Microsoft's WavLM: theirs -> ours, their default
     "num_buckets": ("relative_buckets", 320),
@@ -115,6 +118,8 @@ def load(state: dict[str, Any], path: Path, silent: bool = False) -> dict[str, A
         )
     _check_kind(model, path)
     encoder_cfg = _encoder_config(model, task, path)
+    said = ForeignSettings(mapping(state.get(OURS_THERE)), path, f"{OURS_THERE}.")
+    encoder_cfg.normalize_eps = said.get("normalize_eps", EPS, float)
     for settings in sections["above"]:
         _check(settings)
     weights = {key: value for key, value in state["model"].items() if isinstance(value, Tensor)}
@@ -215,7 +220,7 @@ def _encoder_config(
         "conv_layers": _conv_layers(model["conv_feature_layers"], path),
         "extractor_norm": EXTRACTORS[mode],
         "pos_conv_depth": depth,
-        "pos_conv_kernel": max(3, kernel // depth) if depth > 1 else kernel,
+        "pos_conv_kernel": max(SMALLEST_KERNEL, kernel // depth) if depth > 1 else kernel,
     }
     if options.get("relative_position_embedding", False, bool):
         if not options.get("gru_rel_pos", False, bool):
@@ -285,5 +290,5 @@ def labels(state: Mapping[str, Any]) -> str | None:
 def symbols(state: Mapping[str, Any]) -> list[str] | None:
     """The dictionary of a fine-tuned model, special tokens included, where its file holds it."""
     found = mapping(state.get("task_state")).get("target_dictionary")
-    listed = vars(found).get("symbols") if isinstance(found, _Dictionary) else None
+    listed = vars(found).get("symbols") if isinstance(found, Dictionary) else None
     return listed if isinstance(listed, list) else None

@@ -20,7 +20,7 @@ from mt4ssl_core.checkpoints.foreign.weight_names import (
 from mt4ssl_core.model.targets.offline import OfflineConfig
 from mt4ssl_core.model.targets.online import OnlineConfig
 
-_MOMENTS = ("exp_avg", "exp_avg_sq")
+MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 def fill_training(
@@ -96,31 +96,31 @@ def adam_moments(
     """
     entries = (state or {}).get("state") or {}
     sizes = [value.numel() for value in weights.values()]
-    names = [_model_name(key, name_rows(cfg.encoder)) for key in weights]
+    names = [model_name(key, name_rows(cfg.encoder)) for key in weights]
     try:
-        found = [[entries[i][name].numel() for name in _MOMENTS] for i in range(len(entries))]
+        found = [[entries[i][name].numel() for name in MOMENTS] for i in range(len(entries))]
     except (KeyError, AttributeError):  # another optimiser's
         return None
     if not entries or None in names:
         return None
-    if found == [[sum(sizes)] * len(_MOMENTS)]:
-        parts = {name: entries[0][name].split(sizes) for name in _MOMENTS}
+    if found == [[sum(sizes)] * len(MOMENTS)]:
+        parts = {name: entries[0][name].split(sizes) for name in MOMENTS}
         each = [
             {"step": entries[0]["step"], **{name: part[i] for name, part in parts.items()}}
             for i in range(len(sizes))
         ]
-    elif found == [[size] * len(_MOMENTS) for size in sizes]:
+    elif found == [[size] * len(MOMENTS) for size in sizes]:
         each = [entries[i] for i in range(len(sizes))]
     else:
         return None
     return {
         str(name): {"step": int(entry["step"])}
-        | {moment: entry[moment].float().view_as(value).clone() for moment in _MOMENTS}
+        | {moment: entry[moment].float().view_as(value).clone() for moment in MOMENTS}
         for name, value, entry in zip(names, weights.values(), each, strict=True)
     }
 
 
-def _model_name(key: str, rows: list[Row]) -> str | None:
+def model_name(key: str, rows: list[Row]) -> str | None:
     """Our name of a fairseq parameter in the whole model: encoder.* or targets.*."""
     for target, head in HEADS.items():
         if key.startswith(f"{head}."):

@@ -18,6 +18,11 @@ from mt4ssl_core.checkpoints.foreign.weight_names import HF, Tensors, renamed, w
 from mt4ssl_core.config import EncoderConfig
 
 _MARK = "encoder.transformer.layers.0.attention."
+_PLACES = (  # theirs, Hugging Face's
+    ("encoder.transformer.", "encoder."),
+    ("encoder.feature_projection.", "feature_projection."),
+    (".attention.attention.", ".attention."),
+)
 _HEADS = {768: 12, 1024: 16, 1280: 16, 1920: 16}  # by size, of models without WavLM's bias
 _KERNELS, _STRIDES = [10, 3, 3, 3, 3, 2, 2], [5, 2, 2, 2, 2, 2, 2]
 _DISTANCE = 800  # of every WavLM
@@ -69,14 +74,35 @@ def _as_hugging_face(weights: Tensors) -> Tensors:
     """The weights under Hugging Face's names; WavLM's joint projection is split in three."""
     out: Tensors = {}
     for key, value in weights.items():
-        name = key.replace("encoder.transformer.", "encoder.").replace(
-            "encoder.feature_projection.", "feature_projection."
-        )
-        name = name.replace(".attention.attention.", ".attention.")
+        name = key
+        for theirs, hugging_face in _PLACES:
+            name = name.replace(theirs, hugging_face)
         if ".attention.in_proj_" in name:
             for part, piece in zip("qkv", value.chunk(3), strict=True):
                 out[name.replace("in_proj_", f"{part}_proj.")] = piece
         else:
+            out[name] = value
+    return out
+
+
+def as_torchaudio(weights: Tensors) -> Tensors:
+    """The weights, under Hugging Face's names, under torchaudio's; WavLM's projections joined."""
+    out: Tensors = {}
+    joined = any(key.endswith(".gru_rel_pos_const") for key in weights)
+    for key, value in weights.items():
+        name = key
+        for theirs, hugging_face in _PLACES[:2]:
+            if name.startswith(hugging_face):
+                name = name.replace(hugging_face, theirs, 1)
+                break
+        if not joined:
+            out[name] = value
+        elif ".attention.q_proj." in key:
+            parts = [weights[key.replace("q_proj", f"{part}_proj")] for part in "qkv"]
+            out[name.replace(".q_proj.", ".attention.in_proj_")] = torch.cat(parts)
+        elif ".attention.out_proj." in key:
+            out[name.replace(".out_proj.", ".attention.out_proj.")] = value
+        elif key.split(".")[-2] not in ("k_proj", "v_proj"):
             out[name] = value
     return out
 

@@ -1,22 +1,17 @@
 """A checkpoint of any kind as a folder for ``transformers.AutoModel``."""
 
-import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from mt4ssl_core.checkpoints import tensor_files
 from mt4ssl_core.checkpoints.foreign import checkpoint_files, huggingface
+from mt4ssl_core.checkpoints.foreign.export.folder import HEARING, MARK, WEIGHTS, new_folder
 from mt4ssl_core.checkpoints.foreign.weight_names import HF, OURS, name_rows, rename
 from mt4ssl_core.config import EncoderConfig
-from mt4ssl_core.files import flush, reading, temporary_beside, write_json, writing
+from mt4ssl_core.files import write_json
 from mt4ssl_core.model.encoder import Encoder
 from mt4ssl_core.settings.frames import SAMPLE_RATE
 
-WEIGHTS, HEARING = checkpoint_files.WEIGHTS[0], checkpoint_files.HEARING[1]
-FILES = {checkpoint_files.CONFIG, WEIGHTS, HEARING}
 _HEARING = {
     **huggingface.EXTRACTOR_FIXED,
     "padding_side": "right",
@@ -32,41 +27,14 @@ def write(encoder: Encoder, out: Path, origin: str | Path) -> Path:
     """Write the folder (see `convert.export_hf`); ``origin`` is what errors name."""
     cfg = encoder.cfg
     options = _config(cfg, origin)
-    if out.exists() and not (out.is_dir() and _replaceable(out)):
-        raise ValueError(f"{out}: holds something that is not an export; give a new folder")
     rows = name_rows(cfg)
     weights = {str(rename(key, rows, OURS, HF)): v for key, v in encoder.state_dict().items()}
     about = {"format": "pt", checkpoint_files.RECORD: huggingface.feature_record(cfg)}
-    temporary, former = temporary_beside(out), temporary_beside(out)
-    try:
-        with writing(out, temporary):
-            temporary.mkdir(parents=True)
-        with _named(out, temporary):
-            tensor_files.save(temporary / WEIGHTS, weights, about)
-            write_json(temporary / checkpoint_files.CONFIG, options)
-            write_json(temporary / HEARING, {**_HEARING, "do_normalize": cfg.normalize})
-        with writing(out, temporary):
-            if out.exists():
-                os.replace(out, former)
-            os.replace(temporary, out)
-            flush(out.parent)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        if former.exists() and not out.exists():
-            os.replace(former, out)
-        shutil.rmtree(former, ignore_errors=True)
+    with new_folder(out) as folder:
+        tensor_files.save(folder / WEIGHTS, weights, about)
+        write_json(folder / checkpoint_files.CONFIG, options)
+        write_json(folder / HEARING, {**_HEARING, "do_normalize": cfg.normalize})
     return out
-
-
-@contextmanager
-def _named(out: Path, temporary: Path) -> Iterator[None]:
-    """Let errors about files in ``temporary`` speak of ``out``."""
-    try:
-        yield
-    except OSError as error:
-        named = OSError(str(error).replace(str(temporary), str(out)))
-        named.errno = error.errno
-        raise named from error
 
 
 def note(folder: Path) -> str | None:
@@ -83,17 +51,6 @@ def note(folder: Path) -> str | None:
         f"adds {huggingface.EPS:g}: below about -30 dBFS features differ; for the same ones "
         f"normalise waveforms {outside} and leave the extractor out"
     )
-
-
-def _replaceable(folder: Path) -> bool:
-    """Whether ``folder`` is empty or holds an export of ours and nothing else."""
-    names = {entry.name for entry in folder.iterdir()}
-    config = folder / checkpoint_files.CONFIG
-    with reading(config):
-        ours = (
-            config.is_file() and checkpoint_files.json_object(config).get("exported_by") == "mt4ssl"
-        )
-    return not names or (names <= FILES and ours)
 
 
 def _config(cfg: EncoderConfig, origin: str | Path) -> dict[str, Any]:
@@ -126,7 +83,7 @@ def _config(cfg: EncoderConfig, origin: str | Path) -> dict[str, Any]:
         "layer_norm_eps": 1e-5,
         "mask_time_prob": 0.05,  # not 0: masked_spec_embed exists only then
         "dtype": "float32",
-        "exported_by": "mt4ssl",
+        **MARK,
         huggingface.NORMALIZE_EPS: cfg.normalize_eps,
     }
     if stacked:

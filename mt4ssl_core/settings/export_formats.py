@@ -1,0 +1,3 @@
+"""What a checkpoint can be exported as; without torch, for the command line."""
+
+FORMATS = ("hf", "fairseq", "torchaudio")
