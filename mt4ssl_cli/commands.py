@@ -13,6 +13,7 @@ from mt4ssl_cli.kmeans import kmeans
 from mt4ssl_cli.small import small
 from mt4ssl_cli.store import store
 from mt4ssl_cli.superb import superb
+from mt4ssl_cli.task import task
 from mt4ssl_cli.training import training
 from mt4ssl_core.command_line import guarded
 
@@ -43,7 +44,7 @@ def _options(
     pass
 
 
-for commands in (training, kmeans, superb, store, analyses, small):
+for commands in (training, kmeans, superb, task, store, analyses, small):
     app.add_typer(commands)
 
 

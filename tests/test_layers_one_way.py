@@ -42,6 +42,7 @@ FLOORS = {  # package: its rooms and files from the ground up; each imports only
         {"corpora"},
         {"scores"},
         {"store"},
+        {"own_task"},
         {"heads"},
         {"suite"},
     ],

@@ -124,6 +124,18 @@ TASKS: dict[str, dict[str, Any]] = {
         "asrrc": {"bpe_tokenizer": {"bpe": _one("sentencepiece")}},
         "modelrc": {"arch": _one("s2t_transformer", "s2t_transformer_s")},
     },
+    # of upstream.own_task
+    "own_classify": _POOLED,
+    "own_ctc": {
+        "text": {"mode": _one("character", "word")},
+        "model": {
+            "select": _one("FrameLevel", "RNNs"),
+            "FrameLevel": _FRAMES,
+            "RNNs": _RNNS,
+        },
+        "metric": KnownNames(("per", "wer", "cer"), many=True),
+    },
+    "own_verify": {"modelrc": {"agg_module": _one("MP", "AP", "ASP", "SP")}},
     "a2o-vc-vcc2020": {
         "trgspk": _one(
             *("TEF1", "TEF2", "TEM1", "TEM2", "TFF1", "TFM1", "TGF1", "TGM1", "TMF1", "TMM1"),

@@ -19,6 +19,7 @@ from mt4ssl_core.files import reading
 from upstream.door import overrides
 
 UNSET = "???"  # a path that the user has to give
+OWN = "own"  # the folder of the tasks that are none of SUPERB's
 TEST = "test"  # the evaluation that every task has
 
 
@@ -32,15 +33,21 @@ def names() -> list[str]:
     return sorted(path.stem for path in folder().glob("*.yaml"))
 
 
+def own_names() -> list[str]:
+    """Return the codes of the tasks that a user brings the clips of (`upstream.own_task`)."""
+    return sorted(path.stem for path in (folder() / OWN).glob("*.yaml"))
+
+
 def path_of(task: str) -> Path:
-    """Return the YAML of a task such as "ks".
+    """Return the YAML of a task such as "ks", or of one of `own_names`.
 
     Raises:
         ValueError: there is no such task.
     """
-    path = folder() / f"{task}.yaml"
     if task in names():
-        return path
+        return folder() / f"{task}.yaml"
+    if task in own_names():
+        return folder() / OWN / f"{task}.yaml"
     near = difflib.get_close_matches(task, names(), 1)
     hint = f" Did you mean {near[0]}?" if near else ""
     raise ValueError(f"--task {task}: no such task; choose one of {', '.join(names())}.{hint}")

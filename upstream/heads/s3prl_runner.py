@@ -18,7 +18,7 @@ import upstream
 from mt4ssl_core import bars
 from mt4ssl_core.files import remove_leftovers, writing
 from mt4ssl_core.lines import say
-from upstream import scores
+from upstream import own_task, scores
 from upstream.door import processes, tasks
 from upstream.heads import blank_share, data_order, results, states
 from upstream.store import lazy_audio, options, storage
@@ -96,6 +96,7 @@ class Runner(s3prl_runner.Runner):
     def _get_downstream(self) -> Any:
         stores, args = self._store.mode != options.OFF, self.args
         what = f"{args.init_ckpt or args.config}: {args.downstream} does not begin with this config"
+        own_task.register(args.downstream)
         remedy = "compare it with downstream_configs/, and check the corpus: mt4ssl superb prepare"
         with (
             _set_up(what, remedy),

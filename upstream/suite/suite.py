@@ -44,6 +44,29 @@ def run(request: SuiteRequest) -> int:
     folders, impossible = roots.read_each(request.roots, request.names)
     impossible |= preparation.lacking_packages(list(folders))
     _go_on(request, impossible)
+    owner, executor, encoder = begin(request)
+    ready = [name for name in request.names if name not in impossible]
+    found, wrong = preparation.prepare(ready, folders, request.allow_partial)
+    impossible |= wrong
+    _go_on(request, impossible)
+    if impossible:
+        print(preparation.told(impossible, "left out"), file=sys.stderr)
+    plans = [plan_task(request, name, folders[name], found[name], encoder) for name in found]
+    failed = carry_out(request, plans, executor, owner)
+    print(f"\n{request.out / run_folder.RESULTS}, {time.perf_counter() - started:.0f} s")
+    if failed:
+        say_failed(request, failed)
+    if impossible:
+        print(preparation.told(impossible, "left out"), file=sys.stderr)
+    return 1 if failed or impossible else 0
+
+
+def begin(request: SuiteRequest) -> tuple[dict[str, Any], Executor, Probe]:
+    """Return whose results these will be, where jobs run, and what the encoder is.
+
+    Raises:
+        ValueError: the folder is another's, or there is no such executor or encoder.
+    """
     owner = owner_of(request)
     run_folder.check(request.out, owner)
     run_folder.read_results(request.out)
@@ -54,13 +77,17 @@ def run(request: SuiteRequest) -> int:
     encoder = try_upstream(str(request.upstream), request.ckpt)
     owner |= {"params": encoder.params, "macs": encoder.macs}
     owner |= {"name": name} if (name := cache.own_name(request.ckpt)) else {}
-    ready = [name for name in request.names if name not in impossible]
-    found, wrong = preparation.prepare(ready, folders, request.allow_partial)
-    impossible |= wrong
-    _go_on(request, impossible)
-    if impossible:
-        print(preparation.told(impossible, "left out"), file=sys.stderr)
-    plans = [plan_task(request, name, folders[name], found[name], encoder) for name in found]
+    return owner, executor, encoder
+
+
+def carry_out(
+    request: SuiteRequest, plans: Sequence[TaskPlan], executor: Executor, owner: Mapping[str, Any]
+) -> dict[str, str]:
+    """Do what is not done of the plans, and print the table; returns what failed: job -> why.
+
+    Raises:
+        ValueError: heads of other settings are there.
+    """
     _refuse_other_settings(request.out, plans)
     with run_folder.claimed(request.out, owner) as token, signals.like_ctrl_c():
         for place in (request.out, request.out / run_folder.JOBS):
@@ -73,12 +100,7 @@ def run(request: SuiteRequest) -> int:
             raise
     done = [r for r in run_folder.read_results(request.out) if r["task"] in request.names]
     print(render_table(sorted(done, key=lambda record: request.names.index(record["task"]))))
-    print(f"\n{request.out / run_folder.RESULTS}, {time.perf_counter() - started:.0f} s")
-    if failed:
-        _say_failed(request, failed)
-    if impossible:
-        print(preparation.told(impossible, "left out"), file=sys.stderr)
-    return 1 if failed or impossible else 0
+    return failed
 
 
 def _go_on(request: SuiteRequest, impossible: Mapping[str, Sequence[str]]) -> None:
@@ -253,7 +275,8 @@ def _why(out: Path, name: str, handle: Handle) -> str:
     return f"its process ended too early ({handle.error() or 'killed?'})"
 
 
-def _say_failed(request: SuiteRequest, failed: Mapping[str, str]) -> None:
+def say_failed(request: SuiteRequest, failed: Mapping[str, str]) -> None:
+    """Say on stderr why jobs failed, and how they are tried again."""
     print(f"\n{len(failed)} job(s) failed:", file=sys.stderr)
     for name, why in failed.items():
         print(f"  {name}: {why}\n    {run_folder.log_path(request.out, name)}", file=sys.stderr)

@@ -59,6 +59,10 @@ class SuiteRequest:
             self.ckpt = str(path.absolute())
         if self.store.folder:
             self.store = replace(self.store, folder=str(self.store.place))
+        self._settle_tasks()
+
+    def _settle_tasks(self) -> None:
+        """Check which tasks are asked for, and what is changed of these."""
         self.names = roots.pick(self.tasks)
         self._check_stages()
         self.rates_of = read_rates(self.rates, self.names)
@@ -78,8 +82,7 @@ class SuiteRequest:
 
     def command(self, names: Sequence[str]) -> str:
         """Return the command line that does the same for some of the tasks."""
-        words = ["mt4ssl", "superb", "run", *(["-k", self.ckpt] if self.ckpt else [])]
-        words += ["--tasks", ",".join(names), "--roots", str(self.roots), "--out", str(self.out)]
+        words = self._command_head(names)
         words += ["--upstream", str(self.upstream)] if self.upstream != "mt4ssl" else []
         for flag in ("smoke", "allow_partial"):
             words += [f"--{flag.replace('_', '-')}"] if getattr(self, flag) else []
@@ -97,6 +100,13 @@ class SuiteRequest:
             values = list(filter(fits, getattr(self, flag)))
             words += [f"--{flag}", *values] if values else []
         return shlex.join(words)
+
+    def _command_head(self, names: Sequence[str]) -> list[str]:
+        words = ["mt4ssl", "superb", "run", *(["-k", self.ckpt] if self.ckpt else [])]
+        return [
+            *words,
+            *("--tasks", ",".join(names), "--roots", str(self.roots), "--out", str(self.out)),
+        ]
 
 
 def read_changes(words: Sequence[str], names: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mt4ssl_core.command_line import aligned
+from upstream.door.tasks import OWN
 from upstream.heads import results
 
 _ARROWS = {"max": "higher", "min": "lower"}
@@ -38,7 +39,8 @@ def render_table(records: Sequence[Mapping[str, Any]]) -> str:
 
 def _remarks(record: Mapping[str, Any]) -> list[str]:
     """Say what is not as published."""
-    found = ["smoke"] if record["smoke"] else ["changed"] if record["overrides"] else []
+    changed = record["overrides"] and record["corpus"]["kind"] != OWN  # which has no other setting
+    found = ["smoke"] if record["smoke"] else ["changed"] if changed else []
     return found + results.remarks(record)
 
 
