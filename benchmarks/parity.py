@@ -26,7 +26,7 @@ from torch import Tensor, nn
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import pages  # noqa: E402
+from benchmarks import pages, round_trips  # noqa: E402
 from mt4ssl_core.checkpoints import convert  # noqa: E402
 from mt4ssl_core.files import write_json  # noqa: E402
 
@@ -55,6 +55,16 @@ SHAPES: dict[str, dict[str, int]] = {  # as their configs call them
 CONV = {"conv_dim": [16] * 7}  # of tiny models
 PRE_NORM = {"feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True}
 SEW_CONV = {"conv_kernel": [10, 3, 3, 3, 3, 2, 2], "conv_stride": [5, 2, 2, 2, 2, 2, 2]}
+
+TINY_TORCHAUDIO: dict[str, Any] = {  # 768 and 12 heads: a state dict does not tell heads else
+    "extractor_mode": "group_norm",
+    "extractor_conv_layer_config": [(16, 10, 5)] + [(16, 3, 2)] * 4 + [(16, 2, 2)] * 2,
+    "extractor_conv_bias": False, "encoder_embed_dim": 768, "encoder_projection_dropout": 0.0,
+    "encoder_pos_conv_kernel": 128, "encoder_pos_conv_groups": 16, "encoder_num_layers": 3,
+    "encoder_num_heads": 12, "encoder_attention_dropout": 0.0, "encoder_ff_interm_features": 64,
+    "encoder_ff_interm_dropout": 0.0, "encoder_dropout": 0.0, "encoder_layer_norm_first": False,
+    "encoder_layer_drop": 0.0, "aux_num_out": None,
+}  # fmt: skip
 
 Home = Callable[[Tensor], list[Tensor]]  # a waveform -> its hidden states (T, D) by their own code
 
@@ -102,9 +112,14 @@ def _hidden_states(model: Any, extractor: Any, kind: str, wave: Tensor) -> list[
 
 def of_torchaudio(kind: str, size: str, folder: Path) -> tuple[Path, Home]:
     """Write a state dict of a model of torchaudio's; return where, and what the model gives."""
-    make = getattr(torchaudio.models, f"{kind}_{size.lower()}")
-    model = moved(make())
-    path = folder / "model.pth"
+    if size != "tiny":
+        model = getattr(torchaudio.models, f"{kind}_{size.lower()}")()
+    elif kind == "wavlm":
+        places = {"encoder_num_buckets": 320, "encoder_max_distance": 800}
+        model = torchaudio.models.wavlm_model(**TINY_TORCHAUDIO, **places)
+    else:
+        model = torchaudio.models.wav2vec2_model(**TINY_TORCHAUDIO)
+    model, path = moved(model), folder / "model.pth"
     torch.save(model.state_dict(), path)
     return path, partial(_extracted, model, size == "LARGE" and kind != "wav2vec2")
 
@@ -152,36 +167,65 @@ def compare(source: str, kind: str, size: str) -> dict[str, Any]:
 
 
 def measure(sizes: list[str]) -> None:
-    """Compare every type at ``sizes``, keep the other rows, and write the JSON."""
-    rows = json.loads(RESULT.read_text())["rows"] if RESULT.exists() else []
-    wanted = [("transformers", kind, size) for kind in CLASSES for size in sizes]
+    """Compare every type at ``sizes``, then their round trips; keep the other rows, and write the
+    JSON after each.
+    """
     kinds = ("wav2vec2", "hubert", "wavlm")
-    wanted += [("torchaudio", kind, size) for kind in kinds for size in sizes if size != "tiny"]
+    wanted = [("transformers", kind, size) for size in sizes for kind in CLASSES]
+    wanted += [("torchaudio", kind, size) for size in sizes for kind in kinds]
     for source, kind, size in wanted:
         row = compare(source, kind, size)
-        gc.collect()
         print(f"{source} {kind} {size}: alone {row['alone']:.1e}, padded {row['padded']:.1e}")
-        same = (source, kind, size)
-        rows = [old for old in rows if (old["source"], old["kind"], old["size"]) != same] + [row]
+        _keep("rows", row, ("source", "kind", "size"))
+    makers = {"HF": of_transformers, "torchaudio": of_torchaudio}
+    for trip, kind, size in round_trips.wanted(sizes):
+        row = round_trips.made(trip, kind, size, makers)
+        print(f"{trip} {kind} {size}: {row['identical']} of {row['tensors']} tensors")
+        _keep("round_trips", row, ("trip", "kind", "size"))
+
+
+def _keep(name: str, row: dict[str, Any], same: tuple[str, ...]) -> None:
+    """Put a row in place of the former one into the JSON, with what it was measured on."""
+    gc.collect()
+    found = json.loads(RESULT.read_text()) if RESULT.exists() else {}
+    rows = [old for old in found.get(name, []) if any(old[key] != row[key] for key in same)]
     packages = ("torch", "torchaudio", "transformers")
     versions = {name: version(name) for name in packages} | {"python": platform.python_version()}
     setting = {"samples": SAMPLES, "precision": "fp32", "device": "cpu", "weights": "random"}
     about = {"machine": platform.machine(), "versions": versions, "setting": setting}
-    write_json(RESULT, {**about, "rows": rows})
+    write_json(RESULT, {**found, **about, name: [*rows, row]})
 
 
 def table() -> str:
-    """The table of docs/results.md, from the committed JSON."""
-    rows = json.loads(RESULT.read_text())["rows"]
-    found = {(row["source"], row["kind"], row["size"]): row for row in rows}
-    lines = [
-        f"| model type | its own code | {' | '.join(SIZES)} |",
-        f"| --- | --- | {' | '.join(['---:'] * len(SIZES))} |",
-    ]
-    for source, kind in dict.fromkeys((row["source"], row["kind"]) for row in rows):
-        cells = [found.get((source, kind, size)) for size in SIZES]
-        shown = [f"{c['alone']:.0e} / {c['padded']:.0e}" if c else "" for c in cells]
-        lines.append(f"| {kind} | {source} | {' | '.join(shown)} |")
+    """The table of differences for docs/results.md, from the committed JSON."""
+    found = {(row["source"], row["kind"], row["size"]): row for row in _rows("rows")}
+    cells = {key: f"{row['alone']:.0e} / {row['padded']:.0e}" for key, row in found.items()}
+    kinds = [("transformers", kind) for kind in CLASSES]
+    kinds += [("torchaudio", kind) for kind in ("wav2vec2", "hubert", "wavlm")]
+    return _by_size(
+        "| model type | its own code",
+        [(k, s) for s, k in kinds],
+        lambda kind, source, size: cells.get((source, kind, size), ""),
+    )
+
+
+def trips_table() -> str:
+    """The table of round trips."""
+    found = {(row["kind"], row["trip"], row["size"]): row for row in _rows("round_trips")}
+    cells = {key: f"{row['identical']} of {row['tensors']}" for key, row in found.items()}
+    rows = list(dict.fromkeys((kind, trip) for kind, trip, _ in found))
+    return _by_size("| model type | there and back", rows, lambda *key: cells.get(key, ""))
+
+
+def _rows(name: str) -> list[dict[str, Any]]:
+    return json.loads(RESULT.read_text()).get(name, [])
+
+
+def _by_size(head: str, rows: list[tuple[str, str]], cell: Callable[[str, str, str], str]) -> str:
+    lines = [f"{head} | {' | '.join(SIZES)} |", f"| --- | --- | {' | '.join(['---:'] * 3)} |"]
+    for first, second in rows:
+        cells = [cell(first, second, size) for size in SIZES]
+        lines.append(f"| {first} | {second} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -194,6 +238,7 @@ def main() -> None:
     if not asked.tables_only:
         measure(asked.sizes)
     pages.show("parity", table())
+    pages.show("round-trips", trips_table())
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ test_docs_commands.py.
 import contextlib
 import importlib
 import io
+import json
 import re
 import shlex
 import tomllib
@@ -132,6 +133,15 @@ def test_results_show_what_the_json_says(script, marker):
     module = importlib.import_module(f"benchmarks.{script}")
     shown = read("results").split(f"<!-- {marker} -->")[1].split(f"<!-- /{marker} -->")[0]
     assert shown.strip() == module.table().strip(), "run `make tables`"
+
+
+def test_every_weight_comes_back_from_every_round_trip():
+    parity = importlib.import_module("benchmarks.parity")
+    shown = read("results").split("<!-- round-trips -->")[1].split("<!-- /round-trips -->")[0]
+    assert shown.strip() == parity.trips_table().strip(), "run `make tables`"
+    rows = json.loads(parity.RESULT.read_text())
+    assert all(row["identical"] == row["tensors"] for row in rows["round_trips"])
+    assert all(max(row["alone"], row["padded"]) <= 1e-5 for row in rows["rows"])
 
 
 def test_a_table_goes_to_the_results(tmp_path, monkeypatch):

@@ -17,6 +17,7 @@ from toy import configuration
 from mt4ssl_core.checkpoints import checkpoint, convert
 from mt4ssl_core.checkpoints.foreign import fairseq
 from mt4ssl_core.distributed import World
+from mt4ssl_core.settings.export_formats import FORMATS
 from mt4ssl_core.training.state import Training
 
 WAVLM: dict[str, Any] = {**SINGLE, "relative_buckets": 16, "relative_distance": 24}
@@ -123,9 +124,16 @@ def test_forms_that_fairseq_lacks_are_named(tmp_path, changes, says):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("to", FORMATS)
+def test_log_mel_frames_go_nowhere(tmp_path, to):
+    path = ours_file(tmp_path / "ours.pt", frontend="mel")
+    with pytest.raises(ValueError, match=r"ours\.pt: encoder\.frontend is mel, and (Hug|fai|tor)"):
+        convert.export(path, tmp_path / "out", to)
+
+
 def test_an_encoder_in_a_python_file_has_no_other_form(tmp_path):
     (tmp_path / "mine.py").write_text("class Mine: ...")
-    for to in ("hf", "fairseq", "torchaudio"):
+    for to in FORMATS:
         with pytest.raises(ValueError, match="or a Python file, which none can hold"):
             convert.export(f"{tmp_path / 'mine.py'}:Mine", tmp_path / "out", to)
 

@@ -19,6 +19,7 @@ from mt4ssl_core.checkpoints.foreign.export.fairseq_dictionary import dictionary
 from mt4ssl_core.checkpoints.foreign.export.fairseq_training import moments_of, training_sections
 from mt4ssl_core.checkpoints.foreign.export.folder import FAIRSEQ as FILE
 from mt4ssl_core.checkpoints.foreign.export.folder import NOTE, new_folder, write_record
+from mt4ssl_core.checkpoints.foreign.export.forms import check_frontend
 from mt4ssl_core.checkpoints.foreign.weight_names import (
     FAIRSEQ,
     HEADS,
@@ -69,6 +70,7 @@ def write(state: Mapping[str, Any], out: Path, origin: str | Path) -> Path:
 
 def _check(cfg: EncoderConfig, origin: str | Path) -> None:
     """Refuse an encoder that no model there has."""
+    check_frontend(cfg, origin, "fairseq")
     problem = ""
     if cfg.relative_buckets and cfg.pos_conv_depth > 1:
         problem = f"pos_conv_depth {cfg.pos_conv_depth} with relative_buckets: WavLM has depth 1"

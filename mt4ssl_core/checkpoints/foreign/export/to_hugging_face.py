@@ -6,6 +6,7 @@ from typing import Any
 from mt4ssl_core.checkpoints import tensor_files
 from mt4ssl_core.checkpoints.foreign import checkpoint_files, huggingface
 from mt4ssl_core.checkpoints.foreign.export.folder import HEARING, MARK, WEIGHTS, new_folder
+from mt4ssl_core.checkpoints.foreign.export.forms import check_frontend
 from mt4ssl_core.checkpoints.foreign.weight_names import HF, OURS, name_rows, rename
 from mt4ssl_core.config import EncoderConfig
 from mt4ssl_core.files import write_json
@@ -55,11 +56,7 @@ def note(folder: Path) -> str | None:
 
 def _config(cfg: EncoderConfig, origin: str | Path) -> dict[str, Any]:
     """What config.json says."""
-    if cfg.frontend != "conv":
-        raise ValueError(
-            f"{origin}: encoder.frontend is {cfg.frontend}, and Hugging Face has no model of these "
-            "encoders on log-mel frames; use it through mt4ssl.load, or export one with conv"
-        )
+    check_frontend(cfg, origin, "Hugging Face")
     stacked, relative = cfg.pos_conv_depth > 1, cfg.relative_buckets > 0
     if stacked and (cfg.pre_norm or cfg.extractor_norm != "layer_norm" or relative):
         has = "pre-LN" if cfg.pre_norm else "relative_buckets" if relative else cfg.extractor_norm

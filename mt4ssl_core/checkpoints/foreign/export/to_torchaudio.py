@@ -7,6 +7,7 @@ import torch
 
 from mt4ssl_core.checkpoints.foreign.export.folder import NOTE, RECORD, new_folder, write_record
 from mt4ssl_core.checkpoints.foreign.export.folder import TORCHAUDIO as FILE
+from mt4ssl_core.checkpoints.foreign.export.forms import check_frontend
 from mt4ssl_core.checkpoints.foreign.torchaudio_models import as_torchaudio
 from mt4ssl_core.checkpoints.foreign.weight_names import HF, OURS, name_rows, rename
 from mt4ssl_core.config import EncoderConfig
@@ -46,6 +47,7 @@ def write(encoder: Encoder, out: Path, origin: str | Path) -> Path:
         OSError: the folder cannot be written.
     """
     cfg = encoder.cfg
+    check_frontend(cfg, origin, "torchaudio")
     if cfg.pos_conv_depth > 1:
         raise ValueError(
             f"{origin}: pos_conv_depth {cfg.pos_conv_depth}: torchaudio's models have one "
