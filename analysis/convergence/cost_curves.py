@@ -16,6 +16,8 @@ PANELS = {  # key in the log: (title, unit, direction if one is better)
     "online/target_var": ("Teacher: standard deviation", "of targets, mean over channels", None),
     "random_projection/loss": ("Random projection: loss", "nats per masked frame", "min"),
     "random_projection/accuracy": ("Random projection: accuracy", "share of masked frames", "max"),
+    "effective_rank/last": ("Effective rank of the last layer", "directions in use (RankMe)", None),
+    "effective_rank/mean": ("Effective rank, mean of layers", "directions in use (RankMe)", None),
 }
 COSTS = {  # column: (in file names, label)
     "update": ("updates", "updates"),

@@ -83,6 +83,9 @@ _TOLD = {  # by the key in the log, or its last part
     f"teacher becomes richer. Near 0 from early on is a shortcut. {_HELD_OUT}",
     "online/target_var": "How much the teacher's targets differ from frame to frame. A fall "
     "towards 0 means that they collapse: everything becomes the same.",
+    "effective_rank/last": "How many directions the last layer's frames use, of as many as it has "
+    "channels. A curve that stays at a few says that the layer holds little.",
+    "effective_rank/mean": "The same as a mean over all layers.",
 }
 
 

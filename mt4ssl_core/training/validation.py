@@ -7,6 +7,7 @@ import torch
 from mt4ssl_core.bars import Bar
 from mt4ssl_core.data.batch import Skipped
 from mt4ssl_core.data.loader import PretrainLoader
+from mt4ssl_core.model.effective_rank import FrameSample
 from mt4ssl_core.training.journal import Meter
 from mt4ssl_core.training.loaders import stop_all
 from mt4ssl_core.training.resuming import Resumable
@@ -20,11 +21,13 @@ class Measured:
     """What a pass over the held-out audio gave; alike on all processes.
 
     values: means of what targets report. skipped: what could not be used. read: seconds that could.
+    ranks: effective rank of hidden states, nothing hidden, of a sample; on the first process alone.
     """
 
     values: dict[str, float]
     skipped: list[Skipped]
     read: float
+    ranks: dict[str, float]
 
 
 def validate(run: Run) -> bool | None:
@@ -51,7 +54,7 @@ def validate(run: Run) -> bool | None:
     weights = {target.name: target.cfg.weight for target in run.targets}
     values = measured.values if measured.read else {}
     losses = {name: values.get(f"{name}/loss") for name in weights}
-    line = {f"valid/{key}": value for key, value in values.items()}
+    line = {f"valid/{key}": value for key, value in (values | measured.ranks).items()}
     if None not in losses.values():
         total = sum(weight * (losses[name] or 0.0) for name, weight in weights.items())
         line = {"valid/loss": total} | line
@@ -76,7 +79,7 @@ def validate(run: Run) -> bool | None:
 def _measure(training: Resumable, loader: PretrainLoader, requested: list[int]) -> Measured | None:
     """One pass over the held-out audio; None when any process was asked to stop."""
     cfg, world, model = training.cfg, training.world, training.model
-    meter, skipped, read = Meter(world.device), [], 0.0
+    meter, skipped, read, sample = Meter(world.device), [], 0.0, FrameSample()
     batches = loader.batches(epoch=0)
     number = loader.num_batches(0)
     for _ in Bar("validation batch", number, show=world.is_main).over(range(number)):
@@ -103,8 +106,10 @@ def _measure(training: Resumable, loader: PretrainLoader, requested: list[int]) 
                 batch.labels,
                 training.progress.update,
             )
+            if world.is_main and sample.lacking and batch.ids:
+                sample.add(model.encoder(batch.waves, batch.lengths))
         meter.add_losses(losses)
     values = meter.read(world, list(model.each_target()), [])
     met = world.gather((skipped, read))
     everything = [item for part, _ in met for item in part]
-    return Measured(values, everything, sum(seconds for _, seconds in met))
+    return Measured(values, everything, sum(seconds for _, seconds in met), sample.ranks())
