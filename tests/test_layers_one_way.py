@@ -35,6 +35,7 @@ FLOORS = {  # package: its rooms and files from the ground up; each imports only
         {"model"},
         {"checkpoints"},
         {"labelling", "training"},
+        {"recognition"},
     ],
     "upstream": [
         {"door", "fairseq_shim"},
