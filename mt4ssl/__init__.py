@@ -1,4 +1,4 @@
-"""mt4ssl from Python: load an encoder, score it on SUPERB, pre-train one.
+"""mt4ssl from Python: load an encoder, score it on SUPERB, pre-train one, write down speech.
 
 Nothing heavy is imported until it is used.
 """
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mt4ssl.encoder import Encoder, load
+    from mt4ssl.recognition import load_recogniser, transcribe
     from mt4ssl.scoring import evaluate
     from mt4ssl.training import pretrain
 
@@ -15,10 +16,12 @@ _HOMES = {
     "Encoder": "mt4ssl.encoder",
     "evaluate": "mt4ssl.scoring",
     "load": "mt4ssl.encoder",
+    "load_recogniser": "mt4ssl.recognition",
     "pretrain": "mt4ssl.training",
+    "transcribe": "mt4ssl.recognition",
 }
 
-__all__ = ["Encoder", "evaluate", "load", "pretrain"]
+__all__ = ["Encoder", "evaluate", "load", "load_recogniser", "pretrain", "transcribe"]
 
 
 def __getattr__(name: str) -> Any:

@@ -10,6 +10,7 @@ import typer
 from mt4ssl_cli import framework
 from mt4ssl_cli.analyses import analyses
 from mt4ssl_cli.kmeans import kmeans
+from mt4ssl_cli.recognition import recognition
 from mt4ssl_cli.small import small
 from mt4ssl_cli.store import store
 from mt4ssl_cli.superb import superb
@@ -44,7 +45,7 @@ def _options(
     pass
 
 
-for commands in (training, kmeans, superb, task, store, analyses, small):
+for commands in (training, recognition, kmeans, superb, task, store, analyses, small):
     app.add_typer(commands)
 
 

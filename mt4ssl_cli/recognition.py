@@ -1,0 +1,81 @@
+"""``mt4ssl transcribe`` and ``decode``: speech to text with a fine-tuned model."""
+
+from typing import TYPE_CHECKING, Annotated
+
+from mt4ssl_cli import options as o
+from mt4ssl_cli.framework import command, group, incomplete
+from mt4ssl_cli.readers import field_of
+from mt4ssl_core.config import DataConfig
+from mt4ssl_core.settings import labelling_defaults as labelling
+from mt4ssl_core.settings.recognition_defaults import FORMATS, BeamSettings
+
+if TYPE_CHECKING:
+    from mt4ssl_core.recognition.search import SearchRequest
+
+recognition = group()
+RECOGNISER = "fine-tuned: ours, fairseq's, or a Hugging Face ...ForCTC folder or name"
+SOURCES = "audio files, folders, .tsv or CutSets"
+Model = Annotated[str, o.argument("CKPT", RECOGNISER)]
+Lm = Annotated[
+    str | None, o.path("FILE", "language model: ARPA, the same gzipped, or KenLM's binary")
+]
+LexiconFile = Annotated[
+    str | None,
+    o.path("FILE", "lines such as: HELLO H E L L O |", default="the words of an ARPA --lm"),
+]
+Dictionary = Annotated[
+    str | None, o.path("FILE", "dict.ltr.txt of a fairseq model that has none beside it")
+]
+Beam = Annotated[int, o.number(field_of(BeamSettings, "beam"), "hypotheses kept at every frame")]
+LmWeight = Annotated[float, o.number(field_of(BeamSettings, "lm_weight"), "of the language model")]
+WordScore = Annotated[float, o.number(field_of(BeamSettings, "word_score"), "added for every word")]
+SilScore = Annotated[
+    float, o.number(field_of(BeamSettings, "sil_score"), "added for every word boundary")
+]
+
+
+def _search(
+    lm: str | None, lexicon: str | None, beam: int, lm_weight: float, word_score: float,
+    sil_score: float, nbest: int = BeamSettings.nbest,
+) -> "SearchRequest":  # fmt: skip
+    from mt4ssl_core.recognition.search import SearchRequest
+
+    settings = BeamSettings(
+        beam=beam, lm_weight=lm_weight, word_score=word_score, sil_score=sil_score, nbest=nbest
+    )
+    return SearchRequest(lm, lexicon, settings)
+
+
+@command(recognition, "mt4ssl transcribe runs/asr/best.pt talk.wav --format srt")
+def transcribe(
+    checkpoint: Model,
+    audio: Annotated[list[str], o.argument("AUDIO", SOURCES)],
+    format: Annotated[str, o.choice(FORMATS, "of what is written")] = FORMATS[0],
+    out: Annotated[
+        str | None, o.path("DIR", "write a file per file there", default="print it")
+    ] = None,
+    lm: Lm = None,
+    lexicon: LexiconFile = None,
+    beam: Beam = BeamSettings.beam,
+    lm_weight: LmWeight = BeamSettings.lm_weight,
+    word_score: WordScore = BeamSettings.word_score,
+    sil_score: SilScore = BeamSettings.sil_score,
+    dictionary: Dictionary = None,
+    device: o.Device = labelling.DEVICE,
+    strict: o.Strict = False,
+    max_skipped: o.MaxSkipped = DataConfig.max_skipped,
+) -> int:
+    """Write down what is said in audio files of any length."""
+    from mt4ssl_core.recognition import transcribe as transcribing
+    from mt4ssl_core.recognition.recogniser import Recogniser
+
+    request = _search(lm, lexicon, beam, lm_weight, word_score, sil_score)
+    transcribing.check_one_file(format, audio, out)
+    recogniser = Recogniser.load(checkpoint, request, device, dictionary)
+    broken: list[str] = []
+    found = transcribing.transcribe(recogniser, audio, strict, max_skipped, broken=broken)
+    if out is None:
+        print(transcribing.shown(found, format))
+    else:
+        print(f"written: {len(transcribing.write(found, out, format))} files in {out}")
+    return incomplete(broken)
