@@ -35,8 +35,8 @@ def load_recogniser(
     Raises:
         ValueError: no such checkpoint, an encoder without a head, or files that do not fit it.
     """
-    files = (None if path is None else str(path) for path in (lm, lexicon))
-    request = SearchRequest(*files, BeamSettings(**beam))
+    lm, lexicon = (None if path is None else str(path) for path in (lm, lexicon))
+    request = SearchRequest(lm, lexicon, BeamSettings(**beam))
     return Recogniser.load(source, request, device, dictionary)
 
 
