@@ -1,4 +1,4 @@
-"""mt4ssl from Python: load an encoder, score it on SUPERB, pre-train one, write down speech.
+"""mt4ssl from Python: load an encoder, score it, use a head, pre-train, write down speech.
 
 Nothing heavy is imported until it is used.
 """
@@ -8,20 +8,32 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mt4ssl.encoder import Encoder, load
+    from mt4ssl.head import Head, load_head
     from mt4ssl.recognition import load_recogniser, transcribe
     from mt4ssl.scoring import evaluate
     from mt4ssl.training import pretrain
 
 _HOMES = {
     "Encoder": "mt4ssl.encoder",
+    "Head": "mt4ssl.head",
     "evaluate": "mt4ssl.scoring",
     "load": "mt4ssl.encoder",
+    "load_head": "mt4ssl.head",
     "load_recogniser": "mt4ssl.recognition",
     "pretrain": "mt4ssl.training",
     "transcribe": "mt4ssl.recognition",
 }
 
-__all__ = ["Encoder", "evaluate", "load", "load_recogniser", "pretrain", "transcribe"]
+__all__ = [
+    "Encoder",
+    "Head",
+    "evaluate",
+    "load",
+    "load_head",
+    "load_recogniser",
+    "pretrain",
+    "transcribe",
+]
 
 
 def __getattr__(name: str) -> Any:

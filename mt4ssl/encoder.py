@@ -98,7 +98,7 @@ class Encoder:
         chosen = choose([layers] if isinstance(layers, int) else layers, self.module, self.source)
         waves = waves_of([audio] if is_one(audio) else audio, rate)
         found: dict[int, Tensor] = {}
-        for batch in batches([len(wave) for _, wave in waves], self.module, batch_seconds):
+        for batch in batches([len(wave) for _, wave in waves], self.module.isolated, batch_seconds):
             states = hidden_states(self.module, [waves[place][1] for place in batch], chosen)
             for place, features in zip(batch, states, strict=True):
                 check_features(features, waves[place][0])

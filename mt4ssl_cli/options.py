@@ -11,6 +11,7 @@ from mt4ssl_core.settings.precisions import PRECISIONS
 from upstream.store.options import FLAGS, MODES, StoreOptions
 
 COUNT, JOBS = whole(at_least=1, at_most=1_000_000), whole(at_least=1, at_most=1024)
+TOP = whole(at_least=1, at_most=100)
 GIGABYTES, MINUTES = real(at_least=0, at_most=1e9), real(above=0, at_most=1e6)
 
 

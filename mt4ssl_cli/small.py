@@ -1,4 +1,4 @@
-"""``mt4ssl demo`` and ``mini``, which need no data, and ``downstream``, which passes words on."""
+"""``mt4ssl demo`` and ``mini``, which need no data; ``downstream`` and ``predict``: one head."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,6 +7,9 @@ import typer
 
 from mt4ssl_cli import options as o
 from mt4ssl_cli.framework import Passed, command, group
+from mt4ssl_core.config import DataConfig
+from mt4ssl_core.settings import labelling_defaults as labelling
+from upstream.trained import formats
 
 small = group()
 
@@ -22,6 +25,34 @@ def downstream(ctx: typer.Context) -> int:
     import run_downstream
 
     return run_downstream.main(ctx.args, "mt4ssl downstream")
+
+
+@command(small, "mt4ssl predict runs/ks speech/*.wav --top 3")
+def predict(
+    head: Annotated[str, o.argument("HEAD", "folder of an experiment, or a checkpoint in it")],
+    audio: Annotated[list[str], o.argument("AUDIO", "audio files or folders")],
+    top: Annotated[int, o.number(o.TOP, "labels, the best and others")] = 1,
+    format: Annotated[
+        str | None, o.choice(formats.FORMATS, "default: as the name of --out ends, else table")
+    ] = None,
+    out: Annotated[str | None, o.path("FILE", "where to write", default="printed")] = None,
+    ckpt: Annotated[
+        str | None, o.path("CKPT", "its encoder", "-k", "--ckpt", default="where it was")
+    ] = None,
+    root: Annotated[
+        str | None, o.path("DIR", "its corpus, for a head that does not know its labels")
+    ] = None,
+    device: o.Device = labelling.DEVICE,
+    strict: o.Strict = False,
+    max_skipped: o.MaxSkipped = DataConfig.max_skipped,
+) -> None:
+    """Say what a trained head of ks, sid, ic, er, pr, asr or sf hears in audio files."""
+    from upstream.trained import predict
+
+    predict.predict(
+        head, audio, ckpt=ckpt, root=root, top=top, format=format, out=out, device=device,
+        strict=strict, max_skipped=max_skipped,
+    )  # fmt: skip
 
 
 @command(small, "mt4ssl mini corpora --tasks ks,pr")

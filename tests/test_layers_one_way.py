@@ -45,7 +45,7 @@ FLOORS = {  # package: its rooms and files from the ground up; each imports only
         {"store"},
         {"own_task"},
         {"heads"},
-        {"suite"},
+        {"suite", "trained"},
     ],
     "analysis": [
         {"records"},

@@ -105,7 +105,7 @@ def extract(
         bar.say(f"{len(there) - len(damaged)} of {len(items)} files exist already")
     for item in damaged:
         bar.say(f"{item.target}: damaged, or without a line in {out}/SHA256SUMS: computed again")
-    places = batches([item.samples for item in wanted], encoder, batch_seconds)
+    places = batches([item.samples for item in wanted], encoder.isolated, batch_seconds)
     encode = partial(_hidden_states, encoder, chosen)
     together = ([wanted[place] for place in batch] for batch in places)
     try:

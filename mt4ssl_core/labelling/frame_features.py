@@ -150,9 +150,19 @@ class AudioBar:
     """
 
     def __init__(
-        self, what: str, hours: float, skipped: Iterable, show: bool, failed: int = 0
+        self,
+        what: str,
+        hours: float,
+        skipped: Iterable,
+        show: bool,
+        failed: int = 0,
+        stream: Any = None,
     ) -> None:
-        """Begin; ``skipped`` are (path, reason) of files that were left out before."""
+        """Begin; ``skipped`` are (path, reason) of files that were left out before.
+
+        What is said goes to ``stream``; None: standard output.
+        """
+        self.stream = stream
         self.skipped = [[str(path), str(reason)] for path, reason in skipped]
         self.show = show
         self.used, self.failed, self._ended = 0, failed, False
@@ -161,9 +171,9 @@ class AudioBar:
             self.say(f"skipped {path}: {reason}")
 
     @classmethod
-    def over(cls, what: str, manifest: Manifest, show: bool) -> "AudioBar":
+    def over(cls, what: str, manifest: Manifest, show: bool, stream: Any = None) -> "AudioBar":
         """Begin with what is known about a corpus."""
-        bar = cls(what, manifest.hours, manifest.skipped, show, manifest.unreadable)
+        bar = cls(what, manifest.hours, manifest.skipped, show, manifest.unreadable, stream)
         for note in manifest.notes:
             bar.say(note)
         return bar
@@ -182,7 +192,7 @@ class AudioBar:
     def say(self, text: str) -> None:
         """Print a line without disturbing the bar."""
         if self.show:
-            say(text)
+            say(text, self.stream)
 
     def __enter__(self) -> "AudioBar":
         """End it when the body does, so that an error begins on a line of its own."""

@@ -30,13 +30,13 @@ def choose(layers: str | Sequence[int], encoder: SpeechEncoder, name: str | Path
     return [int(layer) for layer in layers]
 
 
-def batches(samples: Sequence[int], encoder: SpeechEncoder, seconds: float) -> Iterator[list[int]]:
+def batches(samples: Sequence[int], isolated: bool, seconds: float) -> Iterator[list[int]]:
     """Yield the places of utterances to encode together, longest first.
 
     Of similar length, at most ``seconds`` with padding; longer ones alone, and all of them alone
-    where others in a batch would change their features.
+    where they are not ``isolated``: others in a batch would change their features.
     """
-    most = seconds * SAMPLE_RATE if encoder.isolated else 0
+    most = seconds * SAMPLE_RATE if isolated else 0
     batch: list[int] = []
     for place in sorted(range(len(samples)), key=lambda place: -samples[place]):
         if batch and samples[batch[0]] * (len(batch) + 1) > most:

@@ -106,7 +106,7 @@ class Recogniser:
         Those that cannot be read are named and left out; ValueError with ``strict``.
         """
         samples = [utterance.samples for utterance in utterances]
-        places = batches(samples, self.model.encoder, BATCH_SECONDS)
+        places = batches(samples, self.model.encoder.isolated, BATCH_SECONDS)
         together = ([utterances[place] for place in batch] for batch in places)
         encode: Callable[[Sequence[np.ndarray]], list[np.ndarray]] = self.log_probs
         for batch, waves in read_ahead(together, strict, bar):

@@ -20,7 +20,7 @@ from mt4ssl_core.files import remove_leftovers, writing
 from mt4ssl_core.lines import say
 from upstream import own_task, scores
 from upstream.door import processes, tasks
-from upstream.heads import blank_share, data_order, results, states
+from upstream.heads import blank_share, data_order, experiment, labels, results, states
 from upstream.store import lazy_audio, options, storage
 from upstream.store.options import StoreOptions
 
@@ -65,12 +65,12 @@ class Runner(s3prl_runner.Runner):
     def _get_upstream(self) -> Any:
         args = self.args
         what = f"{args.upstream_ckpt or 'its checkpoint'}: not one of -u {args.upstream}"
-        with _set_up(what, "give another -k"):
+        with set_up(what, "give another -k"):
             return super()._get_upstream()
 
     def _get_featurizer(self) -> Any:
         what = f"{self.args.init_ckpt or self.args.upstream}: its layers cannot be summed as asked"
-        with _set_up(what, "correct -s and -l, or give another head"):
+        with set_up(what, "correct -s and -l, or give another head"):
             try:
                 entry = super()._get_featurizer()
             except ValueError as error:
@@ -99,7 +99,7 @@ class Runner(s3prl_runner.Runner):
         own_task.register(args.downstream)
         remedy = "compare it with downstream_configs/, and check the corpus: mt4ssl superb prepare"
         with (
-            _set_up(what, remedy),
+            set_up(what, remedy),
             lazy_audio.preloading() if stores else contextlib.nullcontext(),
         ):
             entry = super()._get_downstream()
@@ -172,9 +172,14 @@ class Runner(s3prl_runner.Runner):
                 self._unlogged[key] += values
 
     def _place(self) -> dict[str, Any]:
-        """Return what a checkpoint has to hold beside s3prl's own entries."""
+        """Return what a checkpoint has to hold beside s3prl's own entries, to go on and for use."""
         position = self._epoch.position if self._epoch is not None else 0
-        return {states.POSITION: position, states.RECORDS: states.plain_records(self._unlogged)}
+        return {
+            states.POSITION: position,
+            states.RECORDS: states.plain_records(self._unlogged),
+            states.FINGERPRINT: (experiment.read(self.args.expdir) or {}).get("fingerprint"),
+            labels.KEY: labels.of_expert(self.args.downstream, self.downstream.model),
+        }
 
     def _get_optimizer(self, models: Any) -> Any:
         optimizer = super()._get_optimizer(models)
@@ -239,7 +244,7 @@ class Runner(s3prl_runner.Runner):
 
 
 @contextlib.contextmanager
-def _set_up(what: str, remedy: str) -> Iterator[None]:
+def set_up(what: str, remedy: str) -> Iterator[None]:
     """Make what s3prl stumbles over in a foreign checkpoint or config an error that names it.
 
     Raises ValueError. What says by itself what is wrong (a file, a value, a package) is left.

@@ -22,6 +22,7 @@ from upstream.door.stand_in import StandIn
 
 NAMESPACE = [(argparse.Namespace, "argparse.Namespace")]  # what s3prl pickles
 POSITION, RECORDS = "Position", "Records"  # our keys beside s3prl's
+FINGERPRINT = "Fingerprint"  # of the encoder's checkpoint
 
 
 @contextlib.contextmanager
@@ -56,8 +57,10 @@ def newest(expdir: str | Path) -> list[Path]:
     return sorted(found, key=lambda path: int(path.stem[7:]))
 
 
-def read(path: Path) -> dict[str, Any]:
+def read(path: Path, flag: str = "-e ") -> dict[str, Any]:
     """Read the checkpoint that -e names: a file, or a folder for its newest.
+
+    Messages begin with ``flag``.
 
     Raises:
         ValueError: there is none, or it is not s3prl's.
@@ -65,23 +68,23 @@ def read(path: Path) -> dict[str, Any]:
     if path.is_dir():
         if not (found := newest(path)):
             raise ValueError(
-                f"-e {path}: the folder holds no states-*.ckpt; give a checkpoint file"
+                f"{flag}{path}: the folder holds no states-*.ckpt; give a checkpoint file"
             )
         path = found[-1]
     if not path.is_file():
-        raise ValueError(f"-e {path}: no such checkpoint; check the path")
+        raise ValueError(f"{flag}{path}: no such checkpoint; check the path")
     compat.install()
     stored = checkpoint.read(path, NAMESPACE, mmap=True)
     if not is_head(stored):
         raise ValueError(
-            f"-e {path}: not an s3prl checkpoint; an upstream is given with -u mt4ssl -k"
+            f"{flag}{path}: not an s3prl checkpoint; an upstream is given with -u mt4ssl -k"
         )
     if not isinstance(getattr(stored["Args"], "upstream", None), str):
-        raise ValueError(f"-e {path}: does not say of which upstream it is; give another head")
+        raise ValueError(f"{flag}{path}: does not say of which upstream it is; give another head")
     weights, layers = stored.get("Downstream"), stored.get("Featurizer", {})
     if not isinstance(weights, dict) or not weights or not isinstance(layers, dict):
-        raise ValueError(f"-e {path}: has no weights of a trained head; give another head")
-    tasks.check_sections(stored["Config"], f"-e {path}")
+        raise ValueError(f"{flag}{path}: has no weights of a trained head; give another head")
+    tasks.check_sections(stored["Config"], f"{flag}{path}")
     compat.install_for(stored["Args"].downstream)
     return stored
 

@@ -6,7 +6,7 @@ import pickle
 import pytest
 import torch
 
-from upstream.heads.s3prl_runner import _set_up
+from upstream.heads.s3prl_runner import set_up
 
 
 class Hostile:
@@ -21,7 +21,7 @@ class Hostile:
 def test_a_checkpoint_of_another_upstream_that_names_code(call, tmp_path):
     path = tmp_path / "model.pt"
     torch.save({"model": Hostile(call)}, path)
-    with pytest.raises(ValueError, match="code; nothing was executed") as caught, _set_up("f", "g"):
+    with pytest.raises(ValueError, match="code; nothing was executed") as caught, set_up("f", "g"):
         torch.load(path, weights_only=True)
     assert call.__name__ in str(caught.value) and "Weights only" not in str(caught.value)
 
@@ -30,6 +30,6 @@ def test_a_checkpoint_of_another_upstream_that_names_code(call, tmp_path):
 def test_a_checkpoint_of_another_upstream_that_is_none(data, tmp_path):
     path = tmp_path / "model.pt"
     path.write_bytes(data)
-    with pytest.raises(ValueError, match=r"^f \(.+\); g$") as caught, _set_up("f", "g"):
+    with pytest.raises(ValueError, match=r"^f \(.+\); g$") as caught, set_up("f", "g"):
         torch.load(path, weights_only=True)
     assert "Weights only" not in str(caught.value)
