@@ -1,4 +1,4 @@
-"""``mt4ssl pretrain``, ``config``, ``export``, ``extract`` and ``check-encoder``."""
+"""``mt4ssl pretrain``, ``finetune``, ``config``, ``export``, ``extract`` and ``check-encoder``."""
 
 from typing import Annotated
 
@@ -10,19 +10,21 @@ from mt4ssl_core.settings.export_formats import FORMATS
 
 training = group()
 CONFIG = "a YAML file, or the name of a shipped one, e.g. base, tiny"
+FINETUNE = "a YAML file, or the name of a shipped one, e.g. ctc_10h, tiny_ctc"
 SETTINGS = "settings, e.g. data.train=DIR optim.lr=1e-3; `mt4ssl config` has them all"
 FROM = "go on from this checkpoint in run.out, e.g. previous.pt"
 
 
-class Pretrain(Command):
+class Trains(Command):
     """Its settings are words; one that is given as an option is explained."""
 
     def hint(self, option: str) -> str:
         """Name the setting that an option such as --learning-rate may mean."""
         from mt4ssl_core import config
-        from mt4ssl_core.settings import synonyms
+        from mt4ssl_core.settings import finetuning, synonyms
 
-        name, keys = option.lstrip("-").replace("-", "_"), config.known_keys()
+        owner = finetuning if self.name == "finetune" else config
+        name, keys = option.lstrip("-").replace("-", "_"), owner.known_keys()
         said = "" if name in keys else synonyms.suggestion(name, sorted(keys))
         return f"settings are given without dashes, as in optim.lr=1e-3.{said}"
 
@@ -30,7 +32,7 @@ class Pretrain(Command):
 @command(
     training,
     "mt4ssl pretrain tiny data.train=labels/train.tsv data.labels=labels/train.km",
-    cls=Pretrain,
+    cls=Trains,
     resumes=True,
 )
 def pretrain(
@@ -48,9 +50,30 @@ def pretrain(
     print(f"checkpoint: {train.pretrain(cfg, resume_from)}")
 
 
+@command(
+    training,
+    "mt4ssl finetune tiny_ctc data.train=speech encoder.init=runs/first/last.pt",
+    cls=Trains,
+    resumes=True,
+)
+def finetune(
+    config: Annotated[str, o.argument("CONFIG", FINETUNE)],
+    overrides: Annotated[list[str] | None, o.argument("KEY=VALUE", SETTINGS, str)] = None,
+    strict: o.Strict = False,
+    resume_from: Annotated[str | None, o.path("CKPT", FROM, "--from", default="last.pt")] = None,
+) -> None:
+    """Fine-tune an encoder to a recogniser, with CTC."""
+    from mt4ssl_core.finetuning import finetune as loop
+    from mt4ssl_core.settings import finetuning
+
+    more = ["data.strict=true"] if strict else []
+    cfg = finetuning.load(config, [*(overrides or []), *more], files=True)
+    print(f"checkpoint: {loop.finetune(cfg, resume_from)}")
+
+
 @command(training, "mt4ssl config base")
 def config(name: Annotated[str | None, o.argument("CONFIG", CONFIG)] = None) -> None:
-    """Print every setting of pre-training with its value and meaning, as YAML."""
+    """Print every setting of pre-training or fine-tuning with its value and meaning, as YAML."""
     from mt4ssl_core.settings import listing
 
     print(listing.listed(name))

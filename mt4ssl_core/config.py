@@ -27,17 +27,16 @@ from mt4ssl_core.settings.bounds import (
     numbers,
     path,
 )
-from mt4ssl_core.settings.config_files import chain, find_config
 from mt4ssl_core.settings.frames import HOP as HOP
 from mt4ssl_core.settings.frames import SAMPLE_RATE as SAMPLE_RATE
 from mt4ssl_core.settings.frames import WINDOW as WINDOW
-from mt4ssl_core.settings.merging import Layers
+from mt4ssl_core.settings.merging import Layers, refuse
 
 MOST = 10**9  # updates
 
 
 @dataclass
-class RunConfig:
+class RunBasics:
     """Where a run lives and how it executes.
 
     out: folder for checkpoints, logs and the resolved config.
@@ -48,10 +47,6 @@ class RunConfig:
     log_every, validate_every, save_every: in updates; 0 switches validation off.
     keep_every: checkpoints kept for good at multiples of this many updates (0: only last and best).
     loggers: what shows the numbers of log.jsonl: tensorboard, wandb, trackio; [] for none.
-    init_from: a checkpoint (ours, fairseq's, Hugging Face's) whose weights, and nothing else, start
-        this run.
-    continue_from: a checkpoint (ours or fairseq's) that this run goes on with: weights, state of
-        the optimiser and counters. Both are looked at only while `out` holds no last.pt.
     """
 
     out: str = path("runs/pretrain")
@@ -64,6 +59,18 @@ class RunConfig:
     save_every: int = number(5000, at_least=1, at_most=MOST)
     keep_every: int = number(0, at_least=0, at_most=MOST)
     loggers: list[str] = choices(["tensorboard"], "tensorboard", "wandb", "trackio")
+
+
+@dataclass
+class RunConfig(RunBasics):
+    """Where a run lives and how it executes.
+
+    init_from: a checkpoint (ours, fairseq's, Hugging Face's) whose weights, and nothing else, start
+        this run.
+    continue_from: a checkpoint (ours or fairseq's) that this run goes on with: weights, state of
+        the optimiser and counters. Both are looked at only while `out` holds no last.pt.
+    """
+
     init_from: str | None = path(None, exists=True)
     continue_from: str | None = path(None, exists=True)
 
@@ -268,34 +275,29 @@ def load(
     Raises:
         ValueError: listing every unknown key, wrong type, missing value and impossible combination.
     """
-    found = _laid(path)
-    if isinstance(overrides, Mapping):
-        for key, value in overrides.items():
-            found.put(key, value)
-    else:
-        for override in overrides:
-            found.override(override)
+    found = _layers().read(path)
+    if "text" in found.unknown_sections:
+        raise ValueError(
+            f"{path}: a configuration of fine-tuning, for `mt4ssl finetune`; give one of "
+            "pre-training, such as base"
+        )
+    found.override_all(overrides)
     return _finish(found, str(path), files=files)
 
 
-def values(path: str | Path | None = None) -> dict[str, dict[str, Any] | None]:
+def values(
+    path: str | Path | None = None, schema: Mapping[str, type] | None = None
+) -> dict[str, dict[str, Any] | None]:
     """Return {section: {key: value}, or None where it is off} of a file, what is missing as "???";
-    the defaults, if no file is given.
+    the defaults, if no file is given. ``schema``: other sections than those of pre-training.
 
     Raises:
         ValueError: no such file, unknown keys or wrong types.
     """
-    found = _laid(path) if path else _layers()
-    _refuse(found.problems, str(path))
+    layers = _layers() if schema in (None, sections()) else Layers(schema or {}, {})
+    found = layers.read(path) if path else layers
+    refuse(found.problems, str(path))
     return found.values
-
-
-def _laid(path: str | Path) -> Layers:
-    """The values of a file and what it extends, over the defaults."""
-    found = _layers()
-    for file, layer in chain(find_config(path)):
-        found.apply(layer, f"{file}: ")
-    return found
 
 
 def from_dict(values: Any, where: str = "config") -> Config:
@@ -311,7 +313,7 @@ def encoder_from_dict(values: Any, where: str = "encoder") -> EncoderConfig:
     found.apply({"encoder": values})
     encoder = found.build()["encoder"]
     out = [*found.problems, *bounds.problems(encoder, "encoder.")]
-    _refuse([*out, *checks.encoder_problems(encoder)], where)
+    refuse([*out, *checks.encoder_problems(encoder)], where)
     return encoder
 
 
@@ -341,7 +343,7 @@ def to_dict(cfg: Any) -> dict[str, Any]:
     return out
 
 
-def to_yaml(cfg: Config) -> str:
+def to_yaml(cfg: Any) -> str:
     """The resolved config as YAML."""
     return yaml.safe_dump(to_dict(cfg), sort_keys=False, allow_unicode=True, width=2**31)
 
@@ -364,11 +366,5 @@ def _finish(found: Layers, where: str, files: bool = False) -> Config:
             out += bounds.unfound(settings, f"{section}.") if files else []
     targets = {name: parts.pop(name) for name in found.optional}
     config = Config(targets=targets, **parts)
-    _refuse([*out, *checks.encoder_problems(config.encoder), *checks.problems(config)], where)
+    refuse([*out, *checks.encoder_problems(config.encoder), *checks.problems(config)], where)
     return config
-
-
-def _refuse(problems: Sequence[str], where: str) -> None:
-    if problems:
-        listing = "\n  ".join(problems)
-        raise ValueError(f"{where}: {len(problems)} problem(s), nothing was started:\n  {listing}")

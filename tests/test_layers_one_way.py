@@ -36,6 +36,7 @@ FLOORS = {  # package: its rooms and files from the ground up; each imports only
         {"checkpoints"},
         {"labelling", "training"},
         {"recognition"},
+        {"finetuning"},
     ],
     "upstream": [
         {"door", "fairseq_shim"},

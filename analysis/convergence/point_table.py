@@ -13,8 +13,8 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.records import csv_tables
 from analysis.records.training_runs import TrainingRun
+from mt4ssl_core.data import csv_tables
 
 COLUMNS = ["run", "group", "seed", "update", "metric", "value", "unit", "direction", "layer"]
 NO_LAYER = -1

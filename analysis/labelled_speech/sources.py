@@ -19,7 +19,7 @@ from pathlib import Path
 
 from analysis.labelled_speech import alignment_files, alignments
 from analysis.labelled_speech.alignments import Alignment
-from analysis.records import csv_tables
+from mt4ssl_core.data import csv_tables
 from mt4ssl_core.data.audio import SAMPLE_RATE, SUFFIXES, read_header
 from mt4ssl_core.files import user_path
 

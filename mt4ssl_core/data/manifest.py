@@ -1,4 +1,5 @@
-"""What audio there is: a folder, a fairseq ``.tsv``, a lhotse CutSet or a Shar folder becomes cuts.
+"""What audio there is: a folder, a fairseq ``.tsv``, a CSV, a lhotse CutSet or a Shar folder
+becomes cuts.
 
 Folders are looked through once per run, headers only. With a hundred thousand files or a slow file
 system write a ``.tsv`` or a CutSet once and give that: then only the files' existence is checked,
@@ -20,6 +21,7 @@ from lhotse.cut import Cut, MonoCut, MultiCut
 
 from mt4ssl_core.bars import Bar
 from mt4ssl_core.config import DataConfig
+from mt4ssl_core.data import csv_tables
 from mt4ssl_core.data.audio import (
     MIN_SAMPLES,
     SAMPLE_RATE,
@@ -78,8 +80,9 @@ def open_manifest(
     """List the utterances of at least ``min_seconds`` (and one frame: 400 samples) in ``source``.
 
     ``source``: a folder of audio (looked through with all its subfolders; any rate and number of
-    channels), a fairseq ``.tsv``, a lhotse CutSet (``.jsonl``, ``.jsonl.gz``), or a Shar folder
-    (``cuts.*.jsonl.gz`` with ``recording.*.tar``, local files).
+    channels), a fairseq ``.tsv``, a ``.csv`` with a column ``path`` (relative to it), a lhotse
+    CutSet (``.jsonl``, ``.jsonl.gz``), or a Shar folder (``cuts.*.jsonl.gz`` with
+    ``recording.*.tar``, local files).
 
     Raises ValueError naming the culprit: nothing at ``source``, no audio in it, another kind of
     file, a manifest that names a missing file or an id twice, nothing long enough, more than the
@@ -162,11 +165,13 @@ def _listing(source: Path, notes: list[str]) -> Iterable[Listed]:
         return _shar(source) if any(source.glob("cuts.*.jsonl*")) else _folder(source, notes)
     if source.suffix == ".tsv":
         return _tsv(source)
+    if source.suffix == ".csv":
+        return _csv(source)
     if source.name.endswith((".jsonl", ".jsonl.gz")):
         return _cut_set(source)
     raise ValueError(
-        f"{source}: expected a folder of audio, a .tsv, a CutSet (.jsonl, .jsonl.gz) or a Shar "
-        "folder; give one of these"
+        f"{source}: expected a folder of audio, a .tsv, a .csv, a CutSet (.jsonl, .jsonl.gz) or a "
+        "Shar folder; give one of these"
     )
 
 
@@ -183,15 +188,29 @@ def _folder(root: Path, notes: list[str]) -> Iterator[Listed]:
         raise ValueError(
             f"{root}: no audio in this folder (looked for {kinds}){also}; give another"
         )
+    yield from _files((path.relative_to(root).as_posix(), path) for path in paths)
+
+
+def _csv(path: Path) -> Iterator[Listed]:
+    _, rows = csv_tables.read_table(path, ["path"])
+    for line, row in rows:
+        if not row["path"].strip():
+            raise ValueError(f"{path}, line {line}: no path; add it, or remove the line")
+    yield from _files((row["path"], path.parent / user_path(row["path"])) for _, row in rows)
+
+
+def _files(named: Iterable[tuple[str, Path]]) -> Iterator[Listed]:
+    """Files by their ids, with what their headers say."""
+    listed = list(named)
     pool = ThreadPoolExecutor(_THREADS)
     try:
-        headers = pool.map(_header, paths)
-        told = Bar("reading headers", len(paths), show=len(paths) > _MANY).over(headers)
-        for path, (header, problem) in zip(paths, told, strict=True):
+        headers = pool.map(_header, [path for _, path in listed])
+        told = Bar("reading headers", len(listed), show=len(listed) > _MANY).over(headers)
+        for (id, path), (header, problem) in zip(listed, told, strict=True):
             cut = None
             if header:
                 rate, channels, frames = header
-                cut = _file_cut(path.relative_to(root).as_posix(), path, rate, channels, frames)
+                cut = _file_cut(id, path, rate, channels, frames)
             yield cut, str(path), problem
     finally:
         pool.shutdown(cancel_futures=True)

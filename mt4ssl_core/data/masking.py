@@ -37,14 +37,15 @@ def span_mask(
     *,
     seed: int,
     epoch: int,
+    least: int = 1,
 ) -> Tensor:
     """Masks for a batch: (B, T) bool with T = max(lengths), True where a frame is hidden.
 
     Per utterance of L frames, n = floor(prob * L / length + U[0, 1)) spans of ``length`` frames
     start at distinct places 0..L - length - 1; spans may overlap, so fewer frames than prob * L are
-    hidden (about 0.49 of them at the defaults). As in fairseq's ``compute_mask_indices``, the last
-    frame is never hidden. Utterances too short for that get shorter spans and keep at least one
-    frame visible; one frame alone is never hidden.
+    hidden (about 0.49 of them at the defaults). n is at least ``least``. As in fairseq's
+    ``compute_mask_indices``, the last frame is never hidden. Utterances too short for that get
+    shorter spans and keep at least one frame visible; one frame alone is never hidden.
     """
     size = max(lengths, default=0)
     mask = np.zeros((len(lengths), size), dtype=bool)
@@ -54,7 +55,7 @@ def span_mask(
     keys = np.array([utterance_key(seed, epoch, i) for i in ids], dtype=np.uint64)
     span = np.minimum(cfg.length, np.maximum(frames - 1, 0))  # (B, 1)
     spans = np.floor(cfg.prob * frames / cfg.length + uniform(keys, 0, 1)).astype(int)
-    spans = np.clip(spans, 1, None)
+    spans = np.clip(spans, least, None)
     places = frames - span
     noise = uniform(keys, 1, size)
     position = np.arange(size)
@@ -78,6 +79,18 @@ def span_mask(
     if cfg.same_count:
         mask = _trim(mask, uniform(keys, 2, size))
     return torch.from_numpy(mask)
+
+
+def channel_mask(
+    ids: Sequence[str], dim: int, cfg: MaskingConfig, *, seed: int, epoch: int
+) -> Tensor:
+    """Masks over channels for a batch: (B, dim) bool, drawn as `span_mask` draws frames.
+
+    There may be none. fairseq trims them to as many in each utterance of a batch, which would make
+    an utterance's depend on the others.
+    """
+    named = [f"{id}/channels" for id in ids]
+    return span_mask([dim] * len(ids), named, cfg, seed=seed, epoch=epoch, least=0)
 
 
 def _trim(mask: np.ndarray, noise: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
 """The units that a recogniser writes: letters, phones or others, each with its number."""
 
+import itertools
 import json
 import re
 from collections import Counter
@@ -182,6 +183,11 @@ class Vocabulary:
     @cached_property
     def _numbers(self) -> dict[str, int]:
         return {token: i for i, token in enumerate(self.tokens)}
+
+
+def frames_needed(tokens: Sequence[int]) -> int:
+    """Return the fewest frames in which CTC can say ``tokens``: a blank between two alike."""
+    return len(tokens) + sum(a == b for a, b in itertools.pairwise(tokens))
 
 
 def _spell(text: str, separator: str) -> list[str]:

@@ -1,7 +1,5 @@
 """A recogniser: an encoder and a linear layer whose outputs are the tokens of CTC."""
 
-import itertools
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -41,6 +39,8 @@ class CTCModel(nn.Module):
         ``channels`` (B, D) bool sets channels of all frames to zero; ``frozen``: the encoder gets
         no gradient.
         """
+        if not len(waves):  # nothing could be read
+            return self.head(waves.new_zeros(0, 1, self.encoder.dim)), lengths
         with torch.set_grad_enabled(torch.is_grad_enabled() and not frozen):
             encoded = self.encoder(waves, lengths, mask, channels)
         return self.head(self.dropout(encoded.output)), encoded.lengths
@@ -58,8 +58,3 @@ def ctc_losses(
     return F.ctc_loss(
         scores, targets, frames, sizes, blank=blank, reduction="none", zero_infinity=True
     )
-
-
-def frames_needed(tokens: list[int]) -> int:
-    """Return the fewest frames in which CTC can say ``tokens``: a blank between two alike."""
-    return len(tokens) + sum(a == b for a, b in itertools.pairwise(tokens))

@@ -8,7 +8,7 @@ from mt4ssl_core.settings.bounds import MISSING
 from mt4ssl_core.settings.frames import HOP, SAMPLE_RATE, WINDOW, num_frames
 
 if TYPE_CHECKING:
-    from mt4ssl_core.config import Config, DataConfig, EncoderConfig
+    from mt4ssl_core.config import Config, DataConfig, EncoderConfig, OptimConfig
 
 MOST_PARAMETERS = 20e9  # of an encoder
 
@@ -70,7 +70,7 @@ def _parameters(e: "EncoderConfig") -> float:
 
 def problems(cfg: "Config") -> list[str]:
     """Return what does not fit together."""
-    return [*_target_problems(cfg), *_data_problems(cfg), *_optim_problems(cfg)]
+    return [*_target_problems(cfg), *_data_problems(cfg), *stage_problems(cfg.optim)]
 
 
 def _target_problems(cfg: "Config") -> list[str]:
@@ -127,8 +127,8 @@ def _data_problems(cfg: "Config") -> list[str]:
     return out
 
 
-def _optim_problems(cfg: "Config") -> list[str]:
-    optim = cfg.optim
+def stage_problems(optim: "OptimConfig") -> list[str]:
+    """Return what is wrong with the stages of a learning rate."""
     if abs(optim.warmup + optim.hold + optim.decay - 1) > 1e-6:
         return ["optim.warmup + optim.hold + optim.decay: must sum to 1"]
     return []

@@ -1,4 +1,4 @@
-"""Every setting of pre-training with its value and meaning: `mt4ssl config`."""
+"""Every setting of a run with its value and meaning: `mt4ssl config`."""
 
 import dataclasses
 import inspect
@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from mt4ssl_core import config
-from mt4ssl_core.settings import bounds
+from mt4ssl_core.settings import bounds, finetuning
 
 WIDTH = 80
 DIFFERS = "<-- default: "
@@ -24,9 +24,10 @@ def listed(name: str | None = None) -> str:
     Raises:
         ValueError: no such config, unknown keys or wrong types.
     """
-    found, on = config.values(name), config.values()
+    kinds = finetuning.SECTIONS if name and finetuning.is_one(name) else config.sections()
+    found, on = config.values(name, kinds), config.values(None, kinds)
     lines = [f"# {name}: what differs from the defaults has {DIFFERS}..."] if name else []
-    for section, kind in config.sections().items():
+    for section, kind in kinds.items():
         defaults = dataclasses.asdict(kind())
         inner = list(_settings(kind, found[section] or defaults, defaults))
         off = found[section] is None
@@ -47,8 +48,10 @@ def items(text: str) -> list[tuple[str, str]]:
 
 def _settings(kind: type, values: dict[str, Any], defaults: dict[str, Any]) -> Iterator[str]:
     """The lines of a section, a setting's meaning above it."""
-    _, _, rest = inspect.cleandoc(kind.__doc__ or "").partition("\n\n")
-    meanings = {name: said for names, said in items(rest) for name in names.split(", ")}
+    meanings: dict[str, str] = {}
+    for owner in reversed(kind.__mro__):  # what a dataclass inherits is said there
+        _, _, rest = inspect.cleandoc(owner.__doc__ or "").partition("\n\n")
+        meanings |= {name: said for names, said in items(rest) for name in names.split(", ")}
     for field in dataclasses.fields(kind):
         name, rule = field.name, bounds.rule(field)
         said = f"{meanings.get(name, '')}{f' ({rule.bounds})' if rule.bounds else ''}"

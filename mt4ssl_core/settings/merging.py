@@ -2,13 +2,15 @@
 
 import dataclasses
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from mt4ssl_core.files import user_path
 from mt4ssl_core.settings import bounds, synonyms
 from mt4ssl_core.settings import values as setting_values
 from mt4ssl_core.settings.bounds import MISSING
+from mt4ssl_core.settings.config_files import chain, find_config
 
 
 class Layers:
@@ -26,6 +28,7 @@ class Layers:
             for name, part in sections.items()
         }
         self.problems: list[str] = []
+        self.unknown_sections: set[str] = set()
         self.keys = [
             key
             for section, part in sections.items()
@@ -58,6 +61,25 @@ class Layers:
                 )
             else:
                 self._fill(section, values, where)
+
+    def read(self, path: str | Path) -> "Layers":
+        """Lay a file, and before it what it extends, over what is there; returns itself.
+
+        Raises:
+            ValueError: no such file, or one that is no mapping of sections.
+        """
+        for file, layer in chain(find_config(path)):
+            self.apply(layer, f"{file}: ")
+        return self
+
+    def override_all(self, overrides: Sequence[str] | Mapping[str, Any]) -> None:
+        """Apply words ``section.name=text``, or values of Python by such names."""
+        if isinstance(overrides, Mapping):
+            for key, value in overrides.items():
+                self.put(key, value)
+        else:
+            for word in overrides:
+                self.override(word)
 
     def put(self, key: str, value: Any) -> None:
         """Apply one value of Python to ``section.name``, or to a whole section."""
@@ -102,6 +124,7 @@ class Layers:
 
     def _unknown(self, section: Any, values: Any, where: str) -> None:
         """Say which names are meant; of a whole section, for each of its keys."""
+        self.unknown_sections.add(str(section))
         inside = values if isinstance(values, dict) and values else {}
         keys = [f"{section}.{name}" for name in inside] or [str(section)]
         self.problems += [where + synonyms.unknown(key, self.keys) for key in keys]
@@ -122,6 +145,13 @@ class Layers:
                     there[name] = str(user_path(there[name]))
             except ValueError as error:
                 self.problems.append(f"{where}{key}: {error}")
+
+
+def refuse(problems: Sequence[str], where: str) -> None:
+    """Raise ValueError with all ``problems`` of the settings that ``where`` gives, if there are."""
+    if problems:
+        listing = "\n  ".join(problems)
+        raise ValueError(f"{where}: {len(problems)} problem(s), nothing was started:\n  {listing}")
 
 
 def _types(schema: type) -> dict[str, Any]:

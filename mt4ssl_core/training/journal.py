@@ -181,10 +181,11 @@ class Journal:
 def _shown(values: Mapping[str, Any]) -> dict[str, str]:
     """What the progress bar shows of a record: each a few characters wide."""
     found = {"loss": values.get("loss"), "lr": values.get("lr"), "valid": values.get("valid/loss")}
+    found["wer"] = values.get("valid/wer")
     accuracies = [v for k, v in values.items() if re.fullmatch(r"[^/]+/accuracy", k)]
     found["acc"] = accuracies[0] if accuracies else None
     kinds = {"lr": ".1e"}
-    order = ("loss", "acc", "lr", "valid")
+    order = ("loss", "acc", "lr", "valid", "wer")
     return {k: format(found[k], kinds.get(k, ".3f")) for k in order if found[k] is not None}
 
 

@@ -1,12 +1,14 @@
 """Losses on held-out audio, with masks and crops that never change."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 
 from mt4ssl_core.bars import Bar
-from mt4ssl_core.data.batch import Skipped
+from mt4ssl_core.data.batch import Batch, Skipped
 from mt4ssl_core.data.loader import PretrainLoader
+from mt4ssl_core.distributed import World
 from mt4ssl_core.model.effective_rank import FrameSample
 from mt4ssl_core.training.journal import Meter
 from mt4ssl_core.training.loaders import stop_all
@@ -49,8 +51,7 @@ def validate(run: Run) -> bool | None:
         return None
     progress.validated = progress.update
     files.add(named(measured.skipped), progress.update)
-    lost = sum(item.seconds for item in measured.skipped)
-    share = lost / (lost + measured.read) if measured.skipped else 0.0
+    share = lost_share(measured.skipped, measured.read)
     weights = {target.name: target.cfg.weight for target in run.targets}
     values = measured.values if measured.read else {}
     losses = {name: values.get(f"{name}/loss") for name in weights}
@@ -60,30 +61,46 @@ def validate(run: Run) -> bool | None:
         line = {"valid/loss": total} | line
     line |= {"valid/skipped": len(measured.skipped), "valid/skipped_share": share}
     journal.line({"update": progress.update, **line})
-    count, first = len(measured.skipped), losses[next(iter(weights))]
-    if first is None or (count > 1 and share > training.cfg.data.max_skipped):
-        named_first = f", first {measured.skipped[0].name}: {measured.skipped[0].reason}"
-        journal.say(
-            f"update {progress.update}: {count} of {len(loader.cuts)} held-out utterances could "
-            f"not be used ({share:.1%} of their audio{named_first if count else ''}); best.pt is "
-            f"left as it is. All are named in {files.path}"
+    return is_best(run, losses[next(iter(weights))], measured.skipped, share)
+
+
+def lost_share(skipped: list[Skipped], read: float) -> float:
+    """Return the share of the held-out audio that could not be used."""
+    lost = sum(item.seconds for item in skipped)
+    return lost / (lost + read) if skipped else 0.0
+
+
+def is_best(run: Run, value: float | None, skipped: list[Skipped], share: float) -> bool:
+    """Whether ``value`` is the lowest so far, which it then becomes; never where there is none or
+    where more than one utterance and data.max_skipped of the audio could not be used.
+    """
+    progress, count = run.training.progress, len(skipped)
+    if value is None or (count > 1 and share > run.training.cfg.data.max_skipped):
+        assert run.valid is not None
+        named_first = f", first {skipped[0].name}: {skipped[0].reason}" if skipped else ""
+        run.journal.say(
+            f"update {progress.update}: {count} of {len(run.valid.cuts)} held-out utterances could "
+            f"not be used ({share:.1%} of their audio{named_first}); best.pt is left as it is. All "
+            f"are named in {run.skips.files.path}"
         )
         return False
-    if progress.best is not None and first >= progress.best:
+    if progress.best is not None and value >= progress.best:
         return False
-    progress.best = first
+    progress.best = value
     return True
 
 
-@torch.no_grad()
-def _measure(training: Resumable, loader: PretrainLoader, requested: list[int]) -> Measured | None:
-    """One pass over the held-out audio; None when any process was asked to stop."""
-    cfg, world, model = training.cfg, training.world, training.model
-    meter, skipped, read, sample = Meter(world.device), [], 0.0, FrameSample()
-    batches = loader.batches(epoch=0)
-    number = loader.num_batches(0)
+def held_out_batches(
+    world: World, loader: PretrainLoader, requested: list[int]
+) -> Iterator[Batch | None]:
+    """Yield this process's held-out batches; None, and no more, when any was asked to stop.
+
+    Raises:
+        ValueError: a process met an error; on all of them.
+    """
+    batches, number = loader.batches(epoch=0), loader.num_batches(0)
     for _ in Bar("validation batch", number, show=world.is_main).over(range(number)):
-        error: Exception | None = None
+        error, batch = None, None
         try:
             batch = next(batches)
         except Exception as problem:  # the others have to hear of it first
@@ -92,8 +109,19 @@ def _measure(training: Resumable, loader: PretrainLoader, requested: list[int]) 
         failed, stop = world.sum(signs.to(world.device)).tolist()
         if failed:
             stop_all(world, error)
+        yield None if stop else batch
         if stop:
-            return None  # and `batches` ends its workers
+            return  # and `batches` ends its workers
+
+
+@torch.no_grad()
+def _measure(training: Resumable, loader: PretrainLoader, requested: list[int]) -> Measured | None:
+    """One pass over the held-out audio; None when any process was asked to stop."""
+    cfg, world, model = training.cfg, training.world, training.model
+    meter, skipped, read, sample = Meter(world.device), [], 0.0, FrameSample()
+    for batch in held_out_batches(world, loader, requested):
+        if batch is None:
+            return None
         skipped += batch.skipped
         read += batch.seconds
         mask = hide(training, batch)

@@ -12,8 +12,8 @@ from mt4ssl_core import config
 from mt4ssl_core.checkpoints import checkpoint, convert
 from mt4ssl_core.checkpoints.recognisers import load_ctc
 from mt4ssl_core.config import EncoderConfig
-from mt4ssl_core.data.vocabulary import Vocabulary
-from mt4ssl_core.model.ctc import CTCModel, ctc_losses, frames_needed
+from mt4ssl_core.data.vocabulary import Vocabulary, frames_needed
+from mt4ssl_core.model.ctc import CTCModel, ctc_losses
 from mt4ssl_core.model.encoder import Encoder
 
 CONV = [[16, 10, 5]] + [[16, 3, 2]] * 4 + [[16, 2, 2]] * 2
