@@ -64,7 +64,7 @@ def extract(
     strict: bool = False,
     max_skipped: float = MAX_SKIPPED,
 ) -> int:
-    """Write hidden states (layers, T, D) of every utterance, 50 frames per second; return how many.
+    """Write hidden states (layers, T, D) of every utterance; return how many.
 
     checkpoint: anything `mt4ssl_core.checkpoints.convert.load_any` reads. audio: files, folders,
     fairseq .tsv,

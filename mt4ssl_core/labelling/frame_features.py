@@ -106,10 +106,10 @@ def resolved(features: str) -> str:
 
 
 def _counted(encoder: SpeechEncoder, frames: Tensor, samples: int) -> Tensor:
-    """As many frames as labels have: an encoder of 50 per second may give some more or fewer."""
-    if encoder.hop != HOP:
-        return frames
-    places = torch.arange(num_frames(samples), device=frames.device)
+    """As many frames as labels have: of an encoder of other frames those that begin at the same
+    sample or last before; one of 50 per second may give some more or fewer.
+    """
+    places = torch.arange(num_frames(samples), device=frames.device) * HOP // encoder.hop
     return frames[places.clamp(max=len(frames) - 1)]
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from superb_data import tiny_checkpoint
+from superb_data import TINY, save_checkpoint, tiny_checkpoint
 
 from mt4ssl_core.checkpoints.fingerprints import checkpoint_fingerprint, encoder_fingerprint
 from mt4ssl_core.data.manifest import open_manifest
@@ -147,3 +147,16 @@ def test_hidden_states_are_shared_with_the_upstream_of_superb(tmp_path, monkeypa
     monkeypatch.setattr(Encoder, "forward", None)
     for wave in waves:
         assert other(wave).shape == (num_frames(len(wave)), 16)  # read from what SUPERB stored
+
+
+@pytest.mark.parametrize("stack", [2, 4])
+def test_an_encoder_of_longer_frames_gives_one_to_every_label_that_begins_in_it(tmp_path, stack):
+    cfg = replace(TINY, frontend="mel", mel_stack=stack)
+    path = save_checkpoint(tmp_path / "mel.pt", cfg)
+    source = FeatureSource.of(f"ckpt:{path}:1")
+    for samples in (400, 719, 720, 1040, 9999):
+        wave = np.random.default_rng(0).standard_normal(samples).astype(np.float32)
+        frames = source.function(wave)
+        source.check(frames, samples, "0.wav")
+    frames = frames[: len(frames) // 2 * 2]
+    assert torch.equal(frames[::2], frames[1::2]) == (stack == 4)
