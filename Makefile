@@ -87,6 +87,7 @@ tables: install
 	$(BIN)/python benchmarks/feature_store.py --tables-only
 	$(BIN)/python benchmarks/measure_checks.py --tables-only
 	$(BIN)/python benchmarks/parity.py --tables-only
+	$(BIN)/python benchmarks/front_end.py --tables-only
 	$(BIN)/python benchmarks/real_keywords.py
 	$(BIN)/python benchmarks/real_convergence.py
 	$(BIN)/python benchmarks/store_plot.py
