@@ -5,6 +5,7 @@ from typing import Annotated
 
 from mt4ssl_cli import options as o
 from mt4ssl_cli.framework import command, group
+from upstream.heads.task_request import TRANSFORMS
 from upstream.store.options import StoreOptions
 from upstream.suite import executors
 from upstream.suite.suite_request import SuiteRequest
@@ -52,6 +53,9 @@ def run(
     store_precision: o.StorePrecision = StoreOptions.precision,
     store_crops: o.StoreCrops = StoreOptions.crops,
     store_alone: o.StoreAlone = False,
+    feature_transform: Annotated[
+        str, o.choice(TRANSFORMS, "of every layer, fitted on the training split; not SUPERB's")
+    ] = SuiteRequest.feature_transform,
 ) -> int:
     """Train and test an upstream on SUPERB tasks."""
     from upstream.suite import suite
@@ -62,6 +66,7 @@ def run(
             Path(out), roots, ckpt=ckpt, upstream=upstream, tasks=tasks, smoke=smoke,
             executor=executor, rates=rates or (), stages=stages or (), set=set or (), seed=seed,
             device=device, jobs=jobs, slurm=slurm or (), allow_partial=allow_partial, store=kept,
+            feature_transform=feature_transform,
         )
     )  # fmt: skip
 

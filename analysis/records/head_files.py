@@ -19,6 +19,7 @@ from mt4ssl_core.checkpoints import checkpoint
 from mt4ssl_core.files import reading
 from upstream.door import tasks
 from upstream.heads import results, states
+from upstream.heads.task_request import NONE, transform_of
 from upstream.suite import protocol, roots, run_folder
 
 LAYERS = 1000  # no upstream has more
@@ -39,7 +40,7 @@ class Head:
     finetuned: bool  # the upstream too: not what its checkpoint holds any more
     path: Path | None = None  # None: nothing was trained
     weights: np.ndarray | None = None
-    normalized: bool = False  # each frame of each layer, before the sum
+    normalized: bool = False  # each frame of each layer before the sum, or each layer's features
     why: str = ""
     seed: int | None = None
 
@@ -139,8 +140,8 @@ def _head(folder: Path, record: dict[str, Any]) -> Head:
         raise ValueError(f"{places[0]}: the head that was tested is gone; {TRAIN}")
     weights, args = _read(path)
     if weights is not None:
-        normalized = bool(args.upstream_feature_normalize)
-        return replace(head, path=path, weights=weights, normalized=normalized)
+        normalized = args.upstream_feature_normalize or transform_of(args) != NONE
+        return replace(head, path=path, weights=weights, normalized=bool(normalized))
     layer = args.upstream_layer_selection
     one = f"{record['upstream']} has a single layer"
     return replace(head, path=path, why=one if layer is None else f"layer {layer} alone")

@@ -244,6 +244,7 @@ def _surveyed(record: Mapping[str, Any], source: str) -> Setting:
         raise ValueError(f"{source}: corpus.kind is {kind!r}, {expected}; {AGAIN}")
     store = _store(record, source)
     changed = bool(_need(record, "overrides", source)) or bool(store.get("crops"))
+    changed = changed or bool(record.get("feature_transform"))
     smoke = _need(record, "smoke", source)
     return Setting(
         stage=_need(record, "stage", source, str),
@@ -292,7 +293,8 @@ def _store(record: Mapping[str, Any], source: str) -> dict[str, Any]:
 
 
 def _remarks(record: Mapping[str, Any], source: str) -> tuple[str, ...]:
-    _store(record, source)  # is it one
+    for key in ("store", "feature_transform"):
+        _need({key: None, **record}, key, source, dict | None)
     return tuple(remarks(record))
 
 

@@ -7,15 +7,16 @@ first one alone tests and writes results.
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 from mt4ssl_core import distributed
 
+Made = TypeVar("Made")
 PATIENCE = timedelta(days=1)  # the others wait while the first process evaluates
 
 
@@ -52,6 +53,14 @@ def part() -> None:
         distributed.stop()
 
 
+def from_first(make: Callable[[], Made]) -> Made:
+    """Return what the first process makes; the others wait for it."""
+    made = [make() if rank() == 0 else None]
+    if _together():
+        dist.broadcast_object_list(made)
+    return cast(Made, made[0])
+
+
 class Ended(Exception):
     """A process other than the first has trained as long as the first."""
 
@@ -72,6 +81,11 @@ def end_after(optimizer: Any, steps: int) -> None:
 
     if rank() > 0:
         optimizer.zero_grad = zero_grad
+
+
+def bare(entry: Any) -> Any:
+    """Return the model of one of s3prl's entries without what shares its gradients out."""
+    return getattr(entry.model, "module", entry.model)
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 from mt4ssl_core.files import user_path
 from mt4ssl_core.settings.bounds import NUMPY_SEEDS, whole
 from upstream.door import cache, hub, overrides, s3prl_names, tasks
-from upstream.heads.task_request import SEED, TaskRequest
+from upstream.heads.task_request import NONE, SEED, TRANSFORMS, TaskRequest
 from upstream.store import options
 
 OURS = """usage: run_downstream.py [our options] [s3prl's options]
@@ -28,6 +28,8 @@ our options:
   --store-precision fp16|fp32|int8      of frames (fp16 and int8 are near-exact)
   --store-crops N                       random crops in training come from N kept ones per file
   --store-alone                         also for an upstream whose features depend on the batch
+  --feature-transform whiten|standardize  of a frozen upstream, fitted on the training split;
+                                no longer SUPERB's setting (docs/score.md)
   -u mt4ssl -k CKPT             our encoder: path or URL of our, a fairseq or an exported checkpoint
   -u mt4ssl_untrained -k CKPT   its architecture with random weights, as a control
   -u FILE.py:CLASS              an encoder of your own (docs/extend.md); the file is run
@@ -232,10 +234,23 @@ def refuse(args: TaskRequest) -> None:
         raise ValueError("-m train: give a folder for the experiment with -p DIR")
     if args.device and not re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?", args.device):
         raise ValueError(f"device {args.device!r}: unknown; use auto, cpu, cuda or cuda:N")
+    if args.feature_transform not in (None, NONE):
+        _refuse_transform(args, f"--feature-transform {args.feature_transform}")
     for flag, name in (("-i", "init_ckpt"), ("-g", "upstream_model_config")):
         path = args.others.get(name)
         if path and not user_path(path).exists():
             raise ValueError(f"{flag} {path}: no such file; check the path")
+
+
+def _refuse_transform(args: TaskRequest, flag: str) -> None:
+    if args.others.get("upstream_trainable"):
+        raise ValueError(f"{flag}: of a frozen upstream's features only; leave -f out")
+    if args.others.get("upstream_feature_normalize"):
+        raise ValueError(f"{flag} and --upstream_feature_normalize: two of a kind; give one")
+    if args.mode != "train" and not args.past_exp:
+        raise ValueError(
+            f"{flag}: is fitted when a head is trained; give a head with -e, or leave it out"
+        )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -246,6 +261,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--then-test", action="store_true")
     parser.add_argument("--stages")
     parser.add_argument("--stage")
+    parser.add_argument("--feature-transform", choices=TRANSFORMS)
     options.add_arguments(parser)
     parser.add_argument("-m", "--mode", choices=["train", "evaluate", "inference"])
     parser.add_argument("-o", "--override")

@@ -6,7 +6,7 @@ from typing import Any
 
 from upstream.door import cache, hub, overrides, tasks
 from upstream.heads import arguments
-from upstream.heads.task_request import TaskRequest
+from upstream.heads.task_request import TaskRequest, transform_of
 from upstream.store.options import StoreOptions
 
 # s3prl's flags that, given again, must be those of the stored experiment
@@ -27,6 +27,7 @@ class Command:
     store: StoreOptions = field(default_factory=StoreOptions)
     stages: list[str] | None = None  # after training; None: all that are not optional
     stage: str = tasks.TEST  # of -m evaluate
+    feature_transform: str | None = None  # of a new training; else it is the head's
 
 
 def resolve(argv: list[str]) -> Command:
@@ -75,7 +76,7 @@ def settle(request: TaskRequest) -> Command:
         resolve_upstream(asked)
     named = expdir if asked.expdir or asked.expname else None
     kept = (asked.mode or "", asked.then_test, asked.store, asked.stages, asked.stage or tasks.TEST)
-    return Command(_argv(asked, parts, named), named, *kept)
+    return Command(_argv(asked, parts, named), named, *kept, asked.feature_transform)
 
 
 def _argv(asked: TaskRequest, parts: list[str], expdir: Path | None) -> list[str]:
@@ -126,7 +127,7 @@ def resolve_upstream(args: Any) -> None:
 
 
 def _check_same(args: TaskRequest, past: dict[str, Any]) -> None:
-    """See that what is given of --task, -u, -d, -c, --seed, -f, -s and -l is as stored."""
+    """See that what is given of the flags that make an experiment what it is is as stored."""
     stored = past["Args"]
     header = past["Config"].get("superb") or {"code": stored.downstream}
     config = str(Path(stored.config).absolute()) if stored.config else None
@@ -136,6 +137,7 @@ def _check_same(args: TaskRequest, past: dict[str, Any]) -> None:
         ("-d", args.downstream, stored.downstream),
         ("-c", args.config and str(Path(args.config).absolute()), config),
         ("--seed", args.seed, getattr(stored, "seed", args.seed)),
+        ("--feature-transform", args.feature_transform, transform_of(stored)),
         *((f"--{key}", args.others.get(key), getattr(stored, key, None)) for key in _SAME),
     ):
         if given is not None and given != kept:

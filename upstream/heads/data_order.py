@@ -15,12 +15,13 @@ Loaders that are no plain `DataLoader` over an indexable dataset (s3prl's speech
 seeded in the same way, but load the batches they skip, and decode all audio.
 """
 
+import copy
 import ctypes
 import inspect
 import random
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -35,6 +36,7 @@ from torch.utils.data import (
     get_worker_info,
 )
 
+from mt4ssl_core.threads import cores
 from upstream.door import processes
 from upstream.store import remembered_items
 from upstream.store.lazy_audio import Reading
@@ -71,6 +73,40 @@ def train_loader(
     takes_epoch = "epoch" in inspect.signature(get_dataloader).parameters
     given = {"epoch": epoch} if takes_epoch else {}
     return Batches(get_dataloader(split, **given), seed, epoch, start, reading=reading)
+
+
+def one_by_one(loader: Any) -> tuple[Any, int]:
+    """Return the dataset of a loader and its batch size, each item with utterances of its own.
+
+    An item of s3prl's ctc is a bucket that overlaps with the next: its dataset is copied.
+    """
+    dataset, batch = loader.dataset, loader.batch_size or 1
+    if not hasattr(dataset, "bucket_size"):
+        return dataset, batch
+    dataset = copy.copy(dataset)
+    dataset.bucket_size = 1
+    return dataset, 1
+
+
+def in_order(
+    loader: Any, items: Sequence[int] | None, seed: int, reading: Reading | None
+) -> "Batches":
+    """Return each utterance of a loader's split once, in the order of its dataset.
+
+    Args:
+        loader: s3prl's; one that is no plain `DataLoader` is gone through as it is.
+        items: only these of `one_by_one`'s dataset; None: all.
+    """
+    if isinstance(loader, DataLoader) and not isinstance(loader.dataset, IterableDataset):
+        dataset, batch = one_by_one(loader)
+        loader = DataLoader(
+            dataset,
+            batch_size=batch,
+            sampler=range(len(dataset)) if items is None else items,
+            collate_fn=loader.collate_fn,
+            num_workers=min(loader.num_workers, cores()),
+        )
+    return Batches(loader, seed, training=False, reading=reading)
 
 
 class Batches:

@@ -1,7 +1,7 @@
 """What an experiment's folder belongs to, so that two experiments are never mixed in it.
 
 ``experiment.json`` is written when an experiment begins: the task, the upstream, the fingerprint of
-its checkpoint, the seed and whether the upstream is trained.
+its checkpoint, the seed, whether the upstream is trained and how its features are transformed.
 """
 
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import Any
 
 from mt4ssl_core.files import read_json, write_json
 from upstream.door import cache, processes
+from upstream.heads.task_request import transform_of
 
 FILE = "experiment.json"
 NAMES = {
@@ -17,6 +18,7 @@ NAMES = {
     "fingerprint": "checkpoint (-k)",
     "seed": "--seed",
     "upstream_trainable": "fine-tuning (-f)",
+    "feature_transform": "--feature-transform",
 }
 
 
@@ -28,6 +30,7 @@ def identity(args: Any, config: dict[str, Any]) -> dict[str, Any]:
         "fingerprint": cache.fingerprint_of(args.upstream_ckpt),
         "seed": args.seed,
         "upstream_trainable": args.upstream_trainable,
+        "feature_transform": transform_of(args),
         "upstream_ckpt": args.upstream_ckpt,
     }
 

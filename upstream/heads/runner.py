@@ -17,7 +17,7 @@ from upstream.door import overrides, processes, s3prl_names, tasks
 from upstream.door.stand_in import StandIn
 from upstream.heads import command, experiment, results, states
 from upstream.heads.s3prl_runner import Runner  # first: it patches s3prl
-from upstream.heads.task_request import SEED, TaskRequest
+from upstream.heads.task_request import NONE, SEED, TaskRequest
 from upstream.store.options import StoreOptions
 
 from s3prl import run_downstream as s3prl_command  # isort: skip
@@ -38,6 +38,7 @@ def run(
     resume: bool = False,
     store: StoreOptions | None = None,
     stages: Iterable[str] | None = None,
+    feature_transform: str | None = None,
 ) -> list[dict[str, Any]]:
     """Train a task's head on an upstream, test the best head, and return the result records.
 
@@ -54,6 +55,8 @@ def run(
         resume: go on from the newest checkpoint in ``expdir``, if any, exactly where it was.
         stages: names of the evaluations to do afterwards; None for all of the task that are not
             optional.
+        feature_transform: "standardize" or "whiten" the layers (see `feature_transform`); None: as
+            the head has it that is gone on with.
 
     Raises:
         ValueError: as the command line's errors.
@@ -73,6 +76,7 @@ def run(
         then_test=named is None or bool(named),
         stages=named or None,
         store=store or StoreOptions(),
+        feature_transform=feature_transform,
     )
     return launch(command.settle(request))
 
@@ -122,6 +126,8 @@ def _s3prl(asked: command.Command, act: bool = True) -> Runner:
 
     def check() -> tuple[Any, dict[str, Any], list[str]]:
         args, config, backup_files = _checked_args()
+        if not args.past_exp:
+            args.feature_transform = asked.feature_transform or NONE
         found["identity"] = experiment.check(args, config)
         found["local_rank"] = processes.join(args.device) if args.mode == "train" else None
         return args, config, backup_files

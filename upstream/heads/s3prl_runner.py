@@ -20,7 +20,15 @@ from mt4ssl_core.files import remove_leftovers, writing
 from mt4ssl_core.lines import say
 from upstream import own_task, scores
 from upstream.door import processes, tasks
-from upstream.heads import blank_share, data_order, experiment, labels, results, states
+from upstream.heads import (
+    blank_share,
+    data_order,
+    experiment,
+    fitted_transform,
+    labels,
+    results,
+    states,
+)
 from upstream.store import lazy_audio, options, storage
 from upstream.store.options import StoreOptions
 
@@ -61,6 +69,7 @@ class Runner(s3prl_runner.Runner):
         self._store = store or StoreOptions()
         super().__init__(args, config)
         self.storage = storage.attach(self, self._store)
+        self.transform = fitted_transform.attach(self)
 
     def _get_upstream(self) -> Any:
         args = self.args
@@ -77,7 +86,7 @@ class Runner(s3prl_runner.Runner):
                 if str(error):
                     raise
                 raise self._no_selection() from None
-            taken = getattr(entry.model, "module", entry.model).feature_selection
+            taken = processes.bare(entry).feature_selection
             if taken != self.args.upstream_feature_selection:  # s3prl takes another one instead
                 raise self._no_selection()
             return entry
@@ -104,7 +113,7 @@ class Runner(s3prl_runner.Runner):
         ):
             entry = super()._get_downstream()
         report, load = entry.model.log_records, entry.model.get_dataloader
-        blanks = blank_share.BlankShare.of(getattr(entry.model, "module", entry.model))
+        blanks = blank_share.BlankShare.of(processes.bare(entry))
 
         def log_records(
             split: str, records: Any, logger: Any, global_step: int, **kwargs: Any
@@ -133,7 +142,7 @@ class Runner(s3prl_runner.Runner):
                 return data_order.Batches(loader, seed, training=False, reading=self._reading)
             return self._batches(load, split, epoch)
 
-        for model in {entry.model, getattr(entry.model, "module", entry.model)}:
+        for model in {entry.model, processes.bare(entry)}:
             model.log_records, model.get_dataloader = log_records, get_dataloader
         entry.model.register_forward_pre_hook(self._watch, with_kwargs=True)
         return entry
@@ -237,6 +246,8 @@ class Runner(s3prl_runner.Runner):
         self.records = results.records(args, config, split, step, values, self.stage)
         for record in self.records:
             record |= self._blanks
+            if self.transform is not None:
+                record["feature_transform"] = self.transform.describe()
             record["store"] = None if self.storage is None else self.storage.describe()
             record["seconds"] = round(time.perf_counter() - started, 3)
             record["train_seconds"] = None

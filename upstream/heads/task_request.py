@@ -6,12 +6,19 @@ from typing import Any
 
 from mt4ssl_core.files import user_path
 from mt4ssl_core.settings import bounds
-from mt4ssl_core.settings.bounds import NUMPY_SEEDS, number
+from mt4ssl_core.settings.bounds import NUMPY_SEEDS, choice, number
 from upstream.door import cache, hub
 from upstream.store.options import StoreOptions
 
 SEED = 1337  # s3prl's
+NONE, STANDARDIZE, WHITEN = TRANSFORMS = ("none", "standardize", "whiten")  # of features
 _PATHS = ("root", "config", "past_exp", "expdir", "upstream_ckpt")
+
+
+def transform_of(args: Any) -> str:
+    """Return which transform of features s3prl's arguments, given or stored with a head, name."""
+    kind: str = getattr(args, "feature_transform", NONE)
+    return kind
 
 
 @dataclass
@@ -19,7 +26,7 @@ class TaskRequest:
     """What is asked of one task; names are those of s3prl's arguments where it has them.
 
     Raises:
-        ValueError: a seed that cannot be.
+        ValueError: a seed or a transform that cannot be.
     """
 
     mode: str | None = None  # train, evaluate or inference
@@ -36,6 +43,7 @@ class TaskRequest:
     seed: int | None = number(None, **NUMPY_SEEDS)  # None: SEED, or that of what is gone on with
     device: str | None = None  # None: the GPU if there is one
     hub: str | None = None
+    feature_transform: str | None = choice(None, *TRANSFORMS)  # None: none, or as stored
     changes: Mapping[str, Any] = field(default_factory=dict)  # of the config, by dotted key
     override: str | None = None  # as -o has it; it wins over ``changes``
     then_test: bool = False
@@ -46,7 +54,7 @@ class TaskRequest:
 
     def __post_init__(self) -> None:
         """Put the home folder in the place of ``~``, and let an encoder of the user's run."""
-        bounds.check(self, "--")
+        bounds.check(self, lambda name: f"--{name.replace('_', '-')}")
         self.upstream, self.upstream_ckpt = hub.own(self.upstream, self.upstream_ckpt)
         for name in _PATHS:
             value = getattr(self, name)

@@ -117,12 +117,8 @@ def attach(runner: Any, options: StoreOptions) -> Storage | None:
     header = runner.config.get("superb") or {}
     if runner.upstream.trainable or isinstance(decide(options, header), str):
         return None
-    args, featurizer = runner.args, runner.featurizer.model
-    pooled = (
-        bool(header.get("pooled"))
-        and not runner.config.get("specaug")
-        and sees_means_only(runner.downstream.model, featurizer.output_dim)
-    )
+    args, featurizer = runner.args, processes.bare(runner.featurizer)
+    pooled = sees_means(runner)
     stored = decide(options, header, pooled)
     if isinstance(stored, str):
         return None
@@ -162,6 +158,15 @@ def attach(runner: Any, options: StoreOptions) -> Storage | None:
         featurizer.normalize = False
     runner.upstream.model = features.to(args.device).eval()
     return Storage(features, facts["dim"], stored, options.gigabytes)
+
+
+def sees_means(runner: Any) -> bool:
+    """Whether all that a runner's head sees of an utterance is the mean of each layer over time."""
+    return (
+        bool((runner.config.get("superb") or {}).get("pooled"))
+        and not runner.config.get("specaug")
+        and sees_means_only(processes.bare(runner.downstream), runner.featurizer.model.output_dim)
+    )
 
 
 @functools.cache

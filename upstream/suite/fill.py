@@ -10,7 +10,6 @@ it is never stored; of a bank, what this pass does not happen to draw is stored 
 """
 
 import contextlib
-import copy
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,9 +23,8 @@ from mt4ssl_core.bars import Bar
 from mt4ssl_core.config import SAMPLE_RATE
 from mt4ssl_core.distributed import choose_device
 from mt4ssl_core.store.store import FeatureStore, Space
-from mt4ssl_core.threads import cores
 from upstream.door import tasks
-from upstream.heads.data_order import Batches
+from upstream.heads import data_order
 from upstream.heads.task_request import TaskRequest
 from upstream.store import storage
 from upstream.store.decision import decide
@@ -82,7 +80,6 @@ class Split:
 
     loader: DataLoader[Any]  # s3prl's, for all but what an epoch takes of the dataset
     dataset: Any
-    batch: int  # items
     seconds: float  # of audio
     utterances: float
 
@@ -209,10 +206,7 @@ def splits_of(config: Mapping[str, Any]) -> list[str]:
 def _split(runner: Any, name: str) -> Split:
     """Look at some items of a split for how long its utterances are."""
     loader = runner.downstream.model.get_dataloader(name).loader  # s3prl's own
-    dataset, batch = loader.dataset, loader.batch_size or 1
-    if hasattr(dataset, "bucket_size"):  # an item is a bucket of neighbours; here: one utterance
-        dataset, batch = copy.copy(dataset), 1
-        dataset.bucket_size = 1
+    dataset, _ = data_order.one_by_one(loader)
     tried = range(0, len(dataset), max(1, len(dataset) // TRIED))
     seconds, utterances = 0.0, 0
     with runner.storage.reading.lazily(dataset):
@@ -221,21 +215,15 @@ def _split(runner: Any, name: str) -> Split:
             lengths = [len(wav) / SAMPLE_RATE for wav in wavs]
             seconds, utterances = seconds + sum(lengths), utterances + len(lengths)
     times = len(dataset) / max(1, len(tried))
-    return Split(loader, dataset, batch, seconds * times, utterances * times)
+    return Split(loader, dataset, seconds * times, utterances * times)
 
 
 def _utterances(runner: Any, splits: Mapping[str, Split], share: Share) -> Iterator[Utterance]:
     """Yield this process's share of every split's utterances, in order."""
     for split in splits.values():
-        loader = DataLoader(
-            split.dataset,
-            batch_size=split.batch,
-            sampler=range(share.rank, len(split.dataset), share.size),
-            collate_fn=split.loader.collate_fn,
-            num_workers=min(split.loader.num_workers, cores()),
-        )
-        reading = runner.storage.reading
-        for wavs, *_ in Batches(loader, runner.args.seed, training=False, reading=reading):
+        mine = range(share.rank, len(split.dataset), share.size)
+        seed, reading = runner.args.seed, runner.storage.reading
+        for wavs, *_ in data_order.in_order(split.loader, mine, seed, reading):
             yield from (wav for wav in wavs if isinstance(wav, Utterance))
 
 

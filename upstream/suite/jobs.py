@@ -9,7 +9,7 @@ from typing import Any
 
 from upstream.door import tasks
 from upstream.heads import blank_share, command, results, states
-from upstream.heads.task_request import TaskRequest
+from upstream.heads.task_request import NONE, TaskRequest
 from upstream.store.options import StoreOptions
 from upstream.suite import protocol, run_folder
 from upstream.suite.protocol import Candidate, Variant
@@ -25,10 +25,12 @@ class SuiteSetting:
     seed: int
     device: str = "auto"
     store: StoreOptions = field(default_factory=StoreOptions)
+    feature_transform: str = NONE
 
     def request(self, expdir: Path, **more: Any) -> TaskRequest:
         """Return what is asked of one task, with what all jobs share."""
         shared: dict[str, Any] = {"device": self.device, "store": self.store}
+        shared["feature_transform"] = self.feature_transform
         return TaskRequest(expdir=str(expdir), upstream_ckpt=self.ckpt, **shared, **more)
 
 
@@ -210,10 +212,10 @@ def _evaluated(folder: Path, stage: Mapping[str, Any], head: Path | None) -> lis
     ]
 
 
+_IF_THERE = ("store", "feature_transform", blank_share.BLANKS, blank_share.EMITTED)
 _KEPT = ("task", "metric", "value", "unit", "direction", "split", "stage", "step", "seconds")
 
 
 def _short(record: Mapping[str, Any]) -> dict[str, Any]:
     kept = {key: record[key] for key in (*_KEPT, "device", "s3prl", "torch", "folder")}
-    optional = [key for key in (blank_share.BLANKS, blank_share.EMITTED) if key in record]
-    return {**kept, "store": record.get("store"), **{key: record[key] for key in optional}}
+    return {**kept, **{key: record[key] for key in _IF_THERE if key in record}}

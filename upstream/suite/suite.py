@@ -150,6 +150,7 @@ def plan_task(
             "config": preparation.value_fingerprint(config),
             "corpus": dict(corpus),
             **({"store": stored.deviations} if stored and stored.deviations else {}),
+            **request.transformed,
         },
         stored=stored is not None,
     )
@@ -215,7 +216,7 @@ def _work(
 ) -> dict[str, str]:
     """Do all jobs that are not done; returns what failed: job -> why."""
     out, upstream = request.out, str(request.upstream)
-    shared = (request.ckpt, request.seed, request.device, request.store)
+    shared = (request.ckpt, request.seed, request.device, request.store, request.feature_transform)
     setting = SuiteSetting(out, upstream, *shared)
     watched = token if request.executor == executors.LOCAL else None
 

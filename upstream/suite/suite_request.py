@@ -9,7 +9,7 @@ from typing import Any
 from mt4ssl_core.files import user_path
 from upstream.door import cache, hub, overrides, tasks
 from upstream.door import s3prl_names as named
-from upstream.heads.task_request import SEED
+from upstream.heads.task_request import NONE, SEED, TRANSFORMS
 from upstream.store.options import StoreOptions
 from upstream.suite import executors, roots
 
@@ -36,6 +36,7 @@ class SuiteRequest:
     slurm: Sequence[str] = ()
     store: StoreOptions = field(default_factory=StoreOptions)
     stages: Sequence[str] = ()  # optional evaluations to do as well
+    feature_transform: str = NONE  # one of TRANSFORMS, not SUPERB's setting any more
     names: list[str] = field(init=False)
     rates_of: dict[str, list[float]] = field(init=False)
     changes_of: dict[str, dict[str, Any]] = field(init=False)
@@ -65,6 +66,7 @@ class SuiteRequest:
         """Check which tasks are asked for, and what is changed of these."""
         self.names = roots.pick(self.tasks)
         self._check_stages()
+        self._check_transform()
         self.rates_of = read_rates(self.rates, self.names)
         self.changes_of = read_changes(self.set, self.names)
         for name, changes in self.changes_of.items():
@@ -80,13 +82,31 @@ class SuiteRequest:
                 f"have {', '.join(known)}"
             )
 
+    def _check_transform(self) -> None:
+        if self.feature_transform not in TRANSFORMS:
+            raise ValueError(
+                f"--feature-transform {self.feature_transform}: give one of {', '.join(TRANSFORMS)}"
+            )
+        untrained = [name for name in self.names if tasks.header(name).get("select") == "layer"]
+        if self.transformed and untrained:
+            raise ValueError(
+                f"--feature-transform {self.feature_transform}: {', '.join(untrained)} trains "
+                "nothing that it could be fitted for; leave it out of --tasks"
+            )
+
+    @property
+    def transformed(self) -> dict[str, str]:
+        """What a transform of features adds to what a result is; empty without one."""
+        kind = self.feature_transform
+        return {} if kind == NONE else {"feature_transform": kind}
+
     def command(self, names: Sequence[str]) -> str:
         """Return the command line that does the same for some of the tasks."""
         words = self._command_head(names)
         words += ["--upstream", str(self.upstream)] if self.upstream != "mt4ssl" else []
         for flag in ("smoke", "allow_partial"):
             words += [f"--{flag.replace('_', '-')}"] if getattr(self, flag) else []
-        for flag in ("executor", "seed", "device", "jobs"):
+        for flag in ("executor", "seed", "device", "jobs", "feature_transform"):
             value, default = getattr(self, flag), type(self).__dataclass_fields__[flag].default
             words += [f"--{flag.replace('_', '-')}", str(value)] if value != default else []
         words += self.store.argv()

@@ -50,7 +50,8 @@ def four_digits(value: float | None) -> str:
 
 
 def _comparable(record: Mapping[str, Any]) -> bool:
-    return record["corpus"]["kind"] == "real" and not record["overrides"]
+    changed = record["overrides"] or record.get("feature_transform")
+    return record["corpus"]["kind"] == "real" and not changed
 
 
 def _chosen(record: Mapping[str, Any]) -> str:

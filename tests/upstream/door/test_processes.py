@@ -10,7 +10,9 @@ from superb_data import FEW_STEPS, SPEED, corpora, tiny_checkpoint
 import run_downstream
 from upstream.compat import ddp
 from upstream.door import overrides, processes
-from upstream.heads import results, states
+from upstream.heads import results, runner, states
+from upstream.heads.feature_transform import FeatureTransform
+from upstream.heads.fitted_transform import FILE
 
 
 def torchrun(tmp_path, expdir, *more, **changes):
@@ -53,6 +55,20 @@ def test_two_processes_under_torchrun(tmp_path):
     assert whole["WorldSize"] == 2
     assert all(torch.equal(cut["Downstream"][k], v) for k, v in whole["Downstream"].items())
     assert results.read(tmp_path / "cut")[0]["value"] == record["value"]
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_transform_that_one_would_fit(tmp_path, monkeypatch):
+    monkeypatch.setenv("MT4SSL_CACHE", str(tmp_path / "cache"))
+    torchrun(tmp_path, tmp_path / "two", "--feature-transform", "whiten")
+    asked = {"ckpt": tiny_checkpoint(), "root": corpora(), "device": "cpu"}
+    changes = {**FEW_STEPS, **SPEED["ks"]}
+    runner.run("ks", "mt4ssl", tmp_path / "one", overrides=changes, **asked,
+               feature_transform="whiten")  # fmt: skip
+    two, one = (FeatureTransform.load(tmp_path / name / FILE, "") for name in ("two", "one"))
+    assert torch.equal(two.means, one.means) and torch.equal(two.maps, one.maps)
+    (record,) = results.read(tmp_path / "two")
+    assert record["feature_transform"]["kind"] == "whiten"
 
 
 def test_one_process_is_on_its_own(monkeypatch):

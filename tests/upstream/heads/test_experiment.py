@@ -49,6 +49,7 @@ def test_the_folder_says_what_it_belongs_to(exp):
         "fingerprint": cache.file_fingerprint(tiny_checkpoint()),
         "seed": 1337,
         "upstream_trainable": False,
+        "feature_transform": "none",
         "upstream_ckpt": str(tiny_checkpoint()),
     }
 

@@ -15,10 +15,11 @@ def test_the_command_that_retries(tmp_path, monkeypatch):
         f"--out {tmp_path}/run --rates 1e-3 ks=1e-2"
     )
     other = SuiteRequest("run", "r", upstream="fbank", tasks="ks", smoke=True, executor="slurm",
-                    device="cuda", jobs=4, slurm=["partition=gpu"], seed=2)  # fmt: skip
+                    device="cuda", jobs=4, slurm=["partition=gpu"], seed=2,
+                    feature_transform="whiten")  # fmt: skip
     assert other.command(["ks"]).endswith(
         "--upstream fbank --smoke --executor slurm --seed 2 --device cuda --jobs 4 "
-        "--slurm partition=gpu"
+        "--feature-transform whiten --slurm partition=gpu"
     )
 
 
@@ -37,6 +38,14 @@ def test_the_command_that_retries(tmp_path, monkeypatch):
         ({"upstream": "fbank", "set": ["er:runner.total_steps=1"]}, "er is not among --tasks"),
         ({"upstream": "fbank", "set": ["ks:runner.totl_steps=1"]}, "mean runner.total_steps"),
         ({"upstream": "fbank", "set": ["ks:runner.total_steps=few"]}, "expected a number"),
+        (
+            {"upstream": "fbank", "feature_transform": "pca"},
+            "--feature-transform pca: give one of none, standardize, whiten",
+        ),
+        (
+            {"upstream": "fbank", "feature_transform": "whiten", "tasks": "ks,qbe"},
+            "qbe trains nothing that it could be fitted for; leave it out of --tasks",
+        ),
         ({"upstream": "fbank", "stages": ["lm"]}, "--stages lm: none of the tasks"),
     ],
 )

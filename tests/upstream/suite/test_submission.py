@@ -137,3 +137,14 @@ def test_what_the_leaderboard_does_not_take(run, tmp_path):
         submission.submit(run, "ks,vc")
     with pytest.raises(ValueError, match=r"no suite\.json here"):
         submission.submit(tmp_path / "gone")
+
+
+def test_a_result_on_transformed_features_is_never_submitted(run):
+    records = run_folder.read_results(run)
+    records[0]["feature_transform"] = {"kind": "whiten"}
+    run_folder.write_results(run, [records[0]["task"]], records[:1])
+    says = f"{records[0]['task']} is on features with --feature-transform"
+    for force in (False, True):
+        with pytest.raises(ValueError, match=says):
+            submission.submit(run, force=force)
+    submission.submit(run, records[1]["task"])

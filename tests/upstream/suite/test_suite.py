@@ -255,6 +255,13 @@ def test_more_rates_choose_again_and_other_settings_are_refused(root, launcher, 
         suite.run(request(root, "rate"))
 
 
+def test_a_transform_of_features_is_asked_of_every_job_and_never_mixed(root, launcher):
+    suite.run(request(root, "none", feature_transform="whiten"))
+    assert {asked.feature_transform for asked in launcher.asked} == {"whiten"}
+    with pytest.raises(ValueError, match=r"another feature_transform \(whiten, now None\)"):
+        suite.run(request(root, "none"))
+
+
 def test_another_corpus_is_refused(root, launcher, monkeypatch):
     suite.run(request(root, "none"))
     real = {"none": toy_suite.corpus("real")}

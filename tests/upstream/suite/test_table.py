@@ -33,3 +33,11 @@ def test_published_figures_stand_beside_whole_real_corpora_only():
     mixed = table.render_table([RECORD, mini]).splitlines()
     assert "41.38" in mixed[2] and "41.38" not in mixed[3]
     assert table.render_table([]) == "no results yet"
+
+
+def test_transformed_features_and_heads_that_learned_nothing_are_named():
+    whitened = {**RECORD, "feature_transform": {"kind": "whiten"}}
+    blank = {**RECORD, "blank_share": 0.999, "emitted_share": 0.0}
+    rows = table.render_table([RECORD, whitened, blank]).splitlines()
+    assert "real, --feature-transform whiten" in rows[3] and "41.38" not in rows[3]
+    assert "real, only blanks: not learned" in rows[4] and "41.38" in rows[4]
