@@ -86,7 +86,7 @@ class TrainedHead:
         )
         self._model: HeadModel = parts.downstream.model
         self.device, self.gives_text = args.device, self._model.is_text
-        expert = self._upstream
+        expert = getattr(self._upstream, "model", self._upstream)  # perhaps of TransformedFeatures
         self.isolated = isinstance(expert, UpstreamExpert) and expert.encoder.isolated
         self.labels = stored.get(labels.KEY) or self._labels_of_corpus(root)
         self._check_labels()

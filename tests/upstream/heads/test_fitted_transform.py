@@ -6,9 +6,12 @@ import torch
 from superb_data import FEW_STEPS, SPEED, corpora, tiny_checkpoint
 from test_resume import PowerCut, fails_at
 
+from upstream.door.expert import UpstreamExpert
 from upstream.heads import command, results, runner
+from upstream.heads.feature_transform import FeatureTransform
 from upstream.heads.fitted_transform import FILE
 from upstream.store.options import StoreOptions
+from upstream.trained.trained_head import TrainedHead
 
 STEPS = {"runner.total_steps": 4, "runner.eval_step": 2, "runner.save_step": 2}
 EXACT = {"mode": "frames", "precision": "fp32"}
@@ -45,6 +48,18 @@ def test_a_head_on_whitened_features_says_so_and_is_tested_on_them(tmp_path):
     (tmp_path / "moved" / FILE).unlink()
     with pytest.raises(ValueError, match=rf"{FILE}: not there; copy the folder again"):
         runner.launch(command.resolve(argv))
+
+
+def test_a_head_that_is_used_hears_the_same_features(tmp_path):
+    train("pr", tmp_path / "exp", "whiten")
+    used = TrainedHead(tmp_path / "exp" / "states-4.ckpt")
+    wave = torch.randn(8000, generator=torch.Generator().manual_seed(0))
+    (found,) = used.features([wave.numpy()])
+    transform = FeatureTransform.load(tmp_path / "exp" / FILE, "")
+    layers = transform(UpstreamExpert(str(tiny_checkpoint()))([wave])["hidden_states"])
+    weights = torch.load(tmp_path / "exp" / "states-4.ckpt")["Featurizer"]["weights"].softmax(0)
+    expected = (torch.stack(layers)[:, 0] * weights[:, None, None]).sum(0)
+    assert used.isolated and torch.allclose(found, expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", ["whiten", "standardize"])
