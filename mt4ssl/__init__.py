@@ -1,4 +1,4 @@
-"""mt4ssl from Python: load an encoder, score it, use a head, pre-train, write down speech.
+"""mt4ssl from Python: load, score, pre-train or fine-tune an encoder, use a head, transcribe.
 
 Nothing heavy is imported until it is used.
 """
@@ -11,12 +11,13 @@ if TYPE_CHECKING:
     from mt4ssl.head import Head, load_head
     from mt4ssl.recognition import load_recogniser, transcribe
     from mt4ssl.scoring import evaluate
-    from mt4ssl.training import pretrain
+    from mt4ssl.training import finetune, pretrain
 
 _HOMES = {
     "Encoder": "mt4ssl.encoder",
     "Head": "mt4ssl.head",
     "evaluate": "mt4ssl.scoring",
+    "finetune": "mt4ssl.training",
     "load": "mt4ssl.encoder",
     "load_head": "mt4ssl.head",
     "load_recogniser": "mt4ssl.recognition",
@@ -28,6 +29,7 @@ __all__ = [
     "Encoder",
     "Head",
     "evaluate",
+    "finetune",
     "load",
     "load_head",
     "load_recogniser",

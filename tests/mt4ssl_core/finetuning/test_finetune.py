@@ -194,3 +194,12 @@ def test_a_run_of_another_kind_is_refused(speech, tmp_path):
     checkpoint.save(tmp_path / "run" / "last.pt", state)
     with pytest.raises(ValueError, match="a checkpoint of pre-training"):
         finetune(cfg)
+
+
+def test_the_same_from_python(speech, tmp_path):
+    import mt4ssl
+
+    words = dict(word.split("=", 1) for word in toy.overrides(speech, tmp_path / "run"))
+    settings = {**words, "run.out": tmp_path / "run", "run.loggers": [], "optim.max_updates": 1}
+    last = mt4ssl.finetune("tiny_ctc", settings)
+    assert load_ctc(last).encoder.dim == 16

@@ -1,0 +1,64 @@
+import finetuning_runs as toy
+import pytest
+
+from mt4ssl_core.finetuning import speech
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return toy.corpus(tmp_path_factory.mktemp("speech"), utterances=4)
+
+
+def vocabulary(folder, tmp_path, known=None, **changes):
+    cfg = toy.configuration(folder, tmp_path / "run", **changes)
+    return speech.find_vocabulary(cfg, speech.read_speech(cfg), known)
+
+
+def test_a_dictionary_of_another_alphabet_is_said(folder, tmp_path):
+    given = tmp_path / "dict.ltr.txt"
+    given.write_text("| 9\nא 5\nב 3\n")
+    with pytest.raises(ValueError, match=r"not in the vocabulary .*'A' \d+.* it has .*א"):
+        vocabulary(folder, tmp_path, text__vocabulary=given)
+
+
+def test_the_case_that_fits_a_dictionary_is_said(folder, tmp_path):
+    given = tmp_path / "dict.ltr.txt"
+    given.write_text("| 9\na 5\nb 3\nc 2\n' 1\n")
+    with pytest.raises(ValueError, match=r"in lower case: set text\.case=lower"):
+        vocabulary(folder, tmp_path, text__vocabulary=given)
+    found = vocabulary(folder, tmp_path, text__vocabulary=given, text__case="lower")
+    assert found.tokens[4:] == ("|", "a", "b", "c", "'")
+    with pytest.raises(ValueError, match="other tokens than those of the run"):
+        vocabulary(folder, tmp_path, text__vocabulary=given, text__case="lower",
+                   known=speech.Vocabulary(("a", "b")))  # fmt: skip
+
+
+def test_letters_of_the_held_out_speech_alone_are_said(folder, tmp_path):
+    other = toy.corpus(tmp_path / "other", utterances=2)
+    path = next(other.rglob("*.trans.txt"))
+    path.write_text(path.read_text().replace("A", "Q"))
+    with pytest.raises(ValueError, match=r"other: not in the vocabulary .*'Q' \d"):
+        vocabulary(folder, tmp_path, data__valid=other)
+
+
+def test_two_cases_are_two_letters_and_said(folder, tmp_path):
+    other = toy.corpus(tmp_path / "other", utterances=2)
+    path = next(other.rglob("*.trans.txt"))
+    first, rest = path.read_text().split("\n", 1)
+    path.write_text(f"{first}\n{rest.lower()}")
+    cfg = toy.configuration(other, tmp_path / "run", text__case="keep")
+    parts = speech.read_speech(cfg)
+    found = speech.find_vocabulary(cfg, parts, None)
+    assert any("as two letters; see text.case" in line for line in speech.facts(cfg, parts, found))
+
+
+def test_without_held_out_speech_it_is_said(folder, tmp_path):
+    cfg = toy.configuration(folder, tmp_path / "run", data__valid=None, data__valid_share=0)
+    parts = speech.read_speech(cfg)
+    assert len(parts) == 1
+    found = speech.find_vocabulary(cfg, parts, None)
+    assert any("there is no best.pt" in line for line in speech.facts(cfg, parts, found))
+    cfg = toy.configuration(folder, tmp_path / "run", data__valid=None, data__valid_share=0.3)
+    train, held_out = speech.read_speech(cfg)
+    ids = [{cut.id for cut in part.manifest.cuts} for part in (train, held_out)]
+    assert ids[0] and ids[1] and not ids[0] & ids[1]
