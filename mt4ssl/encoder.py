@@ -10,6 +10,8 @@ from mt4ssl.audio import Audio, is_one, waves_of
 from mt4ssl_core.checkpoints import convert, python_file
 from mt4ssl_core.checkpoints.fingerprints import encoder_fingerprint
 from mt4ssl_core.checkpoints.foreign import hub_models
+from mt4ssl_core.checkpoints.foreign.export import push as pushing
+from mt4ssl_core.checkpoints.foreign.export.card import Card
 from mt4ssl_core.distributed import choose_device
 from mt4ssl_core.files import user_path
 from mt4ssl_core.labelling.hidden_states import (
@@ -123,13 +125,28 @@ class Encoder:
                 "save_pretrained, and load that folder"
             )
 
-    def save_pretrained(self, folder: str | Path) -> Path:
+    def save_pretrained(
+        self, folder: str | Path, push: str | None = None, *, private: bool = True
+    ) -> Path:
         """Write it as a Hugging Face folder, as `mt4ssl export` does; returns the folder.
 
+        Args:
+            folder: what is written.
+            push: upload that to Hugging Face's hub as ORG/NAME, with the token of
+                ``hf auth login`` or $HF_TOKEN.
+            private: whether a model that is new there is for nobody else to see.
+
         Raises:
-            ValueError: Hugging Face has no such model, or the folder holds something else.
+            ValueError: Hugging Face has no such model, the folder holds something else, or it
+                cannot be pushed (the folder stays, then).
         """
-        return convert.export_encoder(self.module, user_path(folder), self.source)
+        if push is not None:
+            pushing.check(push)
+        about = Card(name=push)
+        written = convert.export_encoder(self.module, user_path(folder), self.source, about)
+        if push is not None:
+            pushing.push(written, push, private)
+        return written
 
     def __repr__(self) -> str:
         return (

@@ -79,19 +79,28 @@ def config(name: Annotated[str | None, o.argument("CONFIG", CONFIG)] = None) -> 
     print(listing.listed(name))
 
 
-@command(training, "mt4ssl export runs/first/last.pt hf_model")
+@command(
+    training,
+    "mt4ssl export runs/first/last.pt hf_model\n"
+    "mt4ssl export last.pt hf_model --superb runs/first/superb --push ORG/NAME",
+)
 def export(
     checkpoint: o.Ckpt,
     out: o.Out,
     to: Annotated[str, o.choice(FORMATS, "hf: Hugging Face transformers")] = FORMATS[0],
+    superb: Annotated[str | None, o.path("RUN", "hf: its scores go into the model card")] = None,
+    license: Annotated[str | None, o.word("ID", "hf: for the card, e.g. mit")] = None,
+    datasets: Annotated[str | None, o.word("A,B", "hf: for the card, names on the hub")] = None,
+    push: Annotated[str | None, o.word("ORG/NAME", "upload it to Hugging Face's hub")] = None,
+    public: Annotated[bool, o.flag("--public", "a model new there is for all to see")] = False,
 ) -> None:
     """Write a checkpoint in another format."""
-    from mt4ssl_core.checkpoints import convert
+    from analysis import exporting
 
-    written = convert.export(checkpoint, out, to)
-    print(f"written: {written}")
-    if note := convert.export_note(written):
-        print(f"note: {note}")
+    exporting.export(
+        checkpoint, out, to, superb=superb, license=license, datasets=datasets, push=push,
+        public=public,
+    )  # fmt: skip
 
 
 @command(

@@ -4,6 +4,8 @@
 """
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,3 +34,13 @@ def cache_for_all(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MT4SSL_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Hugging Face's hub on this machine, and its cache; the test runs in ``tmp_path``."""
+    from hub_stub import opened  # needs an extra
+
+    with opened(tmp_path / "cache", monkeypatch) as server:
+        monkeypatch.chdir(tmp_path)
+        yield server

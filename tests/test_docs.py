@@ -30,7 +30,7 @@ from mt4ssl_core.files import write_json
 from upstream.heads import arguments
 from upstream.suite import run_folder
 
-OTHER_PROGRAMS = {"cat", "cp", "echo", "git", "cd", "source", "tensorboard"}
+OTHER_PROGRAMS = {"cat", "cp", "echo", "git", "hf", "cd", "source", "tensorboard"}
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -29,6 +29,7 @@ BEFORE = {  # what a page takes for granted
             soundfile.write(os.path.join(folder, str(i) + '.wav'), numpy.sin(range(32_000)), 16_000)
             for folder in ('my_speakers/ann', 'my_speakers/bob', 'my_speakers/cem')
             for i in range(10) if os.makedirs(folder, exist_ok=True) is None]" """,
+    "share": CHECKPOINT,
     "store": f"mt4ssl mini mini\n{CHECKPOINT}",
     "understand": f"""
         mt4ssl mini mini
@@ -50,6 +51,7 @@ MADE = {  # files that the page says are there afterwards
               "runs/fbank/results.jsonl", "runs/first/ks/results.json",
               "runs/first/mine/results.jsonl"],
     "python": ["runs/first/superb/results.jsonl", "runs/python/last.pt"],
+    "share": ["hf_model/README.md", "fairseq_model/checkpoint.pt"],
     "store": ["runs/first/frames/results.jsonl"],
     "understand": ["runs/first/report.html", "row.tex", "runs/first/superb/layer_weights.svg",
                    "runs/first/probe/probe.json", "runs/study"],

@@ -54,8 +54,8 @@ FLOORS = {  # package: its rooms and files from the ground up; each imports only
         {"plots"},
         {"probes"},
         {"convergence", "layer_weights"},
-        {"report"},
-        {"demo"},
+        {"report", "superb_card"},
+        {"demo", "exporting"},
     ],
 }
 FOREIGN = {  # package: the only rooms that may import it

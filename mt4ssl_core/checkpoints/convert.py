@@ -23,6 +23,7 @@ from mt4ssl_core.checkpoints.foreign import (
 )
 from mt4ssl_core.checkpoints.foreign.assembled import encoder_of
 from mt4ssl_core.checkpoints.foreign.export import to_fairseq, to_hugging_face, to_torchaudio
+from mt4ssl_core.checkpoints.foreign.export.card import Card
 from mt4ssl_core.checkpoints.foreign.export.folder import NOTE, RECORD
 from mt4ssl_core.checkpoints.foreign.weight_names import OURS, renamed
 from mt4ssl_core.checkpoints.own_encoder import OwnEncoder
@@ -103,15 +104,18 @@ def load_encoder(path: str | Path, seed: int | None = None) -> SpeechEncoder:
     return encoder_of(load_any(path), path, seed)
 
 
-def export(path: str | Path, out: str | Path, to: str = "hf") -> Path:
+def export(
+    path: str | Path, out: str | Path, to: str = FORMATS[0], about: Card | None = None
+) -> Path:
     """Write a checkpoint of any kind as a folder of ``to``, one of `FORMATS`; returns ``out``.
 
     The folder appears whole or not at all. An earlier export at ``out`` is replaced, and put back
     if that fails; other folders are left alone.
 
-    hf: for ``transformers.AutoModel``. Post-LN with layer norm in the extractor and a stacked
-    positional convolution becomes a Data2VecAudioModel, one weight-normed positional convolution a
-    HubertModel, with relative positions a WavLMModel.
+    hf: for ``transformers.AutoModel``, with a model card that says what ``about`` does, and the
+    hours of audio that the log beside ``path`` tells. Post-LN with layer norm in the extractor and
+    a stacked positional convolution becomes a Data2VecAudioModel, one weight-normed positional
+    convolution a HubertModel, with relative positions a WavLMModel.
     fairseq: checkpoint.pt as `to_fairseq` says, with heads, teacher and optimiser.
     torchaudio: model.pt, and export.json with the function and arguments that make its model.
 
@@ -134,7 +138,7 @@ def export(path: str | Path, out: str | Path, to: str = "hf") -> Path:
         return to_fairseq.write(state, out, path)
     if to == "torchaudio":
         return to_torchaudio.write(encoder_of(state, path), out, path)
-    return to_hugging_face.write(encoder_of(state, path), out, path)
+    return to_hugging_face.write(encoder_of(state, path), out, path, state, about)
 
 
 def export_hf(path: str | Path, out: str | Path) -> Path:
@@ -142,11 +146,13 @@ def export_hf(path: str | Path, out: str | Path) -> Path:
     return export(path, out)
 
 
-def export_encoder(encoder: SpeechEncoder, out: str | Path, origin: str | Path) -> Path:
+def export_encoder(
+    encoder: SpeechEncoder, out: str | Path, origin: str | Path, about: Card | None = None
+) -> Path:
     """`export` for transformers of an encoder in memory; ``origin`` is what errors name."""
     if not isinstance(encoder, Encoder):
         raise _not_ours(origin)
-    return to_hugging_face.write(encoder, Path(out), origin)
+    return to_hugging_face.write(encoder, Path(out), origin, about=about)
 
 
 def export_note(folder: Path) -> str | None:

@@ -63,6 +63,7 @@ def open_data(
 
     amounts = {
         "train_hours": round(manifest.hours, 4),
+        "train_files": len(manifest.cuts),
         "held_out_hours": round(held_out.hours, 4),
         "left_out": [f"{path}: {reason}" for path, reason in left_out],
         "not_looked_at": manifest.notes + held_out.notes,

@@ -151,7 +151,7 @@ def test_torch_hub_and_the_folder_form(tmp_path, encoder, audio):
     assert repr(found) == repr(encoder)
     copy = mt4ssl.Encoder.from_pretrained(encoder.save_pretrained(tmp_path / "hf"))
     assert {path.name for path in (tmp_path / "hf").iterdir()} == {
-        *("config.json", "model.safetensors", "preprocessor_config.json"),
+        *("README.md", "config.json", "model.safetensors", "preprocessor_config.json"),
     }
     torch.testing.assert_close(copy.features(audio[0]), encoder.features(audio[0]))
 

@@ -189,7 +189,7 @@ def parameters():
 
 NO_PATHS = {
     "tasks", "upstream", "slurm", "stages", "set", "rates", "name", "layers",
-    "probes", "labels", "layer", "target", "size",
+    "probes", "labels", "layer", "target", "size", "license", "datasets", "push",
 }  # fmt: skip
 
 

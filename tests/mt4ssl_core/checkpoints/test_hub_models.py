@@ -1,15 +1,11 @@
 """Models by their name: a hub on this machine, and the layout of the hub's cache."""
 
-import hashlib
 import json
 import socket
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
+from hub_stub import COMMIT, GATED, at
 from huggingface_hub import constants
 from test_convert import ours_file
 
@@ -20,88 +16,6 @@ from upstream.door.expert import UpstreamExpert
 from upstream.heads import arguments
 from upstream.suite.suite import owner_of
 from upstream.suite.suite_request import SuiteRequest
-
-COMMIT = "c0" * 20
-GATED = "org/gated"
-
-
-class Hub(ThreadingHTTPServer):
-    """Serves ``files[name][file]`` and remembers what was asked for."""
-
-    files: dict[str, dict[str, bytes]]
-    asked: list[str]
-
-
-class Answer(BaseHTTPRequestHandler):
-    server: Hub
-
-    def do_HEAD(self) -> None:
-        self.do_GET(body=False)
-
-    def do_GET(self, body: bool = True) -> None:
-        path = self.path.split("?")[0]
-        name = "/".join(path.removeprefix("/api/models").strip("/").split("/")[:2])
-        if name == GATED:
-            return self._answer(403, b"{}", {"X-Error-Code": "GatedRepo"}, body)
-        if name not in self.server.files:
-            return self._answer(404, b"{}", {"X-Error-Code": "RepoNotFound"}, body)
-        files = self.server.files[name]
-        if "/revision/" in path and path.rsplit("/", 1)[1] not in ("main", COMMIT):
-            return self._answer(404, b"{}", {"X-Error-Code": "RevisionNotFound"}, body)
-        if path.startswith("/api/") and "/tree/" in path:
-            rows = [
-                {
-                    "type": "file",
-                    "path": key,
-                    "size": len(data),
-                    "oid": hashlib.sha1(data).hexdigest(),
-                }
-                for key, data in files.items()
-            ]
-            return self._answer(200, json.dumps(rows).encode(), {}, body)
-        if path.startswith("/api/"):
-            about = {"id": name, "sha": COMMIT, "siblings": [{"rfilename": key} for key in files]}
-            return self._answer(200, json.dumps(about).encode(), {}, body)
-        file = path.rsplit("/", 1)[1]
-        if file not in files:
-            return self._answer(404, b"", {"X-Error-Code": "EntryNotFound"}, body)
-        if body:
-            self.server.asked.append(file)
-        tag = {"ETag": f'"{hashlib.sha256(files[file]).hexdigest()}"', "X-Repo-Commit": COMMIT}
-        return self._answer(200, files[file], tag, body)
-
-    def _answer(self, status: int, data: bytes, headers: dict[str, str], body: bool) -> None:
-        self.send_response(status)
-        for key, value in {**headers, "Content-Length": str(len(data))}.items():
-            self.send_header(key, value)
-        self.end_headers()
-        if body:
-            self.wfile.write(data)
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
-@pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    server = Hub(("127.0.0.1", 0), Answer)
-    server.files, server.asked = {}, []
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    at(monkeypatch, server.server_address[1], tmp_path / "cache")
-    monkeypatch.chdir(tmp_path)
-    yield server
-    server.shutdown()
-    server.server_close()
-
-
-def at(monkeypatch: pytest.MonkeyPatch, port: int, cache: Path) -> None:
-    """Let the hub's client ask 127.0.0.1 and keep what it gets in `cache`."""
-    address = f"http://127.0.0.1:{port}"
-    monkeypatch.setattr(constants, "ENDPOINT", address)
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE",
-                        address + "/{repo_id}/resolve/{revision}/{filename}")  # fmt: skip
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
 
 
 def exported(tmp_path: Path) -> dict[str, bytes]:

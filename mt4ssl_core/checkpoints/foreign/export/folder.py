@@ -1,6 +1,7 @@
 """A folder that appears whole or not at all, where nothing was or an earlier export."""
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mt4ssl_core.checkpoints.foreign import checkpoint_files
+from mt4ssl_core.checkpoints.foreign.export import card
 from mt4ssl_core.files import flush, reading, temporary_beside, write_json, writing
 
 RECORD = "export.json"  # of the formats that have no settings of their own beside the weights
@@ -15,7 +17,12 @@ WEIGHTS, HEARING = checkpoint_files.WEIGHTS[0], checkpoint_files.HEARING[1]
 NOTE = "note"  # key of that: what the user has to know
 MARK = {"exported_by": "mt4ssl"}
 FAIRSEQ, TORCHAUDIO = "checkpoint.pt", "model.pt"
-NAMES = {checkpoint_files.CONFIG, WEIGHTS, HEARING, RECORD, FAIRSEQ, TORCHAUDIO}
+PLOT, RESULTS = "layer_weights.png", ".eval_results"  # beside the card; the hub's folder of scores
+NAMES = {
+    checkpoint_files.CONFIG, WEIGHTS, HEARING, RECORD, FAIRSEQ, TORCHAUDIO, card.NAME, PLOT,
+    RESULTS,
+}  # fmt: skip
+_SCORE = re.compile(r"superb_\w+\.yaml")
 
 
 @contextmanager
@@ -67,7 +74,16 @@ def _named(out: Path, temporary: Path) -> Iterator[None]:
 def _replaceable(folder: Path) -> bool:
     """Whether ``folder`` is empty or holds an export of ours and nothing else."""
     names = {entry.name for entry in folder.iterdir()}
-    return not names or (names <= NAMES and any(map(_marked, (folder / n for n in names))))
+    if not names:
+        return True
+    if not names <= NAMES or not any(map(_marked, (folder / name for name in names))):
+        return False
+    if (folder / card.NAME).exists() and not card.is_ours(folder / card.NAME):
+        raise ValueError(
+            f"{folder / card.NAME}: was changed since it was written; move it away or export into "
+            "a new folder, so that it is not lost"
+        )
+    return all(_SCORE.fullmatch(entry.name) for entry in folder.glob(f"{RESULTS}/*"))
 
 
 def _marked(file: Path) -> bool:

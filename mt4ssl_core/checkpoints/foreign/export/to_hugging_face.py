@@ -1,15 +1,18 @@
 """A checkpoint of any kind as a folder for ``transformers.AutoModel``."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mt4ssl_core.checkpoints import tensor_files
 from mt4ssl_core.checkpoints.foreign import checkpoint_files, huggingface
+from mt4ssl_core.checkpoints.foreign.export import card
+from mt4ssl_core.checkpoints.foreign.export.card import Card
 from mt4ssl_core.checkpoints.foreign.export.folder import HEARING, MARK, WEIGHTS, new_folder
 from mt4ssl_core.checkpoints.foreign.export.forms import check_frontend
 from mt4ssl_core.checkpoints.foreign.weight_names import HF, OURS, name_rows, rename
-from mt4ssl_core.config import EncoderConfig
-from mt4ssl_core.files import write_json
+from mt4ssl_core.config import EncoderConfig, to_dict
+from mt4ssl_core.files import atomic_path, write_json, write_text
 from mt4ssl_core.model.encoder import Encoder
 from mt4ssl_core.settings.frames import SAMPLE_RATE
 
@@ -24,17 +27,31 @@ _HEARING = {
 _CLASSES = {"data2vec-audio": "Data2VecAudioModel", "hubert": "HubertModel", "wavlm": "WavLMModel"}
 
 
-def write(encoder: Encoder, out: Path, origin: str | Path) -> Path:
-    """Write the folder (see `convert.export_hf`); ``origin`` is what errors name."""
-    cfg = encoder.cfg
+def write(
+    encoder: Encoder,
+    out: Path,
+    origin: str | Path,
+    state: Mapping[str, Any] | None = None,
+    about: Card | None = None,
+) -> Path:
+    """Write the folder (see `convert.export`); ``origin`` is what errors name, ``state`` the
+    checkpoint that the encoder is of, ``about`` what its card says beside.
+    """
+    cfg, about = encoder.cfg, about or Card()
     options = _config(cfg, origin)
     rows = name_rows(cfg)
     weights = {str(rename(key, rows, OURS, HF)): v for key, v in encoder.state_dict().items()}
-    about = {"format": "pt", checkpoint_files.RECORD: huggingface.feature_record(cfg)}
+    noted = {"format": "pt", checkpoint_files.RECORD: huggingface.feature_record(cfg)}
+    state = state or {"config": {"encoder": to_dict(cfg)}, "targets": {}, "progress": {}}
+    known = {**state, "encoder": encoder.state_dict()}
     with new_folder(out) as folder:
-        tensor_files.save(folder / WEIGHTS, weights, about)
+        tensor_files.save(folder / WEIGHTS, weights, noted)
         write_json(folder / checkpoint_files.CONFIG, options)
         write_json(folder / HEARING, {**_HEARING, "do_normalize": cfg.normalize})
+        write_text(folder / card.NAME, card.text(about, known, out, origin, options["model_type"]))
+        for name, content in about.files.items():
+            with atomic_path(folder / name) as temporary:
+                temporary.write_bytes(content)
     return out
 
 

@@ -1,0 +1,54 @@
+"""What ``mt4ssl export`` does: the folder, its card with scores, and the hub."""
+
+from pathlib import Path
+
+from mt4ssl_core.checkpoints import convert
+from mt4ssl_core.checkpoints.foreign.export import push as pushing
+from mt4ssl_core.checkpoints.foreign.export.card import Card
+
+
+def export(
+    checkpoint: str,
+    out: str,
+    to: str,
+    *,
+    superb: str | None = None,
+    license: str | None = None,
+    datasets: str | None = None,
+    push: str | None = None,
+    public: bool = False,
+) -> None:
+    """Write the folder and say what there is to know of it; then push it, if asked for.
+
+    Raises:
+        ValueError: options that do not go together, or as `convert.export`, `superb_card.scores_of`
+            and `pushing.push`.
+    """
+    for name, value in {"superb": superb, "license": license, "datasets": datasets}.items():
+        if value is not None and to != "hf":
+            raise ValueError(
+                f"--{name} is for the model card, and --to {to} has none; leave it out"
+            )
+    if public and push is None:
+        raise ValueError("--public: nothing is pushed; give --push ORG/NAME, or leave it out")
+    if push is not None:
+        pushing.check(push)
+    about = Card(push, license, _names(datasets), *_scores(superb, checkpoint))
+    written = convert.export(checkpoint, out, to, about)
+    print(f"written: {written}")
+    if note := convert.export_note(written):
+        print(f"note: {note}")
+    if push is not None:
+        print(f"pushed: {pushing.push(Path(written), push, private=not public)}")
+
+
+def _names(text: str | None) -> tuple[str, ...]:
+    return tuple(part.strip() for part in (text or "").split(",") if part.strip())
+
+
+def _scores(run: str | None, checkpoint: str) -> tuple[str, dict[str, bytes]]:
+    if run is None:
+        return "", {}
+    from analysis import superb_card  # imports matplotlib
+
+    return superb_card.scores_of(run, checkpoint)

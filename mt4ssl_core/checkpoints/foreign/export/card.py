@@ -1,0 +1,133 @@
+"""The model card of an exported folder: README.md as Hugging Face's hub shows it.
+
+It says what is known of the checkpoint, and nothing else.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mt4ssl_core import config
+from mt4ssl_core.checkpoints.foreign.foreign_settings import mapping
+from mt4ssl_core.config import EncoderConfig
+
+NAME = "README.md"
+LOG_LINE = 1 << 22  # bytes that are read of a log
+_SIGNED = re.compile(r"<!-- mt4ssl ([0-9a-f]{64}) -->\n\Z")
+_HIDDEN = ("run", "data")  # sections of a config that say where things lay
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a card says beside what the checkpoint knows.
+
+    name: what the model is called; the folder's name by default. license, datasets: as the hub
+    knows them; left out by default. section: Markdown about its scores. files: what is put beside
+    the card, by its name.
+    """
+
+    name: str | None = None
+    license: str | None = None
+    datasets: tuple[str, ...] = ()
+    section: str = ""
+    files: Mapping[str, bytes] = field(default_factory=dict)
+
+
+def text(card: Card, state: Mapping[str, Any], out: Path, origin: str | Path, kind: str) -> str:
+    """The README.md of a checkpoint in our form that is exported to ``out``; ``kind`` is the
+    model_type there.
+    """
+    name = card.name or out.absolute().name
+    about: dict[str, Any] = {"library_name": "transformers", "pipeline_tag": "feature-extraction"}
+    about |= {"license": card.license} if card.license else {}
+    about |= {"datasets": list(card.datasets)} if card.datasets else {}
+    about["tags"] = ["mt4ssl", kind, "speech", "audio", "self-supervised-learning"]
+    front = yaml.safe_dump(about, sort_keys=False, allow_unicode=True)
+    parts = [
+        f"---\n{front}---\n\n# {name.rsplit('/', 1)[-1]}",
+        _form(state),
+        f"## Load\n\n{_loading(name)}",
+        *_training(state, origin),
+        card.section,
+    ]
+    return signed("\n\n".join(part.strip() for part in parts if part) + "\n")
+
+
+def signed(card: str) -> str:
+    """The text with a last line by which `is_ours` knows it again."""
+    return f"{card}\n<!-- mt4ssl {_digest(card)} -->\n"
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a card is as it was written, so that it may be replaced."""
+    found = path.read_text(encoding="utf-8", errors="replace")
+    mark = _SIGNED.search(found)
+    return mark is not None and mark[1] == _digest(found[: mark.start() - 1])
+
+
+def _digest(card: str) -> str:
+    return hashlib.sha256(card.encode()).hexdigest()
+
+
+def _form(state: Mapping[str, Any]) -> str:
+    """What the encoder is."""
+    cfg = EncoderConfig(**config.completed({"encoder": state["config"]["encoder"]})["encoder"])
+    params = sum(value.numel() for value in state["encoder"].values())
+    return (
+        f"A speech encoder with {cfg.layers} transformer layers of {cfg.dim} and {params:,} "
+        "parameters. It hears speech at 16 kHz and gives 50 frames per second."
+    )
+
+
+def _loading(name: str) -> str:
+    return (
+        "```python\n"
+        "from transformers import AutoFeatureExtractor, AutoModel\n\n"
+        f'extractor = AutoFeatureExtractor.from_pretrained("{name}")\n'
+        f'model = AutoModel.from_pretrained("{name}")\n'
+        "```\n\n"
+        "Or with `mt4ssl`, for audio files of any rate: "
+        f'`mt4ssl.load("{name}").features("speech.wav")`.'
+    )
+
+
+def _training(state: Mapping[str, Any], origin: str | Path) -> Iterator[str]:
+    """What is known of how it was trained; of an encoder alone, nothing is."""
+    settings, progress = state["config"], state["progress"]
+    if not state["targets"]:
+        return
+    facts = {"updates": _count(progress.get("update"))}
+    amounts = _amounts(Path(origin))
+    facts["audio"] = _hours(amounts.get("train_hours"), amounts.get("train_files"))
+    facts["audio heard"] = _hours(progress.get("audio_hours"))
+    facts["learned from"] = ", ".join(state["targets"])
+    lines = [f"- {name}: {value}" for name, value in facts.items() if value]
+    parts = {k: v for k, v in settings.items() if k not in _HIDDEN and v is not None}
+    listed = yaml.safe_dump(parts, sort_keys=False, allow_unicode=True)
+    yield "## Training\n\n" + "\n".join(lines)
+    yield f"<details><summary>Settings</summary>\n\n```yaml\n{listed}```\n\n</details>"
+
+
+def _count(value: Any) -> str:
+    return f"{value:,}" if type(value) is int and value > 0 else ""
+
+
+def _hours(hours: Any, files: Any = None) -> str:
+    """Hours as text, with the count of files, where they are known."""
+    if type(hours) not in (int, float) or not hours > 0:
+        return ""
+    return f"{hours:,.3g} h" + (f" in {_count(files)} files" if _count(files) else "")
+
+
+def _amounts(checkpoint: Path) -> dict[str, Any]:
+    """What the run that left the checkpoint noted of its data in the log beside it, if it did."""
+    with suppress(OSError, ValueError), open(checkpoint.parent / "log.jsonl", "rb") as file:
+        return mapping(json.loads(file.readline(LOG_LINE)))
+    return {}
