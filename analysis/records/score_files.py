@@ -19,6 +19,7 @@ from analysis.records.training_runs import SEED
 from mt4ssl_core.files import read_json, reading
 from upstream import corpora
 from upstream.door import tasks
+from upstream.heads import results as experiments
 from upstream.heads.results import remarks
 from upstream.suite import run_folder
 
@@ -177,24 +178,38 @@ def _entries(folder: Path) -> Iterator[Entry]:
     """Yield every test record of a folder, its setting, and its file with line or place."""
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder; give what `mt4ssl superb run` made with --out")
-    suites, experiments = places(folder)
+    suites, alone = places(folder)
     nothing = True
     for path in [suite / run_folder.RESULTS for suite in suites]:
         found = run_folder.read_results(path.parent)
         if not found:
             raise ValueError(f"{path.parent}: no results in {path.name} yet; {_FINISH}")
         for number, record in enumerate(found, 1):  # one line each, none is empty
+            if tasks.is_own(record["task"]):
+                continue
             nothing = False
             yield record, _surveyed(record, f"{path}:{number}"), f"{path}:{number}"
-    for path in [experiment / EXPERIMENT for experiment in experiments]:
+    for path in [experiment / EXPERIMENT for experiment in alone]:
         for place, record in _tested(path):
             nothing = False
             yield record, _unchecked(record, f"{path}[{place}]"), f"{path}[{place}]"
+    if nothing and any(map(holds_own_only, (*suites, *alone))):
+        raise ValueError(
+            f"{folder}: holds tasks of one's own only, which stand in no table with SUPERB's; see "
+            "them with `mt4ssl report`, and leave the folder out"
+        )
     if nothing:
         raise ValueError(
             f"{folder}: neither {run_folder.RESULTS} nor a {EXPERIMENT} with a test score; score "
             "a checkpoint with `mt4ssl superb run`, or leave the folder out"
         )
+
+
+def holds_own_only(folder: Path) -> bool:
+    """Whether there are results of tasks of one's own in a suite or experiment, and no others."""
+    suite = (folder / run_folder.RESULTS).is_file()
+    found = run_folder.read_results(folder) if suite else experiments.read(folder)
+    return bool(found) and all(tasks.is_own(record["task"]) for record in found)
 
 
 def places(folder: Path) -> tuple[list[Path], list[Path]]:
@@ -229,6 +244,8 @@ def _tested(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         source = f"{path}[{place}]"
         keys = ("task", "stage", "split")
         task, stage, split = (_need(record, key, source, str) for key in keys)
+        if tasks.is_own(task):
+            continue
         results.metrics_of(task, source)  # is there such a task?
         splits = {each["name"]: each["split"] for each in tasks.all_stages(tasks.header(task))}
         if split == splits.get(stage, split):

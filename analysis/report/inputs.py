@@ -65,11 +65,11 @@ class RunFiles:
     @property
     def scored(self) -> list[tuple[str, list[Path]]]:
         """Names of what was scored, each with the folders to be read together."""
-        groups = [(self.label(folder), [folder]) for folder in self.suites]
-        if self.experiments:
-            above = Path(os.path.commonpath(self.experiments))
+        groups = [(self.label(f), [f]) for f in self.suites if f not in self.own_folders]
+        if alone := [f for f in self.experiments if f not in self.own_folders]:
+            above = Path(os.path.commonpath(alone))
             apart = any(folder.is_relative_to(above) for folder in self.suites)
-            groups.append((self.name, self.experiments if apart else [above]))
+            groups.append((self.name, alone if apart else [above]))
         return groups if len(groups) != 1 else [(self.name, groups[0][1])]
 
     @cached_property
@@ -77,6 +77,12 @@ class RunFiles:
         """The lines of every results.jsonl, and the records of s3prl's experiments."""
         found = [record for folder in self.suites for record in run_folder.read_results(folder)]
         return found + [r for folder in self.experiments for r in experiments.read(folder)]
+
+    @cached_property
+    def own_folders(self) -> list[Path]:
+        """The suites and experiments of tasks of one's own alone, which have no SUPERB scores."""
+        folders = (*self.suites, *self.experiments)
+        return [folder for folder in folders if score_files.holds_own_only(folder)]
 
     @property
     def files(self) -> list[Path]:

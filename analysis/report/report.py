@@ -10,7 +10,7 @@ from analysis.records import model_names, score_files, training_runs
 from analysis.records.score import MINI, PARTIAL, REAL, UNKNOWN, Score
 from analysis.records.score_files import ModelScores
 from analysis.records.training_runs import CONFIG, LOG
-from analysis.report import convergence_section, headline, inputs, page
+from analysis.report import convergence_section, headline, inputs, own_section, page
 from analysis.report import sections as report_sections
 from analysis.report.inputs import RunFiles
 from analysis.report.page import Block, Code, Details, Notes, Section
@@ -18,6 +18,7 @@ from analysis.tables import leaderboard
 from analysis.tables.formats import Cell, Grid
 from analysis.tables.leaderboard import ScoreTable, short
 from mt4ssl_core.files import reading, remove_leftovers, write_text
+from upstream.door import tasks
 from upstream.suite import roots
 
 NAME = "report.html"
@@ -77,6 +78,7 @@ def report(
     fingerprints = {r["fingerprint"] for r in mine.records if r.get("fingerprint")}
     sections = [
         report_sections.scores(mine, tables, own, given),
+        *own_section.sections(mine),
         report_sections.weights(mine),
         report_sections.probes(mine, beside, fingerprints),
         convergence_section.section(mine, beside),
@@ -187,9 +189,9 @@ def _training(run: RunFiles) -> dict[str, str]:
 def _setting(run: RunFiles, others: Sequence[RunFiles]) -> Section:
     """How the scores were measured, with which versions, from which files."""
     blocks: list[Block] = []
-    if run.records:
-        blocks.append(page.Table(_measured(run.records)))
-        if changed := _changed(run.records):
+    if records := [record for record in run.records if not tasks.is_own(record["task"])]:
+        blocks.append(page.Table(_measured(records)))
+        if changed := _changed(records):
             blocks.append(Details("Settings that differ from SUPERB's", [Notes(changed)]))
     runs = inputs.training(run)
     if len(runs) > 1:

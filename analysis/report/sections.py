@@ -56,7 +56,7 @@ def _score_figures(table: ScoreTable, own: Collection[str]) -> list[tuple[Any, s
 def weights(run: RunFiles) -> Section:
     """Heat maps of the heads' weights; scaled ones where `mt4ssl layer-weights` left them."""
     blocks: list[Block] = []
-    folders = [folder for _, folders in run.scored for folder in folders]
+    folders = [folder for _, folders in run.scored for folder in folders] + run.own_folders
     for place, folder in enumerate(folders):
         try:
             heads = head_files.read(folder)

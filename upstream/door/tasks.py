@@ -38,6 +38,16 @@ def own_names() -> list[str]:
     return sorted(path.stem for path in (folder() / OWN).glob("*.yaml"))
 
 
+def is_own(task: object) -> bool:
+    """Whether a task is one of `own_names`, and so none of SUPERB's."""
+    return isinstance(task, str) and task in _own_names(folder())
+
+
+@functools.cache
+def _own_names(_: Path) -> frozenset[str]:
+    return frozenset(own_names())
+
+
 def path_of(task: str) -> Path:
     """Return the YAML of a task such as "ks", or of one of `own_names`.
 

@@ -21,6 +21,21 @@ PATH, SPLIT, SPEAKER, START, END = "path", "split", "speaker", "start", "end"
 TRAIN, DEV, TEST = SPLITS = ("train", "dev", "test")
 _SPLIT_NAMES = {**dict(zip(SPLITS, SPLITS, strict=True)), "valid": DEV, "val": DEV}
 _SPLIT_NAMES |= {"validation": DEV, "development": DEV, "training": TRAIN, "testing": TEST}
+_MEANT = {  # what others call our columns
+    PATH: (
+        "file",
+        "filename",
+        "file_name",
+        "file_path",
+        "audio",
+        "audio_path",
+        "wav",
+        "audio_file",
+    ),
+    "label": ("class", "category", "emotion", "intent", "target", "command", "keyword"),
+    "text": ("transcript", "transcription", "sentence", "utterance", "phones", "words"),
+    SPEAKER: ("speaker_id", "spk", "spk_id", "client_id", "person"),
+}
 _SHOWN = 10  # problems of a table
 
 
@@ -146,7 +161,9 @@ def _check_columns(
             raise ValueError(f"{table}: two columns {name}; leave one out")
     for name in needed:
         if name not in columns:
-            near = difflib.get_close_matches(name, [c for c in columns if c not in known], 1, 0.5)
+            others = [column for column in columns if column not in known]
+            near = [column for column in others if column in _MEANT.get(name, ())]
+            near = near or difflib.get_close_matches(name, others, 1, 0.5)
             hint = f"did you mean {near[0]}? " if near else ""
             raise ValueError(
                 f"{table}: no column {name} ({hint}there are {', '.join(columns)}); name the "
