@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from mt4ssl.encoder import Encoder, load
     from mt4ssl.head import Head, load_head
     from mt4ssl.recognition import load_recogniser, transcribe
-    from mt4ssl.scoring import evaluate
+    from mt4ssl.scoring import evaluate, train_task
     from mt4ssl.training import finetune, pretrain
 
 _HOMES = {
@@ -22,6 +22,7 @@ _HOMES = {
     "load_head": "mt4ssl.head",
     "load_recogniser": "mt4ssl.recognition",
     "pretrain": "mt4ssl.training",
+    "train_task": "mt4ssl.scoring",
     "transcribe": "mt4ssl.recognition",
 }
 
@@ -34,6 +35,7 @@ __all__ = [
     "load_head",
     "load_recogniser",
     "pretrain",
+    "train_task",
     "transcribe",
 ]
 

@@ -8,7 +8,8 @@ from mt4ssl.encoder import Encoder
 from mt4ssl_core.checkpoints.foreign import hub_models
 from mt4ssl_core.files import user_path
 from upstream.door import cache, hub
-from upstream.suite import run_folder, suite
+from upstream.suite import own_task, run_folder, suite
+from upstream.suite.own_task_request import OwnTaskRequest
 from upstream.suite.suite_request import ALL, SuiteRequest
 
 if TYPE_CHECKING:
@@ -50,7 +51,37 @@ def evaluate(
     """
     names = tasks if isinstance(tasks, str) else ",".join(tasks)
     request = SuiteRequest(Path(out), str(roots), tasks=names, **_named(encoder), **settings)
-    code = suite.run(request)
+    return _records(request, suite.run(request))
+
+
+def train_task(
+    csv: str | Path,
+    *,
+    kind: str,
+    encoder: Encoder | str | Path,
+    out: str | Path,
+    **settings: Any,
+) -> Records:
+    """Train one of SUPERB's heads on clips of one's own, and test it, as `mt4ssl task train` does.
+
+    Args:
+        csv: a table with the columns path, label (or text, or speaker) and split.
+        kind: "classify", "ctc", "tokens" or "verify".
+        encoder: what `load` gave, or takes; or a name on s3prl's hub, such as "fbank".
+        out: folder for results.jsonl and all else.
+        settings: whatever else `upstream.suite.own_task_request.OwnTaskRequest` has: ``trials``,
+            ``steps``, and what `evaluate` takes.
+
+    Raises:
+        ValueError: something that is asked for cannot be, or a job failed.
+        TypeError: no such setting.
+    """
+    request = OwnTaskRequest(Path(out), str(csv), kind=kind, **_named(encoder), **settings)
+    return _records(request, own_task.run(request))
+
+
+def _records(request: SuiteRequest, code: int) -> Records:
+    """Return what a request that ended with this exit code left behind."""
     found = [r for r in run_folder.read_results(request.out) if r["task"] in request.names]
     if code:
         raise ValueError(

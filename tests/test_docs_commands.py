@@ -30,6 +30,19 @@ BEFORE = {  # what a page takes for granted
             for folder in ('my_speakers/ann', 'my_speakers/bob', 'my_speakers/cem')
             for i in range(10) if os.makedirs(folder, exist_ok=True) is None]" """,
     "share": CHECKPOINT,
+    "own_task": f"""{CHECKPOINT}
+        python -c "import numpy, soundfile
+rows = []
+for number in range(40):
+    pitch = 1 + number % 2
+    samples = 0.1 * numpy.sin(0.05 * pitch * numpy.arange(16_000))
+    soundfile.write(str(number) + '.wav', samples, 16_000)
+    name = str(number) + '.wav'
+    rows.append((name, ('low', 'high')[pitch - 1], 'lo hi'[:number % 4 + 2], str(number % 10)))
+for path, place in (('commands.csv', 1), ('notes.csv', 2), ('voices.csv', 3)):
+    column = (None, 'label', 'text', 'speaker')[place]
+    lines = ['path,' + column] + [row[0] + ',' + row[place] for row in rows]
+    open(path, 'w').write(chr(10).join(lines))" """,
     "store": f"mt4ssl mini mini\n{CHECKPOINT}",
     "understand": f"""
         mt4ssl mini mini
@@ -50,6 +63,8 @@ MADE = {  # files that the page says are there afterwards
     "score": ["runs/first/superb/results.jsonl", "runs/first/superb/predict.zip",
               "runs/fbank/results.jsonl", "runs/first/ks/results.json",
               "runs/first/mine/results.jsonl"],
+    "own_task": ["runs/commands/results.jsonl", "runs/commands/report.html",
+                 "runs/notes/results.jsonl", "runs/voices/results.jsonl"],
     "python": ["runs/first/superb/results.jsonl", "runs/python/last.pt"],
     "share": ["hf_model/README.md", "fairseq_model/checkpoint.pt"],
     "store": ["runs/first/frames/results.jsonl"],
@@ -66,7 +81,7 @@ def small(folder, size):
 case "$1 $2" in
   "mini "*) set -- "$@" --tasks ks,pr,sid {corpora};;
   "pretrain "*) set -- "$@" optim.max_updates=2 run.device=cpu;;
-  "superb run") set -- "$@" --executor inline --device cpu;;
+  "superb run"|"task train") set -- "$@" --executor inline --device cpu;;
   "convergence study")
     set -- convergence study optim.max_updates=2 "${{@:3}}"
     set -- "${{@/#run.keep_every=*/run.keep_every=1}}";;
