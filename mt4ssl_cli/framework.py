@@ -40,7 +40,8 @@ class Command(TyperCommand):
         ctx.allow_extra_args = path in earlier.WORDS
         several = [p for p in self.params if p.param_type_name == "option" and p.multiple]
         repeated = {flag for p in several if str(p.metavar).endswith("...") for flag in p.opts}
-        super().parse_args(ctx, _each_with_its_option(words, repeated))
+        settings = any(p.param_type_name == "argument" and p.nargs == -1 for p in self.params)
+        super().parse_args(ctx, _each_with_its_option(words, repeated, settings))
         if ctx.args and not ctx.resilient_parsing:
             earlier.take_words(ctx)
         return ctx.args
@@ -55,12 +56,15 @@ class Passed(TyperCommand):
         return ctx.args
 
 
-def _each_with_its_option(words: Sequence[str], repeated: set[str]) -> list[str]:
-    """``--set a b`` as ``--set a --set b``; a setting of pre-training ends such a list."""
+def _each_with_its_option(words: Sequence[str], repeated: set[str], settings: bool) -> list[str]:
+    """``--set a b`` as ``--set a --set b``.
+
+    Where a command takes ``settings`` of pre-training, one of these ends such a list.
+    """
     out: list[str] = []
     current = None
     for word in words:
-        if _SETTING.fullmatch(word):
+        if settings and _SETTING.fullmatch(word):
             current = None
         if word.startswith("-"):
             current = word if word in repeated else None
