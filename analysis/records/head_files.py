@@ -109,7 +109,7 @@ def _of_experiments(folders: Iterable[Path]) -> Iterator[tuple[Path, dict[str, A
         records = results.read(folder)
         if not all(isinstance(record, dict) for record in records):
             raise ValueError(f"{folder / results.RESULTS}: expected a list of records; {TRAIN}")
-        task = next((record.get("task") for record in records), None)
+        task = str(next((record.get("task") for record in records), None))
         if task in tasks.names() or tasks.is_own(task):
             record = _tested(folder, tasks.header(task)["metrics"][0])
             if record is not None:
