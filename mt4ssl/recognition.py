@@ -8,7 +8,7 @@ from mt4ssl.audio import is_one, waves_of
 from mt4ssl_core.config import SAMPLE_RATE
 from mt4ssl_core.recognition.captions import Transcript
 from mt4ssl_core.recognition.recogniser import Recogniser
-from mt4ssl_core.recognition.search import SearchRequest
+from mt4ssl_core.recognition.search_request import SearchRequest
 from mt4ssl_core.settings.labelling_defaults import DEVICE
 from mt4ssl_core.settings.recognition_defaults import BeamSettings
 

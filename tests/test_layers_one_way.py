@@ -32,7 +32,7 @@ FLOORS = {  # package: its rooms and files from the ground up; each imports only
             "threads",
         },
         {"data", "store"},
-        {"model"},
+        {"model", "search"},
         {"checkpoints"},
         {"labelling", "training"},
         {"recognition"},

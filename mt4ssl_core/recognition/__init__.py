@@ -1,4 +1,4 @@
-"""Speech to text with a fine-tuned model: search, language models, word error rates, long audio.
+"""Speech to text with a fine-tuned model: transcripts of audio of any length, and error rates.
 
-In: a CTC model and audio. Out: hypotheses with times and confidences, and how wrong they are.
+In: a CTC model and audio, with what was really said. Out: transcripts, captions, scores.
 """

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from mt4ssl_core.recognition.hypothesis import Word
+from mt4ssl_core.search.hypothesis import Word
 
 LONGEST, WIDEST, PAUSE = 6.0, 84, 0.8  # of a caption: s, characters; s after which one ends
 

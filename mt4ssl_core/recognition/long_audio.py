@@ -11,7 +11,7 @@ import numpy as np
 
 from mt4ssl_core.config import SAMPLE_RATE
 from mt4ssl_core.data.vocabulary import Vocabulary
-from mt4ssl_core.recognition.hypothesis import separator_of
+from mt4ssl_core.search.hypothesis import separator_of
 
 LONGEST = 36.0  # seconds that are encoded at once; no utterance of LibriSpeech is longer
 CONTEXT = 1.0  # seconds on both sides of a piece

@@ -16,9 +16,9 @@ from mt4ssl_core.labelling.frame_features import AudioBar
 from mt4ssl_core.labelling.hidden_states import BATCH_SECONDS, batches
 from mt4ssl_core.labelling.utterances import U, read_ahead, within_memory
 from mt4ssl_core.model.ctc import CTCModel
-from mt4ssl_core.recognition.hypothesis import Hypothesis
 from mt4ssl_core.recognition.long_audio import LONGEST, pieces
-from mt4ssl_core.recognition.search import Search, SearchRequest, search_through
+from mt4ssl_core.recognition.search_request import Search, SearchRequest, search_through
+from mt4ssl_core.search.hypothesis import Hypothesis
 from mt4ssl_core.settings.labelling_defaults import DEVICE
 
 

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from mt4ssl_core.settings.bounds import check, number
 
 FORMATS = ("txt", "jsonl", "srt", "vtt")  # of transcripts
+LM_WEIGHTS, WORD_SCORES = "0.5,1,1.5,2,2.5,3", "-2,-1,0,1,2"  # that are tried in tuning
+RECORD = "decode.json"  # what `mt4ssl decode` leaves in a folder
+CASES = ("upper", "lower", "keep")  # of transcripts
 
 
 @dataclass(frozen=True)

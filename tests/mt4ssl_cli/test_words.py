@@ -189,7 +189,8 @@ def parameters():
 
 NO_PATHS = {
     "tasks", "upstream", "slurm", "stages", "set", "rates", "name", "layers",
-    "probes", "labels", "layer", "target", "size", "license", "datasets", "push",
+    "probes", "labels", "layer", "target", "size", "license", "datasets", "push", "lm_weights",
+    "word_scores", "remove", "labelled",
 }  # fmt: skip
 
 

@@ -11,10 +11,10 @@ from recognisers import HOP, LETTERS, PitchModel, drawn, saved, spoken
 from mini_superb.ngram import BackOff
 from mt4ssl_core.recognition import captions, long_audio
 from mt4ssl_core.recognition.captions import Transcript
-from mt4ssl_core.recognition.hypothesis import Word
 from mt4ssl_core.recognition.recogniser import Recogniser
-from mt4ssl_core.recognition.search import SearchRequest
+from mt4ssl_core.recognition.search_request import SearchRequest
 from mt4ssl_core.recognition.transcribe import check_one_file, shown, transcribe, write
+from mt4ssl_core.search.hypothesis import Word
 from mt4ssl_core.settings.recognition_defaults import BeamSettings
 
 WORDS = ["AB", "BA", "CAB", "A", "BC"]

@@ -7,10 +7,10 @@ import numpy as np
 
 from mt4ssl_core.data.vocabulary import Vocabulary
 from mt4ssl_core.files import user_path
-from mt4ssl_core.recognition.beam_search import BeamSearch
-from mt4ssl_core.recognition.greedy import greedy
-from mt4ssl_core.recognition.hypothesis import Hypothesis, Word, moved
 from mt4ssl_core.recognition.long_audio import LONGEST, stretches
+from mt4ssl_core.search.beam_search import BeamSearch
+from mt4ssl_core.search.greedy import greedy
+from mt4ssl_core.search.hypothesis import Hypothesis, Word, moved
 from mt4ssl_core.settings.recognition_defaults import BeamSettings
 
 Search = Callable[[np.ndarray, float], list[Hypothesis]]

@@ -13,20 +13,20 @@ from typing import Any
 import numpy as np
 
 from mt4ssl_core.data.vocabulary import Vocabulary
-from mt4ssl_core.recognition.hypothesis import (
+from mt4ssl_core.search.hypothesis import (
     Hypothesis,
     Word,
     separator_of,
     words_of_path,
 )
-from mt4ssl_core.recognition.language_model import (
+from mt4ssl_core.search.language_model import (
     UNKNOWN,
     LanguageModel,
     flashlight,
     look_through,
     open_kenlm,
 )
-from mt4ssl_core.recognition.lexicon import Lexicon, read_lexicon, spelled_words
+from mt4ssl_core.search.lexicon import Lexicon, read_lexicon, spelled_words
 from mt4ssl_core.settings.recognition_defaults import BeamSettings
 
 _IMPOSSIBLE = -1e4  # log probability of what may not be in the frame after the last
@@ -56,7 +56,7 @@ class BeamSearch:
         self.vocabulary, self.settings = vocabulary, settings
         self._separator = separator_of(vocabulary)
         self._text = flashlight()
-        model = None if lm is None else look_through(lm)
+        model = self.model = None if lm is None else look_through(lm)
         self.lexicon = _lexicon(vocabulary, model, lexicon)
         names = list(vocabulary.tokens)
         if self.lexicon is not None:

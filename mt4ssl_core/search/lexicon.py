@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mt4ssl_core.data.vocabulary import Vocabulary
 from mt4ssl_core.files import reading
-from mt4ssl_core.recognition.hypothesis import separator_of
+from mt4ssl_core.search.hypothesis import separator_of
 
 LIMIT = 1 << 30  # bytes; a lexicon of ten million words is below that
 Spelling = tuple[int, ...]

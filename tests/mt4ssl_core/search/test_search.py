@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from mini_superb.ngram import END, START, BackOff
 from mt4ssl_core.data.vocabulary import Vocabulary
-from mt4ssl_core.recognition.beam_search import BeamSearch
-from mt4ssl_core.recognition.greedy import greedy
+from mt4ssl_core.search.beam_search import BeamSearch
+from mt4ssl_core.search.greedy import greedy
 from mt4ssl_core.settings.recognition_defaults import BeamSettings
 
 LETTERS = Vocabulary(("<s>", "|", "A", "B"))

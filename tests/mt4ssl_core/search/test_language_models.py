@@ -8,10 +8,10 @@ import pytest
 
 from mini_superb.ngram import BackOff
 from mt4ssl_core.data.vocabulary import Vocabulary
-from mt4ssl_core.recognition import language_model
-from mt4ssl_core.recognition.beam_search import BeamSearch
-from mt4ssl_core.recognition.language_model import look_through
-from mt4ssl_core.recognition.lexicon import read_lexicon
+from mt4ssl_core.search import language_model
+from mt4ssl_core.search.beam_search import BeamSearch
+from mt4ssl_core.search.language_model import look_through
+from mt4ssl_core.search.lexicon import read_lexicon
 from mt4ssl_core.settings.recognition_defaults import BeamSettings
 
 LETTERS = Vocabulary(("<s>", "<pad>", "</s>", "<unk>", "|", "A", "B"))

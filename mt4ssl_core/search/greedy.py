@@ -3,7 +3,7 @@
 import numpy as np
 
 from mt4ssl_core.data.vocabulary import Vocabulary
-from mt4ssl_core.recognition.hypothesis import Hypothesis, words_of_path
+from mt4ssl_core.search.hypothesis import Hypothesis, words_of_path
 
 
 def greedy(log_probs: np.ndarray, vocabulary: Vocabulary, frame_seconds: float) -> Hypothesis:
