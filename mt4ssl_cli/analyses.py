@@ -30,15 +30,34 @@ def leaderboard(
 ) -> int:
     """Print SUPERB's table: published scores and those of your runs, with superb_s."""
     from analysis.tables import leaderboard as table
-    from mt4ssl_core.files import write_text
 
     broken: list[str] = []
-    text = table.leaderboard(runs or [], format, score_set, broken, name or [])
+    _print_or_write(table.leaderboard(runs or [], format, score_set, broken, name or []), out)
+    return incomplete(broken)
+
+
+def _print_or_write(text: str, out: str | None) -> None:
+    from mt4ssl_core.files import write_text
+
     if out is None:
         print(text)
     else:
         write_text(out, text)
         print(f"written: {out}")
+
+
+@command(analyses, "mt4ssl wer-table runs/first --format latex --out wer.tex", "wer-table")
+def wer_table(
+    runs: Annotated[Several, o.argument("RUN", "a folder with what `decode --out` wrote")] = None,
+    format: Annotated[str, o.choice(FORMATS, "of the table")] = FORMATS[0],
+    out: Annotated[str | None, o.path("FILE", "write it there", default="print it")] = None,
+    name: Name = None,
+) -> int:
+    """Print the papers' table: published word error rates and those of your runs."""
+    from analysis.tables import wer_table as table
+
+    broken: list[str] = []
+    _print_or_write(table.wer_table(runs or [], format, broken, name or []), out)
     return incomplete(broken)
 
 
