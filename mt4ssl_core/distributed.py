@@ -107,7 +107,8 @@ def start(device: str, patience: timedelta | None = None) -> World:
     if on_gpu:
         torch.cuda.set_device(chosen)
     if not dist.is_initialized():
-        dist.init_process_group("nccl" if on_gpu else "gloo", timeout=patience)
+        backend = "cpu:gloo,cuda:nccl" if on_gpu else "gloo"  # host facts do not wait for a GPU
+        dist.init_process_group(backend, timeout=patience)
     return World(dist.get_rank(), size, chosen)
 
 

@@ -9,9 +9,11 @@ import torch
 from lhotse.cut import Cut
 from torch import Tensor
 
+from mt4ssl_core.config import MaskingConfig
 from mt4ssl_core.data.audio import HOP, SAMPLE_RATE, audio_name, load_wave, num_samples
 from mt4ssl_core.data.labels import LabelStore
 from mt4ssl_core.data.manifest import stable_hash
+from mt4ssl_core.data.masking import Places, frame_labels, span_mask
 from mt4ssl_core.data.normalization import normalize
 from mt4ssl_core.settings.frames import num_frames
 
@@ -32,6 +34,7 @@ class Batch:
     labels: (B, T) int64 class ids, -1 after the end; None without offline labels.
     ids: of the utterances. epoch: they were cropped for. seconds: of real audio.
     padded_seconds: B * N / 16000. skipped: the utterances that could not be loaded.
+    mask: (B, T) bool, True at frames to hide; places: where these are. None if none were asked for.
 
     B is 0 (waves (0, 0)) when no utterance of the batch could be loaded, and on the processes for
     which the last round of an epoch has no batch left: their loss is zero.
@@ -45,9 +48,13 @@ class Batch:
     seconds: float
     padded_seconds: float
     skipped: list[Skipped]
+    mask: Tensor | None = None
+    places: Places | None = None
 
     def to(self, device: torch.device | str) -> "Batch":
-        """Return the batch with its tensors on ``device``."""
+        """Return the batch with its tensors on ``device``; lengths stay on the CPU, where what
+        depends on them is decided.
+        """
         return self._map(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> "Batch":
@@ -56,7 +63,9 @@ class Batch:
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> "Batch":
         labels = None if self.labels is None else change(self.labels)
-        return replace(self, waves=change(self.waves), lengths=change(self.lengths), labels=labels)
+        mask = None if self.mask is None else change(self.mask)
+        places = None if self.places is None else self.places.map(change)
+        return replace(self, waves=change(self.waves), labels=labels, mask=mask, places=places)
 
 
 @dataclass(frozen=True)
@@ -69,6 +78,8 @@ class BatchReader:
     seed: int
     longest: int | None  # samples; None: no cropping
     strict: bool
+    masking: MaskingConfig | None = None  # None: no frames are hidden
+    hop: int = HOP  # samples from one frame of the encoder to the next
 
     def read(self, cuts: Sequence[Cut], epoch: int) -> Batch:
         """Load, normalise, crop and collate. ValueError: bad labels; strict and a bad file."""
@@ -90,16 +101,29 @@ class BatchReader:
             labels.append(row)
         lengths = torch.tensor([len(wave) for wave in waves], dtype=torch.int64)
         padded = _pad(waves, 0.0, torch.float32)
+        classes = None if self.labels is None else _pad(labels, -1, torch.int64)
+        mask, places = self._hide(lengths, ids, epoch, classes)
         return Batch(
             waves=padded,
             lengths=lengths,
-            labels=None if self.labels is None else _pad(labels, -1, torch.int64),
+            labels=classes,
             ids=ids,
             epoch=epoch,
             seconds=int(lengths.sum()) / SAMPLE_RATE,
             padded_seconds=padded.numel() / SAMPLE_RATE,
             skipped=skipped,
+            mask=mask,
+            places=places,
         )
+
+    def _hide(
+        self, lengths: Tensor, ids: Sequence[str], epoch: int, labels: Tensor | None
+    ) -> tuple[Tensor | None, Places | None]:
+        if self.masking is None:
+            return None, None
+        frames = [num_frames(samples, self.hop) for samples in lengths.tolist()]
+        mask = span_mask(frames, ids, self.masking, seed=self.seed, epoch=epoch)
+        return mask, Places.of(mask, frame_labels(labels, self.hop, mask.shape[1]))
 
     def _skipped(self, cut: Cut, error: ValueError) -> Skipped:
         name, samples = audio_name(cut), num_samples(cut)

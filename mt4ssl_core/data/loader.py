@@ -18,7 +18,7 @@ import torch
 from lhotse.cut import Cut
 from torch.utils.data import DataLoader, Dataset
 
-from mt4ssl_core.config import DataConfig
+from mt4ssl_core.config import DataConfig, MaskingConfig
 from mt4ssl_core.data.audio import (
     HOP,
     SAMPLE_RATE,
@@ -55,6 +55,8 @@ class PretrainLoader:
         seed: of the order and the crops.
         rank: of this process.
         world_size: number of processes.
+        masking: which frames the batches hide; None: none, and they have no mask.
+        hop: samples from one frame of the encoder to the next.
         crop: False keeps every utterance whole; one that is longer than a batch is one by itself.
 
     Raises ValueError when an utterance has no labels, or another number than it has frames.
@@ -72,6 +74,8 @@ class PretrainLoader:
         rank: int = 0,
         world_size: int = 1,
         crop: bool = True,
+        masking: MaskingConfig | None = None,
+        hop: int = HOP,
     ):
         assert 0 <= rank < world_size
         self.cuts: list[Cut] = list(manifest.cuts)
@@ -87,7 +91,9 @@ class PretrainLoader:
             counts = ((cut.id, num_frames(num_samples(cut))) for cut in self.cuts)
             labels.check_all(counts, hint=partial(_length_hint, self.cuts))
         longest = int(min(cfg.max_seconds, cfg.batch_seconds) * SAMPLE_RATE) if crop else None
-        self.reader = BatchReader(labels, normalize, normalize_eps, seed, longest, cfg.strict)
+        self.reader = BatchReader(
+            labels, normalize, normalize_eps, seed, longest, cfg.strict, masking, hop
+        )
         lengths = np.array([num_samples(cut) for cut in self.cuts], dtype=np.int64)
         self.lengths = lengths if longest is None else np.minimum(lengths, longest)
 

@@ -5,13 +5,56 @@ counter-based (a hash of key and position), so whole batches are drawn at once.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from mt4ssl_core.config import MaskingConfig
+from mt4ssl_core.config import HOP, MaskingConfig
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where frames of a batch are: indices into its B * T frames in a row, int64.
+
+    They are made on the CPU, beside the mask: a GPU that is asked how many frames it hides (as
+    indexing with a mask does) makes the program wait for it.
+
+    hidden: (M,) the hidden frames. labelled: (L,) those of them that have a label. seen: (V,)
+        frames that are not hidden and have a label. Without labels these two are None.
+    """
+
+    hidden: Tensor
+    labelled: Tensor | None
+    seen: Tensor | None
+
+    @classmethod
+    def of(cls, mask: Tensor, labels: Tensor | None) -> "Places":
+        """Of a mask (B, T) and labels (B, T), negative where there are none."""
+
+        def where(frames: Tensor) -> Tensor:
+            return frames.flatten().nonzero()[:, 0]
+
+        if labels is None:
+            return cls(where(mask), None, None)
+        known = labels >= 0
+        return cls(where(mask), where(mask & known), where(~mask & known))
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> "Places":
+        """Return them after ``change``."""
+        labelled, seen = self.labelled, self.seen
+        return Places(
+            change(self.hidden),
+            None if labelled is None else change(labelled),
+            None if seen is None else change(seen),
+        )
+
+
+def frame_labels(labels: Tensor | None, hop: int, frames: int) -> Tensor | None:
+    """(B, T) labels of ``frames`` T that come every ``hop`` samples, of (B, T') every 20 ms."""
+    return None if labels is None else labels[:, :: hop // HOP][:, :frames]
 
 
 def utterance_key(seed: int, epoch: int, utterance: str) -> int:

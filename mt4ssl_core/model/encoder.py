@@ -17,7 +17,7 @@ from mt4ssl_core.config import EncoderConfig
 from mt4ssl_core.data.normalization import normalize
 from mt4ssl_core.model.attention import Attention, RelativeBias
 from mt4ssl_core.model.mel_frames import MelFrames
-from mt4ssl_core.model.padding import moments
+from mt4ssl_core.model.padding import moments, padding_mask
 from mt4ssl_core.model.speech_encoder import SpeechEncoder
 from mt4ssl_core.settings.frames import WINDOW, num_frames
 
@@ -27,7 +27,7 @@ class Encoded:
     """What the encoder says of a batch.
 
     frames: (B, T, D) projected, unmasked frames: the input of the context network.
-    lengths: (B,) valid frames per utterance.
+    lengths: (B,) valid frames per utterance, on the device that the samples' lengths were on.
     hidden_states: layers + 1 tensors (B, T, D); [0] is the input of layer 0, [-1] the final output,
         counted as Hugging Face does.
     ffn: one tensor (B, T, D) per layer that ran: output of its feed-forward block before dropout
@@ -43,12 +43,6 @@ class Encoded:
     def output(self) -> Tensor:
         """The final output, (B, T, D)."""
         return self.hidden_states[-1]
-
-
-def padding_mask(lengths: Tensor, size: int) -> Tensor | None:
-    """(B, size) bool, True at padding; None when there is no padding at all."""
-    mask = torch.arange(size, device=lengths.device) >= lengths[:, None]
-    return mask if bool(mask.any()) else None
 
 
 class ConvBlock(nn.Module):
@@ -126,7 +120,7 @@ class Extractor(nn.Module):
         self.blocks = nn.ModuleList(blocks)
 
     def forward(self, waves: Tensor, lengths: Tensor) -> Tensor:
-        """(B, N) and (B,) samples -> (B, T, C)."""
+        """(B, N) and (B,) samples (on the CPU: see `Encoder`) -> (B, T, C)."""
         x = waves[..., None]  # (B, N, 1)
         padded = self.isolate_padding and bool((lengths != waves.shape[1]).any())
         for block in self.blocks:
@@ -215,7 +209,7 @@ class Context(nn.Module):
 
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """(B, T, D) frames and (B,) valid frames -> (hidden states, feed-forward outputs)."""
-        padding = padding_mask(lengths, x.shape[1])
+        padding = padding_mask(lengths, x.shape[1], x.device)
         keep = None
         if padding is not None:
             x = x.masked_fill(padding[..., None], 0.0)
@@ -250,7 +244,11 @@ class _ScaleGradient(torch.autograd.Function):
 
 
 class Encoder(SpeechEncoder):
-    """The speech encoder: what is pre-trained, exported and scored. It knows of no loss."""
+    """The speech encoder: what is pre-trained, exported and scored. It knows of no loss.
+
+    Whatever device it is on, lengths belong on the CPU: what depends on them (is an utterance too
+    short, is there padding) is then decided without waiting for the device.
+    """
 
     def __init__(self, cfg: EncoderConfig):
         super().__init__()
@@ -332,7 +330,7 @@ class Encoder(SpeechEncoder):
         padded = waves[0].new_zeros(len(waves), max(sizes))  # (B, N)
         for row, wave in zip(padded, waves, strict=True):
             row[: len(wave)] = self.prepare(wave)
-        encoded = self(padded, torch.tensor(sizes, device=padded.device))
+        encoded = self(padded, torch.tensor(sizes))
         return encoded.hidden_states, encoded.lengths
 
     def identity(self) -> str:

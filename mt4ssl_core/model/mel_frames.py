@@ -32,7 +32,7 @@ class MelFrames(nn.Module):
     def forward(self, waves: Tensor, lengths: Tensor) -> Tensor:
         """(B, N) and (B,) samples -> (B, T, C)."""
         mels = log_mel(waves, MELS, STEP)  # (B, T', 80)
-        valid = (lengths - WINDOW) // STEP + 1
+        valid = ((lengths - WINDOW) // STEP + 1).to(waves.device, non_blocking=True)
         if self.norm == "utterance":
             mean, var = moments(mels, valid)
             mels = (mels - mean) * torch.rsqrt(var + 1e-5)

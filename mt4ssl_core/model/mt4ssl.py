@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 from torch import Tensor, nn
 
-from mt4ssl_core.config import HOP, Config
+from mt4ssl_core.config import Config
+from mt4ssl_core.data.masking import Places, frame_labels
 from mt4ssl_core.model import targets as target_package
 from mt4ssl_core.model.encoder import Encoder
 from mt4ssl_core.model.targets import Masked, Target, TargetLoss
@@ -31,11 +32,13 @@ class MT4SSL(nn.Module):
         mask: Tensor,
         labels: Tensor | None,
         step: int,
+        places: Places | None = None,
     ) -> list[TargetLoss]:
         """Losses at the hidden frames.
 
-        waves (B, N) and lengths (B,) in samples; mask (B, T) bool; labels (B, T') int64, one per
-        20 ms and no fewer than frames, negative at padding, or None; step: updates made so far.
+        waves (B, N) and lengths (B,) in samples, these on the CPU; mask (B, T) bool; labels
+        (B, T') int64, one per 20 ms and no fewer than frames, negative at padding, or None; step:
+        updates made so far; places: of the mask, which are looked for if they are not given.
         """
         if (
             waves.shape[0] == 0
@@ -44,7 +47,7 @@ class MT4SSL(nn.Module):
             assert isinstance(zero, Tensor)
             return [TargetLoss(target.name, zero, 0) for target in self.each_target()]
         encoded = self.encoder(waves, lengths, mask)
-        if labels is not None:
-            labels = labels[:, :: self.encoder.hop // HOP][:, : mask.shape[1]]
-        masked = Masked(encoded, mask, labels, waves, lengths, step)
+        labels = frame_labels(labels, self.encoder.hop, mask.shape[1])
+        places = places or Places.of(mask, labels)
+        masked = Masked(encoded, mask, labels, waves, lengths, step, places)
         return [target.loss(masked) for target in self.each_target()]

@@ -1,7 +1,7 @@
 """Parameter updates and the learning-rate schedule."""
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mt4ssl_core.config import OptimConfig
 
@@ -28,6 +28,14 @@ class AdamW(torch.optim.AdamW):
             foreach=None if fused else True,
         )
         self.cfg = cfg
+
+    def step_unless(self, stop: Tensor) -> None:
+        """Step unless ``stop`` (a bool of the device, which is not asked for it); fused only."""
+        self.found_inf, self.grad_scale = stop.float(), None
+        try:
+            self.step()
+        finally:
+            del self.found_inf, self.grad_scale
 
     def prepare(self, update: int) -> float:
         """Set rate and epsilon for the next update, after ``update`` updates; returns the rate."""

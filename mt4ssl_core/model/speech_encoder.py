@@ -40,7 +40,7 @@ class SpeechEncoder(nn.Module):
         """Encode B waveforms (N,), float32 at 16 kHz as they were recorded, on its device.
 
         Returns ``layers`` tensors (B, T, D), and how many frames of each utterance are valid (B,):
-        one at least.
+        one at least; these are on any device.
         """
         raise NotImplementedError
 

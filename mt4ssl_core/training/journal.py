@@ -26,7 +26,10 @@ from mt4ssl_core.training.progress import Progress
 
 
 class Meter:
-    """Sums what happens between two lines of the log, on the device, over all processes."""
+    """Sums what happens between two lines of the log, over all processes.
+
+    Numbers are summed where they are: those of a device are not asked for before a line is due.
+    """
 
     def __init__(self, device: torch.device):
         self.device = device
@@ -34,7 +37,7 @@ class Meter:
 
     def reset(self) -> None:
         """Forget everything and restart the clock."""
-        self.sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=self.device))
+        self.sums: dict[str, float | Tensor] = defaultdict(float)
         self.usage: dict[str, Tensor] = {}
         self.start = time.perf_counter()
 
@@ -45,12 +48,20 @@ class Meter:
         yield
         self.start += time.perf_counter() - begun
 
-    def add(self, name: str, value: float | Tensor, weight: float | Tensor = 1.0) -> None:
+    def add(self, name: str, value: float | Tensor, weight: float = 1.0) -> None:
         """Add ``value`` with ``weight`` to the mean called ``name``; a NaN is left out."""
-        value = torch.as_tensor(value, dtype=torch.float32, device=self.device).detach()
-        known = ~value.isnan()
-        self.sums[name] += torch.where(known, value, 0.0) * weight
-        self.sums[f"{name} weight"] += known * weight
+        if isinstance(value, Tensor):
+            value = value.detach().float()
+            known = ~value.isnan()
+            self.sums[name] += torch.where(known, value, 0.0) * weight
+            self.sums[f"{name} weight"] += known * weight
+        elif not math.isnan(value):
+            self.sums[name] += value * weight
+            self.sums[f"{name} weight"] += weight
+
+    def total(self, name: str) -> float:
+        """The sum called ``name`` of this process, or 0."""
+        return float(self.sums[name])
 
     def add_losses(self, losses: list[TargetLoss]) -> None:
         """Add what the targets report of one batch."""
@@ -72,7 +83,7 @@ class Meter:
         names = [f"{target.name}/{metric}" for target in targets for metric in target.metrics]
         names += more
         pairs = [self.sums[key] for name in names for key in (name, f"{name} weight")]
-        totals = world.sum(torch.stack(pairs).double()).tolist()
+        totals = world.sum(_on_host(pairs)).tolist()
         means = {
             name: totals[2 * i] / totals[2 * i + 1]
             for i, name in enumerate(names)
@@ -82,11 +93,20 @@ class Meter:
             if target.num_classes is None:
                 continue
             none = torch.zeros(target.num_classes, device=self.device)
-            share = world.sum(self.usage.get(target.name, none).double())
+            share = world.sum(self.usage.get(target.name, none).double().cpu())
             share = share / share.sum().clamp(min=1)
             entropy = -(share * share.clamp(min=1e-30).log()).sum()
             means[f"{target.name}/code_perplexity"] = math.exp(entropy.item())
         return means
+
+
+def _on_host(values: Sequence[float | Tensor]) -> Tensor:
+    """(N,) float64 on the CPU of numbers and of scalars of a device, which are read at once."""
+    out = torch.tensor([0.0 if isinstance(v, Tensor) else v for v in values], dtype=torch.float64)
+    if scalars := [(i, v) for i, v in enumerate(values) if isinstance(v, Tensor)]:
+        places, there = zip(*scalars, strict=True)
+        out[list(places)] = torch.stack(there).double().cpu()
+    return out
 
 
 class Journal:

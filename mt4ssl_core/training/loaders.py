@@ -59,6 +59,8 @@ def open_data(
             seed=cfg.run.seed,
             rank=world.rank,
             world_size=world.size,
+            masking=cfg.masking,
+            hop=model.encoder.hop,
         )
 
     amounts = {

@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from mt4ssl_core import config, distributed
 from mt4ssl_core.config import Config
@@ -31,9 +30,8 @@ from mt4ssl_core.training.starting import begin, sole_run
 from mt4ssl_core.training.state import Training
 from mt4ssl_core.training.step import (
     add_padding,
-    autocast,
     descend,
-    hide,
+    losses_of,
     micro_batch_context,
     seed_dropout,
     wrap,
@@ -127,11 +125,11 @@ def _train(run: Run) -> None:
     started = time.perf_counter()
     while progress.update < cfg.optim.max_updates:
         micro, error = next_batches(run.batches, cfg.optim.accumulate)
-        masks = [hide(training, batch) for batch, _ in micro]
-        hidden = survey(run, micro, float(sum(mask.sum() for mask in masks)), error)
+        places = [batch.places for batch, _ in micro if batch.places]
+        hidden = survey(run, micro, float(sum(len(found.hidden) for found in places)), error)
         if hidden is None:
             continue
-        stopping = update(run, micro, masks, hidden)
+        stopping = update(run, micro, hidden)
         progress.update += 1
         progress.epoch, progress.batches = micro[-1][0].epoch, micro[-1][1]
         run.skips.keep(progress)
@@ -140,7 +138,7 @@ def _train(run: Run) -> None:
         started = time.perf_counter()
 
 
-def update(run: Run, micro: list[Numbered], masks: list[Tensor], count: Tensor) -> bool:
+def update(run: Run, micro: list[Numbered], count: float) -> bool:
     """One update from this process's micro-batches; True when any process was asked to stop.
 
     ``count``: hidden frames of all micro-batches of all processes.
@@ -152,19 +150,16 @@ def update(run: Run, micro: list[Numbered], masks: list[Tensor], count: Tensor) 
     rate = training.optimizer.prepare(step)
     training.optimizer.zero_grad()
     summed = torch.zeros((), device=world.device)
-    for i, ((batch, _), mask) in enumerate(zip(micro, masks, strict=True)):
+    for i, (batch, _) in enumerate(micro):
         for target in model.each_target():
             target.before_micro_batch(model.encoder, step, first=i == 0)
         with micro_batch_context(wrapped, last=i == len(micro) - 1):
-            batch = batch.to(world.device)
-            with autocast(cfg, world):  # not around backward: it would cast gradients once more
-                losses = wrapped(
-                    batch.waves, batch.lengths, mask.to(world.device), batch.labels, step
-                )
+            losses = losses_of(wrapped, batch.to(world.device), cfg, world, step)
             total = torch.stack([loss.total for loss in losses]).sum()
             training.scaler.scale(total * (world.size / count)).backward()
         summed += total.detach()
         meter.add_losses(losses)
-        add_padding(run, batch, mask)
+        if batch.mask is not None:
+            add_padding(run, batch, batch.mask)
     parts = {item.name: item.total for item in losses}
     return descend(run, micro, summed, count, rate, parts)

@@ -1,5 +1,6 @@
 """What a run of any kind carries from update to update, and how it goes on from a checkpoint."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -70,6 +71,30 @@ class Resumable:
         schema.finite_weights(state["encoder"], "encoder", path)
         for name, values in state["targets"].items():
             schema.finite_weights(values, f"targets.{name}", path)
+
+    def step_if_finite(self, figures: Tensor) -> bool:
+        """Let the optimiser go on if ``figures`` are finite, without asking the device for them.
+
+        Returns False, and does nothing, where only `step` can (on a CPU, and with a loss scale).
+        """
+        if not self.optimizer.defaults["fused"] or self.scaler.is_enabled():
+            return False
+        self.optimizer.step_unless(~figures.isfinite().all())
+        return True
+
+    def step(self) -> None:
+        """Let the optimiser go on; with a loss scale it stays where it is after an overflow."""
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+
+    def is_good(self, loss: float, grad_norm: float) -> bool:
+        """Whether a run goes on after these: with fp16, gradients that overflow lower the loss
+        scale, unless it is at its end.
+        """
+        if not math.isfinite(loss):
+            return False
+        overflow = not math.isfinite(grad_norm)
+        return not overflow or (self.scaler.is_enabled() and self.scaler.get_scale() > 2**-14)
 
     def resume(self, state: dict[str, Any], path: Path) -> list[str]:
         """Continue from the checkpoint that was read from ``path``; returns what has changed.

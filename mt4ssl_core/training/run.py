@@ -5,7 +5,7 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from mt4ssl_core.data.loader import PretrainLoader
 from mt4ssl_core.model.targets import Target
@@ -42,7 +42,7 @@ class Run:
     idle: int = 0  # batches in a row that had nothing to learn from
 
 
-def survey(run: Run, micro: list[Numbered], own: float, error: Exception | None) -> Tensor | None:
+def survey(run: Run, micro: list[Numbered], own: float, error: Exception | None) -> float | None:
     """What there is to learn from in the batches of all processes, ``own`` in this one's; None if
     there is nothing.
 
@@ -53,7 +53,7 @@ def survey(run: Run, micro: list[Numbered], own: float, error: Exception | None)
     batches = [batch for batch, _ in micro]
     skipped, read = skips.meet(batches)
     signs = [own, read, skipped, skips.row >= BATCHES, error is not None, len(run.requested)]
-    facts = world.sum(torch.tensor(signs, dtype=torch.float64).to(world.device))
+    facts = world.sum(torch.tensor(signs, dtype=torch.float64))  # of the CPU: a GPU is busy
     amount, seconds, some, in_a_row, failed, stop = facts.tolist()
     if failed:
         run.journal.say(_save_early(run))
@@ -65,7 +65,7 @@ def survey(run: Run, micro: list[Numbered], own: float, error: Exception | None)
         raise ValueError(f"stopped: {problem}. {_save_early(run)}")
     if amount or (seconds and any(target.sees_visible for target in run.targets)):
         run.idle = 0
-        return facts[0].float().clamp(min=1)
+        return max(amount, 1.0)
     run.idle += 1
     if stop:
         _leave(run)
@@ -144,7 +144,7 @@ def _log(run: Run) -> None:
     progress, world = training.progress, training.world
     values = meter.read(world, run.targets, run.metrics)
     elapsed = time.perf_counter() - meter.start
-    updates = meter.sums["lr weight"].item()
+    updates = meter.total("lr weight")
     values["audio_seconds_per_s"] = values.pop("audio_seconds") * updates / elapsed
     values["updates_per_s"] = updates / elapsed
     overflows = round(values.pop("overflows") * updates)

@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from typing import Any
 
@@ -11,11 +11,10 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from mt4ssl_core.data.batch import Batch
-from mt4ssl_core.data.masking import span_mask
 from mt4ssl_core.distributed import World
+from mt4ssl_core.model.targets import TargetLoss
 from mt4ssl_core.settings.frames import HOP
 from mt4ssl_core.training.loaders import Numbered
-from mt4ssl_core.training.resuming import Resumable
 from mt4ssl_core.training.run import Run
 from mt4ssl_core.training.stopping import report_nan
 
@@ -24,18 +23,11 @@ def wrap(model: nn.Module, world: World) -> nn.Module:
     """The model as all processes train it together; itself if there is one."""
     if world.size == 1:
         return model
-    return DistributedDataParallel(
+    return DistributedDataParallel(  # without device_ids, which would move lengths to a GPU
         model,
-        device_ids=[world.device.index] if world.device.type == "cuda" else None,
         broadcast_buffers=False,
         find_unused_parameters=True,  # LayerDrop
     )
-
-
-def hide(training: Resumable, batch: Batch) -> Tensor:
-    """Which frames of a batch are hidden from the encoder: (B, T) bool."""
-    cfg, lengths = training.cfg, training.model.encoder.frame_lengths(batch.lengths).tolist()
-    return span_mask(lengths, batch.ids, cfg.masking, seed=cfg.run.seed, epoch=batch.epoch)
 
 
 def seed_dropout(seed: int, update: int, rank: int) -> None:
@@ -57,16 +49,50 @@ def autocast(cfg: Any, world: World) -> torch.autocast:
     return torch.autocast(world.device.type, dtype=dtype, enabled=dtype is not None)
 
 
+def losses_of(
+    model: nn.Module, batch: Batch, cfg: Any, world: World, step: int
+) -> list[TargetLoss]:
+    """What the targets say of a batch on the device, after ``step`` updates."""
+    assert batch.mask is not None
+    with autocast(cfg, world):  # not around backward: it would cast gradients once more
+        return model(batch.waves, batch.lengths, batch.mask, batch.labels, step, batch.places)
+
+
+def read_later(values: Tensor) -> Callable[[], list[float]]:
+    """Start to copy ``values`` (N,) to the host; the answer waits for that alone, and not for what
+    a GPU is given to do in the meantime.
+    """
+    if not values.is_cuda:
+        return values.tolist
+    host = values.to("cpu", non_blocking=True)  # page-locked
+    copied = torch.cuda.Event()
+    copied.record()
+
+    def read() -> list[float]:
+        copied.synchronize()
+        return host.tolist()
+
+    return read
+
+
+def clip(model: nn.Module, limit: float) -> Tensor:
+    """Clip the gradients to this norm (0: never); returns the norm before that."""
+    norm = nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
+    if limit:
+        nn.utils.clip_grads_with_norm_(model.parameters(), limit, norm)
+    return norm
+
+
 def descend(
     run: Run,
     micro: list[Numbered],
     summed: Tensor,
-    count: Tensor,
+    count: float,
     rate: float,
     parts: Mapping[str, Tensor],
 ) -> bool:
     """Change the weights by the gradients that ``backward`` left; True when any process was asked
-    to stop.
+    to stop. A GPU is waited for once, when all but the optimiser's part has been computed.
 
     summed: the loss of this process's micro-batches, of which ``count`` in all processes is the
     number that it is a mean over. parts: of the last micro-batch's loss, for a report of NaN.
@@ -74,21 +100,20 @@ def descend(
     Raises:
         ValueError: the loss or its gradient is not finite.
     """
-    training, meter, cfg, world = run.training, run.meter, run.training.cfg, run.training.world
+    training, meter, world = run.training, run.meter, run.training.world
     training.scaler.unscale_(training.optimizer)
-    parameters = [p for p in training.model.parameters() if p.requires_grad]
-    norm = nn.utils.clip_grad_norm_(parameters, cfg.optim.clip_norm or float("inf"))
-    own = [sum(batch.seconds for batch, _ in micro), float(len(run.requested))]
-    facts = torch.cat([torch.stack([summed / count, norm / world.size]), summed.new_tensor(own)])
-    loss, grad_norm, seconds, stop = world.sum(facts).tolist()
-    overflow = not math.isfinite(grad_norm)
-    good = math.isfinite(loss) and not overflow
-    if cfg.run.precision == "fp16":  # such gradients lower the loss scale, unless it is at its end
-        good |= math.isfinite(loss) and training.scaler.get_scale() > 2**-14
-    if not good:
+    norm = clip(training.model, training.cfg.optim.clip_norm)
+    own = torch.tensor([sum(batch.seconds for batch, _ in micro), float(len(run.requested))])
+    facts = torch.stack([summed / count, norm / world.size])
+    facts = world.sum(torch.cat([facts, own.to(world.device, non_blocking=True)]))
+    reading = read_later(facts)
+    stepped = training.step_if_finite(facts[:2])
+    loss, grad_norm, seconds, stop = reading()
+    if not training.is_good(loss, grad_norm):
         report_nan(training, micro, parts, loss, grad_norm, rate)
-    training.scaler.step(training.optimizer)  # does nothing after an overflow
-    training.scaler.update()
+    if not stepped:
+        training.step()
+    overflow = not math.isfinite(grad_norm)
     meter.add("loss", loss)
     meter.add("grad_norm", float("nan") if overflow else grad_norm)
     meter.add("overflows", float(overflow))
@@ -99,8 +124,8 @@ def descend(
 
 
 def add_padding(run: Run, batch: Batch, mask: Tensor) -> None:
-    """Count how much of a batch is padding, and how many frames ``mask`` hides."""
+    """Count how much of a batch is padding, and how many frames ``mask`` (of the CPU) hides."""
     if batch.ids:
         padded, frames = batch.padded_seconds, int(batch.lengths.sum()) / HOP
         run.meter.add("padding", 1 - batch.seconds / padded, padded)
-        run.meter.add("masked_share", mask.sum() / frames, frames)
+        run.meter.add("masked_share", int(mask.sum()) / frames, frames)

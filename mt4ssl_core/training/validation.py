@@ -15,7 +15,7 @@ from mt4ssl_core.training.loaders import stop_all
 from mt4ssl_core.training.resuming import Resumable
 from mt4ssl_core.training.run import Run
 from mt4ssl_core.training.skipping import named
-from mt4ssl_core.training.step import autocast, hide
+from mt4ssl_core.training.step import autocast, losses_of
 
 
 @dataclass
@@ -106,7 +106,7 @@ def held_out_batches(
         except Exception as problem:  # the others have to hear of it first
             error = problem
         signs = torch.tensor([float(error is not None), float(len(requested))])
-        failed, stop = world.sum(signs.to(world.device)).tolist()
+        failed, stop = world.sum(signs).tolist()
         if failed:
             stop_all(world, error)
         yield None if stop else batch
@@ -124,16 +124,9 @@ def _measure(training: Resumable, loader: PretrainLoader, requested: list[int]) 
             return None
         skipped += batch.skipped
         read += batch.seconds
-        mask = hide(training, batch)
         batch = batch.to(world.device)
+        losses = losses_of(model, batch, cfg, world, training.progress.update)
         with autocast(cfg, world):
-            losses = model(
-                batch.waves,
-                batch.lengths,
-                mask.to(world.device),
-                batch.labels,
-                training.progress.update,
-            )
             if world.is_main and sample.lacking and batch.ids:
                 sample.add(model.encoder(batch.waves, batch.lengths))
         meter.add_losses(losses)

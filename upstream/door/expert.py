@@ -93,9 +93,8 @@ class UpstreamExpert(nn.Module):
         states, lengths = self.encoder.encode(wavs)
         counted = [round(len(wav) / self.encoder.hop) for wav in wavs]
         frames = max(*counted, int(lengths.max()))  # T
-        places = torch.arange(frames, device=lengths.device).minimum(lengths[:, None] - 1)[
-            ..., None
-        ]
+        places = torch.arange(frames, device=lengths.device).minimum(lengths[:, None] - 1)
+        places = places.to(states[0].device, non_blocking=True)[..., None]
         hidden_states = [
             state.gather(1, places.expand(-1, -1, state.shape[-1]))  # (B, T, 1) -> (B, T, D)
             for state in states

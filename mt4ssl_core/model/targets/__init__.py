@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from mt4ssl_core.config import Config
+from mt4ssl_core.data.masking import Places
 from mt4ssl_core.model.encoder import Encoded, Encoder
 from mt4ssl_core.settings import registry
 from mt4ssl_core.settings.registry import register as register
@@ -22,7 +23,7 @@ class Masked:
     encoded: the encoder's answer. mask: (B, T) bool, True where a frame was hidden.
     labels: (B, T) int64 cluster ids, negative at padding, or None. waves: (B, N). wave_lengths:
         (B,).
-    step: updates made so far.
+    step: updates made so far. places: of the frames that were hidden.
     """
 
     encoded: Encoded
@@ -31,6 +32,16 @@ class Masked:
     waves: Tensor
     wave_lengths: Tensor
     step: int
+    places: Places
+
+    def hidden(self, x: Tensor) -> Tensor:
+        """(M, ...) rows of ``x`` (B, T, ...) at the M hidden frames: ``x[mask]`` without a wait."""
+        return rows(x, self.places.hidden)
+
+
+def rows(x: Tensor, places: Tensor) -> Tensor:
+    """(M, ...) rows of ``x`` (B, T, ...) at ``places`` (M,) of its B * T frames."""
+    return x.flatten(0, 1).index_select(0, places)
 
 
 @dataclass
@@ -39,7 +50,7 @@ class TargetLoss:
 
     name: as in the logs. total: sum over masked frames, weight included (scalar, with gradient).
     count: masked frames. sums: detached sums over masked frames, logged per frame.
-    means: detached means over this batch, logged averaged over batches.
+    means: means over this batch (detached tensors, or numbers), logged averaged over batches.
     usage: (K,) how often each class was predicted, for the code perplexity.
     """
 
@@ -47,7 +58,7 @@ class TargetLoss:
     total: Tensor
     count: int
     sums: dict[str, Tensor] = field(default_factory=dict)
-    means: dict[str, Tensor] = field(default_factory=dict)
+    means: dict[str, Tensor | float] = field(default_factory=dict)
     usage: Tensor | None = None  # (K,) how often each class was predicted, for the code perplexity
 
 

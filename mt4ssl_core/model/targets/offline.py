@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from mt4ssl_core.config import Config
 from mt4ssl_core.model.encoder import Encoder
-from mt4ssl_core.model.targets import Masked, Target, TargetLoss, register
+from mt4ssl_core.model.targets import Masked, Target, TargetLoss, register, rows
 from mt4ssl_core.settings.bounds import number
 
 CLASSIFICATION_METRICS = ("loss", "accuracy")
@@ -36,7 +36,8 @@ def classification(name: str, logits: Tensor, classes: Tensor, weight: float) ->
         total = F.cross_entropy(logits.float(), classes, reduction="sum")
     predicted = logits.detach().argmax(-1)
     sums = {"loss": total.detach(), "accuracy": (predicted == classes).sum()}
-    usage = torch.bincount(predicted, minlength=logits.shape[-1])
+    usage = classes.new_zeros(logits.shape[-1])  # bincount would wait for a GPU
+    usage.index_add_(0, predicted, torch.ones_like(predicted))
     return TargetLoss(name, weight * total, len(classes), sums, usage=usage)
 
 
@@ -63,18 +64,18 @@ class OfflineTarget(Target):
 
     def loss(self, masked: Masked) -> TargetLoss:
         """Cross-entropy at the hidden frames and, with `visible_weight`, at the others."""
-        assert masked.labels is not None
-        labels, output = masked.labels, masked.encoded.output
-        at = masked.mask & (labels >= 0)  # a row may be a frame or two short
-        hidden = self._classify(output[at], labels[at], self.cfg.weight)
+        places = masked.places
+        hidden = self._classify(masked, places.labelled, self.cfg.weight)
         if self.cfg.visible_weight:
             weight = self.cfg.weight * self.cfg.visible_weight
-            seen = ~masked.mask & (labels >= 0)
-            visible = self._classify(output[seen], labels[seen], weight)
+            visible = self._classify(masked, places.seen, weight)
             hidden.total = hidden.total + visible.total
             hidden.means["visible_accuracy"] = visible.sums["accuracy"] / max(visible.count, 1)
         return hidden
 
-    def _classify(self, output: Tensor, labels: Tensor, weight: float) -> TargetLoss:
-        """(M, D) outputs and their (M,) labels."""
-        return classification(self.name, self.head(output), labels + self.cfg.label_offset, weight)
+    def _classify(self, masked: Masked, at: Tensor | None, weight: float) -> TargetLoss:
+        """At these places (M,), which have labels: a row may lack those of a frame or two."""
+        assert masked.labels is not None and at is not None
+        logits = self.head(rows(masked.encoded.output, at))
+        classes = rows(masked.labels, at) + self.cfg.label_offset
+        return classification(self.name, logits, classes, weight)

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from mt4ssl_core.config import MOST, Config
-from mt4ssl_core.model.encoder import Context, Encoder, padding_mask
-from mt4ssl_core.model.padding import moments
+from mt4ssl_core.model.encoder import Context, Encoder
+from mt4ssl_core.model.padding import moments, padding_mask
 from mt4ssl_core.model.targets import Masked, Target, TargetLoss, register
 from mt4ssl_core.settings.bounds import number
 
@@ -65,8 +65,8 @@ class Ema:
             [theirs[name] for name in averaged],
             1 - self.decay_at(step),
         )
-        for name in ours.keys() - set(averaged):
-            ours[name].copy_(theirs[name])
+        copied = [name for name in ours if name.startswith(self.copied)]
+        torch._foreach_copy_([ours[name] for name in copied], [theirs[name] for name in copied])
 
 
 def instance_norm(x: Tensor, lengths: Tensor | None) -> Tensor:
@@ -79,7 +79,7 @@ def instance_norm(x: Tensor, lengths: Tensor | None) -> Tensor:
 def spread(x: Tensor) -> Tensor:
     """Mean over channels of the standard deviation over frames of (M, D): small when collapsed."""
     if len(x) < 2:
-        return x.new_tensor(float("nan"))
+        return x.new_full((), float("nan"))
     return (x.float().var(0) + 1e-6).sqrt().mean()
 
 
@@ -134,7 +134,7 @@ class OnlineTarget(Target):
         """The teacher's targets (B, T, D) for unmasked projected frames (B, T, D)."""
         _, ffn = self.teacher(frames, lengths)
         whole = self.cfg.norm_over_padding or padding_mask(lengths, frames.shape[1]) is None
-        over = None if whole else lengths
+        over = None if whole else lengths.to(frames.device, non_blocking=True)
         with torch.autocast(frames.device.type, enabled=False):
             layers = [instance_norm(x, over) for x in ffn[-self.cfg.top_k :]]
             return torch.stack(layers).mean(0)
@@ -142,13 +142,14 @@ class OnlineTarget(Target):
     def loss(self, masked: Masked) -> TargetLoss:
         """Squared error at the hidden frames, with the spread of targets and predictions."""
         encoded = masked.encoded
-        wanted = self.answer(encoded.frames.detach(), encoded.lengths)[masked.mask]  # (M, D)
-        predicted = self.head(encoded.output[masked.mask]).float()
+        answer = self.answer(encoded.frames.detach(), encoded.lengths)
+        wanted = masked.hidden(answer)  # (M, D)
+        predicted = self.head(masked.hidden(encoded.output)).float()
         total = (predicted - wanted).square().sum() / wanted.shape[-1] ** 0.5
-        means = {
+        means: dict[str, Tensor | float] = {
             "target_var": spread(wanted),
             "pred_var": spread(predicted.detach()),
-            "ema_decay": total.new_tensor(self.ema.decay_at(masked.step)),
+            "ema_decay": self.ema.decay_at(masked.step),
         }
         return TargetLoss(
             self.name,

@@ -65,5 +65,5 @@ class RandomProjectionTarget(Target):
         """Cross-entropy at the hidden frames."""
         labels = self.label(masked.waves, num_frames(masked.wave_lengths))[:, :: self.every]
         labels = labels[:, : masked.mask.shape[1]]
-        logits = self.head(masked.encoded.output[masked.mask])
-        return classification(self.name, logits, labels[masked.mask], self.cfg.weight)
+        logits = self.head(masked.hidden(masked.encoded.output))
+        return classification(self.name, logits, masked.hidden(labels), self.cfg.weight)

@@ -71,17 +71,14 @@ def test_ranks_stay_equal_with_layerdrop_and_drop_by_their_own_seeds(data, tmp_p
 
 
 def test_validation_has_the_same_masks_and_crops_every_time(data, tmp_path, monkeypatch):
-    hide, seen = validation.hide, {}
+    losses_of, seen = validation.losses_of, {}
 
-    def watched(training, batch):
-        mask = hide(training, batch)
-        both = mask.numpy().tobytes() + batch.waves.numpy().tobytes()
-        seen.setdefault(training.progress.update, []).append(
-            (batch.ids, hashlib.sha256(both).hexdigest())
-        )
-        return mask
+    def watched(model, batch, cfg, world, step):
+        both = batch.mask.numpy().tobytes() + batch.waves.numpy().tobytes()
+        seen.setdefault(step, []).append((batch.ids, hashlib.sha256(both).hexdigest()))
+        return losses_of(model, batch, cfg, world, step)
 
-    monkeypatch.setattr(validation, "hide", watched)
+    monkeypatch.setattr(validation, "losses_of", watched)
     changes = {"data__max_seconds": 0.9, "data__valid_share": 0.3, "run__validate_every": 5}
     pretrain(toy.configuration(data, tmp_path / "run", optim__max_updates=15, **changes))
     assert list(seen) == [5, 10, 15] and seen[5] == seen[10] == seen[15]

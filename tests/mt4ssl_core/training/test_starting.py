@@ -265,15 +265,15 @@ def test_a_signal_in_validation_is_noticed_there_and_it_is_done_again(data, tmp_
 
     changes = {"run__validate_every": 3, "run__save_every": 3, "data__valid_share": 0.3}
     whole = pretrain(toy.configuration(data, tmp_path / "whole", **changes))
-    hide, calls = validation.hide, []
+    losses_of, calls = validation.losses_of, []
 
-    def interrupt(training, batch):
+    def interrupt(*given):
         calls.append(1)
         os.kill(os.getpid(), signal.SIGTERM)
-        return hide(training, batch)
+        return losses_of(*given)
 
     run = tmp_path / "run"
-    monkeypatch.setattr(validation, "hide", interrupt)
+    monkeypatch.setattr(validation, "losses_of", interrupt)
     cfg = toy.configuration(data, run, **changes, data__batch_seconds=2.0)
     with pytest.raises(SystemExit) as caught:
         pretrain(cfg)
