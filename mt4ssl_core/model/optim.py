@@ -17,7 +17,7 @@ class AdamW(torch.optim.AdamW):
 
     def __init__(self, model: nn.Module, cfg: OptimConfig):
         parameters = [p for p in model.parameters() if p.requires_grad]
-        fused = all(p.is_cuda for p in parameters)
+        fused = all(p.device.type != "cpu" for p in parameters)
         super().__init__(
             parameters,
             lr=cfg.lr,
