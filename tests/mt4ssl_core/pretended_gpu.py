@@ -55,7 +55,7 @@ class Pretended(TorchDispatchMode):
 def updates(**changes):
     """Two updates of two micro-batches: both targets, a third one, padding, LayerDrop, clipping."""
     from mt4ssl_core.distributed import World
-    from mt4ssl_core.training import pretrain
+    from mt4ssl_core.training import pretrain, step
     from mt4ssl_core.training.journal import Meter
     from mt4ssl_core.training.loaders import endless, open_data
     from mt4ssl_core.training.state import Training
@@ -76,10 +76,12 @@ def updates(**changes):
         reads.append(values)
         return lambda: [1.0] * len(values)
 
-    pretrain.read_later = read_later
-    run = SimpleNamespace(training=training, wrapped=training.model, meter=Meter(), requested=[])
-    for step in (1, 2):
-        training.progress.update = step
+    step.read_later = read_later
+    run = SimpleNamespace(
+        training=training, wrapped=training.model, meter=Meter(DEVICE), requested=[]
+    )
+    for number in (1, 2):
+        training.progress.update = number
         pretrain.update(run, [next(batches), next(batches)], 100.0)
     assert len(reads) == 2  # one wait per update
     assert run.meter.sums["offline/loss"].device == DEVICE
