@@ -29,11 +29,13 @@ def of_expert(folder: str, expert: Any) -> Labels:
         return {LABEL: SpeakerClassifiDataset.label2speaker(range(SPEAKERS))}
     if folder == "emotion":
         return {LABEL: _in_order(expert.test_dataset.idx2emotion)}
+    if folder == "own_classify":
+        return {LABEL: list(expert.labels)}
     if folder == "fluent_commands":
         return {slot: _in_order(expert.Sy_intent[slot]) for slot in INTENT}
     if folder == "asr":
         return {SYMBOL: list(expert.dictionary.symbols)}
-    if folder == "ctc" and hasattr(expert.tokenizer, "idx_to_vocab"):  # no word pieces
+    if folder in ("ctc", "own_ctc") and hasattr(expert.tokenizer, "idx_to_vocab"):  # no word pieces
         tokenizer = expert.tokenizer
         return {SYMBOL: [tokenizer.idx_to_vocab(i) for i in range(tokenizer.vocab_size)]}
     return {}

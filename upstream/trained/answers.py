@@ -10,9 +10,9 @@ from torch import Tensor
 
 from upstream.heads.labels import LABEL, SYMBOL, Labels
 
-ASR, CTC = "asr", "ctc"  # s3prl's folders of the tasks that give text
+ASR, CTC, OWN_CTC = "asr", "ctc", "own_ctc"  # s3prl's folders of the tasks that give text
 WORDS, SLOTS = "word", "character-slot"  # modes of s3prl's text
-_SILENT = {ASR: (0, 2), CTC: (0, 1)}  # the blank and the end, which are not written
+_SILENT = {ASR: (0, 2), CTC: (0, 1), OWN_CTC: (0, 1)}  # blank and end, which are not written
 _BEGIN, _END = re.compile(r"B-(\S+) "), " E-{}"  # marks of s3prl's text, around a slot's value
 
 
@@ -60,8 +60,8 @@ def transcribe(folder: str, mode: str, labels: Labels, logits: Tensor) -> Predic
     """Write down the best symbol of every frame, repetitions and blanks left out.
 
     Args:
-        folder: `ASR` or `CTC`.
-        mode: of s3prl's text, for `CTC`.
+        folder: `ASR`, `CTC` or `OWN_CTC`.
+        mode: of s3prl's text; of no use for `ASR`.
         labels: the symbols, in the order of the outputs.
         logits: (T, C)
     """
@@ -75,6 +75,11 @@ def transcribe(folder: str, mode: str, labels: Labels, logits: Tensor) -> Predic
     if mode != SLOTS:
         return Prediction((" " if mode == WORDS else "").join(tokens), confidence)
     return Prediction(_words(tokens), confidence, tuple(_slots(tokens)))
+
+
+def gives_text(folder: str) -> bool:
+    """Tell s3prl's folders of tasks that write down what was said from those that choose."""
+    return folder in _SILENT
 
 
 def text_mode(config: Mapping[str, Any]) -> str:

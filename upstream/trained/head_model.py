@@ -7,16 +7,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from upstream.trained.answers import ASR, CTC
+from upstream import own_task
+from upstream.trained.answers import ASR, CTC, OWN_CTC, gives_text
 
 # s3prl's folder of a task -> its sections of the head, and the key of the projection's size
 SECTIONS = {
     **dict.fromkeys(
-        ("speech_commands", "voxceleb1", "fluent_commands", "emotion"),
+        ("speech_commands", "voxceleb1", "fluent_commands", "emotion", "own_classify"),
         ("modelrc", "projector_dim"),
     ),
     ASR: ("modelrc", "project_dim"),
-    CTC: ("model", "project_dim"),
+    **dict.fromkeys((CTC, OWN_CTC), ("model", "project_dim")),
 }
 
 
@@ -44,16 +45,17 @@ class HeadModel(nn.Module):
     ) -> None:
         super().__init__()
         section, key = SECTIONS[folder]
+        own_task.register(folder)
         expert = importlib.import_module(f"s3prl.downstream.{folder}.expert")
         settings = config["downstream_expert"][section]
-        inner, select = settings[key], settings["select"]
-        self.outputs, self.is_text = _outputs(weights), folder in (ASR, CTC)
+        inner, select = settings[key], settings.get("select", "UtteranceLevel")
+        self.outputs = _outputs(weights)
         self._cuts = folder == ASR
         with torch.device("meta"):  # no memory for sizes that the weights do not have
             self.projector = nn.Linear(dim, inner)
             made = getattr(expert, select)
             more = settings.get(select, {})
-            if self.is_text:
+            if gives_text(folder):
                 self.model = made(inner, self.outputs, upstream_rate=rate, **more)
             else:
                 self.model = made(input_dim=inner, output_dim=self.outputs, **more)

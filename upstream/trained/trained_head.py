@@ -25,12 +25,12 @@ from upstream.heads.labels import LABEL, SYMBOL, Labels
 from upstream.heads.s3prl_runner import Runner, set_up
 from upstream.heads.task_request import TaskRequest
 from upstream.store.options import OFF, StoreOptions
-from upstream.trained.answers import Prediction, classify, text_mode, transcribe
+from upstream.trained.answers import Prediction, classify, gives_text, text_mode, transcribe
 from upstream.trained.head_model import SECTIONS, HeadModel
 
 from s3prl.downstream.runner import ModelEntry  # isort: skip
 
-_QUIETER = [["gain", "-3.0"]]  # what s3prl does to the audio of KS
+_KS_GAIN = -3.0  # decibels by which s3prl changes the level of KS's audio
 
 
 class TrainedHead:
@@ -71,7 +71,7 @@ class TrainedHead:
         if self._folder not in SECTIONS:
             raise ValueError(
                 f"{self.path}: a head of {self.task}, of which there is no label or text to say; "
-                "give one of ks, sid, ic, er, pr, asr or sf"
+                "give one of ks, sid, ic, er, pr, asr or sf, or of task train (not verify)"
             )
         args = argparse.Namespace(**{**arguments.defaults(), **vars(args)})
         args.device = str(choose_device(device))
@@ -85,7 +85,7 @@ class TrainedHead:
             parts.featurizer.model.eval(),
         )
         self._model: HeadModel = parts.downstream.model
-        self.device, self.gives_text = args.device, self._model.is_text
+        self.device, self.gives_text = args.device, gives_text(self._folder)
         expert = getattr(self._upstream, "model", self._upstream)  # perhaps of TransformedFeatures
         self.isolated = isinstance(expert, UpstreamExpert) and expert.encoder.isolated
         self.labels = stored.get(labels.KEY) or self._labels_of_corpus(root)
@@ -121,12 +121,14 @@ class TrainedHead:
         return classify(self.labels, logits, top)
 
     def _as_in_the_test(self, wave: Tensor) -> Tensor:
-        if self._folder != "speech_commands":
+        data = self._config["downstream_expert"].get("datarc", {})
+        gain = _KS_GAIN if self._folder == "speech_commands" else data.get("gain")
+        if not gain:
             return wave
         from torchaudio.sox_effects import apply_effects_tensor
 
-        quieter: Tensor = apply_effects_tensor(wave[None], SAMPLE_RATE, _QUIETER)[0][0]
-        return quieter
+        changed: Tensor = apply_effects_tensor(wave[None], SAMPLE_RATE, [["gain", str(gain)]])[0][0]
+        return changed
 
     def _labels_of_corpus(self, root: str | Path | None) -> Labels:
         """Return what the outputs are called, as the corpus has it."""

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from superb_data import corpus, save_checkpoint, smoke, tiny_checkpoint
+from superb_data import FEW_STEPS, corpus, save_checkpoint, smoke, tiny_checkpoint
 
 import mt4ssl
 from mt4ssl_core.checkpoints import checkpoint
 from mt4ssl_core.data.audio import load_wave
+from upstream.door import tasks
 from upstream.heads import command, labels, runner, states
 from upstream.heads.task_request import TaskRequest
 from upstream.store.options import StoreOptions
@@ -107,6 +108,26 @@ def test_what_is_said_is_what_the_test_says(task, tested):
     rows = predict(path.parent, [files[name] for name in wanted])
     assert {names(task, Path(file)): said.text for file, said in rows} == wanted
     assert all(0 < said.confidence <= 1 for _, said in rows)
+
+
+@pytest.mark.parametrize(("task", "column"), [("classify", "label"), ("ctc", "text")])
+def test_a_head_of_ones_own_table(task, column, tmp_path):
+    files = sorted(corpus("ks").glob(TESTED["ks"][0]))
+    rows = [
+        (file, file.parent.name.strip("_"), s) for s in ("train", "dev", "test") for file in files
+    ]
+    with open(tmp_path / "own.csv", "w", newline="", encoding="utf-8") as table:
+        csv.writer(table).writerows([("path", column, "split"), *rows])
+    settings = {**tasks.header(task)["smoke"], **FEW_STEPS, "downstream_expert.datarc.gain": -3.0}
+    settings["downstream_expert.datarc.csv"] = str(tmp_path / "own.csv")
+    asked = {"ckpt": tiny_checkpoint(), "device": "cpu", "overrides": settings, "stages": []}
+    runner.run(task, "mt4ssl", tmp_path / "exp", **asked)
+    path = scattered(states.best_checkpoint(tmp_path / "exp"), task)
+    evaluate(path)
+    (written,) = {"test_predict.txt", "test-hyp.ark"} & {p.name for p in path.parent.iterdir()}
+    wanted = [line.partition(" ")[2] for line in (path.parent / written).read_text().splitlines()]
+    assert [said.text for _, said in predict(path, files)] == wanted
+    assert len(set(wanted)) > 1
 
 
 def changed(path: Path, folder: Path, **entries) -> Path:
