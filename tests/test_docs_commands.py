@@ -61,7 +61,7 @@ MADE = {  # files that the page says are there afterwards
     "pretrain": ["runs/one/last.pt", "runs/mine/config.yaml", "runs/two/last.pt",
                  "hf_model/model.safetensors", "features/features.json"],
     "score": ["runs/first/superb/results.jsonl", "runs/first/superb/predict.zip",
-              "runs/fbank/results.jsonl", "runs/first/ks/results.json",
+              "runs/fbank/results.jsonl", "runs/first/ks/said.csv", "runs/first/ks/results.json",
               "runs/first/mine/results.jsonl"],
     "own_task": ["runs/commands/results.jsonl", "runs/commands/report.html",
                  "runs/notes/results.jsonl", "runs/voices/results.jsonl"],
