@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mt4ssl.encoder import Encoder
-from mt4ssl_core.checkpoints.foreign import hub_models
 from mt4ssl_core.files import user_path
+from mt4ssl_core.settings import hub_names
 from upstream.door import cache, hub
 from upstream.suite import own_task, run_folder, suite
 from upstream.suite.own_task_request import OwnTaskRequest
@@ -97,7 +97,7 @@ def _named(encoder: Encoder | str | Path) -> dict[str, Any]:
         encoder.check_unchanged()
         return {"upstream" if encoder.source in hub.defined() else "ckpt": encoder.source}
     path = str(encoder)
-    named = isinstance(encoder, Path) or cache.is_url(path) or hub_models.is_name(path)
+    named = isinstance(encoder, Path) or cache.is_url(path) or hub_names.is_name(path)
     if named or cache.exists(user_path(path)):
         return {"ckpt": path}
     hub.check_quickly(path)

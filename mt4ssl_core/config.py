@@ -65,14 +65,14 @@ class RunBasics:
 class RunConfig(RunBasics):
     """Where a run lives and how it executes.
 
-    init_from: a checkpoint (ours, fairseq's, Hugging Face's) whose weights, and nothing else, start
-        this run.
+    init_from: a checkpoint (ours, fairseq's, Hugging Face's, or a name on its hub) whose weights,
+        and nothing else, start this run.
     continue_from: a checkpoint (ours or fairseq's) that this run goes on with: weights, state of
         the optimiser and counters. Both are looked at only while `out` holds no last.pt.
     """
 
-    init_from: str | None = path(None, exists=True)
-    continue_from: str | None = path(None, exists=True)
+    init_from: str | None = path(None, exists=True, hub=True)
+    continue_from: str | None = path(None, exists=True, hub=True)
 
 
 @dataclass

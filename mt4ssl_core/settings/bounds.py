@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mt4ssl_core.settings import values
+from mt4ssl_core.settings import hub_names, values
 
 SEEDS: dict[str, Any] = {"at_least": 0, "below": 2**63}
 NUMPY_SEEDS: dict[str, Any] = {
@@ -65,6 +65,7 @@ class Rule:
     device: bool = False
     path: bool = False  # ``~`` is the home folder
     exists: bool = False  # a path of something that is read
+    hub: bool = False  # or a name on Hugging Face's hub
     shape: bool = False  # no checkpoint that was written with another value can go on
 
 
@@ -100,9 +101,9 @@ def device(default: str | None) -> Any:
     return field(default=default, metadata={_KEY: Rule(device=True)})
 
 
-def path(default: str | None, exists: bool = False) -> Any:
-    """Return a field for a path; ``exists``: of something that is read."""
-    return field(default=default, metadata={_KEY: Rule(path=True, exists=exists)})
+def path(default: str | None, exists: bool = False, hub: bool = False) -> Any:
+    """Return a field for a path; ``exists``: of what is read; ``hub``: or a name there."""
+    return field(default=default, metadata={_KEY: Rule(path=True, exists=exists, hub=hub)})
 
 
 def rule(found: dataclasses.Field) -> Rule:
@@ -133,7 +134,9 @@ def unfound(settings: Any, name: Name) -> list[str]:
     out = []
     for item in dataclasses.fields(settings):
         value = getattr(settings, item.name)
-        if rule(item).exists and value not in (None, MISSING) and not _exists(value):
+        if not rule(item).exists or value in (None, MISSING) or _exists(value):
+            continue
+        if not (rule(item).hub and hub_names.is_name(value)):
             said = f"{_named(name, item.name)}: {value or repr(value)}"
             out.append(f"{said}: no such file or folder; correct the path")
     return out

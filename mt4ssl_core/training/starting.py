@@ -8,6 +8,7 @@ from typing import Any
 
 from mt4ssl_core.checkpoints import checkpoint, convert
 from mt4ssl_core.checkpoints.damage import remedy
+from mt4ssl_core.checkpoints.foreign import hub_models
 from mt4ssl_core.distributed import World
 from mt4ssl_core.files import reading, remove_leftovers
 from mt4ssl_core.locks import lock
@@ -63,7 +64,8 @@ def begin(training: Training, folder: Path, chosen: str | None) -> tuple[Saver, 
         origin = Path(run.init_from)
         with reading(origin, "give another checkpoint"):
             training.load_weights(convert.load_any(origin), origin)
-        return Saver(folder), [f"started from the weights of {origin}"]
+        named = hub_models.origin(hub_models.local(run.init_from)) or origin  # with its revision
+        return Saver(folder), [f"started from the weights of {named}"]
     return Saver(folder), []
 
 

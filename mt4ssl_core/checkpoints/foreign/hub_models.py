@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from mt4ssl_core.files import read_json, user_path
+from mt4ssl_core.settings.hub_names import is_name
 
-_NAME = re.compile(r"([A-Za-z0-9][\w.-]*)/([A-Za-z0-9][\w.-]*)(?:@([\w.-]+))?")
-_FILES = {".pt", ".pth", ".ckpt", ".bin", ".safetensors", ".py", ".yaml", ".json", ".npy", ".km"}
 CACHED = re.compile(r"models--(.+?)--(.+)")  # models--ORG--NAME/snapshots/REVISION
 _SETTINGS = ["config.json", "preprocessor_config.json", "processor_config.json"]
 _SETTINGS += ["vocab.json", "added_tokens.json", "tokenizer_config.json"]  # of a recogniser
@@ -39,14 +38,6 @@ def local(source: str | Path) -> Path:
         return path
     name, _, revision = str(source).partition("@")
     return _fetched(name, revision or "main")
-
-
-def is_name(source: str | Path) -> bool:
-    """Whether `local` looks for ``source`` on the hub: of that form, and no path here."""
-    named = _NAME.fullmatch(str(source))
-    if not named or Path(source).suffix in _FILES:
-        return False
-    return not Path(named[1]).exists()  # or it is a mistyped path
 
 
 def origin(path: str | Path | None) -> str | None:

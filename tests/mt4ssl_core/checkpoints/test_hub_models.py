@@ -3,15 +3,20 @@
 import json
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
+import toy
 from hub_stub import COMMIT, GATED, at
 from huggingface_hub import constants
 from test_convert import ours_file
 
+from mt4ssl_core import config
 from mt4ssl_core.checkpoints import convert
 from mt4ssl_core.checkpoints.foreign import hub_models
 from mt4ssl_core.labelling.frame_features import FeatureSource
+from mt4ssl_core.settings import hub_names
+from mt4ssl_core.training import pretrain as loop
 from upstream.door.expert import UpstreamExpert
 from upstream.heads import arguments
 from upstream.suite.suite import owner_of
@@ -114,7 +119,24 @@ def test_a_mistyped_path_is_no_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs").mkdir()
     for path in ("runs/frist", "other/last.pt", "other/my.py", "a/b/c", "~/x", "./a/b", "name"):
-        assert not hub_models.is_name(path), path
-    assert hub_models.is_name("org/name") and hub_models.is_name("org/name-v1.5@main")
+        assert not hub_names.is_name(path), path
+    assert hub_names.is_name("org/name") and hub_names.is_name("org/name-v1.5@main")
     with pytest.raises(ValueError, match=r"runs/frist: no such checkpoint; check the path"):
         arguments.check_upstream("mt4ssl", "runs/frist")
+
+
+def test_pretraining_starts_from_a_name(tmp_path, hub, capsys):
+    corpus = toy.corpus(tmp_path, utterances=6)
+
+    def run(out: str, **changes: Any) -> Path:
+        words = toy.overrides(corpus, tmp_path / out, optim__max_updates=1, **changes)
+        return loop.pretrain(config.load("tiny", words, files=True))
+
+    folder = convert.export_hf(run("first"), tmp_path / "exported")
+    hub.files["org/name"] = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert run("second", run__init_from="org/name").is_file()
+    assert f"started from the weights of org/name@{COMMIT}" in capsys.readouterr().out
+    with pytest.raises(ValueError, match=r"^org/name@main: holds no state of the optimiser"):
+        run("third", run__continue_from="org/name@main")
+    with pytest.raises(ValueError, match=r"run\.init_from: gone/last\.pt: no such file or folder"):
+        run("fourth", run__init_from="gone/last.pt")
