@@ -8,6 +8,7 @@ from mt4ssl_cli.readers import Reader, checked, field_of, one_of, path_of, real,
 from mt4ssl_core.config import DataConfig
 from mt4ssl_core.settings.bounds import NUMPY_SEEDS, SEEDS, device_name
 from mt4ssl_core.settings.precisions import PRECISIONS
+from upstream.heads.task_request import TRANSFORMS
 from upstream.store.options import FLAGS, MODES, StoreOptions
 
 COUNT, JOBS = whole(at_least=1, at_most=1_000_000), whole(at_least=1, at_most=1024)
@@ -71,6 +72,9 @@ MaxSkipped = Annotated[
     float, number(field_of(DataConfig, "max_skipped"), "share of the files that may be unusable")
 ]
 ScoreSet = Annotated[str, choice(("paper", "public"), "tasks of superb_s")]
+FeatureTransform = Annotated[
+    str, choice(TRANSFORMS, "of every layer, fitted on the training split; not SUPERB's")
+]
 LayerStore = Annotated[str | None, path("DIR", "keep and read features in this store")]
 LayerStoreGb = Annotated[float | None, number(GIGABYTES, "the most it may hold")]
 # of StoreOptions

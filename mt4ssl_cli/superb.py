@@ -5,7 +5,6 @@ from typing import Annotated
 
 from mt4ssl_cli import options as o
 from mt4ssl_cli.framework import command, group
-from upstream.heads.task_request import TRANSFORMS
 from upstream.store.options import StoreOptions
 from upstream.suite import executors
 from upstream.suite.suite_request import SuiteRequest
@@ -53,9 +52,7 @@ def run(
     store_precision: o.StorePrecision = StoreOptions.precision,
     store_crops: o.StoreCrops = StoreOptions.crops,
     store_alone: o.StoreAlone = False,
-    feature_transform: Annotated[
-        str, o.choice(TRANSFORMS, "of every layer, fitted on the training split; not SUPERB's")
-    ] = SuiteRequest.feature_transform,
+    feature_transform: o.FeatureTransform = SuiteRequest.feature_transform,
 ) -> int:
     """Train and test an upstream on SUPERB tasks."""
     from upstream.suite import suite

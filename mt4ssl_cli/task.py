@@ -38,6 +38,7 @@ def train(
     store_precision: o.StorePrecision = StoreOptions.precision,
     store_crops: o.StoreCrops = StoreOptions.crops,
     store_alone: o.StoreAlone = False,
+    feature_transform: o.FeatureTransform = OwnTaskRequest.feature_transform,
 ) -> int:
     """Train a head on the clips of a CSV, choose its learning rate on dev, and test it."""
     from upstream.suite import own_task
@@ -48,5 +49,6 @@ def train(
             Path(out), csv, ckpt=ckpt, upstream=upstream, kind=kind, trials=trials, steps=steps,
             smoke=smoke, executor=executor, rates=rates or (), set=set or (), seed=seed,
             device=device, jobs=jobs, slurm=slurm or (), store=kept,
+            feature_transform=feature_transform,
         )
     )  # fmt: skip
