@@ -63,6 +63,11 @@ def one_of(words: Sequence[str]) -> dict[str, Any]:
 
 
 def path_of(text: str) -> str:
-    """Return a path with the home folder in place of ``~``, also where a shell does not."""
+    """Return a path with the home folder in place of ``~``, also where a shell does not.
+
+    An empty word is mostly a shell's unset variable, and would be the current folder.
+    """
+    if not text:
+        raise typer.BadParameter("'': expected a path; the current folder is .")
     kind, path = ("ckpt:", text[5:]) if text.startswith("ckpt:") else ("", text)
     return kind + str(user_path(path)) if path.startswith("~") else text
