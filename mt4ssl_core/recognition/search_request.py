@@ -22,11 +22,22 @@ class SearchRequest:
 
     lm: a KenLM or ARPA file of words or of letters. lexicon: a file of spellings; None: the words
     of ``lm``. beam: settings of the search.
+
+    Raises:
+        ValueError: settings that nothing would use.
     """
 
     lm: str | None = None
     lexicon: str | None = None
     beam: BeamSettings = field(default_factory=BeamSettings)
+
+    def __post_init__(self) -> None:
+        """Refuse settings of a beam for a search without one."""
+        if self.is_greedy and self.beam != BeamSettings():
+            raise ValueError(
+                "beam, threshold, weights and scores are of a search with a language model or a "
+                "lexicon, and without one it is greedy; give --lm or --lexicon, or leave them out"
+            )
 
     @property
     def is_greedy(self) -> bool:

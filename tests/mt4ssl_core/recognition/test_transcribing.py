@@ -91,6 +91,12 @@ def test_long_audio_is_transcribed_as_a_whole(tmp_path, with_words):
     assert ends[-1] <= len(wave) / 16_000
 
 
+def test_weights_of_a_language_model_that_is_not_given_are_refused():
+    with pytest.raises(ValueError, match="without one it is greedy; give --lm or --lexicon"):
+        SearchRequest(beam=BeamSettings(lm_weight=3.0))
+    assert SearchRequest().is_greedy and not SearchRequest(beam=BeamSettings(nbest=2)).is_greedy
+
+
 def test_an_utterance_is_heard_alike_alone_and_in_a_batch():
     recogniser = Recogniser(drawn(), lambda *_: [], "it")
     rng = np.random.default_rng(0)
