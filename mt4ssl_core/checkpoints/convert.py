@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mt4ssl_core import config
-from mt4ssl_core.checkpoints import checkpoint, python_file
+from mt4ssl_core.checkpoints import checkpoint, python_file, recognisers
 from mt4ssl_core.checkpoints.foreign import (
     checkpoint_files,
     fairseq,
@@ -24,6 +24,7 @@ from mt4ssl_core.checkpoints.foreign import (
 from mt4ssl_core.checkpoints.foreign.assembled import encoder_of
 from mt4ssl_core.checkpoints.foreign.export import to_fairseq, to_hugging_face, to_torchaudio
 from mt4ssl_core.checkpoints.foreign.export.card import Card
+from mt4ssl_core.checkpoints.foreign.export.ctc import Head
 from mt4ssl_core.checkpoints.foreign.export.folder import NOTE, RECORD
 from mt4ssl_core.checkpoints.foreign.weight_names import OURS, renamed
 from mt4ssl_core.checkpoints.own_encoder import OwnEncoder
@@ -115,9 +116,11 @@ def export(
     hf: for ``transformers.AutoModel``, with a model card that says what ``about`` does, and the
     hours of audio that the log beside ``path`` tells. Post-LN with layer norm in the extractor and
     a stacked positional convolution becomes a Data2VecAudioModel, one weight-normed positional
-    convolution a HubertModel, with relative positions a WavLMModel.
+    convolution a HubertModel, with relative positions a WavLMModel; what `mt4ssl finetune` wrote,
+    their ...ForCTC with a Wav2Vec2Processor.
     fairseq: checkpoint.pt as `to_fairseq` says, with heads, teacher and optimiser.
     torchaudio: model.pt, and export.json with the function and arguments that make its model.
+    Recognisers become wav2vec_ctc there, and a model with ``aux``.
 
     Hugging Face's feature extractor adds 1e-7 to a waveform's variance, whatever the model was
     trained with (``encoder.normalize_eps``, 1e-5 by default and in fairseq; config.json says it).
@@ -134,11 +137,19 @@ def export(
     if python_file.is_named(path) or transformers_encoder.is_for(path):
         raise _not_ours(path)
     state, out = load_any(path), Path(out)
+    head = _recognisers_head(state, path)
     if to == "fairseq":
-        return to_fairseq.write(state, out, path)
+        return to_fairseq.write(state, out, path, head)
     if to == "torchaudio":
-        return to_torchaudio.write(encoder_of(state, path), out, path)
-    return to_hugging_face.write(encoder_of(state, path), out, path, state, about)
+        return to_torchaudio.write(encoder_of(state, path), out, path, head)
+    return to_hugging_face.write(encoder_of(state, path), out, path, state, about, head)
+
+
+def _recognisers_head(state: dict[str, Any], path: str | Path) -> Head | None:
+    """The head of what `mt4ssl finetune` wrote; None of another checkpoint."""
+    if recognisers.CTC not in state["targets"]:
+        return None
+    return Head(recognisers.head_of(state), recognisers.vocabulary_of(state, Path(path)))
 
 
 def export_hf(path: str | Path, out: str | Path) -> Path:

@@ -13,6 +13,7 @@ from mt4ssl_core.data.vocabulary import FAIRSEQ, MOST, SEPARATORS, Vocabulary
 from mt4ssl_core.files import reading
 
 FAIRSEQ_HEAD, HF_HEAD = "w2v_encoder.proj.", "lm_head."
+FAIRSEQ_ENCODER = "w2v_encoder.w2v_model."  # before the encoder's weights there
 VOCABULARY, ADDED, TOKENIZER = "vocab.json", "added_tokens.json", "tokenizer_config.json"
 
 Head = tuple[Tensors, Vocabulary]  # weight (V, D) and bias (V,)

@@ -21,7 +21,7 @@ from mt4ssl_core.config import EncoderConfig
 NAME = "README.md"
 LOG_LINE = 1 << 22  # bytes that are read of a log
 _SIGNED = re.compile(r"<!-- mt4ssl ([0-9a-f]{64}) -->\n\Z")
-_HIDDEN = ("run", "data")  # sections of a config that say where things lay
+_TOLD = ("encoder", "masking", "optim")  # sections of a config that do not say where things lay
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,9 @@ def text(card: Card, state: Mapping[str, Any], out: Path, origin: str | Path, ki
     model_type there.
     """
     name = card.name or out.absolute().name
-    about: dict[str, Any] = {"library_name": "transformers", "pipeline_tag": "feature-extraction"}
+    ctc = "ctc" in state["targets"]
+    task = "automatic-speech-recognition" if ctc else "feature-extraction"
+    about: dict[str, Any] = {"library_name": "transformers", "pipeline_tag": task}
     about |= {"license": card.license} if card.license else {}
     about |= {"datasets": list(card.datasets)} if card.datasets else {}
     about["tags"] = ["mt4ssl", kind, "speech", "audio", "self-supervised-learning"]
@@ -53,7 +55,7 @@ def text(card: Card, state: Mapping[str, Any], out: Path, origin: str | Path, ki
     parts = [
         f"---\n{front}---\n\n# {name.rsplit('/', 1)[-1]}",
         _form(state),
-        f"## Load\n\n{_loading(name)}",
+        f"## Load\n\n{_recognising(name) if ctc else _loading(name)}",
         *_training(state, origin),
         card.section,
     ]
@@ -98,6 +100,16 @@ def _loading(name: str) -> str:
     )
 
 
+def _recognising(name: str) -> str:
+    return (
+        "```python\n"
+        "from transformers import pipeline\n\n"
+        f'recognise = pipeline("automatic-speech-recognition", "{name}")\n'
+        'print(recognise("speech.wav")["text"])\n'
+        "```"
+    )
+
+
 def _training(state: Mapping[str, Any], origin: str | Path) -> Iterator[str]:
     """What is known of how it was trained; of an encoder alone, nothing is."""
     settings, progress = state["config"], state["progress"]
@@ -109,7 +121,8 @@ def _training(state: Mapping[str, Any], origin: str | Path) -> Iterator[str]:
     facts["audio heard"] = _hours(progress.get("audio_hours"))
     facts["learned from"] = ", ".join(state["targets"])
     lines = [f"- {name}: {value}" for name, value in facts.items() if value]
-    parts = {k: v for k, v in settings.items() if k not in _HIDDEN and v is not None}
+    told = (*_TOLD, *state["targets"])
+    parts = {name: settings[name] for name in told if settings.get(name) is not None}
     listed = yaml.safe_dump(parts, sort_keys=False, allow_unicode=True)
     yield "## Training\n\n" + "\n".join(lines)
     yield f"<details><summary>Settings</summary>\n\n```yaml\n{listed}```\n\n</details>"

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mt4ssl_core.checkpoints.foreign import checkpoint_files
+from mt4ssl_core.checkpoints.foreign import checkpoint_files, ctc_heads
 from mt4ssl_core.checkpoints.foreign.export import card
 from mt4ssl_core.files import flush, reading, temporary_beside, write_json, writing
 
@@ -17,10 +17,11 @@ WEIGHTS, HEARING = checkpoint_files.WEIGHTS[0], checkpoint_files.HEARING[1]
 NOTE = "note"  # key of that: what the user has to know
 MARK = {"exported_by": "mt4ssl"}
 FAIRSEQ, TORCHAUDIO = "checkpoint.pt", "model.pt"
+DICTIONARY = "dict.ltr.txt"  # fairseq's, of a recogniser's letters
 PLOT, RESULTS = "layer_weights.png", ".eval_results"  # beside the card; the hub's folder of scores
 NAMES = {
     checkpoint_files.CONFIG, WEIGHTS, HEARING, RECORD, FAIRSEQ, TORCHAUDIO, card.NAME, PLOT,
-    RESULTS,
+    RESULTS, ctc_heads.VOCABULARY, ctc_heads.TOKENIZER, DICTIONARY,
 }  # fmt: skip
 _SCORE = re.compile(r"superb_\w+\.yaml")
 

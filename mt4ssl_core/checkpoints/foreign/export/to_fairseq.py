@@ -14,11 +14,12 @@ from typing import Any
 from torch import Tensor
 
 from mt4ssl_core import config
-from mt4ssl_core.checkpoints.foreign import assembled, fairseq
+from mt4ssl_core.checkpoints.foreign import assembled, ctc_heads, fairseq
+from mt4ssl_core.checkpoints.foreign.export.ctc import Head
 from mt4ssl_core.checkpoints.foreign.export.fairseq_dictionary import dictionary_of, save
 from mt4ssl_core.checkpoints.foreign.export.fairseq_training import moments_of, training_sections
+from mt4ssl_core.checkpoints.foreign.export.folder import DICTIONARY, NOTE, new_folder, write_record
 from mt4ssl_core.checkpoints.foreign.export.folder import FAIRSEQ as FILE
-from mt4ssl_core.checkpoints.foreign.export.folder import NOTE, new_folder, write_record
 from mt4ssl_core.checkpoints.foreign.export.forms import check_frontend
 from mt4ssl_core.checkpoints.foreign.weight_names import (
     FAIRSEQ,
@@ -30,9 +31,15 @@ from mt4ssl_core.checkpoints.foreign.weight_names import (
     rename,
 )
 from mt4ssl_core.config import EncoderConfig
+from mt4ssl_core.data.vocabulary import FAIRSEQ as TOKENS
+from mt4ssl_core.files import write_text
 from mt4ssl_core.settings.frames import SAMPLE_RATE
 
 KINDS = {"multi2vec": "multi2vec_pretraining", "data2vec_audio": "audio_pretraining"}  # and tasks
+TUNED = "wav2vec_ctc"
+_CRITERIA = {
+    "multi2vec": "Multi2VecCriterion", "data2vec_audio": "ModelCriterion", TUNED: "CtcCriterion",
+}  # fmt: skip
 _ORDER = (  # of the weights there, by which the state of its optimiser is numbered
     "mask_emb", "feature_extractor.", "post_extract_proj.", "encoder.pos_conv.", "encoder.layers.",
     "encoder.layer_norm.", "layer_norm.", "final_proj.", "final_proj_hubert.",
@@ -40,11 +47,14 @@ _ORDER = (  # of the weights there, by which the state of its optimiser is numbe
 _PROJECTIONS = ("self_attn.k_proj", "self_attn.v_proj", "self_attn.q_proj")
 
 
-def write(state: Mapping[str, Any], out: Path, origin: str | Path) -> Path:
+def write(
+    state: Mapping[str, Any], out: Path, origin: str | Path, head: Head | None = None
+) -> Path:
     """Write a folder with checkpoint.pt of a checkpoint in our form; returns ``out``.
 
     Weights, heads, teacher, Adam's moments and the count of updates are there as fairseq keeps
-    them; targets that it does not know are left out, which is said. ``origin``: what errors name.
+    them; targets that it does not know are left out, which is said. ``origin``: what errors name;
+    ``head``: of a recogniser, which becomes a ``wav2vec_ctc`` with its dict.ltr.txt beside it.
 
     Raises:
         ValueError: no model of fairseq's has such an encoder, or ``out`` holds something else.
@@ -52,8 +62,15 @@ def write(state: Mapping[str, Any], out: Path, origin: str | Path) -> Path:
     """
     cfg = config.encoder_from_dict(state["config"]["encoder"], str(origin))
     _check(cfg, origin)
-    made, kind = (_wavlm(state, cfg), "wavlm") if cfg.relative_buckets else _pretrained(state, cfg)
-    left = state["targets"].keys() - ({*HEADS} if kind in KINDS else set())
+    if head is not None:
+        _check_head(head, cfg, origin)
+        made, kind = _tuned(state, cfg, head), TUNED
+    elif cfg.relative_buckets:
+        made, kind = _wavlm(state, cfg), "wavlm"
+    else:
+        made, kind = _pretrained(state, cfg)
+    known = {*HEADS} if kind in KINDS else {*state["targets"]} if head else set()
+    left = state["targets"].keys() - known
     assembled.say_left_out(origin, f"checkpoint with targets, as fairseq's {kind}", left)
     record = {"format": "fairseq", "model": kind, "weights": FILE}
     if cfg.normalize and cfg.normalize_eps != fairseq.EPS:
@@ -64,6 +81,8 @@ def write(state: Mapping[str, Any], out: Path, origin: str | Path) -> Path:
         )
     with new_folder(out) as folder:
         save(made, folder / FILE)
+        if head is not None:
+            write_text(folder / DICTIONARY, head.vocabulary.fairseq_lines())
         write_record(folder, record)
     return out
 
@@ -101,16 +120,7 @@ def _pretrained(state: Mapping[str, Any], cfg: EncoderConfig) -> tuple[dict[str,
     settings = config.completed(state["config"])
     heads = {name: state["targets"][name] for name in HEADS if name in state["targets"]}
     kind = "multi2vec" if "offline" in heads else "data2vec_audio"
-    sections: dict[str, Any] = {
-        "_name": None,
-        "model": {"_name": kind, **_encoder_options(cfg)},
-        "task": {
-            "_name": KINDS[kind],
-            "data": "",
-            "sample_rate": SAMPLE_RATE,
-            "normalize": cfg.normalize,
-        },
-    }
+    sections = _sections(cfg, kind)
     if heads:
         training = training_sections(settings, heads)
         for name, values in training.items():
@@ -129,10 +139,48 @@ def _pretrained(state: Mapping[str, Any], cfg: EncoderConfig) -> tuple[dict[str,
     return made, kind
 
 
+def _tuned(state: Mapping[str, Any], cfg: EncoderConfig, head: Head) -> dict[str, Any]:
+    """What a checkpoint of fairseq's trainer holds after fine-tuning with CTC."""
+    heard = {"normalize": cfg.normalize, "data": ""}
+    inside = {"w2v_path": "", "w2v_args": _sections(cfg, "data2vec_audio")}
+    task = {"_name": "audio_finetuning", "labels": "ltr", "sample_rate": SAMPLE_RATE, **heard}
+    weights = {
+        f"{ctc_heads.FAIRSEQ_ENCODER}{key}": value
+        for key, value in _in_order(_encoder(state, name_rows(cfg))).items()
+    }
+    weights |= {f"{ctc_heads.FAIRSEQ_HEAD}{key}": v.cpu() for key, v in head.weights.items()}
+    sections = {"_name": None, "model": {"_name": TUNED, **inside, **heard}, "task": task}
+    made = {"args": None, "cfg": sections, "model": OrderedDict(weights), "criterion": None}
+    return made | _history(state["progress"], TUNED)
+
+
+def _check_head(head: Head, cfg: EncoderConfig, origin: str | Path) -> None:
+    """Refuse a recogniser that fairseq's fine-tuned models are not."""
+    if cfg.relative_buckets:
+        raise ValueError(
+            f"{origin}: fairseq has no recogniser with relative_buckets; export it with --to hf"
+        )
+    if head.vocabulary.tokens[: len(TOKENS)] != TOKENS or head.vocabulary.blank:
+        raise ValueError(
+            f"{origin}: its tokens do not begin with fairseq's {', '.join(TOKENS)}; export it with "
+            "--to hf"
+        )
+
+
+def _sections(cfg: EncoderConfig, kind: str) -> dict[str, Any]:
+    """The options of a model and its task."""
+    task = {"_name": KINDS[kind], "data": "", "sample_rate": SAMPLE_RATE}
+    return {
+        "_name": None,
+        "model": {"_name": kind, **_encoder_options(cfg)},
+        "task": {**task, "normalize": cfg.normalize},
+    }
+
+
 def _history(progress: Mapping[str, Any], kind: str) -> dict[str, Any]:
     """How far the run was."""
     optimizer = {
-        "criterion_name": "Multi2VecCriterion" if kind == "multi2vec" else "ModelCriterion",
+        "criterion_name": _CRITERIA[kind],
         "optimizer_name": "FairseqAdam",
         "lr_scheduler_state": {"best": None},
         "num_updates": progress.get("update", 0),

@@ -6,7 +6,7 @@ from typing import Any
 
 from mt4ssl_core.checkpoints import tensor_files
 from mt4ssl_core.checkpoints.foreign import checkpoint_files, huggingface
-from mt4ssl_core.checkpoints.foreign.export import card
+from mt4ssl_core.checkpoints.foreign.export import card, ctc
 from mt4ssl_core.checkpoints.foreign.export.card import Card
 from mt4ssl_core.checkpoints.foreign.export.folder import HEARING, MARK, WEIGHTS, new_folder
 from mt4ssl_core.checkpoints.foreign.export.forms import check_frontend
@@ -33,21 +33,31 @@ def write(
     origin: str | Path,
     state: Mapping[str, Any] | None = None,
     about: Card | None = None,
+    head: ctc.Head | None = None,
 ) -> Path:
     """Write the folder (see `convert.export`); ``origin`` is what errors name, ``state`` the
-    checkpoint that the encoder is of, ``about`` what its card says beside.
+    checkpoint that the encoder is of, ``about`` what its card says beside, ``head`` that of a
+    recogniser.
     """
     cfg, about = encoder.cfg, about or Card()
     options = _config(cfg, origin)
     rows = name_rows(cfg)
     weights = {str(rename(key, rows, OURS, HF)): v for key, v in encoder.state_dict().items()}
+    hearing = {**_HEARING, "do_normalize": cfg.normalize}
+    if head is not None:
+        head.check_spelled(origin)
+        weights = ctc.huggingface_weights(weights, head, options["model_type"])
+        options |= ctc.huggingface_options(head, options["model_type"])
+        hearing |= ctc.PROCESSOR
     noted = {"format": "pt", checkpoint_files.RECORD: huggingface.feature_record(cfg)}
     state = state or {"config": {"encoder": to_dict(cfg)}, "targets": {}, "progress": {}}
     known = {**state, "encoder": encoder.state_dict()}
     with new_folder(out) as folder:
         tensor_files.save(folder / WEIGHTS, weights, noted)
         write_json(folder / checkpoint_files.CONFIG, options)
-        write_json(folder / HEARING, {**_HEARING, "do_normalize": cfg.normalize})
+        write_json(folder / HEARING, hearing)
+        if head is not None:
+            ctc.write_tokenizer(folder, head)
         write_text(folder / card.NAME, card.text(about, known, out, origin, options["model_type"]))
         for name, content in about.files.items():
             with atomic_path(folder / name) as temporary:

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from mt4ssl_core.checkpoints.foreign.export.ctc import Head
 from mt4ssl_core.checkpoints.foreign.export.folder import NOTE, RECORD, new_folder, write_record
 from mt4ssl_core.checkpoints.foreign.export.folder import TORCHAUDIO as FILE
 from mt4ssl_core.checkpoints.foreign.export.forms import check_frontend
@@ -38,9 +39,10 @@ RELATIVE = {  # of wavlm_model alone
 }
 
 
-def write(encoder: Encoder, out: Path, origin: str | Path) -> Path:
+def write(encoder: Encoder, out: Path, origin: str | Path, head: Head | None = None) -> Path:
     """Write a folder with the state dict in model.pt and the function and arguments that make its
-    model in export.json; returns ``out``. ``origin`` is what errors name.
+    model in export.json; returns ``out``. ``origin`` is what errors name; the ``head`` of a
+    recogniser becomes ``aux``, and export.json has its tokens.
 
     Raises:
         ValueError: torchaudio has no such model, or ``out`` holds something else.
@@ -58,10 +60,17 @@ def write(encoder: Encoder, out: Path, origin: str | Path) -> Path:
         for key, value in encoder.state_dict().items()
         if key != "mask_embedding"  # which torchaudio's models do not have
     }
+    weights = as_torchaudio(weights)
+    made_by = _made_by(cfg)
+    if head is not None:
+        weights |= {f"aux.{key}": value.cpu() for key, value in head.weights.items()}
+        made_by["arguments"]["aux_num_out"] = len(head.vocabulary)
+        made_by["labels"] = list(head.vocabulary.tokens)
+        made_by["blank"] = head.vocabulary.blank
     with new_folder(out) as folder:
         with atomic_path(folder / FILE) as temporary:
-            torch.save(as_torchaudio(weights), temporary)
-        write_record(folder, {"format": "torchaudio", "weights": FILE, **_made_by(cfg)})
+            torch.save(weights, temporary)
+        write_record(folder, {"format": "torchaudio", "weights": FILE, **made_by})
     return out
 
 
