@@ -22,6 +22,7 @@ BEFORE = {  # what a page takes for granted
     "index": """
         mt4ssl mini demo_out/mini_superb
         mkdir -p .venv/bin && : > .venv/bin/activate""",
+    "finetune": f"mt4ssl mini demo_out/mini_superb\n{CHECKPOINT}",
     "pretrain": "mt4ssl mini demo_out/mini_superb",
     "python": "mt4ssl mini demo_out/mini_superb",
     "score": f"""{CHECKPOINT}
@@ -58,6 +59,7 @@ for path, place in (('commands.csv', 1), ('notes.csv', 2), ('voices.csv', 3)):
 SIZE = {"understand": "default"}  # of the corpora; probes need some hundred utterances
 MADE = {  # files that the page says are there afterwards
     "index": ["runs/first/ks/results.json"],
+    "finetune": ["runs/letters/last.pt"],
     "pretrain": ["runs/one/last.pt", "runs/mine/config.yaml", "runs/two/last.pt",
                  "hf_model/model.safetensors", "features/features.json"],
     "score": ["runs/first/superb/results.jsonl", "runs/first/superb/predict.zip",
@@ -80,7 +82,7 @@ def small(folder, size):
     ours = f"""
 case "$1 $2" in
   "mini "*) set -- "$@" --tasks ks,pr,sid {corpora};;
-  "pretrain "*) set -- "$@" optim.max_updates=2 run.device=cpu;;
+  "pretrain "*|"finetune "*) set -- "$@" optim.max_updates=2 run.device=cpu;;
   "superb run"|"task train") set -- "$@" --executor inline --device cpu;;
   "convergence study")
     set -- convergence study optim.max_updates=2 "${{@:3}}"

@@ -106,7 +106,7 @@ def _finetune(cfg: FinetuneConfig, world: World, resume_from: str | None) -> Pat
     loaders = [open_loader(cfg, part, encoder, world) for part in parts]
     names = [part.fingerprint(loader) for part, loader in zip(parts, loaders, strict=True)]
     notes += training.meet_data(names[0], names[1] if len(parts) > 1 else None)
-    notes += facts(cfg, parts, vocabulary)
+    notes += facts(parts, vocabulary)
     journal, skips = _records(training, parts, loaders[0].seconds)
     saver.check = journal.check
     for note in notes:

@@ -79,7 +79,8 @@ def _read(cfg: FinetuneConfig, source: Path, given: str | None) -> Part:
 
 def find_vocabulary(cfg: FinetuneConfig, parts: list[Part], known: Vocabulary | None) -> Vocabulary:
     """Return the tokens of a run: those of its checkpoint (``known``), of the dictionary that is
-    given, or of what the training texts (the first of ``parts``) are made of.
+    given, or of what the texts are made of; letters of the held-out ones too, so that all can be
+    scored.
 
     Raises:
         ValueError: texts hold what is no letter, or what the vocabulary lacks; lists it with
@@ -99,7 +100,8 @@ def find_vocabulary(cfg: FinetuneConfig, parts: list[Part], known: Vocabulary | 
         if text.units == LETTERS:
             for part, texts in zip(parts, used, strict=True):
                 transcripts.check_marks(texts, text, part.source)
-        known = Vocabulary.from_transcripts(used[0].values(), text.units == LETTERS)
+        everything = [line for texts in used for line in texts.values()]
+        known = Vocabulary.from_transcripts(everything, text.units == LETTERS)
     for part, texts in zip(parts, used, strict=True):
         if unknown := known.unknown(texts.values()):
             raise ValueError(f"{part.source}: {known.said(unknown)}; {_remedy(known, texts)}")
@@ -163,7 +165,12 @@ def open_loader(cfg: FinetuneConfig, part: Part, encoder: Encoder, world: World)
     )
 
 
-def facts(cfg: FinetuneConfig, parts: list[Part], vocabulary: Vocabulary) -> list[str]:
+def _texts(part: Part) -> list[str]:
+    """The texts of the utterances in use."""
+    return [part.texts.get(cut.id, "") for cut in part.manifest.cuts]
+
+
+def facts(parts: list[Part], vocabulary: Vocabulary) -> list[str]:
     """What to say of the speech when a run begins."""
     tokens = vocabulary.tokens
     hours = [f"{part.manifest.hours:.2f} h" for part in parts]
@@ -171,6 +178,10 @@ def facts(cfg: FinetuneConfig, parts: list[Part], vocabulary: Vocabulary) -> lis
     if len(parts) == 1:
         out.append("without held-out speech there is no best.pt; give data.valid")
     out.append(f"{len(tokens)} tokens: {' '.join(tokens[:60])}")
+    learned = {unit for text in _texts(parts[0]) for unit in vocabulary.units(text)}
+    new = [t for i, t in enumerate(tokens) if t not in learned and not vocabulary.is_special(i)]
+    if new:
+        out.append(f"not in the training speech, so never learned: {' '.join(new[:60])}")
     if both := [token for token in tokens if token != token.lower() and token.lower() in tokens]:
         out.append(f"{both[0]} and {both[0].lower()} are learned as two letters; see text.case")
     return [*out, *(note for part in parts for note in part.manifest.notes)]

@@ -37,8 +37,16 @@ def test_letters_of_the_held_out_speech_alone_are_said(folder, tmp_path):
     other = toy.corpus(tmp_path / "other", utterances=2)
     path = next(other.rglob("*.trans.txt"))
     path.write_text(path.read_text().replace("A", "Q"))
+    cfg = toy.configuration(folder, tmp_path / "run", data__valid=other)
+    parts = speech.read_speech(cfg)
+    found = speech.find_vocabulary(cfg, parts, None)
+    assert "Q" in found.tokens
+    assert "not in the training speech, so never learned: Q" in speech.facts(parts, found)
+    given = tmp_path / "dict.ltr.txt"
+    given.write_text("| 9\nA 5\nB 3\nC 2\n' 1\n")
+    cfg.text.vocabulary = str(given)
     with pytest.raises(ValueError, match=r"other: not in the vocabulary .*'Q' \d"):
-        vocabulary(folder, tmp_path, data__valid=other)
+        speech.find_vocabulary(cfg, parts, None)
 
 
 def test_two_cases_are_two_letters_and_said(folder, tmp_path):
@@ -49,7 +57,7 @@ def test_two_cases_are_two_letters_and_said(folder, tmp_path):
     cfg = toy.configuration(other, tmp_path / "run", text__case="keep")
     parts = speech.read_speech(cfg)
     found = speech.find_vocabulary(cfg, parts, None)
-    assert any("as two letters; see text.case" in line for line in speech.facts(cfg, parts, found))
+    assert any("as two letters; see text.case" in line for line in speech.facts(parts, found))
 
 
 def test_without_held_out_speech_it_is_said(folder, tmp_path):
@@ -57,7 +65,7 @@ def test_without_held_out_speech_it_is_said(folder, tmp_path):
     parts = speech.read_speech(cfg)
     assert len(parts) == 1
     found = speech.find_vocabulary(cfg, parts, None)
-    assert any("there is no best.pt" in line for line in speech.facts(cfg, parts, found))
+    assert any("there is no best.pt" in line for line in speech.facts(parts, found))
     cfg = toy.configuration(folder, tmp_path / "run", data__valid=None, data__valid_share=0.3)
     train, held_out = speech.read_speech(cfg)
     ids = [{cut.id for cut in part.manifest.cuts} for part in (train, held_out)]
