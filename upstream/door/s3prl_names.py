@@ -58,6 +58,9 @@ _SEPARATION = {
 }
 _SLOTS = ("slot_type_f1", "slot_value_cer", "slot_value_wer", "slot_edit_f1_full")
 
+SPLITS = ("train", "dev", "test")
+_SOME_SPLITS = KnownNames(SPLITS, many=True)
+
 # s3prl's folder of a task -> the names in its section downstream_expert
 TASKS: dict[str, dict[str, Any]] = {
     "speech_commands": _POOLED,
@@ -125,7 +128,10 @@ TASKS: dict[str, dict[str, Any]] = {
         "modelrc": {"arch": _one("s2t_transformer", "s2t_transformer_s")},
     },
     # of upstream.own_task
-    "own_classify": _POOLED,
+    "own_classify": {
+        **_POOLED,
+        "datarc": {"crop_splits": _SOME_SPLITS, "balanced_splits": _SOME_SPLITS},
+    },
     "own_ctc": {
         "text": {"mode": _one("character", "word")},
         "model": {
@@ -135,7 +141,10 @@ TASKS: dict[str, dict[str, Any]] = {
         },
         "metric": KnownNames(("per", "wer", "cer"), many=True),
     },
-    "own_verify": {"modelrc": {"agg_module": _one("MP", "AP", "ASP", "SP")}},
+    "own_verify": {
+        "datarc": {"crop_splits": _SOME_SPLITS},
+        "modelrc": {"agg_module": _one("MP", "AP", "ASP", "SP")},
+    },
     "a2o-vc-vcc2020": {
         "trgspk": _one(
             *("TEF1", "TEF2", "TEM1", "TEM2", "TFF1", "TFM1", "TGF1", "TGM1", "TMF1", "TMM1"),
@@ -144,7 +153,6 @@ TASKS: dict[str, dict[str, Any]] = {
         "modelrc": {"encoder_type": _one("taco2", "ffn")},
     },
 }
-SPLITS = ("train", "dev", "test")
 _ASR_SPLITS = (
     *("train", "dev-clean", "dev-other", "test-clean", "test-other"),
     *("dev", "test"),

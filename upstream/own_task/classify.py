@@ -29,6 +29,8 @@ class DownstreamExpert(OwnExpert):
         self.expdir = expdir
         rows = self.read_rows("classify")
         self.labels = self.datarc["labels"] or sorted({row.value for row in rows[TRAIN]})
+        if not isinstance(self.labels, list) or len({*map(str, self.labels)}) < len(self.labels):
+            raise ValueError(f"datarc.labels: {self.labels}; give a list, each label once")
         if unknown := {row.value for found in rows.values() for row in found} - {*self.labels}:
             raise ValueError(
                 f"{self.datarc['csv']}: labels that are not in datarc.labels: "

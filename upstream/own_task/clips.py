@@ -96,16 +96,23 @@ class OwnExpert(nn.Module):
         return {split: [row for row in rows if row.split == split] for split in SPLITS}
 
     def clips(self, split: str, rows: Sequence[Row], targets: Sequence[Any]) -> Clips:
-        """Return a split as a dataset."""
-        longest = self.datarc["crop_seconds"] if split in self.datarc["crop_splits"] else None
-        return Clips(rows, targets, self.datarc["gain"], longest)
+        """Return a split as a dataset.
+
+        Raises:
+            ValueError: no time to crop to.
+        """
+        longest = self.datarc.get("crop_seconds")
+        if longest is not None and not 0 < longest < 1e6:
+            raise ValueError(f"datarc.crop_seconds: {longest}; give seconds above 0, or null")
+        cropped = split in self.datarc.get("crop_splits", ())
+        return Clips(rows, targets, self.datarc["gain"], longest if cropped else None)
 
     def get_dataloader(self, split: str) -> DataLoader[Any]:
         """Return the loader of a split (s3prl's interface)."""
         clips, trained = self.sets[split], split == TRAIN
         size = self.datarc["batch_size"] if trained else self.datarc["eval_batch_size"]
         sampler = None
-        if split in self.datarc["balanced_splits"]:
+        if split in self.datarc.get("balanced_splits", ()):
             counts = Counter(clips.targets)
             weights = [len(clips) / counts[target] for target in clips.targets]
             sampler = WeightedRandomSampler(weights, len(weights))

@@ -1,9 +1,11 @@
-"""A table of what KS's datasets hold trains the same head, step by step."""
+"""A table of what KS holds trains the same head, step by step; parts of files, and settings."""
 
 import csv
 import json
 
+import numpy as np
 import pytest
+import soundfile
 from superb_data import FEW_STEPS, SPEED, corpora, tiny_checkpoint
 
 from upstream.heads import runner
@@ -70,3 +72,51 @@ def test_a_table_of_ks_trains_as_ks(mode, tmp_path):
     assert own["value"] == pytest.approx(ks["value"], abs=1e-4)
     assert (own["task"], own["store"] is None) == ("classify", mode == "off")
     assert own["store"] == ks["store"]
+
+
+def test_parts_of_files_are_stored_as_they_are_computed(tmp_path):
+    """With every frame in the store, a part of a file trains as without a store."""
+    noise = np.random.default_rng(0)
+    lines = ["path,text,split,start,end"]
+    for number, split in enumerate(["train"] * 6 + ["dev", "test"]):
+        soundfile.write(tmp_path / f"{number}.wav", 0.1 * noise.normal(size=16000), 16000)
+        lines.append(f"{number}.wav,a b,{split},,0.4")
+        lines.append(f"{number}.wav,b a,{split},0.5,")
+    (tmp_path / "own.csv").write_text("\n".join(lines))
+    changes = {**STEPS, "downstream_expert.datarc.csv": str(tmp_path / "own.csv")}
+    changes |= {
+        f"downstream_expert.datarc.{k}": v for k, v in (("num_workers", 0), ("batch_size", 4))
+    }
+    found = []
+    for mode in ("off", "frames"):
+        settings = {"ckpt": tiny_checkpoint(), "device": "cpu", "overrides": changes}
+        stored = StoreOptions(mode, folder=str(tmp_path / "store"), precision="fp32")
+        (record,) = runner.run("tokens", "mt4ssl", tmp_path / mode, store=stored, **settings)
+        found.append(reported(tmp_path / mode))
+        assert (record["store"] is None) == (mode == "off")
+    assert len(found[0]) == 8
+    for one, other in zip(*found, strict=True):
+        assert one == pytest.approx(other, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("crop_splits", ["trian"], "give a list of: train, dev, test"),
+        ("crop_seconds", 0, "datarc.crop_seconds: 0; give seconds above 0"),
+        ("labels", ["a", "a"], "give a list, each label once"),
+        ("labels", ["a"], "labels that are not in datarc.labels: b"),
+        ("csv", "???", "no table is given"),
+    ],
+)
+def test_settings_that_cannot_be(key, value, said, tmp_path):
+    lines = ["path,label,split"]
+    for number, split in enumerate(["train", "train", "dev", "test"]):
+        soundfile.write(tmp_path / f"{number}.wav", np.zeros(8000), 16000)
+        lines.append(f"{number}.wav,{'ab'[number % 2]},{split}")
+    (tmp_path / "own.csv").write_text("\n".join(lines))
+    changes = {**STEPS, "downstream_expert.datarc.csv": str(tmp_path / "own.csv")}
+    changes[f"downstream_expert.datarc.{key}"] = value
+    with pytest.raises(ValueError) as error:
+        runner.run("classify", "fbank", tmp_path / "exp", overrides=changes, device="cpu")
+    assert said in str(error.value)
