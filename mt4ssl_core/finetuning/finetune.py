@@ -179,7 +179,7 @@ def _train(run: Run, train: Part) -> None:
         started = time.perf_counter()
 
 
-def update(run: Run, micro: list[Numbered], train: Part, count: Tensor) -> bool:
+def update(run: Run, micro: list[Numbered], train: Part, count: float) -> bool:
     """One update from this process's micro-batches; True when any process was asked to stop.
 
     ``count``: utterances of all micro-batches of all processes; the loss is the mean over them, as
