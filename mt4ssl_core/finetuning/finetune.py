@@ -30,6 +30,7 @@ from mt4ssl_core.finetuning.state import Finetuning, first_encoder
 from mt4ssl_core.finetuning.validation import validate
 from mt4ssl_core.model import compiling
 from mt4ssl_core.model.ctc import ctc_losses
+from mt4ssl_core.model.padding import padding_mask
 from mt4ssl_core.recognition.word_scores import jiwer
 from mt4ssl_core.settings.finetuning import FinetuneConfig
 from mt4ssl_core.training import loggers
@@ -194,40 +195,42 @@ def update(run: Run, micro: list[Numbered], train: Part, count: float) -> bool:
     summed = torch.zeros((), device=world.device)
     for i, (batch, _) in enumerate(micro):
         hidden = hide(run, batch)
-        tokens, sizes = (part.to(world.device) for part in train.targets(batch))
+        tokens, sizes = train.targets(batch)
+        masks = [part if part is None else part.to(world.device) for part in hidden]
         with micro_batch_context(wrapped, last=i == len(micro) - 1):
             batch = batch.to(world.device)
             with autocast(cfg, world):
                 logits, frames = wrapped(
-                    batch.waves, batch.lengths, *hidden, step < cfg.encoder.freeze_updates
+                    batch.waves, batch.lengths, *masks, step < cfg.encoder.freeze_updates
                 )
             blank = model.vocabulary.blank
+            tokens = tokens.to(world.device)
             losses = ctc_losses(logits, frames, tokens, sizes, blank) if batch.ids else logits
             total = losses.sum()
             training.scaler.scale(total * (world.size / count)).backward()
         summed += total.detach()
         if batch.ids:
-            valid = torch.arange(logits.shape[1], device=world.device) < frames[:, None]
-            blanks = (logits.argmax(-1) == blank)[valid].float()
-            run.meter.add("blank_share", blanks.mean(), len(blanks))
-            none = torch.zeros(1, device=world.device)
+            padding = padding_mask(frames, logits.shape[1], logits.device)
+            blanks = logits.argmax(-1) == blank
+            blanks = blanks if padding is None else blanks & ~padding
+            count_valid = int(frames.sum())
+            run.meter.add("blank_share", blanks.sum() / count_valid, count_valid)
+            none = torch.zeros(1)
             add_padding(run, batch, none if hidden.frames is None else hidden.frames)
     return descend(run, micro, summed, count, rate, {"ctc": total.detach()})
 
 
 def hide(run: Run, batch: Batch) -> Hidden:
-    """Which frames and channels of a batch are hidden from the encoder."""
+    """Which frames and channels of a batch are hidden from the encoder; masks on the CPU."""
     training, masking = run.training, run.training.cfg.masking
     encoder, seed = training.model.encoder, training.cfg.run.seed
-    place = training.world.device
     frames = channels = None
     if masking.frames and batch.ids:
         lengths = encoder.frame_lengths(batch.lengths).tolist()
         frames = span_mask(lengths, batch.ids, masking.frames, seed=seed, epoch=batch.epoch)
-        frames = frames.to(place)
     if masking.channels and batch.ids:
-        drawn = channel_mask(batch.ids, encoder.dim, masking.channels, seed=seed, epoch=batch.epoch)
-        channels = drawn.to(place)
+        size, epoch = encoder.dim, batch.epoch
+        channels = channel_mask(batch.ids, size, masking.channels, seed=seed, epoch=epoch)
     return Hidden(frames, channels)
 
 

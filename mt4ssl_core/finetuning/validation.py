@@ -68,9 +68,8 @@ def _measure(run: Run, part: Part) -> tuple[dict[str, float], list[Skipped], flo
         moved = batch.to(world.device)
         with autocast(training.cfg, world):
             logits, frames = model(moved.waves, moved.lengths)
-        losses = ctc_losses(
-            logits, frames, tokens.to(world.device), sizes.to(world.device), model.vocabulary.blank
-        )
+        tokens, blank = tokens.to(world.device), model.vocabulary.blank
+        losses = ctc_losses(logits, frames, tokens, sizes, blank)
         paths = logits.argmax(-1).tolist()
         for id, path, count in zip(batch.ids, paths, frames.tolist(), strict=True):
             blanks = path[:count].count(model.vocabulary.blank)

@@ -52,7 +52,8 @@ def ctc_losses(
     """CTC's loss of each utterance (B,), in float32; zero where no path fits, as fairseq's
     ``zero_infinity``.
 
-    logits (B, T, V) with (B,) valid frames; targets (B, L) with (B,) valid tokens.
+    logits (B, T, V) with (B,) valid frames; targets (B, L) with (B,) valid tokens; these numbers
+    belong on the CPU, where torch wants them (else it waits for a GPU).
     """
     scores = F.log_softmax(logits.float(), dim=-1).transpose(0, 1)  # (T, B, V)
     return F.ctc_loss(
