@@ -28,6 +28,7 @@ FLOORS = {  # package: its rooms and files from the ground up; each imports only
             "distributed",
             "lines",
             "locks",
+            "memory",
             "settings",
             "threads",
         },
