@@ -143,6 +143,16 @@ def test_stops_when_converged():
     assert len(fit_kmeans(cloud, 10, 1000).inertia) < 500
 
 
+def test_the_tolerance_ends_it_sooner_and_the_last_inertia_is_that_of_what_it_gives():
+    cloud = torch.randn(3000, 4, generator=torch.Generator().manual_seed(4))
+    exact, soon = (fit_kmeans(cloud, 10, 200, tolerance=t) for t in (0.0, 0.01))
+    assert len(soon.inertia) < len(exact.inertia)
+    assert soon.inertia[-1] < 1.02 * exact.inertia[-1]
+    for found in (exact, soon):
+        distances = torch.cat([d for _, d, _ in nearest(cloud, found.centroids)])
+        assert float(distances.double().mean()) == pytest.approx(found.inertia[-1], rel=1e-6)
+
+
 def test_repeats_with_the_seed_whatever_the_chunk(monkeypatch):
     points = torch.randn(3000, 6, generator=torch.Generator().manual_seed(3))
     first = fit_kmeans(points, 20, 5, seed=7).centroids
