@@ -6,10 +6,10 @@ Shapes: B utterances, T frames, D = ``cfg.dim``, H heads.
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mt4ssl_core.config import EncoderConfig
+from mt4ssl_core.model.dropout import attention
 
 
 class RelativeBias(nn.Module):
@@ -73,7 +73,7 @@ class Attention(nn.Module):
             if keep is not None:
                 mask = mask.masked_fill(~keep, float("-inf"))
         dropout = self.dropout if self.training else 0.0
-        x = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
+        x = attention(q, k, v, mask, dropout)
         return self.out_proj(x.transpose(1, 2).reshape(b, t, d))
 
     def _gates(self, x: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from torch.nn.utils.parametrizations import weight_norm
 from mt4ssl_core.config import EncoderConfig
 from mt4ssl_core.data.normalization import normalize
 from mt4ssl_core.model.attention import Attention, RelativeBias
+from mt4ssl_core.model.dropout import Dropout
 from mt4ssl_core.model.mel_frames import MelFrames
 from mt4ssl_core.model.padding import moments, padding_mask
 from mt4ssl_core.model.speech_encoder import SpeechEncoder
@@ -164,8 +165,8 @@ class Layer(nn.Module):
         self.fc1 = nn.Linear(cfg.dim, cfg.ffn_dim)
         self.fc2 = nn.Linear(cfg.ffn_dim, cfg.dim)
         self.ffn_norm = nn.LayerNorm(cfg.dim)
-        self.dropout = nn.Dropout(cfg.dropout)
-        self.activation_dropout = nn.Dropout(cfg.activation_dropout)
+        self.dropout = Dropout(cfg.dropout)
+        self.activation_dropout = Dropout(cfg.activation_dropout)
 
     def feed_forward(self, x: Tensor) -> Tensor:
         """(B, T, D) -> (B, T, D), before dropout and the residual sum."""
@@ -174,12 +175,12 @@ class Layer(nn.Module):
     def forward(self, x: Tensor, keep: Tensor | None, bias: Tensor | None) -> tuple[Tensor, Tensor]:
         """(B, T, D) -> (output, feed-forward output), both (B, T, D); the rest as `Attention`."""
         if self.pre_norm:
-            x = x + self.dropout(self.attention(self.attention_norm(x), keep, bias))
+            x = self.dropout.add(x, self.attention(self.attention_norm(x), keep, bias))
             ffn = self.feed_forward(self.ffn_norm(x))
-            return x + self.dropout(ffn), ffn
-        x = self.attention_norm(x + self.dropout(self.attention(x, keep, bias)))
+            return self.dropout.add(x, ffn), ffn
+        x = self.attention_norm(self.dropout.add(x, self.attention(x, keep, bias)))
         ffn = self.feed_forward(x)
-        return self.ffn_norm(x + self.dropout(ffn)), ffn
+        return self.ffn_norm(self.dropout.add(x, ffn)), ffn
 
 
 class Context(nn.Module):
@@ -191,7 +192,7 @@ class Context(nn.Module):
         self.norm = nn.LayerNorm(cfg.dim)
         self.relative_bias = RelativeBias(cfg) if cfg.relative_buckets else None
         self.layers = nn.ModuleList(Layer(cfg) for _ in range(cfg.layers))
-        self.dropout = nn.Dropout(cfg.dropout)
+        self.dropout = Dropout(cfg.dropout)
         self.layerdrop, self.pre_norm = cfg.layerdrop, cfg.pre_norm
         self.isolate_padding = cfg.isolate_padding
         for module in self.layers.modules():
@@ -265,7 +266,7 @@ class Encoder(SpeechEncoder):
             channels = cfg.conv_layers[-1][0]
             self.feature_norm = nn.LayerNorm(channels)
         self.projection = nn.Linear(channels, cfg.dim)
-        self.input_dropout = nn.Dropout(cfg.input_dropout)
+        self.input_dropout = Dropout(cfg.input_dropout)
         self.mask_embedding = nn.Parameter(torch.empty(cfg.dim).uniform_())
         self.context = Context(cfg)
 
