@@ -147,7 +147,7 @@ def test_the_tolerance_ends_it_sooner_and_the_last_inertia_is_that_of_what_it_gi
     cloud = torch.randn(3000, 4, generator=torch.Generator().manual_seed(4))
     exact, soon = (fit_kmeans(cloud, 10, 200, tolerance=t) for t in (0.0, 0.01))
     assert len(soon.inertia) < len(exact.inertia)
-    assert soon.inertia[-1] < 1.02 * exact.inertia[-1]
+    assert soon.inertia[-1] < 1.05 * exact.inertia[-1]
     for found in (exact, soon):
         distances = torch.cat([d for _, d, _ in nearest(cloud, found.centroids)])
         assert float(distances.double().mean()) == pytest.approx(found.inertia[-1], rel=1e-6)
