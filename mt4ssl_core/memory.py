@@ -1,7 +1,11 @@
-"""How a process that trains on a CPU holds its memory."""
+"""How a process that trains holds its memory, and how exactly it multiplies."""
 
 import ctypes
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4  # mallopt's names, of glibc's malloc.h
 _STEP = 1 << 28  # bytes that the heap grows by
@@ -19,3 +23,17 @@ def keep_memory() -> bool:
     return all(
         mallopt(*pair) for pair in ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, -1), (_TOP_PAD, _STEP))
     )
+
+
+@contextmanager
+def tuned(device: torch.device) -> Iterator[None]:
+    """Train on ``device``: on a CPU keep memory, on CUDA multiply float32 matrices in TF32."""
+    before = torch.get_float32_matmul_precision()
+    if device.type == "cpu":
+        keep_memory()
+    elif device.type == "cuda":
+        torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)

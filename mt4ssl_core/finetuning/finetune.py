@@ -28,7 +28,7 @@ from mt4ssl_core.finetuning.speech import (
 )
 from mt4ssl_core.finetuning.state import Finetuning, first_encoder
 from mt4ssl_core.finetuning.validation import validate
-from mt4ssl_core.memory import keep_memory
+from mt4ssl_core.memory import tuned
 from mt4ssl_core.model import compiling
 from mt4ssl_core.model.ctc import ctc_losses
 from mt4ssl_core.model.padding import padding_mask
@@ -84,10 +84,9 @@ def finetune(cfg: FinetuneConfig, resume_from: str | None = None) -> Path:
     loggers.check(cfg.run.loggers)
     jiwer()  # or a run would stop at its first validation
     world = distributed.start(cfg.run.device)
-    if world.device.type == "cpu":
-        keep_memory()
     try:
-        with distributed.peers(world, cfg.run.out), sole_run(Path(cfg.run.out), world):
+        out = Path(cfg.run.out)
+        with distributed.peers(world, cfg.run.out), sole_run(out, world), tuned(world.device):
             return _finetune(cfg, world, resume_from)
     finally:
         distributed.stop()

@@ -13,7 +13,7 @@ from mt4ssl_core import config, distributed
 from mt4ssl_core.config import Config
 from mt4ssl_core.distributed import World
 from mt4ssl_core.files import write_text
-from mt4ssl_core.memory import keep_memory
+from mt4ssl_core.memory import tuned
 from mt4ssl_core.model import compiling
 from mt4ssl_core.training import loggers
 from mt4ssl_core.training.journal import Journal, Meter
@@ -56,10 +56,9 @@ def pretrain(cfg: Config, resume_from: str | None = None) -> Path:
     """
     loggers.check(cfg.run.loggers)
     world = distributed.start(cfg.run.device)
-    if world.device.type == "cpu":
-        keep_memory()
     try:
-        with distributed.peers(world, cfg.run.out), sole_run(Path(cfg.run.out), world):
+        out = Path(cfg.run.out)
+        with distributed.peers(world, cfg.run.out), sole_run(out, world), tuned(world.device):
             return _pretrain(cfg, world, resume_from)
     finally:
         distributed.stop()

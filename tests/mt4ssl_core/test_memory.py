@@ -3,20 +3,25 @@ import subprocess
 import sys
 
 import pytest
+import torch
+
+from mt4ssl_core.memory import tuned
 
 FAULTS = """
-import resource, sys, torch
+import ctypes, resource, sys
 from mt4ssl_core.memory import keep_memory
 if sys.argv[1] == "kept":
     assert keep_memory()
-torch.set_num_threads(1)
-def tensors():
-    return [torch.ones(1 << 22) for _ in range(4)]
-for _ in range(40):
-    tensors()
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(5):
-    tensors()
+libc, size = ctypes.CDLL(None), 1 << 26
+libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+libc.free.argtypes = [ctypes.c_void_p]
+libc.memset.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t]
+for number in range(4):
+    if number == 1:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    place = libc.malloc(size)
+    libc.memset(place, 1, size)
+    libc.free(place)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
@@ -28,3 +33,11 @@ def test_freed_memory_is_used_again_without_asking_the_kernel():
         return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
     assert faults("kept") < 0.1 * faults("given back")
+
+
+def test_matrices_are_multiplied_in_tf32_on_cuda_alone_and_only_in_a_run():
+    before = torch.get_float32_matmul_precision()
+    for device, wanted in (("cuda", "high"), ("cpu", before)):
+        with tuned(torch.device(device)):
+            assert torch.get_float32_matmul_precision() == wanted
+        assert torch.get_float32_matmul_precision() == before
