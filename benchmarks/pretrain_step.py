@@ -1,4 +1,4 @@
-"""Seconds of one training update of a BASE model, beside peers, on a CPU.
+"""Seconds of one training update of a BASE model, beside peers: fp32 on a CPU, bf16 on CUDA.
 
 ``python benchmarks/pretrain_step.py`` writes benchmarks/results/pretrain_step_<machine>.json and
 the table in docs/results.md. Each peer lives in a process of its own, and they take turns, so that
@@ -35,7 +35,7 @@ ABOUT = {
 Update = Callable[[int], None]
 
 
-def ours(count: int, samples: int, online: bool = True) -> Update:
+def ours(count: int, samples: int, device: str, online: bool = True) -> Update:
     """An update of this code (or of the checkout that MT4SSL_BENCHMARKED names)."""
     from mt4ssl_core import config
     from mt4ssl_core.data.masking import span_mask
@@ -50,11 +50,16 @@ def ours(count: int, samples: int, online: bool = True) -> Update:
         pass
     given = ["data.train=x", "data.labels=x", f"offline.num_classes={CLASSES}"]
     cfg = config.load("base", given + ([] if online else ["online=null"]))
-    model = MT4SSL(cfg).train()
+    model = MT4SSL(cfg).to(device).train()
+    if device != "cpu":
+        from mt4ssl_core.model.compiling import compile_blocks
+
+        compile_blocks(model)
     optimizer = AdamW(model, cfg.optim)
     lengths, waves = torch.full((count,), samples), torch.randn(count, samples)
     frames = model.encoder.frame_lengths(lengths).tolist()
     labels = torch.randint(0, CLASSES, (count, max(frames)))
+    waves = waves.to(device)
 
     def update(number: int) -> None:
         ids = [f"{number}/{i}" for i in range(count)]
@@ -63,7 +68,13 @@ def ours(count: int, samples: int, online: bool = True) -> Update:
         optimizer.zero_grad()
         for target in model.each_target():
             target.before_micro_batch(model.encoder, number, first=True)
-        losses = model(waves, lengths, mask, labels, number)
+        batch = [waves, lengths, mask.to(device), labels.to(device), number]
+        if device != "cpu":
+            from mt4ssl_core.data.masking import Places
+
+            batch.append(Places.of(mask, labels).map(lambda x: x.to(device)))
+        with autocast(device):
+            losses = model(*batch)
         total = torch.stack([loss.total for loss in losses]).sum() / mask.sum()
         total.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 10.0)
@@ -72,57 +83,71 @@ def ours(count: int, samples: int, online: bool = True) -> Update:
     return update
 
 
-def torchaudio_hubert(count: int, samples: int) -> Update:
+def autocast(device: str) -> torch.autocast:
+    """bf16, but on a CPU fp32."""
+    return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=device != "cpu")
+
+
+def torchaudio_hubert(count: int, samples: int, device: str) -> Update:
     """An update of torchaudio's HuBERT."""
     from torchaudio.models import hubert_pretrain_base
 
-    model: Any = hubert_pretrain_base(num_classes=CLASSES).train()
+    model: Any = hubert_pretrain_base(num_classes=CLASSES).to(device).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
-    waves, lengths = torch.randn(count, samples), torch.full((count,), samples)
-    labels = torch.randint(0, CLASSES, (count, (samples - 400) // 320 + 1))
+    waves = torch.randn(count, samples, device=device)
+    lengths = torch.full((count,), samples, device=device)
+    labels = torch.randint(0, CLASSES, (count, (samples - 400) // 320 + 1), device=device)
 
     def update(number: int) -> None:
         optimizer.zero_grad()
-        masked, _, penalty = model(waves, labels, lengths)
-        classes = torch.zeros(len(masked), dtype=torch.long)  # the right class comes first
-        (torch.nn.functional.cross_entropy(masked, classes) + penalty).backward()
+        with autocast(device):
+            masked, _, penalty = model(waves, labels, lengths)
+        classes = torch.zeros(
+            len(masked), dtype=torch.long, device=device
+        )  # the right class comes first
+        (torch.nn.functional.cross_entropy(masked.float(), classes) + penalty).backward()
         optimizer.step()
 
     return update
 
 
-def transformers_data2vec(count: int, samples: int) -> Update:
+def transformers_data2vec(count: int, samples: int, device: str) -> Update:
     """Forward and backward of transformers' data2vec."""
     from transformers import Data2VecAudioConfig, Data2VecAudioModel
 
-    model = Data2VecAudioModel(Data2VecAudioConfig()).train()
-    waves = torch.randn(count, samples)
+    model: Any = Data2VecAudioModel(Data2VecAudioConfig()).train()
+    model.to(device)
+    waves = torch.randn(count, samples, device=device)
 
     def update(number: int) -> None:
         model.zero_grad()
-        model(waves).last_hidden_state.square().mean().backward()
+        with autocast(device):
+            output = model(waves).last_hidden_state
+        output.float().square().mean().backward()
 
     return update
 
 
-PEERS: dict[str, Callable[[int, int], Update]] = {
+PEERS: dict[str, Callable[[int, int, str], Update]] = {
     "ours": ours,
-    "ours, offline": lambda count, samples: ours(count, samples, online=False),
+    "ours, offline": lambda count, samples, device: ours(count, samples, device, online=False),
     "earlier": ours,
     "torchaudio": torchaudio_hubert,
     "transformers": transformers_data2vec,
 }
 
 
-def work(name: str, count: int, samples: int, threads: int) -> None:
+def work(name: str, count: int, samples: int, threads: int, device: str) -> None:
     """Be a peer: make an update for every line that comes in."""
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    update = PEERS[name](count, samples)
+    update = PEERS[name](count, samples, device)
     for number, _ in enumerate(sys.stdin, 1):
         before = resource.getrusage(resource.RUSAGE_SELF)
         wall = time.perf_counter()
         update(number)
+        if device != "cpu":
+            torch.cuda.synchronize()
         took, after = time.perf_counter() - wall, resource.getrusage(resource.RUSAGE_SELF)
         said = {
             "wall": took,
@@ -157,6 +182,7 @@ class Peer:
 def measure(args: argparse.Namespace) -> dict[str, Any]:
     """Medians over rounds in which every peer makes one update."""
     setting = ["--count", args.count, "--seconds", args.seconds, "--threads", args.threads]
+    setting += ["--device", args.device]
     names = [name for name in args.peers if name != "earlier" or args.earlier]
     here = Path(__file__).parent.parent
     roots = {name: args.earlier if name == "earlier" else here for name in names}
@@ -190,10 +216,10 @@ def table() -> str:
             f"| {name} | {' | '.join(cells)} | {statistics.median(ratios):.2f} | {ABOUT[name]} |"
         )
     about = record["setting"]
-    lines += ["", f"BASE, {about['count']} x {about['seconds']:g} s, fp32, {about['threads']} "
-              f"thread(s) of {record['machine']}, load {record['load']:.1f}: medians of "
-              f"{about['rounds']} alternated rounds. `python benchmarks/pretrain_step.py` repeats "
-              "it."]  # fmt: skip
+    lines += ["", f"BASE, {about['count']} x {about['seconds']:g} s, on {about['device']}, "
+              f"{about['threads']} thread(s) of {record['machine']}, load {record['load']:.1f}: "
+              f"medians of {about['rounds']} alternated rounds. "
+              "`python benchmarks/pretrain_step.py` repeats it."]  # fmt: skip
     return "\n".join(lines)
 
 
@@ -204,6 +230,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=2, help="utterances")
     parser.add_argument("--seconds", type=float, default=10.0, help="of each")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS))
     parser.add_argument("--earlier", type=Path, help="another checkout of this code")
@@ -212,13 +239,15 @@ def main() -> None:
     parser.add_argument("--tables-only", action="store_true")
     args = parser.parse_args()
     if args.worker:
-        work(args.worker, args.count, int(args.seconds * 16_000), args.threads)
+        work(args.worker, args.count, int(args.seconds * 16_000), args.threads, args.device)
         return
     from benchmarks import pages
     from mt4ssl_core.files import write_json
 
     if not args.tables_only:
-        setting = {key: getattr(args, key) for key in ("count", "seconds", "threads", "rounds")}
+        setting = {
+            key: getattr(args, key) for key in ("count", "seconds", "threads", "rounds", "device")
+        }
         about = {"machine": args.machine, "torch": torch.__version__, "load": os.getloadavg()[0]}
         found = about | {"setting": setting} | measure(args)
         write_json(args.out or RESULTS / f"pretrain_step_{args.machine}.json", found)
