@@ -246,6 +246,29 @@ def test_cross_entropy_of_half_precision_logits_is_computed_in_float32(dtype):
     assert total.item() == pytest.approx(wanted.item(), rel=1e-6)
 
 
+def test_targets_of_the_teacher_are_normalised_in_float32_whatever_the_autocast():
+    model = reference.official_model().eval()
+    online, (waves, lengths, _) = model.targets["online"], reference.batch("P")
+    given = []
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        frames, counts = model.encoder.frames(waves, lengths)
+        for layer in online.teacher.layers:
+            layer.register_forward_hook(lambda m, x, out: given.append(out[1]))
+        answer = online.answer(frames, counts)
+    assert given[-1].dtype == torch.bfloat16 and answer.dtype == torch.float32
+    wanted = torch.stack([instance_norm(x.float(), None) for x in given[-3:]]).mean(0)
+    assert torch.equal(answer, wanted)
+
+
+def test_the_online_loss_is_summed_in_float32_whatever_the_autocast():
+    model = reference.official_model()
+    mask = reference.tensors("masked_forward")["U.mask_indices"].bool()
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = run(model, "U", mask)["online"]
+    assert loss.total.dtype == torch.float32
+    assert loss.means["pred_var"].dtype == torch.float32
+
+
 def test_visible_weight_adds_the_loss_at_frames_that_are_not_hidden():
     cfg = reference.official_config()
     cfg.targets["offline"].weight, cfg.targets["offline"].visible_weight = 0.5, 0.3
