@@ -108,8 +108,10 @@ def grid_of(option: str, text: str) -> tuple[float, ...]:
     return found
 
 
-def decode(request: DecodeRequest) -> Outcome:
+def decode(request: DecodeRequest, recogniser: Recogniser | None = None) -> Outcome:
     """Recognise transcribed speech and count the errors.
+
+    ``recogniser``: instead of the one that is loaded from the checkpoint's file.
 
     Raises:
         ValueError: files that cannot be used or do not belong together, nothing to score, tuning
@@ -120,10 +122,12 @@ def decode(request: DecodeRequest) -> Outcome:
         raise ValueError(f"--labelled {request.labelled}: give an amount such as 10m, 1h or 100h")
     if request.tune is not None and request.search.lm is None:
         raise ValueError("--tune needs a language model to be weighed; give --lm")
-    recogniser = Recogniser.load(
-        request.checkpoint, request.search, request.device, request.dictionary
-    )
-    config = finetuned_with(recogniser.source)
+    config = None
+    if recogniser is None:
+        recogniser = Recogniser.load(
+            request.checkpoint, request.search, request.device, request.dictionary
+        )
+        config = finetuned_with(recogniser.source)
     text = text_settings(config, recogniser.vocabulary, request.case, request.remove)
     heard = _Heard(request, recogniser, text)
     with redirect_stdout(sys.stderr):  # standard output is for the result
