@@ -8,11 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from analysis.records import model_names, score_files, training_runs
+from analysis.records import decodings, model_names, score_files, training_runs
 from analysis.records import score as results
 from analysis.records.score_files import EXPERIMENT, SUPERB, ModelScores
 from analysis.records.training_runs import LOG, TrainingRun
 from mt4ssl_core.files import read_json
+from mt4ssl_core.settings.recognition_defaults import RECORD
 from upstream.heads import results as experiments
 from upstream.suite import run_folder
 
@@ -55,12 +56,13 @@ class RunFiles:
     logs: list[Path] = field(default_factory=list)  # folders with a log.jsonl
     probes: list[Path] = field(default_factory=list)
     convergences: list[Path] = field(default_factory=list)
+    decodings: list[Path] = field(default_factory=list)  # of `mt4ssl decode`
 
     @property
     def empty(self) -> bool:
         """Whether nothing was found."""
         found = (self.suites, self.experiments, self.logs, self.probes, self.convergences)
-        return not any(found)
+        return not any((*found, self.decodings))
 
     @property
     def scored(self) -> list[tuple[str, list[Path]]]:
@@ -93,6 +95,7 @@ class RunFiles:
             *self.probes,
             *(folder / LOG for folder in self.logs),
             *self.convergences,
+            *self.decodings,
         ]
 
     def name_of(self, path: Path, among: Sequence[Path]) -> str:
@@ -126,6 +129,7 @@ def find(run: str | Path, name: str | None = None) -> RunFiles:
             found.logs.append(here)
         found.probes.extend([here / PROBE] if PROBE in names else [])
         found.convergences.extend([here / CONVERGENCE] if CONVERGENCE in names else [])
+        found.decodings.extend([here / RECORD] if RECORD in names else [])
     return found
 
 
@@ -165,6 +169,8 @@ def check(run: RunFiles) -> None:
     training(run)
     for path in (*run.probes, *run.convergences):
         read(path)
+    for path in run.decodings:
+        decodings.read_record(path)
 
 
 def scores(runs: Sequence[RunFiles]) -> dict[str, ModelScores]:

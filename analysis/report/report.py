@@ -41,7 +41,8 @@ def report(
     """Write one HTML page about a run and return its path.
 
     Shown is what lies in the folder or up to three folders below: results.jsonl (or s3prl
-    experiments), probe.json, log.jsonl, convergence.json. The same input gives the same page.
+    experiments), probe.json, log.jsonl, convergence.json, decode.json. The same input gives the
+    same page.
 
     Args:
         run: folder of a run.
@@ -60,9 +61,9 @@ def report(
     mine, beside = inputs.find(run, mine_called), _readable(others, called, broken)
     if mine.empty:
         raise ValueError(
-            f"{run}: nothing to report: no results.jsonl, probe.json, {LOG} or convergence.json in "
-            "it or three folders below; make some with `mt4ssl superb run`, `mt4ssl probe`, "
-            "`mt4ssl pretrain` or `mt4ssl convergence`"
+            f"{run}: nothing to report: no results.jsonl, probe.json, {LOG}, convergence.json or "
+            "decode.json in it or three folders below; make some with `mt4ssl superb run`, "
+            "`mt4ssl probe`, `mt4ssl pretrain`, `mt4ssl convergence` or `mt4ssl decode`"
         )
     mine, *beside = _named([mine, *beside], set(names))
     found = inputs.scores([mine, *beside])
@@ -82,6 +83,7 @@ def report(
         report_sections.weights(mine),
         report_sections.probes(mine, beside, fingerprints),
         convergence_section.section(mine, beside),
+        *report_sections.word_errors(mine, beside),
         _setting(mine, beside),
     ]
     path = Path(out) if out is not None else Path(run) / NAME

@@ -8,12 +8,14 @@ import pandas as pd
 
 from analysis import layer_weights
 from analysis.probes import layer_plots, probe_rows
-from analysis.records import head_files, model_names
+from analysis.records import decodings, head_files, model_names
+from analysis.records.decodings import Decoding
 from analysis.report import figures as report_figures
 from analysis.report import inputs, page
 from analysis.report.inputs import RunFiles
 from analysis.report.page import Block, Figures, Heading, Missing, Notes, Paragraph, Section
-from analysis.tables import leaderboard
+from analysis.tables import leaderboard, wer_table
+from analysis.tables.formats import Grid
 from analysis.tables.leaderboard import ScoreTable
 from mt4ssl_core.files import reading
 
@@ -48,6 +50,37 @@ def _score_figures(table: ScoreTable, own: Collection[str]) -> list[tuple[Any, s
             return report_figures.bars(table, own)
         found = [report_figures.total(table, own), report_figures.points(table, own)]
         return [each for each in found if each is not None]
+
+
+# --- Word error rates -----------------------------------------------------------------------------
+
+
+def word_errors(run: RunFiles, others: Sequence[RunFiles]) -> list[Section]:
+    """The papers' tables, where something was decoded; with what cannot stand in them."""
+    given = [each for each in (run, *others) if each.decodings]
+    if not given:
+        return []
+    found = decodings.read([each.folder for each in given], called=[each.name for each in given])
+    own = {one.model for one in found if one.model.split("/")[0] == run.name}
+    made = wer_table.grids(found, decodings.published())
+    blocks: list[Block] = [page.Table(grid, own) for grid in made if _holds(grid, found)]
+    missing = [grid.title for grid in made if not _holds(grid, found)]
+    blocks += [
+        Missing(f"{title}: not run", "mt4ssl decode CKPT LibriSpeech/test-other --out DIR")
+        for title in missing
+    ]
+    return [Section("word-errors", "Word error rates after fine-tuning", blocks)]
+
+
+def _holds(grid: Grid, found: Sequence[Decoding]) -> bool:
+    """Whether a table has a result of these models."""
+    models = {one.model for one in found}
+    return any(
+        cell.text != wer_table.NOT_RUN
+        for row in grid.rows
+        if row[0].text in models
+        for cell in row[1:]
+    )
 
 
 # --- Layer weights --------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import score_runs
 from pretraining_runs import run as pretraining_run
 
 from analysis.report import report
+from mt4ssl_core.files import write_json
 
 VOID = {"meta", "link", "br"}
 
@@ -297,3 +298,25 @@ def test_the_page_is_called_after_the_model_and_as_asked(tmp_path):
     named = text_of(run, other, names=["large, 400k", "smoke"])
     assert "<title>large, 400k: mt4ssl report</title>" in named
     assert '<th scope="row">smoke</th>' in named
+
+
+def test_word_error_rates_stand_beside_the_published_ones(tmp_path):
+    run = tmp_path / "mine"
+    record = {
+        "labelled": "10h",
+        "fingerprint": "a" * 64,
+        "data": "LibriSpeech/test-clean",
+        "utterances": 2620,
+        "wer": {"rate": 0.0312, "interval": None},
+        "search": {"kind": "greedy"},
+        "skipped": [],
+    }
+    write_json(run / "decode" / "decode.json", record)
+    text = text_of(run)
+    assert "Word error rates after fine-tuning" in text and "LibriSpeech, 10 h of" in text
+    assert "<strong>3.1</strong>" in text and "ILS-SSL/README.md" in text
+    assert "LibriSpeech, 1 h of transcribed speech: WER in %: not run" in text
+    assert "decode/decode.json" in text
+    write_json(run / "decode" / "decode.json", record | {"wer": 3})
+    with pytest.raises(ValueError, match=r"decode\.json: not a record"):
+        text_of(run)
