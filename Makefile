@@ -89,6 +89,7 @@ tables: install
 	$(BIN)/python benchmarks/parity.py --tables-only
 	$(BIN)/python benchmarks/front_end.py --tables-only
 	$(BIN)/python benchmarks/real_keywords.py
+	$(BIN)/python benchmarks/ctc_real.py
 	$(BIN)/python benchmarks/real_convergence.py
 	$(BIN)/python benchmarks/store_plot.py
 

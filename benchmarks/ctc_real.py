@@ -203,7 +203,9 @@ def score(folder: Path, out: Path, special: Recogniser | None) -> None:
             continue
         lm = SearchRequest(str(folder / "3-gram.arpa"), beam=BEAM)
         asked = SearchRequest() if search == "greedy" else lm
-        tuning = {} if search == "greedy" else {"tune": str(folder / "dev.csv"), **GRID}
+        tuning: dict[str, Any] = (
+            {} if search == "greedy" else {"tune": str(folder / "dev.csv"), **GRID}
+        )
         request = DecodeRequest(
             str(out / "best.pt"), str(folder / "test.csv"), asked, device="cpu", **tuning
         )
@@ -284,8 +286,10 @@ def rows(work: Path, pieces: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]
 
 def table() -> str:
     """The table of docs/results.md, from the committed JSON."""
-    (path,) = sorted(RESULTS.glob("ctc_real_*.json"))[:1]
-    found = json.loads(path.read_text())
+    paths = sorted(RESULTS.glob("ctc_real_*.json"))
+    if not paths:
+        return "Not run yet."
+    found = json.loads(paths[0].read_text())
     heads = ["test set", "start", "seeds", "WER % greedy", "WER % 3-gram", "CER % greedy"]
     lines = [f"| {' | '.join(heads)} |", "| --- | --- |" + " ---: |" * (len(heads) - 2)]
     by_cell = {(r["corpus"], r["start"], r["search"]): r for r in found["rows"]}

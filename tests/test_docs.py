@@ -126,6 +126,7 @@ def test_links_and_paths_lead_somewhere(page):
         ("measure_checks", "measure-checks"),
         ("parity", "parity"),
         ("real_keywords", "real-ks"),
+        ("ctc_real", "real-ctc"),
         ("front_end", "front-end"),
         ("real_convergence", "convergence"),
     ],
