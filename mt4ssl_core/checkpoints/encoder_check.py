@@ -1,13 +1,13 @@
 """`mt4ssl check-encoder`: whether a class in a Python file keeps the contract of an encoder."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import torch
 from torch import Tensor
 
 from mt4ssl_core.checkpoints import python_file
-from mt4ssl_core.checkpoints.own_encoder import TOLERANCE, OwnEncoder
+from mt4ssl_core.checkpoints.own_encoder import OwnEncoder, noises
 from mt4ssl_core.distributed import choose_device
 from mt4ssl_core.settings.frames import SAMPLE_RATE, WINDOW
 
@@ -72,13 +72,8 @@ def counts(hop: int) -> list[int]:
     return sorted({*first, *steps, *edges})
 
 
-def _noise(sizes: Sequence[int], device: torch.device) -> list[Tensor]:
-    random = torch.Generator().manual_seed(0)
-    return [(0.1 * torch.randn(size, generator=random)).to(device) for size in sizes]
-
-
 def _lengths(encoder: OwnEncoder) -> None:
-    (wave,) = _noise([LONGEST], encoder.device)
+    (wave,) = noises([LONGEST], encoder.device)
     before = 0
     for count in counts(encoder.hop):
         _, lengths = encoder.ask([wave[:count]])
@@ -88,7 +83,7 @@ def _lengths(encoder: OwnEncoder) -> None:
 
 
 def _twice(encoder: OwnEncoder) -> None:
-    waves = _noise([16_000], encoder.device)
+    waves = noises([16_000], encoder.device)
     torch.manual_seed(0)
     first, _ = encoder.ask(waves)
     torch.manual_seed(1)
@@ -98,23 +93,8 @@ def _twice(encoder: OwnEncoder) -> None:
 
 
 def _batch(encoder: OwnEncoder) -> None:
-    waves = _noise(BATCH, encoder.device)
-    together, lengths = encoder.ask(waves)
-    for row, wave in enumerate(waves):
-        alone, (frames,) = encoder.ask([wave])
-        if int(lengths[row]) != int(frames):
-            raise ValueError(
-                f"{len(wave):,} samples give {frames} frames alone and {lengths[row]} beside "
-                "others; count each utterance's own"
-            )
-        for layer, (a, b) in enumerate(zip(together, alone, strict=True)):
-            difference = float((a[row, :frames] - b[0, :frames]).abs().max())
-            if difference > TOLERANCE * float(b[0, :frames].abs().max()):
-                raise ValueError(
-                    f"layer {layer} of {len(wave):,} samples differs by {difference:.2g} beside "
-                    "longer ones, so that utterances are encoded one by one, which is slow; mask "
-                    "the padding"
-                )
+    if problem := encoder.batch_problem(BATCH):
+        raise ValueError(problem)
 
 
 def _silence(encoder: OwnEncoder) -> None:
@@ -122,7 +102,7 @@ def _silence(encoder: OwnEncoder) -> None:
 
 
 def _dtype(encoder: OwnEncoder) -> None:
-    states, _ = encoder.model(_noise([16_000], encoder.device))
+    states, _ = encoder.model(noises([16_000], encoder.device))
     if wrong := {str(state.dtype) for state in states} - {"torch.float32"}:
         raise ValueError(f"gives {', '.join(sorted(wrong))}; give float32")
 
@@ -135,5 +115,5 @@ def _moves(encoder: OwnEncoder, place: torch.device) -> None:
                 path = ".".join(filter(None, ["self", name, key]))
                 raise ValueError(f"{path} does not move with the encoder; use register_buffer")
     encoder.to(place)
-    encoder.ask(_noise([16_000], place))
+    encoder.ask(noises([16_000], place))
     encoder.to("cpu")

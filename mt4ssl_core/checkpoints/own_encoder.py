@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mt4ssl_core.checkpoints import python_file
-from mt4ssl_core.model.speech_encoder import SpeechEncoder
+from mt4ssl_core.model.speech_encoder import SpeechEncoder, joined
 from mt4ssl_core.settings.frames import SAMPLE_RATE, WINDOW
 
 OFF = 2  # frames that an answer may have more or fewer than samples / hop
@@ -36,12 +36,14 @@ class OwnEncoder(SpeechEncoder):
         self.layers, self.dim, self.hop, self.name = claimed
         self.alone = False
         self.eval()
-        self.alone = self.depends_on_batch()
+        self.alone = bool(self.batch_problem())
 
     def encode(self, waves: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
         """As `SpeechEncoder.encode`; one by one where the user's class mixes utterances up."""
         if self.alone and len(waves) > 1:
-            return _joined([self.ask([wave]) for wave in waves])
+            answers = [self.ask([wave]) for wave in waves]
+            rows = [[state[0] for state in states] for states, _ in answers]
+            return joined(rows), torch.cat([lengths for _, lengths in answers])
         return self.ask(waves)
 
     def identity(self) -> str:
@@ -49,17 +51,28 @@ class OwnEncoder(SpeechEncoder):
         return f"{self.source}:{self.file.name}"
 
     @torch.no_grad()
-    def depends_on_batch(self) -> bool:
-        """Whether an utterance comes out of a batch otherwise than alone."""
-        random = torch.Generator().manual_seed(0)
-        waves = [0.1 * torch.randn(size, generator=random).to(self.device) for size in TRIED]
+    def batch_problem(self, sizes: Sequence[int] = TRIED) -> str:
+        """Say how noises of these sizes come out of a batch otherwise than alone; "" if they do
+        not.
+        """
+        waves = noises(sizes, self.device)
         together, lengths = self.ask(waves)
-        alone, own = self.ask(waves[1:])
-        frames = int(own[0])
-        if int(lengths[1]) != frames:
-            return True
-        pairs = [(a[1, :frames], b[0, :frames]) for a, b in zip(together, alone, strict=True)]
-        return any(float((a - b).abs().max()) > TOLERANCE * float(b.abs().max()) for a, b in pairs)
+        for row, wave in enumerate(waves):
+            alone, (frames,) = self.ask([wave])
+            if int(lengths[row]) != int(frames):
+                return (
+                    f"{len(wave):,} samples give {frames} frames alone and {lengths[row]} beside "
+                    "others; count each utterance's own"
+                )
+            for layer, (a, b) in enumerate(zip(together, alone, strict=True)):
+                difference = float((a[row, :frames] - b[0, :frames]).abs().max())
+                if difference > TOLERANCE * float(b[0, :frames].abs().max()):
+                    return (
+                        f"layer {layer} of {len(wave):,} samples differs by {difference:.2g} "
+                        "beside longer ones, so that utterances are encoded one by one, which is "
+                        "slow; mask the padding"
+                    )
+        return ""
 
     def ask(self, waves: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
         """Ask the user's class, and check what it says."""
@@ -138,6 +151,12 @@ class OwnEncoder(SpeechEncoder):
         return WrongAnswer(f"{self.file}: {what}; {remedy}")
 
 
+def noises(sizes: Sequence[int], device: torch.device) -> list[Tensor]:
+    """Return waveforms of so many samples, always the same."""
+    random = torch.Generator().manual_seed(0)
+    return [(0.1 * torch.randn(size, generator=random)).to(device) for size in sizes]
+
+
 def _made(kind: type, file: python_file.PythonFile) -> nn.Module:
     """Return an object of the user's class."""
     if not issubclass(kind, nn.Module):
@@ -178,14 +197,6 @@ def _count(model: Any, key: str, file: python_file.PythonFile) -> int:
     if type(value) is not int or value < 1:
         raise ValueError(f"{file}: {key} = {value!r}; say how many, as in {key} = 12")
     return value
-
-
-def _joined(answers: list[tuple[list[Tensor], Tensor]]) -> tuple[list[Tensor], Tensor]:
-    """Put utterances that were encoded one by one into one batch, padded with zeros."""
-    lengths = torch.cat([length for _, length in answers])
-    layers = zip(*[states for states, _ in answers], strict=True)
-    pad = nn.utils.rnn.pad_sequence
-    return [pad([state[0] for state in layer], batch_first=True) for layer in layers], lengths
 
 
 def _many(value: Any) -> bool:

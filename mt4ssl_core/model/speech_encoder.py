@@ -47,3 +47,11 @@ class SpeechEncoder(nn.Module):
     def identity(self) -> str:
         """Return what its features depend on beside its weights, as text."""
         raise NotImplementedError
+
+
+def joined(utterances: Sequence[Sequence[Tensor]]) -> list[Tensor]:
+    """Put utterances that were encoded apart, each in layers (T, D), into one batch: layers
+    (B, T, D), padded with zeros.
+    """
+    layers = zip(*utterances, strict=True)
+    return [nn.utils.rnn.pad_sequence(list(layer), batch_first=True) for layer in layers]

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 import upstream as door
-from mt4ssl_core.model.speech_encoder import SpeechEncoder
+from mt4ssl_core.model.speech_encoder import SpeechEncoder, joined
 from mt4ssl_core.settings.frames import SAMPLE_RATE
 from upstream.door import packages
 
@@ -38,10 +38,7 @@ class S3prlEncoder(SpeechEncoder):
             max(1, min(round(len(wave) / self.hop), states[0].shape[0]))
             for wave, states in zip(waves, answers, strict=True)
         ]
-        pad = nn.utils.rnn.pad_sequence
-        layers = [list(layer) for layer in zip(*answers, strict=True)]
-        lengths = torch.tensor(frames, device=waves[0].device)
-        return [pad(layer, batch_first=True) for layer in layers], lengths
+        return joined(answers), torch.tensor(frames, device=waves[0].device)
 
     def identity(self) -> str:
         """The name, and the version of s3prl."""

@@ -16,7 +16,7 @@ from mt4ssl_core.checkpoints.foreign import assembled, checkpoint_files, hugging
 from mt4ssl_core.checkpoints.foreign.foreign_settings import ForeignSettings
 from mt4ssl_core.checkpoints.foreign.weight_names import float32
 from mt4ssl_core.data import normalization
-from mt4ssl_core.model.speech_encoder import SpeechEncoder
+from mt4ssl_core.model.speech_encoder import SpeechEncoder, joined
 from mt4ssl_core.settings.frames import HOP, SAMPLE_RATE, WINDOW
 
 Listen = Callable[[Tensor], Tensor]  # a waveform (N,) as it was recorded -> the model's input
@@ -73,11 +73,7 @@ class TransformersEncoder(SpeechEncoder):
             for row, place in enumerate(places):
                 rows[place] = [state[row] for state in states]
         lengths = torch.tensor([len(row[0]) for row in rows], device=waves[0].device)
-        padded = [
-            nn.utils.rnn.pad_sequence([row[layer] for row in rows], batch_first=True)
-            for layer in range(self.layers)
-        ]
-        return padded, lengths
+        return joined(rows), lengths
 
     def _hear(self, wave: Tensor) -> Tensor:
         """The model's input, (N,) or (T, bins)."""
