@@ -53,8 +53,10 @@ class Head:
             batch_seconds: of audio, padding included, that is encoded at once.
 
         Raises:
-            ValueError: audio that cannot be used, or that is too short for this head.
+            ValueError: audio that cannot be used, or that is too short for this head; ``top`` of
+                a head that gives text.
         """
+        self._trained.check_top(top)
         waves = waves_of([audio] if is_one(audio) else audio, rate)
         found: dict[int, Prediction] = {}
         lengths = [len(wave) for _, wave in waves]

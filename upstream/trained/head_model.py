@@ -50,12 +50,12 @@ class HeadModel(nn.Module):
         settings = config["downstream_expert"][section]
         inner, select = settings[key], settings.get("select", "UtteranceLevel")
         self.outputs = _outputs(weights)
-        self._cuts = folder == ASR
+        self._is_text, self._cuts = gives_text(folder), folder == ASR
         with torch.device("meta"):  # no memory for sizes that the weights do not have
             self.projector = nn.Linear(dim, inner)
             made = getattr(expert, select)
             more = settings.get(select, {})
-            if gives_text(folder):
+            if self._is_text:
                 self.model = made(inner, self.outputs, upstream_rate=rate, **more)
             else:
                 self.model = made(input_dim=inner, output_dim=self.outputs, **more)
@@ -65,7 +65,8 @@ class HeadModel(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return logits of one utterance's features (T, D): (C,), or of text (T, C)."""
-        frames = torch.tensor([len(features)])
+        place = "cpu" if self._is_text else features.device  # as s3prl's experts have it
+        frames = torch.tensor([len(features)], dtype=torch.int32, device=place)
         logits, lengths = self.model(self.projector(features[None]), frames)
         found: Tensor = logits[0]
         return found[: int(lengths[0])] if self._cuts else found

@@ -55,12 +55,13 @@ def predict(
     """
     place = None if out is None else user_path(out)
     kind = formats.choose(format, place)
+    if place is not None and place.is_dir():
+        raise ValueError(f"--out {place}: a folder; give a file, such as {place / 'said.csv'}")
     found, problems = find(audio, strict)
     from upstream.trained.trained_head import TrainedHead  # imports s3prl
 
     model = TrainedHead(head, ckpt=ckpt, root=root, device=device)
-    if top > 1 and model.gives_text:
-        raise ValueError(f"--top {top}: a head of {model.task} gives one text; leave it out")
+    model.check_top(top)
     hours = sum(utterance.samples for utterance in found) / SAMPLE_RATE / 3600
     listed = replace(problems, hours=hours)
     with AudioBar.over("predict", listed, show=True, stream=sys.stderr) as bar:

@@ -4,7 +4,7 @@ import argparse
 import io
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -78,6 +78,7 @@ class TrainedHead:
         args.mode, args.init_ckpt, args.upstream_refresh = "evaluate", str(self.path), False
         s3prl_names.check(args, self._config)
         self.ckpt: str | None = _encoder(args, stored, self.path, ckpt)
+        self._gain, self._mode = _gain(self._folder, self._config), text_mode(self._config)
         with _quietly():
             parts = _WithoutCorpus(args, self._config, StoreOptions(OFF))
         self._upstream, self._featurizer = (
@@ -90,6 +91,13 @@ class TrainedHead:
         self.isolated = isinstance(expert, UpstreamExpert) and expert.encoder.isolated
         self.labels = stored.get(labels.KEY) or self._labels_of_corpus(root)
         self._check_labels()
+
+    def check_top(self, top: int) -> None:
+        """Raise ValueError where the head does not have so many answers."""
+        if top < 1:
+            raise ValueError(f"top {top}: give 1 or more")
+        if top > 1 and self.gives_text:
+            raise ValueError(f"top {top}: a head of {self.task} gives one text; leave it out")
 
     @torch.no_grad()
     def features(self, waves: Sequence[np.ndarray]) -> list[Tensor]:
@@ -117,17 +125,16 @@ class TrainedHead:
         if not bool(logits.isfinite().all()):
             raise ValueError("features or outputs with NaN or infinity; use another head")
         if self.gives_text:
-            return transcribe(self._folder, text_mode(self._config), self.labels, logits)
+            return transcribe(self._folder, self._mode, self.labels, logits)
         return classify(self.labels, logits, top)
 
     def _as_in_the_test(self, wave: Tensor) -> Tensor:
-        data = self._config["downstream_expert"].get("datarc", {})
-        gain = _KS_GAIN if self._folder == "speech_commands" else data.get("gain")
-        if not gain:
+        if not self._gain:
             return wave
         from torchaudio.sox_effects import apply_effects_tensor
 
-        changed: Tensor = apply_effects_tensor(wave[None], SAMPLE_RATE, [["gain", str(gain)]])[0][0]
+        effects = [["gain", str(self._gain)]]
+        changed: Tensor = apply_effects_tensor(wave[None], SAMPLE_RATE, effects)[0][0]
         return changed
 
     def _labels_of_corpus(self, root: str | Path | None) -> Labels:
@@ -182,6 +189,14 @@ class _WithoutCorpus(Runner):
         return ModelEntry(model.to(args.device), "Downstream", False, [])
 
 
+def _gain(folder: str, config: Mapping[str, Any]) -> float:
+    """Return by how many decibels the level of audio is changed for a task."""
+    own = config["downstream_expert"].get("datarc", {}).get("gain", 0.0)
+    if type(own) not in (int, float):
+        raise ValueError(f"config.downstream_expert.datarc.gain: {own!r}; expected decibels")
+    return _KS_GAIN if folder == "speech_commands" else float(own)
+
+
 @contextmanager
 def _quietly() -> Iterator[None]:
     """Keep what s3prl prints while it builds to itself."""
@@ -206,6 +221,8 @@ def _encoder(args: Any, stored: dict[str, Any], path: Path, ckpt: str | None) ->
     Raises:
         ValueError: it is not there, or another one.
     """
+    if ckpt and not args.upstream_ckpt:
+        raise ValueError(f"-k {ckpt}: {path} is of {args.upstream}, without a file; leave -k out")
     args.upstream_ckpt = hub.own(args.upstream, ckpt)[1] if ckpt else args.upstream_ckpt
     given = args.upstream_ckpt
     if given and not ckpt and not cache.is_url(given) and not cache.exists(given):

@@ -225,6 +225,10 @@ def test_the_encoder_is_the_one_that_it_was_trained_on(tested, tmp_path):
         TrainedHead(head)
     moved = shutil.copy(tiny_checkpoint(), tmp_path / "moved.pt")
     assert TrainedHead(head, ckpt=str(moved)).ckpt == str(moved)
+    stored["Args"].upstream, stored["Args"].upstream_ckpt = "fbank", None
+    with pytest.raises(ValueError, match=r"is of fbank, without a file; leave -k out"):
+        TrainedHead(changed(tested("ks"), tmp_path, Args=stored["Args"]), ckpt=str(moved))
+    head = changed(tested("ks"), tmp_path)
     other = save_checkpoint(tmp_path / "other.pt", seed=2)
     with pytest.raises(ValueError, match=r"other\.pt: another encoder \(fingerprint .*\) than"):
         TrainedHead(head, ckpt=str(other))
@@ -250,6 +254,7 @@ def test_a_head_of_before_takes_its_labels_from_the_corpus(tested, tmp_path):
         ({"Labels": {"label": ["yes", "no"]}}, "has 12 outputs, and names of 2; give"),
         ({"Labels": {"symbol": ["a"] * 12}}, "its outputs have no names"),
         ({"Labels": {"label": [1] * 12}}, "its outputs have no names"),
+        ({"Config": None}, "not an s3prl checkpoint"),
         ({"Downstream": {"projector.weight": torch.zeros(3, 3)}}, "not those of its config"),
     ],
 )
@@ -270,8 +275,14 @@ def test_what_is_no_head_is_named(tested, tmp_path):
         TrainedHead("/gone.ckpt")
     with pytest.raises(ValueError, match=rf"^{tiny_checkpoint()}: not an s3prl checkpoint"):
         TrainedHead(tiny_checkpoint())
-    with pytest.raises(ValueError, match="--top 2: a head of asr gives one text"):
+    with pytest.raises(ValueError, match=r"^top 2: a head of asr gives one text"):
         predict(tested("asr"), some("asr"), top=2)
+    with pytest.raises(ValueError, match=r"--out .*: a folder; give a file, such as .*said\.csv"):
+        predict(tested("ks"), some("ks"), out=tmp_path)
+    stored = checkpoint.read(tested("ks"), states.NAMESPACE)
+    stored["Config"]["downstream_expert"]["datarc"]["gain"] = "loud"
+    with pytest.raises(ValueError, match=r"datarc\.gain: 'loud'; expected decibels"):
+        TrainedHead(changed(tested("ks"), tmp_path, Config=stored["Config"]))
     stored = checkpoint.read(tested("ks"), states.NAMESPACE)
     stored["Args"].downstream, stored["Config"]["superb"]["code"] = "diarization", "sd"
     other = changed(tested("ks"), tmp_path, Args=stored["Args"], Config=stored["Config"])
@@ -290,6 +301,8 @@ def test_from_python(tested):
     for (_, wanted), found in zip(rows, head.predict(files, top=2), strict=True):
         assert (found.text, found.others[0][0]) == (wanted.text, wanted.others[0][0])
         assert found.confidence == pytest.approx(wanted.confidence, rel=1e-4)
+    with pytest.raises(ValueError, match=r"^top 0: give 1 or more"):
+        head.predict(files, top=0)
     samples, rate = soundfile.read(files[0], dtype="float32")
     assert head.predict((samples, rate)).text == rows[0][1].text
 
