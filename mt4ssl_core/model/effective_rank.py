@@ -34,8 +34,8 @@ class FrameSample:
     def add(self, encoded: Encoded) -> None:
         """Keep what is lacking of the valid frames of a batch."""
         states = torch.stack(encoded.hidden_states)  # (layers, B, T, D)
-        valid = torch.arange(states.shape[2], device=states.device) < encoded.lengths[:, None]
-        frames = states[:, valid][:, : self.lacking]
+        valid = torch.arange(states.shape[2]) < encoded.lengths.cpu()[:, None]
+        frames = states[:, valid.to(states.device)][:, : self.lacking]
         self.kept.append(frames)
         self.lacking -= frames.shape[1]
 
