@@ -12,6 +12,7 @@ tenth of the training speakers: settings are chosen on these (``--on dev``), nev
 """
 
 import argparse
+import json
 import platform
 import sys
 from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -25,12 +26,16 @@ sys.path.insert(0, str(ROOT))
 from analysis.labelled_speech.speech import read_speech  # noqa: E402
 from analysis.probes import layer_features, probe_tasks, probe_training, splits  # noqa: E402
 from analysis.probes.probe_data import gather  # noqa: E402
+from analysis.records.score import ARROWS  # noqa: E402
+from benchmarks import pages  # noqa: E402
+from mt4ssl_core.checkpoints import checkpoint  # noqa: E402
 from mt4ssl_core.checkpoints.fingerprints import checkpoint_fingerprint  # noqa: E402
 from mt4ssl_core.data import tsv  # noqa: E402
 from mt4ssl_core.files import write_json, write_text  # noqa: E402
 from mt4ssl_core.labelling import kmeans  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results" / "real_small.json"
+SEARCH = RESULTS.with_name("real_small_search.json")
 PROBED = ("speechocean762", "an4", "speech_commands_12")
 PROBES = ("phone_ctc", "keyword", "speaker")
 SYSTEMS = {
@@ -39,6 +44,8 @@ SYSTEMS = {
     "filter banks, CMVN": "fbank",
     "filter banks, no CMVN": "fbank_no_cmvn",
 }
+OURS = ("mt4ssl", "untrained")
+SEEDS = (1, 2, 3)
 DEV_SHARE, CLUSTERS, MINUTES, SHORTEST = 0.1, 100, 10.0, 0.5
 
 
@@ -82,7 +89,12 @@ def prepare(audio: Path, work: Path) -> None:
 
 
 def score(
-    work: Path, ckpt: Path, on: str, systems: Iterable[str], probes: Sequence[str], seeds: int
+    work: Path,
+    ckpt: Path,
+    on: str,
+    systems: Iterable[str],
+    probes: Sequence[str],
+    seeds: Sequence[int],
 ) -> list[dict[str, Any]]:
     """Return what every layer of some systems scores in the probes, on speakers never heard."""
     speech = read_speech([work / on / name for name in PROBED])
@@ -93,7 +105,7 @@ def score(
         own = ckpt if upstream.startswith("mt4ssl") else None
         features = layer_features.open_upstream(own, upstream, "cpu")
         kept = gather(features, probe_tasks.means_of(chosen), probe_tasks.frames_of(chosen))
-        for seed in range(seeds):
+        for seed in seeds:
             found = probe_training.run_probes(chosen, kept, features.layers, seed, show=False)
             rows += [{"system": system, "seed": seed, **row} for row in found]
             for row in found:
@@ -102,8 +114,80 @@ def score(
     return rows
 
 
+def keep(out: Path, setting: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+    """Write the rows, in place of those of the same setting that were there."""
+
+    def key(row: dict[str, Any]) -> tuple[Any, ...]:
+        return row["system"], row["measure"], row["seed"]
+
+    known = json.loads(out.read_text()) if out.exists() else {}
+    if known.get("setting") == setting:
+        new = set(map(key, rows))
+        rows = [row for row in known["rows"] if key(row) not in new] + rows
+    write_json(out, {"setting": setting, "machine": platform.machine(), "rows": rows})
+
+
+def table() -> str:
+    """The table of docs/results.md, from the committed JSON."""
+    record = json.loads(RESULTS.read_text())
+    rows = pd.DataFrame(record["rows"])
+    chosen = rows[rows["chosen"]]
+    signs = chosen.groupby("measure")["direction"].first()
+    heads = [f"{name} {ARROWS[signs[name]]}" for name in PROBES]
+    lines = [_line(["system", *heads]), "| --- |" + " ---: |" * len(heads)]
+    for system in SYSTEMS:
+        cells = [system]
+        for name in PROBES:
+            found = chosen[(chosen["system"] == system) & (chosen["measure"] == name)]
+            low, high = found["low"].min(), found["high"].max()
+            layers = sorted(set(found["layer"]))
+            where = f", layer {', '.join(map(str, layers))}" if system in OURS else ""
+            cells.append(f"{found['value'].mean():.3f} ({low:.3f}-{high:.3f}){where}")
+        lines.append(_line(cells))
+    return "\n".join([*lines, "", _told(record["setting"], rows["seed"].nunique())])
+
+
+def _told(setting: dict[str, Any], seeds: int) -> str:
+    return (
+        "Speakers that neither pre-training nor a probe heard (`speaker`: other utterances of "
+        f"speakers that pre-training did not hear); {setting['minutes']:g} minutes to train a "
+        f"probe on; seeds of the probe: {seeds}; in brackets, the bootstrap interval over "
+        "speakers; the layer is chosen on training data held out. "
+        f"{setting['updates']} updates, {setting['audio_hours']:.1f} h heard of "
+        f"{setting['train_hours']:.2f} h."
+    )
+
+
+def search_table() -> str:
+    """The table of settings that were tried, from the committed JSON."""
+    lines = [
+        _line(["model", "tried", "updates", "masked accuracy ↑", "rank, first", "rank, last"]),
+        "| --- | --- |" + " ---: |" * 4,
+    ]
+    for row in json.loads(SEARCH.read_text())["rows"]:
+        ranks = row["ranks"] or ["-"]
+        cells = [row["group"], row["what"], row["updates"], f"{row['masked_accuracy']:.3f}"]
+        lines.append(_line([str(cell) for cell in [*cells, ranks[0], ranks[-1]]]))
+    return "\n".join(lines)
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _about(work: Path, ckpt: Path) -> dict[str, Any]:
+    """What a row's checkpoint is, and what it was trained on."""
+    progress = checkpoint.load(ckpt)["progress"]
+    return {
+        "updates": progress["update"],
+        "audio_hours": progress["audio_hours"],
+        "train_hours": json.loads((work / "pretrain" / "train.stats.json").read_text())["hours"],
+        "checkpoint": checkpoint_fingerprint(ckpt),
+    }
+
+
 def main() -> None:
-    """Prepare, or score and write the rows."""
+    """Prepare, or score, write the rows and put the table into docs/results.md."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     commands = parser.add_subparsers(dest="command", required=True)
     first = commands.add_parser("prepare")
@@ -113,17 +197,21 @@ def main() -> None:
     second.add_argument("work", type=Path)
     second.add_argument("ckpt", type=Path)
     second.add_argument("--on", choices=("dev", "test"), default="test")
-    second.add_argument("--seeds", type=int, default=3)
+    second.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
     second.add_argument("--systems", nargs="+", default=list(SYSTEMS), choices=list(SYSTEMS))
     second.add_argument("--probes", nargs="+", default=list(PROBES), choices=PROBES)
     second.add_argument("--out", type=Path, default=RESULTS)
+    commands.add_parser("table")
     args = parser.parse_args()
     if args.command == "prepare":
         prepare(args.audio, args.work)
-        return
-    rows = score(args.work, args.ckpt, args.on, args.systems, args.probes, args.seeds)
-    setting = {"on": args.on, "minutes": MINUTES, "checkpoint": checkpoint_fingerprint(args.ckpt)}
-    write_json(args.out, {"setting": setting, "machine": platform.machine(), "rows": rows})
+    elif args.command == "score":
+        setting = {"on": args.on, "minutes": MINUTES, **_about(args.work, args.ckpt)}
+        rows = score(args.work, args.ckpt, args.on, args.systems, args.probes, args.seeds)
+        keep(args.out, setting, rows)
+    else:
+        pages.show("real-small", table())
+        pages.show("real-small-search", search_table())
 
 
 if __name__ == "__main__":
