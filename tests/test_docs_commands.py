@@ -84,7 +84,8 @@ def small(folder, size):
 case "$1 $2" in
   "mini "*) set -- "$@" --tasks ks,pr,sid {corpora};;
   "pretrain "*|"finetune "*) set -- "$@" optim.max_updates=2 run.device=cpu;;
-  "superb run"|"task train") set -- "$@" --executor inline --device cpu;;
+  "superb run") set -- "$@" --executor inline --device cpu;;
+  "task train") set -- "$@" --smoke --steps 4 --executor inline --device cpu;;
   "convergence study")
     set -- convergence study optim.max_updates=2 "${{@:3}}"
     set -- "${{@/#run.keep_every=*/run.keep_every=1}}";;
