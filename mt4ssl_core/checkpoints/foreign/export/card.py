@@ -16,6 +16,7 @@ import yaml
 
 from mt4ssl_core import config
 from mt4ssl_core.checkpoints.foreign.foreign_settings import mapping
+from mt4ssl_core.command_line import printable
 from mt4ssl_core.config import EncoderConfig
 
 NAME = "README.md"
@@ -40,11 +41,19 @@ class Card:
     files: Mapping[str, bytes] = field(default_factory=dict)
 
 
-def text(card: Card, state: Mapping[str, Any], out: Path, origin: str | Path, kind: str) -> str:
+def text(
+    card: Card,
+    state: Mapping[str, Any],
+    out: Path,
+    origin: str | Path,
+    kind: str,
+    note: str | None = None,
+) -> str:
     """The README.md of a checkpoint in our form that is exported to ``out``; ``kind`` is the
-    model_type there.
+    model_type there, ``note`` what its users have to know.
     """
-    name = card.name or out.absolute().name
+    name = printable(card.name or out.absolute().name)
+    quoted = json.dumps(name, ensure_ascii=False)
     ctc = "ctc" in state["targets"]
     task = "automatic-speech-recognition" if ctc else "feature-extraction"
     about: dict[str, Any] = {"library_name": "transformers", "pipeline_tag": task}
@@ -55,7 +64,8 @@ def text(card: Card, state: Mapping[str, Any], out: Path, origin: str | Path, ki
     parts = [
         f"---\n{front}---\n\n# {name.rsplit('/', 1)[-1]}",
         _form(state),
-        f"## Load\n\n{_recognising(name) if ctc else _loading(name)}",
+        f"## Load\n\n{_recognising(quoted) if ctc else _loading(quoted)}",
+        f"Note: {note}." if note else "",
         *_training(state, origin),
         card.section,
     ]
@@ -88,23 +98,23 @@ def _form(state: Mapping[str, Any]) -> str:
     )
 
 
-def _loading(name: str) -> str:
+def _loading(quoted: str) -> str:
     return (
         "```python\n"
         "from transformers import AutoFeatureExtractor, AutoModel\n\n"
-        f'extractor = AutoFeatureExtractor.from_pretrained("{name}")\n'
-        f'model = AutoModel.from_pretrained("{name}")\n'
+        f"extractor = AutoFeatureExtractor.from_pretrained({quoted})\n"
+        f"model = AutoModel.from_pretrained({quoted})\n"
         "```\n\n"
         "Or with `mt4ssl`, for audio files of any rate: "
-        f'`mt4ssl.load("{name}").features("speech.wav")`.'
+        f'`mt4ssl.load({quoted}).features("speech.wav")`.'
     )
 
 
-def _recognising(name: str) -> str:
+def _recognising(quoted: str) -> str:
     return (
         "```python\n"
         "from transformers import pipeline\n\n"
-        f'recognise = pipeline("automatic-speech-recognition", "{name}")\n'
+        f'recognise = pipeline("automatic-speech-recognition", {quoted})\n'
         'print(recognise("speech.wav")["text"])\n'
         "```"
     )
@@ -134,7 +144,7 @@ def _count(value: Any) -> str:
 
 def _hours(hours: Any, files: Any = None) -> str:
     """Hours as text, with the count of files, where they are known."""
-    if type(hours) not in (int, float) or not hours > 0:
+    if type(hours) not in (int, float) or not 0 < hours < 1e9:
         return ""
     return f"{hours:,.3g} h" + (f" in {_count(files)} files" if _count(files) else "")
 

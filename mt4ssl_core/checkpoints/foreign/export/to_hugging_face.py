@@ -58,7 +58,10 @@ def write(
         write_json(folder / HEARING, hearing)
         if head is not None:
             ctc.write_tokenizer(folder, head)
-        write_text(folder / card.NAME, card.text(about, known, out, origin, options["model_type"]))
+        write_text(
+            folder / card.NAME,
+            card.text(about, known, out, origin, options["model_type"], note(folder)),
+        )
         for name, content in about.files.items():
             with atomic_path(folder / name) as temporary:
                 temporary.write_bytes(content)
