@@ -3,7 +3,7 @@
 ``python benchmarks/parity.py`` writes a model of each type and size to disk, reads it as any
 checkpoint is read, and compares with the model's own code: each utterance alone, and in a padded
 batch with what it has alone at home. It writes benchmarks/results/parity.json and the table of
-docs/results.md. Needs 8 GB of memory and of disk below $TMPDIR, and a quarter of an hour.
+docs/results.md. Needs 8 GB of memory and of disk below $TMPDIR, and half an hour.
 """
 
 import argparse
