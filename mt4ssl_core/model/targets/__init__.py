@@ -35,7 +35,16 @@ class Masked:
     places: Places
 
     def hidden(self, x: Tensor) -> Tensor:
-        """(M, ...) rows of ``x`` (B, T, ...) at the M hidden frames: ``x[mask]`` without a wait."""
+        """(M, ...) rows of ``x`` (B, T, ...) at the M hidden frames: ``x[mask]`` without a wait.
+
+        Raises:
+            ValueError: ``x`` is not of these frames.
+        """
+        if x.shape[:2] != self.mask.shape:
+            raise ValueError(
+                f"a tensor of {tuple(x.shape)} for {tuple(self.mask.shape)} frames; a target has "
+                "to give one row per frame of the encoder"
+            )
         return rows(x, self.places.hidden)
 
 

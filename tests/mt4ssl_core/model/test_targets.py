@@ -6,8 +6,10 @@ import torch
 from reference import error
 
 from mt4ssl_core.config import Config
+from mt4ssl_core.data.masking import Places
 from mt4ssl_core.model.mt4ssl import MT4SSL
 from mt4ssl_core.model.optim import AdamW
+from mt4ssl_core.model.targets import Masked, rows
 from mt4ssl_core.model.targets.offline import classification
 from mt4ssl_core.model.targets.online import Ema, OnlineConfig, instance_norm, spread
 from mt4ssl_core.model.targets.random_projection import RandomProjectionConfig
@@ -222,6 +224,18 @@ def test_sections_switch_targets_on_and_off():
         cfg.run, cfg.data, cfg.encoder, targets={"random_projection": RandomProjectionConfig()}
     )
     assert list(MT4SSL(cfg).targets) == ["random_projection"]
+
+
+def test_rows_at_hidden_frames_are_those_of_the_mask_and_of_these_frames_alone():
+    mask = torch.rand(3, 20, generator=torch.Generator().manual_seed(0)) < 0.5
+    labels = torch.randint(-1, 4, (3, 20), generator=torch.Generator().manual_seed(1))
+    places, x = Places.of(mask, labels), torch.randn(3, 20, 5)
+    masked = Masked(None, mask, labels, None, None, 0, places)
+    assert torch.equal(masked.hidden(x), x[mask])
+    assert torch.equal(rows(x, places.labelled), x[mask & (labels >= 0)])
+    assert torch.equal(rows(x, places.seen), x[~mask & (labels >= 0)])
+    with pytest.raises(ValueError, match=r"\(3, 19, 5\) for \(3, 20\) frames"):
+        masked.hidden(x[:, 1:])
 
 
 def test_weights_scale_the_losses():
