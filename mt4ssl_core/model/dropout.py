@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 _LEVELS = 1 << 16  # of a draw
-_CHUNK = 1 << 22  # attention weights at once: they stay in a CPU's cache, and memory is no matter
+_CHUNK = 1 << 18  # attention weights at once: they stay in a CPU's cache
 
 
 def draw_seeds(count: int) -> list[int]:
@@ -75,23 +75,21 @@ class Dropout(nn.Dropout):
 
 
 class _DroppedAttention(torch.autograd.Function):
-    """Softmax attention with dropout of its weights, a few utterances at a time.
+    """Softmax attention with dropout of its weights, a few heads at a time.
 
     No weight is kept for backward: it computes them again and draws the same masks again.
     """
 
     @staticmethod
     def forward(ctx, q: Tensor, k: Tensor, v: Tensor, keep: Tensor | None, p: float) -> Tensor:
-        batch, heads, frames, _ = q.shape
-        rows = max(1, _CHUNK // (heads * frames * frames))
-        ctx.parts = [slice(first, first + rows) for first in range(0, batch, rows)]
+        ctx.parts = _parts(*q.shape[:3])
         ctx.seeds, ctx.p = draw_seeds(len(ctx.parts)), p
         out = torch.empty_like(q.transpose(1, 2), memory_format=torch.contiguous_format)
         out = out.transpose(1, 2)  # (B, H, T, D / H) in memory as (B, T, H, D / H)
         for part, seed in zip(ctx.parts, ctx.seeds, strict=True):
-            weights = _weights(q[part], k[part], None if keep is None else keep[part])
-            weights.mul_(kept(weights.shape, p, seed).to(q.dtype)).mul_(scale(p))
-            out[part] = weights @ v[part]
+            weights = _weights(q[part], k[part], None if keep is None else keep[part[0]])
+            weights.mul_(kept(weights.shape, p, seed).to(q.dtype))
+            out[part] = (weights @ v[part]).mul_(scale(p))
         ctx.save_for_backward(q, k, v, keep, out)
         return out
 
@@ -100,16 +98,27 @@ class _DroppedAttention(torch.autograd.Function):
         q, k, v, keep, out = ctx.saved_tensors
         grads = [torch.empty_like(x) for x in (q, k, v)]
         for part, seed in zip(ctx.parts, ctx.seeds, strict=True):
-            g, size = grad[part], q.shape[-1] ** -0.5
-            weights = _weights(q[part], k[part], None if keep is None else keep[part])
-            noise = kept(weights.shape, ctx.p, seed).to(q.dtype).mul_(scale(ctx.p))
-            grads[2][part] = (weights * noise).transpose(-2, -1) @ g
-            inner = (g * out[part]).sum(-1, keepdim=True)
-            scores = (g @ v[part].transpose(-2, -1)).mul_(noise).sub_(inner)
-            scores.mul_(weights).mul_(size)
-            grads[0][part] = scores @ k[part]
-            grads[1][part] = scores.transpose(-2, -1) @ q[part]
+            inner = (grad[part] * out[part]).sum(-1, keepdim=True)
+            g = grad[part] * scale(ctx.p)
+            weights = _weights(q[part], k[part], None if keep is None else keep[part[0]])
+            noise = kept(weights.shape, ctx.p, seed).to(q.dtype)
+            scores = (g @ v[part].transpose(-2, -1)).mul_(noise).sub_(inner).mul_(weights)
+            grads[2][part] = weights.mul_(noise).transpose(-2, -1) @ g
+            size = q.shape[-1] ** -0.5
+            grads[0][part] = (scores @ k[part]).mul_(size)
+            grads[1][part] = (scores.transpose(-2, -1) @ q[part]).mul_(size)
         return *grads, None, None
+
+
+def _parts(batch: int, heads: int, frames: int) -> list[tuple[slice, slice]]:
+    """Utterances and heads whose (T, T) weights are computed together."""
+    most = max(1, _CHUNK // frames**2)  # heads, of any utterances
+    rows, wide = max(1, most // heads), min(heads, most)
+    return [
+        (slice(row, row + rows), slice(head, head + wide))
+        for row in range(0, batch, rows)
+        for head in range(0, heads, wide)
+    ]
 
 
 def _weights(q: Tensor, k: Tensor, keep: Tensor | None) -> Tensor:
