@@ -162,8 +162,9 @@ def normalised(text: str, cfg: TextConfig) -> str:
     text = unicodedata.normalize("NFC", text)
     if cfg.remove:
         text = text.translate({ord(mark): None for mark in cfg.remove})
-    if cfg.case != "keep":
-        text = text.upper() if cfg.case == "upper" else text.lower()
+    case = cfg.case or ("upper" if cfg.units == LETTERS else "keep")
+    if case != "keep":
+        text = text.upper() if case == "upper" else text.lower()
     return " ".join(text.split())
 
 

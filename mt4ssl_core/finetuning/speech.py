@@ -1,5 +1,6 @@
 """Transcribed speech for a run: which utterances, the tokens of each, and in which batches."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,6 +23,8 @@ from mt4ssl_core.data.vocabulary import Vocabulary
 from mt4ssl_core.distributed import World
 from mt4ssl_core.model.encoder import Encoder
 from mt4ssl_core.settings.finetuning import LETTERS, FinetuneConfig
+
+_OF_TEXTS = re.compile(r".*: not looked at: [0-9]+ \.txt")  # they were, by read_transcripts
 
 
 @dataclass
@@ -73,6 +76,7 @@ def _read(cfg: FinetuneConfig, source: Path, given: str | None) -> Part:
         source, min_seconds=data.min_seconds, strict=data.strict, max_skipped=data.max_skipped
     )
     found = transcripts.read_transcripts(source, manifest, given, cfg.text.units)
+    manifest.notes = [note for note in manifest.notes if not _OF_TEXTS.fullmatch(note)]
     texts = {id: transcripts.normalised(text, cfg.text) for id, text in found.items()}
     return Part(source, manifest, texts, left_out=list(manifest.skipped))
 
@@ -184,7 +188,7 @@ def facts(parts: list[Part], vocabulary: Vocabulary) -> list[str]:
         out.append(f"not in the training speech, so never learned: {' '.join(new[:60])}")
     if both := [token for token in tokens if token != token.lower() and token.lower() in tokens]:
         out.append(f"{both[0]} and {both[0].lower()} are learned as two letters; see text.case")
-    return [*out, *(note for part in parts for note in part.manifest.notes)]
+    return [*out, *dict.fromkeys(note for part in parts for note in part.manifest.notes)]
 
 
 def amounts(parts: list[Part]) -> dict[str, Any]:

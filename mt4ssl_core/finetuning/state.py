@@ -38,7 +38,10 @@ def first_encoder(cfg: FinetuneConfig, state: dict[str, Any] | None) -> Encoder:
     torch.manual_seed(cfg.run.seed)
     if state is None and start.init is not None:
         if python_file.is_named(start.init):
-            raise ValueError(f"encoder.init: {start.init}: a class in a file cannot be fine-tuned")
+            raise ValueError(
+                f"encoder.init: {start.init}: a class in a file cannot be fine-tuned; give a "
+                "checkpoint of ours, fairseq's or Hugging Face's"
+            )
         found = convert.load_any(start.init)
         found["config"]["encoder"] = {**found["config"]["encoder"], **changes}
         return convert.encoder_of(found, start.init, cfg.run.seed if start.random else None)
@@ -93,13 +96,17 @@ class Finetuning(Resumable):
         }
 
     @classmethod
-    def check(cls, state: dict[str, Any], path: Path) -> None:
-        """Raise ValueError when a checkpoint cannot be one that fine-tuning wrote."""
+    def check_kind(cls, state: dict[str, Any], path: Path) -> None:
+        """Raise ValueError when a checkpoint is none of fine-tuning."""
         if CTC not in state["targets"]:
             raise ValueError(
                 f"{path}: a checkpoint of pre-training, not of `mt4ssl finetune`; give another "
                 "run.out, and this one as encoder.init"
             )
+
+    @classmethod
+    def check(cls, state: dict[str, Any], path: Path) -> None:
+        """Raise ValueError when a checkpoint cannot be one that fine-tuning wrote."""
         vocabulary_of(state, path)
         super().check(state, path)
 

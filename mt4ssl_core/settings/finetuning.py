@@ -70,14 +70,14 @@ class TextConfig:
 
     units: letters (with | between words), or tokens: what stands between spaces, such as phones.
     vocabulary: a fairseq dict.ltr.txt or Hugging Face vocab.json; null: what `data.train` holds.
-    case: upper, lower or keep.
+    case: upper, lower or keep; null: upper for letters, keep for tokens.
     keep: characters that are learned beside letters. remove: characters that are taken out. Any
         other that is no letter stops the run, with its count, unless a given vocabulary has it.
     """
 
     units: str = choice(LETTERS, LETTERS, TOKENS)
     vocabulary: str | None = path(None, exists=True)
-    case: str = choice("upper", "upper", "lower", "keep")
+    case: str | None = choice(None, "upper", "lower", "keep")
     keep: str = "'"
     remove: str = ""
 
@@ -210,6 +210,11 @@ def problems(cfg: FinetuneConfig) -> list[str]:
         out.append(
             "encoder.init, encoder.shape: give one: the checkpoint to start from, or a "
             "configuration such as tiny whose encoder starts untrained"
+        )
+    if start.shape is not None and is_one(start.shape):
+        out.append(
+            f"encoder.shape: {start.shape} is a configuration of fine-tuning; give one of "
+            "pre-training, such as tiny"
         )
     if start.random and start.init is None:
         out.append("encoder.random: encoder.shape is untrained anyway; remove one of them")

@@ -63,6 +63,11 @@ class Resumable:
         raise NotImplementedError
 
     @classmethod
+    def check_kind(cls, state: dict[str, Any], path: Path) -> None:
+        """Raise ValueError when a checkpoint is of a run of another kind."""
+        raise NotImplementedError
+
+    @classmethod
     def check(cls, state: dict[str, Any], path: Path) -> None:
         """Raise ValueError when a checkpoint cannot be one that a run of any model wrote."""
         schema.settings(state["config"], path, cls.sections())

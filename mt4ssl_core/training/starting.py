@@ -96,11 +96,22 @@ def find_checkpoint(kind: type[Resumable], folder: Path, chosen: str | None) -> 
     try:
         with reading(path, "it is damaged"):
             state = checkpoint.load(path)
+    except ValueError as error:
+        raise _with_whole_ones(error, folder, path, kind) from error
+    kind.check_kind(state, path)
+    try:
+        with reading(path, "it is damaged"):
             kind.check(state, path)
     except ValueError as error:
-        problem = str(error).removesuffix(f"; {remedy(path)}")
-        raise ValueError(f"{problem}; {whole_ones(folder, path, kind.command)}") from error
+        raise _with_whole_ones(error, folder, path, kind) from error
     return Found(path, state, is_last=chosen is None)
+
+
+def _with_whole_ones(
+    error: ValueError, folder: Path, path: Path, kind: type[Resumable]
+) -> ValueError:
+    problem = str(error).removesuffix(f"; {remedy(path)}")
+    return ValueError(f"{problem}; {whole_ones(folder, path, kind.command)}")
 
 
 def resume(training: Resumable, folder: Path, found: Found) -> tuple[Saver, list[str]]:

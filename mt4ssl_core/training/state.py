@@ -9,6 +9,7 @@ import torch
 
 from mt4ssl_core import config
 from mt4ssl_core.checkpoints import checkpoint
+from mt4ssl_core.checkpoints.recognisers import CTC
 from mt4ssl_core.config import Config
 from mt4ssl_core.distributed import World
 from mt4ssl_core.model.mt4ssl import MT4SSL
@@ -36,6 +37,15 @@ class Training(Resumable):
     def sections(cls) -> dict[str, type]:
         """{name: dataclass} of its config."""
         return config.sections()
+
+    @classmethod
+    def check_kind(cls, state: dict[str, Any], path: Path) -> None:
+        """Raise ValueError when a checkpoint is one of fine-tuning."""
+        if CTC in state["targets"]:
+            raise ValueError(
+                f"{path}: a checkpoint of `mt4ssl finetune`, not of pre-training; give another "
+                "run.out"
+            )
 
     def reshapes(self, key: str, old: Any, new: Any) -> bool:
         """Whether a checkpoint written with the setting ``old`` cannot go on with ``new``."""

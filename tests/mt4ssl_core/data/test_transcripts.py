@@ -121,6 +121,7 @@ def test_case_and_marks_are_what_the_settings_say(tmp_path):
     assert transcripts.normalised("  It's  me ", TextConfig()) == "IT'S ME"
     assert transcripts.normalised("Oh, no!", TextConfig(case="lower", remove=",!")) == "oh no"
     assert transcripts.normalised("cafe\u0301", TextConfig(case="keep")) == "caf\u00e9"
+    assert transcripts.normalised("h# aX", TextConfig(units="tokens")) == "h# aX"
     texts = {"a": "IT'S ÜBER", "b": "NO 1-2-3!"}
     with pytest.raises(ValueError, match=r"with counts: '-' 2, '1' 1, .*first in b"):
         transcripts.check_marks(texts, TextConfig(), tmp_path)

@@ -13,6 +13,7 @@ from mt4ssl_core.checkpoints.recognisers import load_ctc
 from mt4ssl_core.data.vocabulary import FAIRSEQ
 from mt4ssl_core.finetuning.finetune import finetune
 from mt4ssl_core.training.journal import read_jsonl
+from mt4ssl_core.training.pretrain import pretrain
 
 ROOT = Path(__file__).parents[3]
 ENV = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -192,8 +193,13 @@ def test_a_run_of_another_kind_is_refused(speech, tmp_path):
     pretraining = config.load(tmp_path / "shape.yaml", ["data.train=x"])
     state = Training(pretraining, World(0, 1, torch.device("cpu"))).state_dict()
     checkpoint.save(tmp_path / "run" / "last.pt", state)
-    with pytest.raises(ValueError, match="a checkpoint of pre-training"):
+    with pytest.raises(ValueError, match=r"a checkpoint of pre-training.* as encoder\.init$"):
         finetune(cfg)
+    cfg.run.out = pretraining.run.out = str(tmp_path / "other")
+    cfg.optim.max_updates = 1
+    finetune(cfg)
+    with pytest.raises(ValueError, match=r"a checkpoint of `mt4ssl finetune`.* run\.out$"):
+        pretrain(pretraining)
 
 
 def test_the_same_from_python(speech, tmp_path):

@@ -60,6 +60,8 @@ def test_a_configuration_of_the_other_kind_is_said():
         finetuning.load("tiny", GIVEN)
     with pytest.raises(ValueError, match="ctc_10h: a configuration of fine-tuning"):
         config.load("ctc_10h", ["data.train=speech"])
+    with pytest.raises(ValueError, match=r"encoder\.shape: ctc_10h is a configuration of fine"):
+        finetuning.load("tiny_ctc", ["data.train=speech", "encoder.shape=ctc_10h"])
 
 
 def test_every_setting_is_listed_with_its_meaning():
