@@ -146,10 +146,10 @@ def table() -> str:
             where = f", layer {', '.join(map(str, layers))}" if system in OURS else ""
             cells.append(f"{found['value'].mean():.3f} ({low:.3f}-{high:.3f}){where}")
         lines.append(_line(cells))
-    heads = ", ".join(f"{row['system']} {row['accuracy']:.3f}" for row in record["ks head"])
+    by_heads = ", ".join(f"{row['system']} {row['accuracy']:.3f}" for row in record["ks head"])
     told = (
         f"{_told(record['setting'], rows['seed'].nunique())} s3prl's own head for KS, on the "
-        f"corpus and with the steps of `benchmarks/real_keywords.py`, one seed: {heads}."
+        f"corpus and with the steps of `benchmarks/real_keywords.py`, one seed: {by_heads}."
     )
     return "\n".join([*lines, "", told])
 
