@@ -34,8 +34,8 @@ class Decoding:
 
     model: what it is called. labelled: transcribed speech it was fine-tuned on, such as 10h; None:
     unknown. lm: `NONE`, `FOUR_GRAM`, or what else was searched with. split: of LibriSpeech if it
-    is one, else the list's name. whole: whether all utterances of a split of LibriSpeech were
-    decoded. wer, interval: as shares. source: a file, or a publication.
+    is one, else the list's name with its folder's. whole: whether all utterances of a split of
+    LibriSpeech were decoded. wer, interval: as shares. source: a file, or a publication.
     """
 
     model: str
@@ -129,7 +129,7 @@ def _decoding(path: Path, model: str) -> Decoding:
         model,
         record.get("labelled"),
         _lm(record["search"]),
-        split or Path(record["data"]).stem,
+        split or "/".join([*parts[-2:-1], Path(record["data"]).stem]),
         whole,
         float(record["wer"]["rate"]),
         str(path),

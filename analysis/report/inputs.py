@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -11,8 +12,9 @@ from typing import Any
 from analysis.records import decodings, model_names, score_files, training_runs
 from analysis.records import score as results
 from analysis.records.score_files import EXPERIMENT, SUPERB, ModelScores
-from analysis.records.training_runs import LOG, TrainingRun
+from analysis.records.training_runs import CONFIG, LOG, TrainingRun
 from mt4ssl_core.files import read_json
+from mt4ssl_core.settings import finetuning
 from mt4ssl_core.settings.recognition_defaults import RECORD
 from upstream.heads import results as experiments
 from upstream.suite import run_folder
@@ -125,12 +127,19 @@ def find(run: str | Path, name: str | None = None) -> RunFiles:
             found.suites.append(here)
         elif EXPERIMENT in names and not any(here.is_relative_to(s) for s in found.suites):
             found.experiments.append(here)
-        if LOG in names:
+        if LOG in names and not _is_finetuning(here / CONFIG):
             found.logs.append(here)
         found.probes.extend([here / PROBE] if PROBE in names else [])
         found.convergences.extend([here / CONVERGENCE] if CONVERGENCE in names else [])
         found.decodings.extend([here / RECORD] if RECORD in names else [])
     return found
+
+
+def _is_finetuning(config: Path) -> bool:
+    """Whether the log beside a run's config is that of fine-tuning, which no section shows."""
+    with suppress(ValueError, OSError):
+        return finetuning.is_one(config)
+    return False
 
 
 def model_name(run: RunFiles) -> str | None:

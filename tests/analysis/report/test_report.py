@@ -312,7 +312,10 @@ def test_word_error_rates_stand_beside_the_published_ones(tmp_path):
         "skipped": [],
     }
     write_json(run / "decode" / "decode.json", record)
+    (run / "config.yaml").write_text("text:\n  case: upper\n")
+    (run / "log.jsonl").write_text('{"update": 0, "audio_hours": 0.5}\n')  # of fine-tuning
     text = text_of(run)
+    assert "Pre-trained on" not in text
     assert "Word error rates after fine-tuning" in text and "LibriSpeech, 10 h of" in text
     assert "<strong>3.1</strong>" in text and "ILS-SSL/README.md" in text
     assert "LibriSpeech, 1 h of transcribed speech: WER in %: not run" in text

@@ -79,6 +79,14 @@ def test_what_is_not_the_papers_setting_stands_apart(tmp_path, change):
     assert "| mine | not run |" in papers
 
 
+def test_lists_of_one_name_are_told_apart_by_their_folders(tmp_path):
+    record(tmp_path / "mine" / "a", "data/an4/test.csv", 0.5)
+    record(tmp_path / "mine" / "b", "data/other/test.csv", 0.6)
+    text = wer_table.wer_table([tmp_path / "mine"])
+    assert "| model | labelled | an4/test no LM | other/test no LM |" in text
+    assert "| mine | 10h | 50.0 (49.0 to 51.0) | 60.0 (59.0 to 61.0) |" in text
+
+
 def test_every_format(run):
     rows = list(csv.DictReader(io.StringIO(wer_table.wer_table([run], "csv"))))
     mine = [row for row in rows if row["from"] == "run"]
