@@ -5,6 +5,7 @@
 traceback as well.
 """
 
+import errno
 import os
 import re
 import select
@@ -73,6 +74,8 @@ def _failed(program: str, error: Exception) -> int:
     if os.environ.get("MT4SSL_DEBUG"):
         traceback.print_exception(error)
     name, text = message_of(error)
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        text = f"{str(error.filename)[:LONGEST]} ...: a longer name than files can have; shorten it"
     if isinstance(error, ValueError | OSError):
         _say(program, f"error: {text or name}")
         return REFUSED

@@ -11,9 +11,8 @@ import pytest
 
 import mt4ssl_cli
 import run_downstream
-from analysis import demo
+from analysis import demo, exporting
 from mini_superb import corpus
-from mt4ssl_core.checkpoints import convert
 from mt4ssl_core.command_line import guarded, message_of, printable
 
 
@@ -113,7 +112,7 @@ def test_every_command_is_guarded(capsys, monkeypatch, tmp_path, error):
     from upstream.heads import command
 
     monkeypatch.delenv("MT4SSL_DEBUG", raising=False)
-    monkeypatch.setattr(convert, "export_hf", failing_with(error))
+    monkeypatch.setattr(exporting, "export", failing_with(error))
     monkeypatch.setattr(command, "resolve", failing_with(error))
     monkeypatch.setattr(demo, "demo", failing_with(error))
     monkeypatch.setattr(corpus, "make", failing_with(error))
@@ -129,7 +128,7 @@ def test_every_command_is_guarded(capsys, monkeypatch, tmp_path, error):
 
 
 def failing_with(error):
-    return lambda *_: failing(error)()
+    return lambda *_, **__: failing(error)()
 
 
 PRINTS = (
@@ -156,3 +155,12 @@ def test_an_output_that_cannot_be_written(shell, code, said):
     )  # fmt: skip
     assert ended.returncode == code
     assert ended.stderr.startswith(said) and len(ended.stderr.splitlines()) == bool(said)
+
+
+def test_a_name_that_is_too_long_is_said_in_short(capsys):
+    def body():
+        raise OSError(errno.ENAMETOOLONG, "File name too long", "x" * 9000)
+
+    assert guarded("p", body) == 2
+    said = capsys.readouterr().err
+    assert said.endswith("xxx ...: a longer name than files can have; shorten it\n")
