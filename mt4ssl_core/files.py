@@ -164,6 +164,16 @@ def write_text(path: str | Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def check_out(out: str | Path | None) -> None:
+    """See that a folder can be written, before the work is done that is to go there.
+
+    Raises:
+        ValueError: it is a file.
+    """
+    if out is not None and (place := user_path(out)).exists() and not place.is_dir():
+        raise ValueError(f"--out {out}: a file; give a folder")
+
+
 def plain_cell(value: Any) -> Any:
     """Return a CSV cell that no spreadsheet takes for a formula: such text gets a ``'`` before it.
 

@@ -162,3 +162,12 @@ def test_home_folders(monkeypatch):
     assert files.user_path("a/~") == Path("a/~")
     with pytest.raises(ValueError, match="no such home folder"):
         files.user_path("~nobody_of_this_name/a")
+
+
+def test_a_file_where_a_folder_is_to_be_written_is_found_before_the_work(tmp_path):
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(ValueError, match=rf"--out {file}: a file; give a folder"):
+        files.check_out(file)
+    for fine in (tmp_path, tmp_path / "new", None):
+        files.check_out(fine)

@@ -37,6 +37,7 @@ from mt4ssl_core.search.beam_search import BeamSearch
 from mt4ssl_core.search.hypothesis import Hypothesis
 from mt4ssl_core.settings.finetuning import PARTS, TextConfig
 from mt4ssl_core.settings.labelling_defaults import DEVICE
+from mt4ssl_core.settings.recognition_defaults import LM_WEIGHTS, WORD_SCORES
 
 AMOUNT = re.compile(r"\d{1,6}(\.\d{1,3})?[mh]")  # of transcribed speech: 10m, 100h
 
@@ -108,6 +109,9 @@ def grid_of(option: str, text: str) -> tuple[float, ...]:
     return found
 
 
+_UNTUNED = (((), ()), (grid_of("", LM_WEIGHTS), grid_of("", WORD_SCORES)))  # nothing is asked
+
+
 def decode(request: DecodeRequest, recogniser: Recogniser | None = None) -> Outcome:
     """Recognise transcribed speech and count the errors.
 
@@ -122,6 +126,8 @@ def decode(request: DecodeRequest, recogniser: Recogniser | None = None) -> Outc
         raise ValueError(f"--labelled {request.labelled}: give an amount such as 10m, 1h or 100h")
     if request.tune is not None and request.search.lm is None:
         raise ValueError("--tune needs a language model to be weighed; give --lm")
+    if request.tune is None and (request.lm_weights, request.word_scores) not in _UNTUNED:
+        raise ValueError("--lm-weights and --word-scores are what --tune tries; give it, too")
     config = None
     if recogniser is None:
         recogniser = Recogniser.load(

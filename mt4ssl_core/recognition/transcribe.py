@@ -9,7 +9,7 @@ from pathlib import Path
 from mt4ssl_core.config import SAMPLE_RATE
 from mt4ssl_core.data.audio_folder import is_audio
 from mt4ssl_core.data.manifest import MAX_SKIPPED
-from mt4ssl_core.files import user_path, write_text
+from mt4ssl_core.files import check_out, user_path, write_text
 from mt4ssl_core.labelling import utterances
 from mt4ssl_core.labelling.frame_features import AudioBar
 from mt4ssl_core.recognition.captions import Transcript, written
@@ -60,7 +60,8 @@ def transcribe(
 
 
 def check_one_file(format: str, audio: Sequence[str | Path], out: str | Path | None) -> None:
-    """Raise ValueError for captions of several files, which need a file each."""
+    """Raise ValueError for captions of several files, which need a file each, in a folder."""
+    check_out(out)
     several = len(audio) > 1 or any(user_path(source).is_dir() for source in audio)
     if format in ("srt", "vtt") and several and out is None:
         raise ValueError(f"--format {format}: captions of several files; give --out DIR")

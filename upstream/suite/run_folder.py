@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from mt4ssl_core import locks
-from mt4ssl_core.files import read_json, write_json, write_text
+from mt4ssl_core.files import check_out, read_json, write_json, write_text
 from upstream.corpora.texts import read_text
 
 SUITE, RESULTS, JOBS, LOGS, LOCK = "suite.json", "results.jsonl", "jobs", "logs", ".lock"
@@ -31,8 +31,7 @@ def check(out: Path, owner: Mapping[str, Any]) -> None:
     Raises:
         ValueError: it holds something else, or results of another checkpoint, seed or length.
     """
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"--out {out}: a file; give a folder")
+    check_out(out)
     if (out / SUITE).is_file():
         _check_owner(out, read_owner(out), owner)
         return

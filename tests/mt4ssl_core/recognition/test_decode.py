@@ -138,6 +138,11 @@ def test_transcripts_are_read_as_the_model_writes(tokens, case):
     assert text_settings(None, phones, None, None).units == "tokens"
 
 
+def test_weights_to_try_are_refused_where_nothing_is_tuned():
+    with pytest.raises(ValueError, match="are what --tune tries; give it, too"):
+        decoding.decode(DecodeRequest("gone.pt", "gone", lm_weights=(1.0, 9.0)))
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
