@@ -128,6 +128,11 @@ def decode(request: DecodeRequest, recogniser: Recogniser | None = None) -> Outc
         raise ValueError("--tune needs a language model to be weighed; give --lm")
     if request.tune is None and (request.lm_weights, request.word_scores) not in _UNTUNED:
         raise ValueError("--lm-weights and --word-scores are what --tune tries; give it, too")
+    if request.tune is not None and _same(request.tune, request.data):
+        raise ValueError(
+            f"--tune {request.tune}: is the speech that is scored, which would look too good; "
+            "give other speech, such as dev-other for test-other"
+        )
     config = None
     if recogniser is None:
         recogniser = Recogniser.load(
@@ -146,6 +151,10 @@ def decode(request: DecodeRequest, recogniser: Recogniser | None = None) -> Outc
         "tuned": None if not grid else {"on": request.tune, **grid[0].record()},
     }
     return Outcome(utterances, record, grid)
+
+
+def _same(one: str, other: str) -> bool:
+    return user_path(one).resolve() == user_path(other).resolve()
 
 
 class _Heard:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import pytest
 import soundfile
@@ -38,6 +39,12 @@ def speech(tmp_path):
         with open(folder / f"{chapter}.trans.txt", "a") as file:
             file.write(f"{name} {text}\n")
     return root
+
+
+@pytest.fixture
+def dev(speech):
+    """The same utterances elsewhere."""
+    return shutil.copytree(speech, speech.parent / "dev-clean")
 
 
 @pytest.fixture
@@ -79,13 +86,13 @@ def test_errors_are_counted_over_all_and_by_speaker(hearing, speech):
     json.dumps(record, allow_nan=False)
 
 
-def test_what_is_left_behind(hearing, speech, lm, tmp_path):
+def test_what_is_left_behind(hearing, speech, dev, lm, tmp_path):
     search = SearchRequest(lm, beam=BeamSettings(beam=30, nbest=3))
     found = asked(
         hearing,
         speech,
         search=search,
-        tune=str(speech),
+        tune=str(dev),
         lm_weights=(0.0, 0.5),
         word_scores=(-1.0, 0.0),
     )
@@ -111,9 +118,9 @@ def test_what_is_left_behind(hearing, speech, lm, tmp_path):
     assert not (folder / "nbest.jsonl").exists() and not (folder / "tuning.csv").exists()
 
 
-def test_tuned_weights_are_those_of_a_search_with_them(hearing, speech, lm):
+def test_tuned_weights_are_those_of_a_search_with_them(hearing, speech, dev, lm):
     tuned = asked(
-        hearing, speech, search=SearchRequest(lm, beam=BeamSettings(beam=30)), tune=str(speech),
+        hearing, speech, search=SearchRequest(lm, beam=BeamSettings(beam=30)), tune=str(dev),
         lm_weights=(0.3, 5.0), word_scores=(0.0,),
     )  # fmt: skip
     best = tuned.record["tuned"]
@@ -148,6 +155,7 @@ def test_weights_to_try_are_refused_where_nothing_is_tuned():
     [
         ({"data": "gone"}, "gone: no such file"),
         ({"tune": "DATA"}, "--tune needs a language model"),
+        ({"tune": "DATA", "search": SearchRequest("lm.arpa")}, "is the speech that is scored"),
         ({"labelled": "ten"}, "--labelled ten: give an amount"),
         ({"case": "lower"}, "'a' 7, 'b' 5, 'c' 3; it has A B C"),
     ],
@@ -155,7 +163,7 @@ def test_weights_to_try_are_refused_where_nothing_is_tuned():
 def test_what_cannot_be_is_said(hearing, speech, change, said):
     request = {
         "data": str(speech),
-        **{k: v.replace("DATA", str(speech)) for k, v in change.items()},
+        **{k: str(speech) if v == "DATA" else v for k, v in change.items()},
     }
     with pytest.raises(ValueError, match=said):
         decoding.decode(DecodeRequest(hearing, device="cpu", **request))
