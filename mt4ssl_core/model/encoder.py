@@ -102,7 +102,8 @@ class ConvBlock(nn.Module):
         assert isinstance(self.norm, nn.GroupNorm)
         x = x.float()
         mean, var = moments(x, lengths)
-        return (x - mean) * torch.rsqrt(var + self.norm.eps) * self.norm.weight + self.norm.bias
+        scale = torch.rsqrt(var + self.norm.eps) * self.norm.weight  # (B, 1, C)
+        return torch.addcmul(self.norm.bias - mean * scale, x, scale)
 
 
 class Extractor(nn.Module):
