@@ -82,13 +82,14 @@ def read(
     broken: list[str] | None = None,
     called: Sequence[str | None] = (),
 ) -> ModelScores:
-    """Return the test scores in ``folders``; a model is called after the folder it is first in.
+    """Return the test scores in ``folders``; a model is called as its owner called its checkpoint.
 
-    An encoder of the user's own (FILE.py:CLASS) is called as it calls itself. Folders of one
+    An encoder of the user's own (FILE.py:CLASS) is called as it calls itself; one whose path says
+    nothing, or the same as that of another folder, after the folder it is first in. Folders of one
     checkpoint become one model. Its scores on real and on other corpora stay apart
     by their setting. ``broken`` gets a line on each folder that cannot be read, which is left out
     unless there is no other; None: the first one is refused. ``called``: names for the first
-    folders; None: the folder's own.
+    folders; None: as above.
 
     Raises:
         ValueError: a folder without results, a record that is damaged or of an unknown task or
@@ -97,17 +98,25 @@ def read(
     """
     found, names = ModelScores([], {}), Names()
     titles = dict(zip(map(_resolved, folders), called, strict=False))
-    for folder, entries in _usable(folders, broken):
-        called_so = titles.get(folder) or _own_name(entries) or run_name(folder)
-        _add(found, names, folder, entries, called_so)
+    usable = _usable(folders, broken)
+    named = {_named(entries) for _, entries in usable}
+    for folder, entries in usable:
+        _, name = _named(entries)
+        own = name if [other for _, other in named].count(name) == 1 else None
+        _add(found, names, folder, entries, titles.get(folder) or own or run_name(folder))
     results.check(found.scores)
     return found
 
 
-def _own_name(entries: Sequence[Entry]) -> str | None:
-    """Return what the encoder of all these calls itself, if it does."""
-    names = {_text(record, "name", source) for record, _, source in entries}
-    return names.pop() if len(names) == 1 else None
+def _named(entries: Sequence[Entry]) -> tuple[Model | None, str | None]:
+    """Return the one model of a folder, and what it calls itself or its owner called its file."""
+    models = {_model(record, source) for record, _, source in entries}
+    if len(models) > 1:
+        return None, None
+    record, _, source = entries[0]
+    says = _text(record, "name", source) or model_names.of_checkpoint(_path(record, source))
+    [model] = models
+    return model, model[-1] if says and not model_names.kind(model[0]) else None
 
 
 def _add(found: ModelScores, names: Names, folder: Path, entries: list[Entry], called: str) -> None:
@@ -168,10 +177,15 @@ def _model(record: Mapping[str, Any], source: str) -> Model:
     """Return upstream, checkpoint, and both in short."""
     upstream = str(record.get("upstream"))
     tuned = " fine-tuned" if record.get("upstream_trainable") else ""
-    path = _text(record, "ckpt", source) or _text(record, "upstream_ckpt", source)
+    path = _path(record, source)
     own = _text(record, "name", source)  # what an encoder of the user's own calls itself
     label = (own or model_names.of_model(upstream, path)) + tuned
     return upstream + tuned, _text(record, "fingerprint", source) or path, label
+
+
+def _path(record: Mapping[str, Any], source: str) -> str | None:
+    """Return where the checkpoint was."""
+    return _text(record, "ckpt", source) or _text(record, "upstream_ckpt", source)
 
 
 def _entries(folder: Path) -> Iterator[Entry]:

@@ -1,6 +1,7 @@
 """analysis/records/score_files.py."""
 
 import json
+from pathlib import Path
 
 import pytest
 import score_runs
@@ -201,3 +202,19 @@ def test_mini_and_real_corpora_in_one_folder_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"run: results of different corpora \(mini, real\) in one "
                        "folder; score them again"):  # fmt: skip
         score_files.read([run])
+
+
+def test_a_model_is_called_as_its_checkpoint_unless_another_is(tmp_path):
+    def scored(run: str, ckpt: str, fingerprint: str) -> Path:
+        one = record("ks", 0.5, ckpt=ckpt, fingerprint=fingerprint)
+        return score_runs.suite(tmp_path / run, one)
+
+    hubert, wavlm = scored("a", "/c/hubert.pt", "f0"), scored("b", "/c/wavlm/model.pt", "f1")
+    named = [s.model for s in score_files.read([hubert, wavlm]).scores]
+    assert named == ["hubert", "wavlm"]
+    other = scored("c", "/d/hubert.pt", "f2")
+    assert [s.model for s in score_files.read([hubert, other]).scores] == ["a", "c"]
+    untrained = score_runs.suite(
+        tmp_path / "u", record("ks", 0.1, ckpt="/c/hubert.pt", upstream="mt4ssl_untrained")
+    )
+    assert [s.model for s in score_files.read([hubert, untrained]).scores] == ["hubert", "u"]
