@@ -103,8 +103,8 @@ def open_manifest(
         if problem:
             if strict:
                 raise ValueError(
-                    f"{name}: {problem}; remove it, lower data.min_seconds if it is short, or set "
-                    "data.strict=false to skip such files"
+                    f"{name}: {problem}; remove it, lower data.min_seconds if it is short, or let "
+                    "such files be skipped (data.strict=false, without --strict)"
                 )
             found.skipped.append((name, problem))
         elif cut is not None:

@@ -207,7 +207,8 @@ class AudioBar:
         ended, self._ended = self._ended, True
         self._bar.close()
         if self.skipped and not ended:
-            self.say(f"{len(self.skipped)} files were skipped")
+            count = len(self.skipped)
+            self.say(f"{count} files were skipped" if count > 1 else "1 file was skipped")
 
     def check(self, what: str, most: float, remedy: str) -> None:
         """Raise ValueError when more than the share ``most`` of the files failed."""

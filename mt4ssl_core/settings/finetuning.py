@@ -97,7 +97,7 @@ class StartConfig:
     final_dropout: before the head. layerdrop: probability of skipping a transformer layer.
     """
 
-    init: str | None = path(None)
+    init: str | None = path(None, exists=True, hub=True)
     random: bool = False
     shape: str | None = path(None)
     freeze_updates: int = number(0, at_least=0, at_most=MOST)

@@ -94,7 +94,7 @@ def test_without_network(tmp_path, token, monkeypatch):
     ("words", "says"),
     [
         (["--push", "name"], "--push 'name': not a name on the hub; give ORG/NAME"),
-        (["--push", "a/b/c"], "not a name on the hub"),
+        (["--push", "a/b/c"], "--push 'a/b/c': not a name on the hub"),
         (["--push", "org/na me"], "not a name on the hub"),
         (["--push", "org/name"], "not logged in to Hugging Face's hub; log in with"),
         (["--public"], "--public: nothing is pushed"),

@@ -19,9 +19,10 @@ def check(name: str) -> None:
     client = _client()
     try:
         client.utils.validate_repo_id(name)
+        named = name.count("/") == 1
     except ValueError:
-        name = name.replace("/", " ")
-    if name.count("/") != 1:
+        named = False
+    if not named:
         raise ValueError(
             f"--push {name!r}: not a name on the hub; give ORG/NAME, of letters, digits, -, _ and ."
         )
