@@ -13,7 +13,6 @@ from torch.nn.parallel import DistributedDataParallel
 from mt4ssl_core.data.batch import Batch
 from mt4ssl_core.distributed import World
 from mt4ssl_core.model.targets import TargetLoss
-from mt4ssl_core.settings.frames import HOP
 from mt4ssl_core.training.loaders import Numbered
 from mt4ssl_core.training.run import Run
 from mt4ssl_core.training.stopping import report_nan
@@ -126,6 +125,7 @@ def descend(
 def add_padding(run: Run, batch: Batch, mask: Tensor) -> None:
     """Count how much of a batch is padding, and how many frames ``mask`` (of the CPU) hides."""
     if batch.ids:
-        padded, frames = batch.padded_seconds, int(batch.lengths.sum()) / HOP
+        padded, hop = batch.padded_seconds, run.training.model.encoder.hop
+        frames = int(batch.lengths.sum()) / hop
         run.meter.add("padding", 1 - batch.seconds / padded, padded)
         run.meter.add("masked_share", int(mask.sum()) / frames, frames)
