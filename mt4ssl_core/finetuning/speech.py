@@ -22,7 +22,7 @@ from mt4ssl_core.data.manifest import Manifest, check_share, open_manifest, spli
 from mt4ssl_core.data.vocabulary import Vocabulary
 from mt4ssl_core.distributed import World
 from mt4ssl_core.model.encoder import Encoder
-from mt4ssl_core.settings.finetuning import LETTERS, FinetuneConfig
+from mt4ssl_core.settings.finetuning import LETTERS, TOKENS, FinetuneConfig
 
 _OF_TEXTS = re.compile(r".*: not looked at: [0-9]+ \.txt")  # they were, by read_transcripts
 
@@ -88,7 +88,8 @@ def find_vocabulary(cfg: FinetuneConfig, parts: list[Part], known: Vocabulary | 
 
     Raises:
         ValueError: texts hold what is no letter, or what the vocabulary lacks; lists it with
-            counts. Or the dictionary that is given is not that of the checkpoint.
+            counts. The dictionary that is given is not that of the checkpoint. Or text.units is
+            tokens, but these are letters, which would get a separator each.
     """
     text = cfg.text
     used = [{cut.id: p.texts.get(cut.id, "") for cut in p.manifest.cuts} for p in parts]
@@ -106,6 +107,11 @@ def find_vocabulary(cfg: FinetuneConfig, parts: list[Part], known: Vocabulary | 
                 transcripts.check_marks(texts, text, part.source)
         everything = [line for texts in used for line in texts.values()]
         known = Vocabulary.from_transcripts(everything, text.units == LETTERS)
+    if text.units == TOKENS and known.spelled:
+        raise ValueError(
+            f"{text.vocabulary or parts[0].source}: text.units=tokens, but all tokens are single "
+            f"letters, with {known.separator!r} between words; set text.units=letters"
+        )
     for part, texts in zip(parts, used, strict=True):
         if unknown := known.unknown(texts.values()):
             raise ValueError(f"{part.source}: {known.said(unknown)}; {_remedy(known, texts)}")

@@ -33,6 +33,18 @@ def test_the_case_that_fits_a_dictionary_is_said(folder, tmp_path):
                    known=speech.Vocabulary(("a", "b")))  # fmt: skip
 
 
+def test_letters_are_not_taken_for_tokens_that_would_get_a_separator_each(folder, tmp_path):
+    other = toy.corpus(tmp_path / "other", utterances=2)
+    path = next(other.rglob("*.trans.txt"))
+    names = [line.split()[0] for line in path.read_text().splitlines()]
+    path.write_text("".join(f"{name} A B | C |\n" for name in names))
+    changes = {"data__valid": other, "text__units": "tokens"}
+    with pytest.raises(ValueError, match=r"single letters, with '\|' .*set text\.units=letters"):
+        vocabulary(other, tmp_path, **changes)
+    path.write_text("".join(f"{name} A B C\n" for name in names))
+    assert vocabulary(other, tmp_path, **changes).encode("A B C") == [4, 5, 6]
+
+
 def test_letters_of_the_held_out_speech_alone_are_said(folder, tmp_path):
     other = toy.corpus(tmp_path / "other", utterances=2)
     path = next(other.rglob("*.trans.txt"))
