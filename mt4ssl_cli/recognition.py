@@ -81,7 +81,9 @@ def transcribe(
     transcribing.check_one_file(format, audio, out)
     recogniser = Recogniser.load(checkpoint, request, device, dictionary)
     broken: list[str] = []
-    found = transcribing.transcribe(recogniser, audio, strict, max_skipped, broken=broken)
+    found = transcribing.transcribe(
+        recogniser, audio, strict, max_skipped, broken=broken, out=out, format=format
+    )
     if out is None:
         print(transcribing.shown(found, format))
     else:

@@ -40,7 +40,8 @@ Result = TypeVar("Result")
 
 
 def find(sources: Iterable[str | Path], strict: bool) -> tuple[list[Utterance], Manifest]:
-    """Return the utterances of audio files, folders, lists; and, without cuts, what was wrong.
+    """Return the utterances of audio files, folders, lists; and, without cuts, their hours and
+    what was wrong.
 
     Raises:
         ValueError: no such file, nothing to read, or with ``strict`` the first unreadable file.
@@ -60,6 +61,7 @@ def find(sources: Iterable[str | Path], strict: bool) -> tuple[list[Utterance], 
         skipped = found.skipped
         first = f", first {skipped[0][0]}: {skipped[0][1]}" if skipped else ""
         raise ValueError(f"no usable audio ({len(skipped)} skipped{first}); give other files")
+    found.hours = sum(utterance.samples for utterance in utterances) / SAMPLE_RATE / 3600
     return utterances, found
 
 

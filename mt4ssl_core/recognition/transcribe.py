@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
-from dataclasses import replace
 from pathlib import Path
 
 from mt4ssl_core.config import SAMPLE_RATE
@@ -24,6 +23,8 @@ def transcribe(
     max_skipped: float = MAX_SKIPPED,
     show: bool = True,
     broken: list[str] | None = None,
+    out: str | Path | None = None,
+    format: str = FORMATS[0],
 ) -> list[Transcript]:
     """Return what is said in audio files, folders and lists, in their order.
 
@@ -34,17 +35,19 @@ def transcribe(
         max_skipped: the share of the files that may be unusable.
         show: whether progress is shown.
         broken: gets a line where some files could not be read.
+        out, format: where `write` will put them, which is looked at before anything is heard.
 
     Raises:
-        ValueError: nothing to read, or too many files that cannot be read.
+        ValueError: nothing to read, too many files that cannot be read, or as of `write`.
     """
     wanted, found = utterances.find(audio, strict)
-    hours = sum(utterance.samples for utterance in wanted) / SAMPLE_RATE / 3600
+    if out is not None:
+        _places([utterance.name for utterance in wanted], out, format)
     heard: dict[int, Transcript] = {}
     place = {id(utterance): number for number, utterance in enumerate(wanted)}
     with (
         redirect_stdout(sys.stderr),  # standard output is for what was said
-        AudioBar.over("transcribe", replace(found, hours=hours), show) as bar,
+        AudioBar.over("transcribe", found, show) as bar,
     ):
         for utterance, log_probs in recogniser.emissions(wanted, strict, bar):
             seconds = utterance.samples / SAMPLE_RATE
@@ -83,17 +86,23 @@ def write(transcripts: Sequence[Transcript], out: str | Path, format: str) -> li
     Raises:
         ValueError: two transcripts for one file, or a name outside the folder.
     """
+    paths = _places([one.name for one in transcripts], out, format)
+    for path, one in zip(paths, transcripts, strict=True):
+        write_text(path, written(one, format).removesuffix("\n") + "\n")
+    return paths
+
+
+def _places(names: Sequence[str], out: str | Path, format: str) -> list[Path]:
+    """The files of utterances of these names; ValueError as of `write`."""
     assert format in FORMATS
-    folder, found = user_path(out), {}
-    for one in transcripts:
-        name = one.name.lstrip("/")
-        stem = name.rpartition(".")[0] if is_audio(name) else name
+    folder, found = user_path(out), dict[Path, str]()
+    for name in names:
+        inside = name.lstrip("/")
+        stem = inside.rpartition(".")[0] if is_audio(inside) else inside
         path = folder / f"{stem}.{format}"
         if path in found or not path.resolve().is_relative_to(folder.resolve()):
             raise ValueError(
-                f"{one.name}: {path} is another's, or outside {folder}; transcribe it alone"
+                f"{name}: {path} is another's, or outside {folder}; transcribe it alone"
             )
-        found[path] = written(one, format).removesuffix("\n") + "\n"
-    for path, text in found.items():
-        write_text(path, text)
+        found[path] = name
     return list(found)

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,9 +62,7 @@ def predict(
 
     model = TrainedHead(head, ckpt=ckpt, root=root, device=device)
     model.check_top(top)
-    hours = sum(utterance.samples for utterance in found) / SAMPLE_RATE / 3600
-    listed = replace(problems, hours=hours)
-    with AudioBar.over("predict", listed, show=True, stream=sys.stderr) as bar:
+    with AudioBar.over("predict", problems, show=True, stream=sys.stderr) as bar:
         said = _said(model, found, top, strict, bar)
     rows = [said[place] for place in sorted(said)]
     text = formats.written(rows, kind, "text" if model.gives_text else "label")

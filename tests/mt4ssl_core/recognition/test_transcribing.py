@@ -125,6 +125,16 @@ def test_files_and_folders_in_their_order(tmp_path, capsys):
         transcribe(hearing(), asked, strict=True, show=False)
 
 
+def test_two_files_for_one_name_are_refused_before_anything_is_heard(tmp_path, monkeypatch):
+    for name in ("a/x.wav", "b/x.wav"):
+        (tmp_path / name).parent.mkdir()
+        soundfile.write(tmp_path / name, spoken("AB"), 16_000)
+    recogniser = hearing()
+    monkeypatch.setattr(recogniser, "log_probs", None)
+    with pytest.raises(ValueError, match=r"x\.wav: .*x\.txt is another's"):
+        transcribe(recogniser, [tmp_path / "a", tmp_path / "b"], show=False, out=tmp_path / "out")
+
+
 HEARD = Transcript(
     "x/one.wav",
     4.0,
