@@ -145,9 +145,14 @@ def _try_in_another_process(path: Path) -> None:
         "lm = KenLM(sys.argv[1], Dictionary(['<unk>', 'A'])); "
         "state = lm.start(False); [lm.score(state, n) for n in (0, 1)]; lm.finish(state)"
     )
-    found = subprocess.run(
-        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, timeout=_LOADED
-    )
+    command = [sys.executable, "-c", code, str(path)]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, timeout=_LOADED)
+    except subprocess.TimeoutExpired:
+        raise ValueError(
+            f"{path}: KenLM did not open it within {_LOADED} s; copy it to a faster disk, or give "
+            "a smaller one"
+        ) from None
     if found.returncode:
         said = _last_line(found.stderr).removeprefix("RuntimeError: ")
         raise ValueError(f"{path}: KenLM cannot read it ({said or 'it crashed'}); {_REMEDY}")
