@@ -1,7 +1,6 @@
 """The units that a recogniser writes: letters, phones or others, each with its number."""
 
 import itertools
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -175,10 +174,6 @@ class Vocabulary:
         """Return its dict.ltr.txt; only of one that begins with fairseq's special tokens."""
         assert self.tokens[: len(FAIRSEQ)] == FAIRSEQ
         return "".join(f"{token} 1\n" for token in self.tokens[len(FAIRSEQ) :])
-
-    def vocab_json(self) -> str:
-        """Return Hugging Face's vocab.json."""
-        return json.dumps({token: i for i, token in enumerate(self.tokens)}, ensure_ascii=False)
 
     @cached_property
     def _numbers(self) -> dict[str, int]:

@@ -13,7 +13,7 @@ from mt4ssl_core.data.audio import read_header
 from upstream.own_task.table import DEV, SPLIT, SPLITS, TEST, TRAIN, VALUES, Problems, Row
 
 _SLACK = 0.01  # seconds that a clip's end may lie behind the end of its file
-_XVECTOR = 14  # frames that an x-vector's layers take away
+XVECTOR = 14  # frames that an x-vector's layers take away
 _SHOWN = 20  # characters in a message
 
 
@@ -191,6 +191,6 @@ def _units_of(text: str, kind: str) -> Sequence[str]:
 
 def _frames_needed(value: str, kind: str) -> int:
     if kind not in _UNITS:
-        return _XVECTOR + 2 if kind == "verify" else 1
+        return XVECTOR + 2 if kind == "verify" else 1
     units = [*_units_of(value, kind), ""]  # s3prl's text encoders add an end
     return len(units) + sum(a == b for a, b in itertools.pairwise(units))

@@ -11,10 +11,10 @@ from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 
 from upstream.own_task import trials
+from upstream.own_task.checks import XVECTOR
 from upstream.own_task.clips import OwnExpert, write_lines
 from upstream.own_task.table import DEV, TEST, TRAIN
 
-_TAKEN = 14  # frames that the layers of an x-vector take away
 _MASKED = -1e5
 
 
@@ -62,7 +62,7 @@ class DownstreamExpert(OwnExpert):
         self, split: str, features: Any, targets: Any, names: Any, records: Any, **_: Any
     ) -> torch.Tensor:
         """Return the loss of a batch, a list of (T, D); while evaluating, keep its vectors."""
-        kept = [torch.zeros(len(feature) - _TAKEN) for feature in features]
+        kept = [torch.zeros(len(feature) - XVECTOR) for feature in features]
         mask = pad_sequence(kept, batch_first=True, padding_value=_MASKED)  # (B, T - 14)
         mask = mask.to(features[0].device)
         padded = self.connector(pad_sequence(features, batch_first=True))  # (B, T, H)
