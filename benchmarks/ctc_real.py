@@ -130,7 +130,7 @@ def log_mel(folder: Path, out: Path, seed: int, checkpoint: Path, updates: int) 
         vocabulary = Vocabulary.from_transcripts(row["text"] for row in csv.DictReader(file))
     torch.manual_seed(seed)
     model = LogMelModel(load_encoder(checkpoint).dim, vocabulary)
-    path = out / "best.pt"
+    path, so_far = out / "best.pt", out / "unfinished.pt"
     if not path.exists():
         spoken, _ = read_references(folder / "train.csv", None, TextConfig(), vocabulary)
         waves = [load_wave(one.source) for one in spoken]
@@ -146,8 +146,9 @@ def log_mel(folder: Path, out: Path, seed: int, checkpoint: Path, updates: int) 
                 wer = _scored(_listening(model, path), folder / "dev.csv")
                 if wer < best:
                     best = wer
-                    with atomic_path(path) as temporary:
+                    with atomic_path(so_far) as temporary:
                         torch.save(model.state_dict(), temporary)
+        os.replace(so_far, path)
     model.load_state_dict(torch.load(path, weights_only=True))
     return _listening(model, path)
 

@@ -1,7 +1,7 @@
 """Seconds of one training update of a BASE model, beside peers: fp32 on a CPU, bf16 on CUDA.
 
 ``python benchmarks/pretrain_step.py`` writes benchmarks/results/pretrain_step_<machine>.json and
-the table in docs/results.md. Each peer lives in a process of its own, and they take turns, so that
+prints its table. Each peer lives in a process of its own, and they take turns, so that
 a ratio is of neighbours in time. ``--earlier FOLDER`` adds another checkout of this code.
 """
 
@@ -201,9 +201,8 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     return {"medians": medians, "rounds": rounds}
 
 
-def table() -> str:
-    """The table of docs/results.md, from the JSON."""
-    path = max(RESULTS.glob("pretrain_step_*.json"), key=lambda found: found.stat().st_mtime)
+def table(path: Path) -> str:
+    """The table of a JSON."""
     record = json.loads(path.read_text())
     lines = [
         "| update of | s | kernel s | peak GB | s / ours | |",
@@ -235,24 +234,23 @@ def main() -> None:
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS))
     parser.add_argument("--earlier", type=Path, help="another checkout of this code")
     parser.add_argument("--machine", default=platform.machine())
-    parser.add_argument("--out", type=Path, help="of the JSON, and leave the table as it is")
+    parser.add_argument("--out", type=Path, help="of the JSON")
     parser.add_argument("--tables-only", action="store_true")
     args = parser.parse_args()
     if args.worker:
         work(args.worker, args.count, int(args.seconds * 16_000), args.threads, args.device)
         return
-    from benchmarks import pages
     from mt4ssl_core.files import write_json
 
+    path = args.out or RESULTS / f"pretrain_step_{args.machine}.json"
     if not args.tables_only:
         setting = {
             key: getattr(args, key) for key in ("count", "seconds", "threads", "rounds", "device")
         }
         about = {"machine": args.machine, "torch": torch.__version__, "load": os.getloadavg()[0]}
         found = about | {"setting": setting} | measure(args)
-        write_json(args.out or RESULTS / f"pretrain_step_{args.machine}.json", found)
-    if not args.out:
-        pages.show("pretrain-step", table())
+        write_json(path, found)
+    print(table(path))
 
 
 if __name__ == "__main__":
