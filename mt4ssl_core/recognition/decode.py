@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,7 @@ from mt4ssl_core.settings.finetuning import PARTS, TextConfig
 from mt4ssl_core.settings.labelling_defaults import DEVICE
 from mt4ssl_core.settings.recognition_defaults import LM_WEIGHTS, WORD_SCORES
 
+_WHOLE = "train-clean-100"  # LibriSpeech's; parts of it have other names
 AMOUNT = re.compile(r"\d{1,6}(\.\d{1,3})?[mh]")  # of transcribed speech: 10m, 100h
 
 
@@ -259,10 +261,10 @@ def _labelled(config: Mapping[str, Any] | None) -> str | None:
     data = (config or {}).get("data")
     if not isinstance(data, dict):
         return None
-    part, train = data.get("part"), str(data.get("train"))
+    part, train = data.get("part"), Path(str(data.get("train")))
     if part in PARTS:
         return str(part).replace("min", "m")
-    return "100h" if "train-clean-100" in train else None
+    return "100h" if _WHOLE in (*train.parts, train.stem) else None
 
 
 def _search_record(request: SearchRequest, recogniser: Recogniser) -> dict[str, Any]:
