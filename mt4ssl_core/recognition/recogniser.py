@@ -84,7 +84,7 @@ class Recogniser:
     def _together(self, waves: Sequence[np.ndarray]) -> list[np.ndarray]:
         encoder = self.model.encoder
         given = [encoder.prepare(torch.from_numpy(wave).to(encoder.device)) for wave in waves]
-        sizes = torch.tensor([len(wave) for wave in waves], device=encoder.device)
+        sizes = torch.tensor([len(wave) for wave in waves])
         padded = torch.nn.utils.rnn.pad_sequence(given, batch_first=True)  # (B, N)
         logits, lengths = self.model(padded, sizes)
         found: Tensor = logits.float().log_softmax(-1).cpu()  # (B, T, V)
