@@ -96,7 +96,10 @@ def _paper_grid(
     groups = [("", 1), *((lm, len(SPLITS)) for lm in _LMS)]
     heads = ["model", *(split for _ in _LMS for split in SPLITS)]
     title = f"LibriSpeech, {amount[:-1]} {_IN_WORDS[amount[-1]]} of transcribed speech: WER in %"
-    notes = ["↓ lower is better. 4-gram: LibriSpeech's.", *_sources(above)]
+    notes = [
+        "↓ lower is better. 4-gram: LibriSpeech's; of runs, the one that was given.",
+        *_sources(above),
+    ]
     return Grid(title, groups, heads, rows, len(models), notes)
 
 
