@@ -8,7 +8,7 @@ A checkpoint is one dict of plain values and tensors::
      "progress": {"update": int, "epoch": int, "batches": int, "best": float | None, ...}}
 
 There is no state of random number generators: all that is random in a run is a function of its
-seed and of ``progress`` (see train.py). Further keys travel unchanged.
+seed and of ``progress`` (see `mt4ssl_core.training`). Further keys travel unchanged.
 """
 
 import os
