@@ -145,9 +145,17 @@ class FeatureTransform:
         tensors, about, whole = tensor_files.load(path, remedy)
         if not whole or not {"kind", "fitted"} <= set(about) or set(tensors) != {"means", "maps"}:
             raise ValueError(f"{path}: not a fitted transform of features; {remedy}")
-        kind = about.pop("kind")
-        layers, kept, rows = json.loads(about.pop("fitted"))
-        return cls(kind, tuple(layers), tensors["means"], tensors["maps"], tuple(kept), rows, about)
+        kind, means, maps = about.pop("kind"), tensors["means"], tensors["maps"]
+        try:
+            layers, kept, rows = json.loads(about.pop("fitted"))
+            size, dim = means.shape
+            numbers = [*layers, *kept, rows]
+        except (TypeError, ValueError):
+            raise ValueError(f"{path}: damaged; {remedy}") from None
+        whole = len(layers) == len(kept) == size and maps.shape in ((size, dim), (size, dim, dim))
+        if not whole or not all(type(n) is int and n >= 0 for n in numbers):
+            raise ValueError(f"{path}: damaged; {remedy}")
+        return cls(kind, tuple(layers), means, maps, tuple(kept), rows, about)
 
 
 class TransformedFeatures(nn.Module):

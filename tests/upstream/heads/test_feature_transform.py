@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from mt4ssl_core.checkpoints import tensor_files
 from upstream.heads.feature_transform import FLOORS, FeatureTransform, Moments, TransformedFeatures
 from upstream.heads.task_request import STANDARDIZE, WHITEN
 
@@ -90,6 +91,19 @@ def test_what_is_saved_is_read_back_and_damage_is_named(tmp_path):
         FeatureTransform.load(path, "train again")
     with pytest.raises(ValueError, match=r"gone: not there; train again"):
         FeatureTransform.load(tmp_path / "gone", "train again")
+
+
+@pytest.mark.parametrize(
+    ("fitted", "maps"),
+    [("3", (1, 4)), ("[[0], [4], 9, 1]", (1, 4)), ("[[0.5], [4], 9]", (1, 4)),
+     ("[[0, 1], [4, 4], 9]", (1, 4)), ("[[0], [4], 9]", (1, 5)), ("[[-1], [4], 9]", (1, 4))],
+)  # fmt: skip
+def test_what_no_fit_writes_is_refused(tmp_path, fitted, maps):
+    path = tmp_path / "t.safetensors"
+    tensors = {"means": torch.zeros(1, 4), "maps": torch.zeros(maps)}
+    tensor_files.save(path, tensors, {"kind": "standardize", "fitted": fitted})
+    with pytest.raises(ValueError, match="damaged; train again"):
+        FeatureTransform.load(path, "train again")
 
 
 def test_an_upstream_answers_with_the_selected_layers_mapped():
