@@ -88,6 +88,7 @@ tables: install
 	$(BIN)/python benchmarks/measure_checks.py --tables-only
 	$(BIN)/python benchmarks/parity.py --tables-only
 	$(BIN)/python benchmarks/front_end.py --tables-only
+	$(BIN)/python benchmarks/pretrain_step.py --tables-only
 	$(BIN)/python benchmarks/real_small.py table
 	$(BIN)/python benchmarks/real_keywords.py
 	$(BIN)/python benchmarks/ctc_real.py

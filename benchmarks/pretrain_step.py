@@ -1,7 +1,7 @@
 """Seconds of one training update of a BASE model, beside peers: fp32 on a CPU, bf16 on CUDA.
 
 ``python benchmarks/pretrain_step.py`` writes benchmarks/results/pretrain_step_<machine>.json and
-prints its table. Each peer lives in a process of its own, and they take turns, so that
+its table in docs/results.md. Each peer lives in a process of its own, and they take turns, so that
 a ratio is of neighbours in time. ``--earlier FOLDER`` adds another checkout of this code.
 """
 
@@ -24,11 +24,12 @@ ROOT = Path(os.environ.get("MT4SSL_BENCHMARKED", Path(__file__).parent.parent))
 sys.path.insert(0, str(ROOT))
 
 RESULTS = Path(__file__).parent / "results"
+COMMITTED = RESULTS / "pretrain_step_epyc_2core.json"
 CLASSES = 500
 ABOUT = {
     "ours": "both targets, with the teacher's pass; dropout, clipping, AdamW",
     "ours, offline": "the offline target alone",
-    "earlier": "another checkout of this code, both targets",
+    "earlier": "another checkout of this code (--earlier), both targets",
     "torchaudio": "HuBERT pre-training: hubert_pretrain_base, AdamW",
     "transformers": "Data2VecAudioModel: forward and backward, no teacher, head or optimiser",
 }
@@ -201,7 +202,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     return {"medians": medians, "rounds": rounds}
 
 
-def table(path: Path) -> str:
+def table(path: Path = COMMITTED) -> str:
     """The table of a JSON."""
     record = json.loads(path.read_text())
     lines = [
@@ -240,9 +241,12 @@ def main() -> None:
     if args.worker:
         work(args.worker, args.count, int(args.seconds * 16_000), args.threads, args.device)
         return
+    from benchmarks import pages
     from mt4ssl_core.files import write_json
 
-    path = args.out or RESULTS / f"pretrain_step_{args.machine}.json"
+    path = args.out or (
+        COMMITTED if args.tables_only else RESULTS / f"pretrain_step_{args.machine}.json"
+    )
     if not args.tables_only:
         setting = {
             key: getattr(args, key) for key in ("count", "seconds", "threads", "rounds", "device")
@@ -251,6 +255,8 @@ def main() -> None:
         found = about | {"setting": setting} | measure(args)
         write_json(path, found)
     print(table(path))
+    if path == COMMITTED:
+        pages.show("pretrain-step", table())
 
 
 if __name__ == "__main__":

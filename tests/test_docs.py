@@ -128,6 +128,7 @@ def test_links_and_paths_lead_somewhere(page):
         ("real_keywords", "real-ks"),
         ("ctc_real", "real-ctc"),
         ("front_end", "front-end"),
+        ("pretrain_step", "pretrain-step"),
         ("real_small", "real-small"),
         ("real_convergence", "convergence"),
     ],
