@@ -117,9 +117,8 @@ def load(state: dict[str, Any], path: Path, silent: bool = False) -> dict[str, A
             f"{type(state['model']).__name__}); give one that fairseq wrote"
         )
     _check_kind(model, path)
-    encoder_cfg = _encoder_config(model, task, path)
     said = ForeignSettings(mapping(state.get(OURS_THERE)), path, f"{OURS_THERE}.")
-    encoder_cfg.normalize_eps = said.get("normalize_eps", EPS, float)
+    encoder_cfg = _encoder_config(model, task, path, said.get("normalize_eps", EPS, float))
     for settings in sections["above"]:
         _check(settings)
     weights = {key: value for key, value in state["model"].items() if isinstance(value, Tensor)}
@@ -194,7 +193,7 @@ def _check(settings: ForeignSettings) -> None:
 
 
 def _encoder_config(
-    model: Mapping[str, Any], task: Mapping[str, Any] | None, path: Path
+    model: Mapping[str, Any], task: Mapping[str, Any] | None, path: Path, normalize_eps: float
 ) -> EncoderConfig:
     """Encoder section from fairseq's options; what is absent has fairseq's default."""
     if task is None:
@@ -217,6 +216,7 @@ def _encoder_config(
     }
     values |= {
         "normalize": heard.get("normalize", False, bool),
+        "normalize_eps": normalize_eps,
         "conv_layers": _conv_layers(model["conv_feature_layers"], path),
         "extractor_norm": EXTRACTORS[mode],
         "pos_conv_depth": depth,

@@ -261,6 +261,13 @@ def test_fairseq_options_that_cannot_be_followed(tmp_path, section, values, says
         convert.load_any(path)
 
 
+@pytest.mark.parametrize("eps", [0, -1e-5, 1.0, float("nan"), "small"])
+def test_what_an_export_of_ours_says_is_checked_too(tmp_path, eps):
+    path = fairseq_variant(tmp_path, lambda s: s.update(mt4ssl={"normalize_eps": eps}))
+    with pytest.raises(ValueError, match=r"variant\.pt: [^\0]*normalize_eps"):
+        convert.load_any(path)
+
+
 @pytest.mark.parametrize(
     "text",
     [
