@@ -8,7 +8,7 @@ from s3prl.downstream.model import UtteranceLevel
 from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 
-from upstream.own_task.clips import OwnExpert, write_lines
+from upstream.own_task.clips import OwnExpert, least_crop, write_lines
 from upstream.own_task.table import DEV, TRAIN
 
 
@@ -17,14 +17,21 @@ class DownstreamExpert(OwnExpert):
 
     Args:
         upstream_dim: D of the features (T, D).
+        upstream_rate: samples per frame.
         downstream_expert: that section of downstream_configs/own/classify.yaml.
         expdir: where lists of what was predicted are written.
     """
 
     def __init__(
-        self, upstream_dim: int, downstream_expert: dict[str, Any], expdir: str, **_: Any
+        self,
+        upstream_dim: int,
+        upstream_rate: int,
+        downstream_expert: dict[str, Any],
+        expdir: str,
+        **_: Any,
     ) -> None:
         super().__init__()
+        self.least_crop = least_crop(1, upstream_rate)
         self.datarc, modelrc = downstream_expert["datarc"], downstream_expert["modelrc"]
         self.expdir = expdir
         rows = self.read_rows("classify")

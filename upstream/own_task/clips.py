@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, WeightedRandomSampler
 from torchaudio.sox_effects import apply_effects_file, apply_effects_tensor
 
-from mt4ssl_core.settings.frames import SAMPLE_RATE
+from mt4ssl_core.settings.frames import SAMPLE_RATE, WINDOW
 from upstream.own_task import splits, table
 from upstream.own_task.table import SPLITS, TRAIN, Row
 
@@ -68,6 +68,13 @@ class Clips(Dataset[Any]):
         return tuple(map(list, zip(*items, strict=True)))
 
 
+def least_crop(frames: int, rate: int) -> float:
+    """Return the seconds that surely have so many frames of ``rate`` samples: the last one's
+    window is up to twice as wide.
+    """
+    return (max(WINDOW, 2 * rate) + (frames - 1) * rate) / SAMPLE_RATE
+
+
 def name(row: Row) -> str:
     """Return what a clip is called in lists of results: without spaces."""
     part = "" if row.start is None and row.end is None else f"@{row.start or 0:g}-{row.end or ''}"
@@ -81,6 +88,7 @@ class OwnExpert(nn.Module):
     datarc: dict[str, Any]
     expdir: str
     best_score: torch.Tensor
+    least_crop = 0.0  # seconds that its head needs
 
     def read_rows(self, kind: str) -> dict[str, list[Row]]:
         """Return the clips of the table by split.
@@ -99,11 +107,12 @@ class OwnExpert(nn.Module):
         """Return a split as a dataset.
 
         Raises:
-            ValueError: no time to crop to.
+            ValueError: no time to crop to, or one that is too short for the head.
         """
         longest = self.datarc.get("crop_seconds")
-        if longest is not None and not 0 < longest < 1e6:
-            raise ValueError(f"datarc.crop_seconds: {longest}; give seconds above 0, or null")
+        if longest is not None and not max(1e-6, self.least_crop) <= longest < 1e6:
+            least = f"{self.least_crop:.3g} s, which its head needs,"
+            raise ValueError(f"datarc.crop_seconds: {longest}; give {least} or more, or null")
         cropped = split in self.datarc.get("crop_splits", ())
         return Clips(rows, targets, self.datarc["gain"], longest if cropped else None)
 

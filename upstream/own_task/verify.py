@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from upstream.own_task import trials
 from upstream.own_task.checks import XVECTOR
-from upstream.own_task.clips import OwnExpert, write_lines
+from upstream.own_task.clips import OwnExpert, least_crop, write_lines
 from upstream.own_task.table import DEV, TEST, TRAIN
 
 _MASKED = -1e5
@@ -23,14 +23,21 @@ class DownstreamExpert(OwnExpert):
 
     Args:
         upstream_dim: D of the features (T, D).
+        upstream_rate: samples per frame.
         downstream_expert: that section of downstream_configs/own/verify.yaml.
         expdir: where lists of scores are written.
     """
 
     def __init__(
-        self, upstream_dim: int, downstream_expert: dict[str, Any], expdir: str, **_: Any
+        self,
+        upstream_dim: int,
+        upstream_rate: int,
+        downstream_expert: dict[str, Any],
+        expdir: str,
+        **_: Any,
     ) -> None:
         super().__init__()
+        self.least_crop = least_crop(XVECTOR + 2, upstream_rate)
         self.datarc, modelrc = downstream_expert["datarc"], downstream_expert["modelrc"]
         self.expdir = expdir
         rows = self.read_rows("verify")

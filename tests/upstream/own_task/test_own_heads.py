@@ -9,6 +9,7 @@ import soundfile
 from superb_data import FEW_STEPS, SPEED, corpora, tiny_checkpoint
 
 from upstream.heads import runner
+from upstream.own_task.clips import least_crop
 from upstream.store.options import StoreOptions
 
 STEPS = {**FEW_STEPS, "runner.total_steps": 6, "runner.eval_step": 3, "runner.save_step": 3}
@@ -99,11 +100,30 @@ def test_parts_of_files_are_stored_as_they_are_computed(tmp_path):
         assert one == pytest.approx(other, abs=1e-4)
 
 
+@pytest.mark.parametrize("rate", [160, 320, 640])
+def test_a_crop_has_the_frames_that_its_head_needs(rate):
+    for frames in (1, 16):
+        samples = round(least_crop(frames, rate) * 16_000)
+        assert frames <= (samples - max(400, 2 * rate)) // rate + 1 <= frames + 1
+
+
+def test_a_crop_too_short_for_an_x_vector_is_refused(tmp_path):
+    lines = ["path,speaker,split"]
+    for number, split in enumerate(["train"] * 4 + ["dev"] * 4 + ["test"] * 4):
+        soundfile.write(tmp_path / f"{number}.wav", np.zeros(8000), 16000)
+        lines.append(f"{number}.wav,{split}{number % 2},{split}")
+    (tmp_path / "own.csv").write_text("\n".join(lines))
+    changes = {**STEPS, "downstream_expert.datarc.csv": str(tmp_path / "own.csv")}
+    changes["downstream_expert.datarc.crop_seconds"] = 0.1
+    with pytest.raises(ValueError, match=r"crop_seconds: 0\.1; give 0\.175 s, which its"):
+        runner.run("verify", "fbank", tmp_path / "exp", overrides=changes, device="cpu")
+
+
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
         ("crop_splits", ["trian"], "give a list of: train, dev, test"),
-        ("crop_seconds", 0, "datarc.crop_seconds: 0; give seconds above 0"),
+        ("crop_seconds", 0, "datarc.crop_seconds: 0; give 0.025 s, which its head needs, or more"),
         ("labels", ["a", "a"], "give a list, each label once"),
         ("labels", ["a"], "labels that are not in datarc.labels: b"),
         ("csv", "???", "no table is given"),
