@@ -32,7 +32,8 @@ def attach(runner: Any) -> FeatureTransform | None:
     beside its checkpoint.
 
     Raises:
-        ValueError: the file is not there or not the head's, or the features are not finite.
+        ValueError: the file is not there, not the head's or of other layers than the upstream's,
+            or the features are not finite.
     """
     args, kind = runner.args, transform_of(runner.args)
     stored = transform_of(runner.init_ckpt["Args"]) if runner.init_ckpt else kind
@@ -45,7 +46,7 @@ def attach(runner: Any) -> FeatureTransform | None:
         return None
     place = Path(args.expdir) / FILE
     if runner.init_ckpt:
-        found = _of_head(Path(args.init_ckpt), kind)
+        found = _of_head(Path(args.init_ckpt), kind, processes.bare(runner.featurizer))
     else:
         found = processes.from_first(lambda: _cached(place, kind, runner) or _fit(kind, runner))
     if args.mode == "train" and processes.rank() == 0 and not place.is_file():
@@ -56,11 +57,19 @@ def attach(runner: Any) -> FeatureTransform | None:
     return found
 
 
-def _of_head(head: Path, kind: str) -> FeatureTransform:
+def _of_head(head: Path, kind: str, featurizer: Any) -> FeatureTransform:
     path = head.parent / FILE
     found = FeatureTransform.load(path, _AGAIN)
     if found.kind != kind:
         raise ValueError(f"{path}: {found.kind}, but {head.name} is of {kind}; {_AGAIN}")
+    count, size = getattr(featurizer, "layer_num", None), featurizer.output_dim
+    layers = [tuple(range(count))] if count else [(0,), (featurizer.layer_selection,)]
+    dim = found.means.shape[1]
+    if found.layers not in layers or dim != size:
+        raise ValueError(
+            f"{path}: maps {len(found.layers)} layers of {dim} features, but those that the "
+            f"upstream gives are {count or 1} of {size}; {_AGAIN}"
+        )
     return found
 
 

@@ -45,7 +45,15 @@ def test_a_head_on_whitened_features_says_so_and_is_tested_on_them(tmp_path):
     argv[3] = str(tmp_path / "moved" / "states-4.ckpt")
     (again,) = runner.launch(command.resolve(argv))
     assert again["feature_transform"] == record["feature_transform"]
-    (tmp_path / "moved" / FILE).unlink()
+    path = tmp_path / "moved" / FILE
+    layers = FeatureTransform.load(path, "").layers
+    for of, size in ((layers[:-1], 32), (layers, 3)):
+        shape, about = (len(of), size), {"of": "another"}
+        means, maps = torch.zeros(shape), torch.zeros(shape)
+        FeatureTransform("whiten", of, means, maps, (size,) * len(of), 9, about).save(path)
+        with pytest.raises(ValueError, match=rf"{FILE}: maps {len(of)} layers of {size} features"):
+            runner.launch(command.resolve(argv))
+    path.unlink()
     with pytest.raises(ValueError, match=rf"{FILE}: not there; copy the folder again"):
         runner.launch(command.resolve(argv))
 
