@@ -6,13 +6,16 @@ for every separator. This is the criterion of the wav2vec 2.0, HuBERT and MT4SSL
 counts for a text, not the sum of its paths.
 """
 
-from collections.abc import Sequence
+import sys
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from mt4ssl_core.data.vocabulary import Vocabulary
+from mt4ssl_core.lines import say
 from mt4ssl_core.search.hypothesis import (
     Hypothesis,
     Word,
@@ -26,9 +29,11 @@ from mt4ssl_core.search.language_model import (
     look_through,
     open_kenlm,
 )
-from mt4ssl_core.search.lexicon import Lexicon, read_lexicon, spelled_words
+from mt4ssl_core.search.lexicon import Lexicon, Spelling, read_lexicon, spelled_words
 from mt4ssl_core.settings.recognition_defaults import BeamSettings
 
+HOMOPHONES = 6  # words of one spelling that flashlight-text keeps (Trie.h: kTrieMaxLabel)
+_SHOWN = 12  # words in a message
 _IMPOSSIBLE = -1e4  # log probability of what may not be in the frame after the last
 
 
@@ -104,10 +109,9 @@ class BeamSearch:
         decoder = self._text.decoder
         trie = decoder.Trie(len(self.vocabulary.tokens), self._separator)
         start, number = self._lm.start(False), {word: n for n, word in enumerate(self._words)}
-        for word, spellings in lexicon.spellings.items():
-            _, score = self._lm.score(start, number[word])
-            for spelling in spellings:
-                trie.insert(spelling, number[word], score)
+        scores = {w: self._lm.score(start, number[w])[1] for w in lexicon.spellings}
+        for word, spelling in _likeliest(lexicon, scores):
+            trie.insert(spelling, number[word], scores[word])
         trie.smear(decoder.SmearingMode.MAX)
         return trie
 
@@ -146,6 +150,28 @@ def _lexicon(
     if model.is_of_letters(vocabulary.tokens):
         return None
     return spelled_words(sorted(model.words), vocabulary, str(model.path))
+
+
+def _likeliest(lexicon: Lexicon, scores: Mapping[str, float]) -> Iterator[tuple[str, Spelling]]:
+    """Yield words and spellings, of one spelling the likeliest; what is left out is named."""
+    by_spelling = defaultdict[Spelling, list[str]](list)
+    for word, spellings in lexicon.spellings.items():
+        for spelling in spellings:
+            by_spelling[spelling].append(word)
+    dropped = list[str]()
+    for spelling, words in by_spelling.items():
+        if len(words) > HOMOPHONES:
+            words.sort(key=scores.__getitem__, reverse=True)
+            dropped += words[HOMOPHONES:]
+        yield from ((word, spelling) for word in words[:HOMOPHONES])
+    if dropped:
+        shown = ", ".join(word[:40] for word in dropped[:_SHOWN])
+        say(
+            f"{lexicon.source}: {len(dropped)} spellings are left out, since the search keeps "
+            f"{HOMOPHONES} words of one spelling, those that the language model finds likeliest "
+            f"(without one the first): of {shown}; take out what nobody says",
+            sys.stderr,
+        )
 
 
 def _check_pair(lm: Any, names: Sequence[str], model: LanguageModel, lexicon: Lexicon) -> None:

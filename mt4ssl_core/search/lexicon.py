@@ -53,7 +53,7 @@ def read_lexicon(path: str | Path, vocabulary: Vocabulary) -> Lexicon:
     spellings: dict[str, list[Spelling]] = {}
     for number, line in enumerate(lines, 1):
         word, *tokens = line.split() or [""]
-        if word and not tokens:
+        if word and set(tokens) <= {vocabulary.separator}:
             raise ValueError(
                 f"{path}: line {number} ({word[:40]}) has no spelling; write it as in: "
                 "HELLO H E L L O |"

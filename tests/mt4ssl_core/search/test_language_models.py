@@ -109,7 +109,7 @@ PAIRS = {
     "the other case": (ARPA, "AB a b |\n", "in the case of the model's letters"),
     "an empty lexicon": (ARPA, "\n \n", "no word in this lexicon"),
     "a word without letters": (ARPA, "AB A B |\nBA\n", r"line 2 \(BA\) has no spelling"),
-    "a separator alone": (ARPA, "AB |\n", "no word in this lexicon"),
+    "a separator alone": (ARPA, "A A |\nAB |\n", r"line 2 \(AB\) has no spelling"),
     "not text": (ARPA, b"\xff\xfe\x00AB", "cannot be read"),
 }
 

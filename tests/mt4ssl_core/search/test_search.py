@@ -168,6 +168,23 @@ def test_weights_are_changed_without_reading_again(word_model, lexicon):
     assert search.settings == BeamSettings()
 
 
+def test_of_too_many_words_of_one_spelling_the_likeliest_stay_and_the_rest_are_named(
+    tmp_path, tmp_path_factory, capfd
+):
+    words = [f"W{n}" for n in range(8)]
+    path = tmp_path / "lexicon.txt"
+    path.write_text("".join(f"{word} A B |\n" for word in words))
+    said = [word for n, word in enumerate(words) for _ in range(n + 1)][::-1]
+    _, lm = arpa(tmp_path_factory, [" ".join(said)])
+    scores = np.log(np.full((3, 4), 0.01, np.float32))
+    scores[np.arange(3), [2, 3, 1]] = np.log(0.97)
+    found = BeamSearch(LETTERS, BeamSettings(**EVERYTHING, nbest=20), lm, str(path))(scores, 0.02)
+    assert {h.text for h in found if h.text} == {*words[2:]}
+    err = capfd.readouterr().err
+    assert "2 spellings are left out" in err and "of W1, W0;" in err
+    assert "reached limit" not in err
+
+
 def test_a_spelling_may_be_of_another_word(tmp_path):
     path = tmp_path / "lexicon.txt"
     path.write_text("ONE A B |\nTWO B A |\n")
