@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import yaml
 from torch import Tensor, nn
 
 ROOT = Path(__file__).parent.parent
@@ -219,6 +220,7 @@ def measure(args: argparse.Namespace) -> Path:
     path = RESULTS / f"ctc_real_{args.machine}.json"
     corpora = args.only.split(",")
     checkpoint = args.checkpoint.resolve()
+    check_work(args)
     for seed in range(1, args.seeds + 1):
         for corpus in corpora:
             folder = prepare(args.data, args.work, corpus)
@@ -229,6 +231,18 @@ def measure(args: argparse.Namespace) -> Path:
                     score(folder, out, train(folder, start, seed, checkpoint, updates))
                 write_json(path, record(args, checkpoint))
     return path
+
+
+def check_work(args: argparse.Namespace) -> None:
+    """Raise ValueError where --work holds what was trained for another number of updates."""
+    for path in sorted(args.work.glob("*/*/config.yaml")):
+        corpus = path.parent.parent.name
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))["optim"]["max_updates"]
+        if corpus in UPDATES and found != (args.updates or UPDATES[corpus]):
+            raise ValueError(
+                f"{path}: of {found} updates, but {args.updates or UPDATES[corpus]} are asked for; "
+                "give another --work, or the same --updates"
+            )
 
 
 def record(args: argparse.Namespace, checkpoint: Path) -> dict[str, Any]:
