@@ -69,15 +69,19 @@ class AudioFolder:
         found.audio.sort()
         return found
 
-    def note(self) -> str:
-        """Return one line about what was not looked at, "" if nothing was left out."""
+    def note(self, texts: bool = False) -> str:
+        """Return one line about what was not looked at, "" if nothing was left out.
+
+        ``texts``: whether .txt files are looked at, by who reads transcripts.
+        """
         groups: dict[str, list[str]] = {}
-        for suffix, count in _largest_first(self.others)[:_NAMED]:
+        others = Counter({k: n for k, n in self.others.items() if not (texts and k == ".txt")})
+        for suffix, count in _largest_first(others)[:_NAMED]:
             remedy = _remedy(suffix, suffix in self.sounding)
             groups.setdefault(remedy, []).append(f"{count} {suffix or 'without suffix'}")
         parts = [", ".join(group) + remedy for remedy, group in groups.items()]
-        if len(self.others) > _NAMED:
-            parts.append(f"files of {len(self.others) - _NAMED} other suffixes")
+        if len(others) > _NAMED:
+            parts.append(f"files of {len(others) - _NAMED} other suffixes")
         if self.hidden:
             parts.append(f"{self.hidden} hidden audio file(s)")
         if self.loops:

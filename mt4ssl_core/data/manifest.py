@@ -75,14 +75,19 @@ def check_share(what: str, failed: int, total: int, most: float, remedy: str) ->
 
 
 def open_manifest(
-    source: str | Path, *, min_seconds: float, strict: bool = False, max_skipped: float = 1.0
+    source: str | Path,
+    *,
+    min_seconds: float,
+    strict: bool = False,
+    max_skipped: float = 1.0,
+    texts: bool = False,
 ) -> Manifest:
     """List the utterances of at least ``min_seconds`` (and one frame: 400 samples) in ``source``.
 
     ``source``: a folder of audio (looked through with all its subfolders; any rate and number of
     channels), a fairseq ``.tsv``, a ``.csv`` with a column ``path`` (relative to it), a lhotse
     CutSet (``.jsonl``, ``.jsonl.gz``), or a Shar folder (``cuts.*.jsonl.gz`` with
-    ``recording.*.tar``, local files).
+    ``recording.*.tar``, local files). ``texts``: the caller reads the ``.txt`` files of a folder.
 
     Raises ValueError naming the culprit: nothing at ``source``, no audio in it, another kind of
     file, a manifest that names a missing file or an id twice, nothing long enough, more than the
@@ -94,7 +99,7 @@ def open_manifest(
     usable = []
     seen: set[str] = set()
     shortest = max(min_seconds, MIN_SAMPLES / SAMPLE_RATE)
-    for cut, name, problem in _listing(source, found.notes):
+    for cut, name, problem in _listing(source, found.notes, texts):
         if cut is not None and not problem:
             problem = length_problem(cut.duration)
         found.unreadable += bool(problem)
@@ -156,13 +161,13 @@ def stable_hash(*parts: object) -> int:
 Listed = tuple[Cut | None, str, str]  # (cut if it could be made, its name, what is wrong or "")
 
 
-def _listing(source: Path, notes: list[str]) -> Iterable[Listed]:
+def _listing(source: Path, notes: list[str], texts: bool) -> Iterable[Listed]:
     if not source.exists():
         raise ValueError(
             f"{source}: no such file or folder; correct the path (data.train, data.valid)"
         )
     if source.is_dir():
-        return _shar(source) if any(source.glob("cuts.*.jsonl*")) else _folder(source, notes)
+        return _shar(source) if any(source.glob("cuts.*.jsonl*")) else _folder(source, notes, texts)
     if source.suffix == ".tsv":
         return _tsv(source)
     if source.suffix == ".csv":
@@ -175,9 +180,9 @@ def _listing(source: Path, notes: list[str]) -> Iterable[Listed]:
     )
 
 
-def _folder(root: Path, notes: list[str]) -> Iterator[Listed]:
+def _folder(root: Path, notes: list[str], texts: bool) -> Iterator[Listed]:
     found = AudioFolder.of(root)
-    if note := found.note():
+    if note := found.note(texts):
         notes.append(note)
     for closed, problem in found.problems:
         yield None, closed, problem

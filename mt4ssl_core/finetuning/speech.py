@@ -1,6 +1,5 @@
 """Transcribed speech for a run: which utterances, the tokens of each, and in which batches."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -23,8 +22,6 @@ from mt4ssl_core.data.vocabulary import Vocabulary
 from mt4ssl_core.distributed import World
 from mt4ssl_core.model.encoder import Encoder
 from mt4ssl_core.settings.finetuning import LETTERS, TOKENS, FinetuneConfig
-
-_OF_TEXTS = re.compile(r".*: not looked at: [0-9]+ \.txt")  # they were, by read_transcripts
 
 
 @dataclass
@@ -73,10 +70,13 @@ def read_speech(cfg: FinetuneConfig) -> list[Part]:
 def _read(cfg: FinetuneConfig, source: Path, given: str | None) -> Part:
     data = cfg.data
     manifest = open_manifest(
-        source, min_seconds=data.min_seconds, strict=data.strict, max_skipped=data.max_skipped
+        source,
+        min_seconds=data.min_seconds,
+        strict=data.strict,
+        max_skipped=data.max_skipped,
+        texts=True,
     )
     found = transcripts.read_transcripts(source, manifest, given, cfg.text.units)
-    manifest.notes = [note for note in manifest.notes if not _OF_TEXTS.fullmatch(note)]
     texts = {id: transcripts.normalised(text, cfg.text) for id, text in found.items()}
     return Part(source, manifest, texts, left_out=list(manifest.skipped))
 

@@ -196,6 +196,16 @@ def test_what_is_not_looked_at_is_counted(tmp_path, monkeypatch, suffix):
         open_manifest(tmp_path / "only", min_seconds=0.5)
 
 
+def test_texts_that_the_caller_reads_are_not_said_to_be_left_out(tmp_path):
+    corpus(tmp_path)
+    for name in ("a.txt", "B.TXT"):
+        (tmp_path / name).write_text("x")
+    assert open_manifest(tmp_path, min_seconds=0.5, texts=True).notes == []
+    (tmp_path / "notes.md").write_text("x")
+    (note,) = open_manifest(tmp_path, min_seconds=0.5, texts=True).notes
+    assert note == f"{tmp_path}: not looked at: 1 .md"
+
+
 def test_nothing_to_say_about_a_plain_folder(tmp_path):
     assert open_manifest(corpus(tmp_path), min_seconds=0.5).notes == []
 
