@@ -34,8 +34,8 @@ class Bar:
         unit: after the count, such as " s".
         audio: whether seconds of audio are counted; then the speed is shown. Who counts something
             else can set ``speed`` (times real time).
-        timed: whether lines come by the time; otherwise only `show` writes them where there is
-            no terminal.
+        timed: whether lines come by the time; otherwise only `show` with ``now`` writes them
+            where there is no terminal.
         show: whether anything is shown.
         stream: where; None: stderr.
     """
@@ -71,8 +71,7 @@ class Bar:
         now = time.monotonic()
         if now - self._times[-1][0] >= 1:
             self._times.append((now, self.done))
-        if self.timed or self._line.redrawn:
-            self.show()
+        self.show()
 
     def go_on_from(self, done: float) -> None:
         """Begin to count at ``done``, which tells nothing about the speed."""
@@ -83,7 +82,8 @@ class Bar:
     def show(self, now: bool = False, **measures: str) -> None:
         """Set what stands behind names such as ``loss``; ``now``: show it at once."""
         self.measures |= measures
-        if self._line.change(self.text, now):
+        by_time = self.timed or self._line.redrawn
+        if (now or by_time) and self._line.change(self.text, now):
             self._seen = self.done
 
     def over(self, items: Iterable[Item]) -> Iterator[Item]:

@@ -136,8 +136,10 @@ class Journal:
         self.loggers = open_loggers(loggers, folder, resumed_at + 1, settings)
         self.bar = Bar("update", total, done=resumed_at, timed=False)
 
-    def line(self, values: dict[str, Any]) -> None:
-        """Append one record; ``values`` holds at least ``update``."""
+    def line(self, values: dict[str, Any], more: bool = False) -> None:
+        """Append one record; ``values`` holds at least ``update``. ``more``: another record of this
+        update comes, so that one line where there is no terminal has both.
+        """
         if not self.active:
             return
         self.check()
@@ -159,7 +161,7 @@ class Journal:
             logger.add(numbers, values["update"])
         self.bar.speed = values.get("audio_seconds_per_s", self.bar.speed)
         if shown := _shown(values):
-            self.bar.show(now=True, **shown)
+            self.bar.show(now=not more, **shown)
 
     def check(self) -> None:
         """See that what is written still goes to the run's folder.

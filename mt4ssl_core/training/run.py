@@ -95,7 +95,7 @@ def after_update(run: Run, stopping: bool) -> None:
     finished = number == training.cfg.optim.max_updates
     run.journal.advance()
     if number % cfg.log_every == 0 or finished or stopping:
-        _log(run)
+        _log(run, more=not stopping and validation_is_due(run))
     keep = _keeps(run)
     if keep or stopping or finished or number % cfg.save_every == 0:
         run.saver.save(training, keep)
@@ -139,7 +139,7 @@ def _leave(run: Run) -> None:
     raise SystemExit(128 + run.requested[0] if run.requested else 143)
 
 
-def _log(run: Run) -> None:
+def _log(run: Run, more: bool) -> None:
     training, meter = run.training, run.meter
     progress, world = training.progress, training.world
     values = meter.read(world, run.targets, run.metrics)
@@ -152,7 +152,7 @@ def _log(run: Run) -> None:
         values["overflows"] = overflows
     where = {"update": progress.update, "epoch": progress.epoch}
     spent = {"audio_hours": progress.audio_hours, "wall_hours": progress.wall_hours}
-    run.journal.line({**where, **spent, **run.skips.logged(), **values})
+    run.journal.line({**where, **spent, **run.skips.logged(), **values}, more)
     meter.reset()
     for target in run.targets:
         problem = target.check(values, progress.update)

@@ -125,3 +125,15 @@ def test_a_half_written_line_at_the_end_is_left_out_and_said(tmp_path, capsys, e
     line = len(records) + 1
     said = f"{path}:{line}: a half-written line at the end is left out\n"
     assert capsys.readouterr().err == said
+
+
+def test_an_update_that_is_also_validated_is_one_line_elsewhere(tmp_path, capsys):
+    journal = Journal(tmp_path, ALONE, Progress(), 2, loggers=[])
+    for update in (1, 2):
+        journal.advance()
+        journal.line({"update": update, "loss": 1.5}, more=update == 2)
+    journal.line({"update": 2, "valid/loss": 2.5})
+    journal.close()
+    first, last = capsys.readouterr().err.splitlines()
+    assert first.startswith("update 1/2  loss 1.500")
+    assert last.startswith("update 2/2  loss 1.500  valid 2.500")
