@@ -1,6 +1,9 @@
 """Exported folders on a hub on this machine."""
 
+import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -114,3 +117,12 @@ def test_what_cannot_be_is_said_before_anything_is_written(
     assert commands.main(["export", str(path), "model", *words]) == 2
     assert says in capsys.readouterr().err
     assert not Path("model").exists()
+
+
+def test_the_hub_s_client_is_whole_in_a_process_of_its_own(tmp_path):
+    seen = "from mt4ssl_core.checkpoints.foreign.export import push; push.check('org/name')"
+    environment = os.environ | {"HF_TOKEN": "", "HF_HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", seen], env=environment, capture_output=True, text=True, check=False
+    )
+    assert "not logged in to Hugging Face's hub" in done.stderr

@@ -49,6 +49,7 @@ def push(folder: Path, name: str, private: bool = True) -> str:
 def _client() -> Any:
     try:
         import huggingface_hub
+        import huggingface_hub.utils  # of which nothing is there before
     except ImportError:
         raise ValueError(
             'to push needs the client of Hugging Face\'s hub: pip install "mt4ssl[hf]"'
