@@ -1,9 +1,8 @@
 """Transcribed speech in, error rates out: ``mt4ssl decode``."""
 
-import re
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
@@ -18,6 +17,7 @@ from mt4ssl_core.config import SAMPLE_RATE
 from mt4ssl_core.data.manifest import MAX_SKIPPED, Manifest
 from mt4ssl_core.files import sha256_of, user_path
 from mt4ssl_core.labelling.frame_features import AudioBar
+from mt4ssl_core.recognition.labelled import AMOUNT, labelled
 from mt4ssl_core.recognition.recogniser import Recogniser
 from mt4ssl_core.recognition.references import (
     Spoken,
@@ -36,12 +36,9 @@ from mt4ssl_core.recognition.word_scores import (
 )
 from mt4ssl_core.search.beam_search import BeamSearch
 from mt4ssl_core.search.hypothesis import Hypothesis
-from mt4ssl_core.settings.finetuning import PARTS, TextConfig
+from mt4ssl_core.settings.finetuning import TextConfig
 from mt4ssl_core.settings.labelling_defaults import DEVICE
 from mt4ssl_core.settings.recognition_defaults import LM_WEIGHTS, WORD_SCORES
-
-_WHOLE = "train-clean-100"  # LibriSpeech's; parts of it have other names
-AMOUNT = re.compile(r"\d{1,6}(\.\d{1,3})?[mh]")  # of transcribed speech: 10m, 100h
 
 
 @dataclass(frozen=True)
@@ -148,7 +145,7 @@ def decode(request: DecodeRequest, recogniser: Recogniser | None = None) -> Outc
         grid = [] if request.tune is None else heard.tuned(request.tune)
         utterances = heard.decoded(wanted, found)
     record = {
-        "labelled": request.labelled or _labelled(config),
+        "labelled": request.labelled or labelled(config, Path(recogniser.source)),
         **_record(request, recogniser, text, utterances, heard),
         "tuned": None if not grid else {"on": request.tune, **grid[0].record()},
     }
@@ -254,17 +251,6 @@ def _record(
         "skipped": heard.skipped,
         "versions": {name: found for name in names if (found := _version(name))},
     }
-
-
-def _labelled(config: Mapping[str, Any] | None) -> str | None:
-    """How much transcribed speech a run of `mt4ssl finetune` had, where its data tells."""
-    data = (config or {}).get("data")
-    if not isinstance(data, dict):
-        return None
-    part, train = data.get("part"), Path(str(data.get("train")))
-    if part in PARTS:
-        return str(part).replace("min", "m")
-    return "100h" if _WHOLE in (*train.parts, train.stem) else None
 
 
 def _search_record(request: SearchRequest, recogniser: Recogniser) -> dict[str, Any]:

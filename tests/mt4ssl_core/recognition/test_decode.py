@@ -201,17 +201,3 @@ def test_the_command_prints_the_result_alone(hearing, speech, tmp_path, capsys):
     assert lines[2].startswith("real-time factor ")
     assert lines[3] == f"written: {tmp_path / 'out'}"
     assert json.loads((tmp_path / "out" / "decode.json").read_text())["labelled"] == "10h"
-
-
-@pytest.mark.parametrize(
-    ("data", "amount"),
-    [
-        ({"part": "10min", "train": "librispeech_finetuning"}, "10m"),
-        ({"part": None, "train": "LibriSpeech/train-clean-100"}, "100h"),
-        ({"train": "lists/train-clean-100.tsv"}, "100h"),
-        ({"train": "lists/train-clean-100_first10h.tsv"}, None),
-        ({"train": "speech"}, None),
-    ],
-)
-def test_how_much_speech_a_model_was_tuned_on_is_told_by_whole_names(data, amount):
-    assert decoding._labelled({"data": data}) == amount

@@ -7,7 +7,6 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,11 @@ from typing import Any
 import yaml
 
 from mt4ssl_core import config
-from mt4ssl_core.checkpoints.foreign.foreign_settings import mapping
+from mt4ssl_core.checkpoints import run_log
 from mt4ssl_core.command_line import printable
 from mt4ssl_core.config import EncoderConfig
 
 NAME = "README.md"
-LOG_LINE = 1 << 22  # bytes that are read of a log
 _SIGNED = re.compile(r"<!-- mt4ssl ([0-9a-f]{64}) -->\n\Z")
 _TOLD = ("encoder", "masking", "optim")  # sections of a config that do not say where things lay
 
@@ -126,7 +124,7 @@ def _training(state: Mapping[str, Any], origin: str | Path) -> Iterator[str]:
     if not state["targets"]:
         return
     facts = {"updates": _count(progress.get("update"))}
-    amounts = _amounts(Path(origin))
+    amounts = run_log.amounts(Path(origin))
     facts["audio"] = _hours(amounts.get("train_hours"), amounts.get("train_files"))
     facts["audio heard"] = _hours(progress.get("audio_hours"))
     facts["learned from"] = ", ".join(state["targets"])
@@ -147,10 +145,3 @@ def _hours(hours: Any, files: Any = None) -> str:
     if type(hours) not in (int, float) or not 0 < hours < 1e9:
         return ""
     return f"{hours:,.3g} h" + (f" in {_count(files)} files" if _count(files) else "")
-
-
-def _amounts(checkpoint: Path) -> dict[str, Any]:
-    """What the run that left the checkpoint noted of its data in the log beside it, if it did."""
-    with suppress(OSError, ValueError), open(checkpoint.parent / "log.jsonl", "rb") as file:
-        return mapping(json.loads(file.readline(LOG_LINE)))
-    return {}
