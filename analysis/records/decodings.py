@@ -1,6 +1,5 @@
 """Word error rates: those that `mt4ssl decode` left behind, and the published ones."""
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ PUBLISHED = Path(__file__).parent.parent / "scores" / "published_wer.json"
 SPLITS = {"dev-clean": 2703, "dev-other": 2864, "test-clean": 2620, "test-other": 2939}
 NONE, FOUR_GRAM = "no LM", "4-gram"
 _LMS = {"none": NONE, FOUR_GRAM: FOUR_GRAM}  # of the published ones
-_NAMED = re.compile(r"(?<!\d)4-?gram", re.IGNORECASE)
+_OFFICIAL = {"4-gram.arpa", "4-gram.arpa.gz", "4-gram.bin"}  # what LibriSpeech's is called
 _AGAIN = "decode again, or give another folder"
 _FORM: dict[str, Any] = {
     "data": str,
@@ -138,11 +137,11 @@ def _decoding(path: Path, model: str) -> Decoding:
 
 
 def _lm(search: Mapping[str, Any]) -> str:
-    """What was searched with."""
+    """What was searched with; LibriSpeech's 4-gram is known by the name of its file alone."""
     if search.get("lm") is None:
         return NONE if search.get("lexicon") is None else "lexicon"
     name = Path(str(search["lm"])).name
-    order = search.get("lm_order")
-    if order == 4 or (order is None and _NAMED.search(name)):
+    order = search.get("lm_order")  # which KenLM's binary does not say
+    if name in _OFFICIAL and order in (4, None):
         return FOUR_GRAM
-    return f"{order}-gram" if order else name
+    return f"{order}-gram" if order and order != 4 else f"own {FOUR_GRAM if order else name}"

@@ -97,7 +97,7 @@ def _paper_grid(
     heads = ["model", *(split for _ in _LMS for split in SPLITS)]
     title = f"LibriSpeech, {amount[:-1]} {_IN_WORDS[amount[-1]]} of transcribed speech: WER in %"
     notes = [
-        "↓ lower is better. 4-gram: LibriSpeech's; of runs, the one that was given.",
+        "↓ lower is better. 4-gram: LibriSpeech's; of runs, a file that is called like it.",
         *_sources(above),
     ]
     return Grid(title, groups, heads, rows, len(models), notes)

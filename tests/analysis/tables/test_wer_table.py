@@ -68,6 +68,10 @@ def test_published_rates_have_their_source():
         {"labelled": "5h"},
         {"data": "an4/test.csv"},
         {"search": {**FOUR, "lm_order": 3, "lm": "3gram.arpa"}},
+        {"search": {**FOUR, "lm_order": 3}},
+        {"search": {**FOUR, "lm": "my_4gram.arpa"}},
+        {"search": {**FOUR, "lm": "my_4-gram.bin", "lm_order": None}},
+        {"search": {**FOUR, "lm": "x/4-gram", "lm_order": None}},
         {"search": {"kind": "beam", "lm": None, "lexicon": "words.txt"}},
     ],
 )
@@ -77,6 +81,13 @@ def test_what_is_not_the_papers_setting_stands_apart(tmp_path, change):
     papers, _, rest = text.partition("**Other speech")
     assert "5.0 (4.0 to 6.0)" in rest
     assert "| mine | not run |" in papers
+
+
+def test_a_4_gram_of_ones_own_is_called_so(tmp_path):
+    record(tmp_path / "mine", search={**FOUR, "lm": "lm.arpa"})
+    assert "| test-clean own 4-gram |" in wer_table.wer_table([tmp_path / "mine"])
+    record(tmp_path / "mine", search={**FOUR, "lm": "4-gram.bin", "lm_order": None})
+    assert "own" not in wer_table.wer_table([tmp_path / "mine"]).partition("**Other speech")[2]
 
 
 def test_lists_of_one_name_are_told_apart_by_their_folders(tmp_path):
