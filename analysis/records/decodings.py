@@ -18,6 +18,7 @@ _LMS = {"none": NONE, FOUR_GRAM: FOUR_GRAM}  # of the published ones
 _OFFICIAL = {"4-gram.arpa", "4-gram.arpa.gz", "4-gram.bin"}  # what LibriSpeech's is called
 _AGAIN = "decode again, or give another folder"
 _FORM: dict[str, Any] = {
+    "labelled": str | None,
     "data": str,
     "utterances": int,
     "wer": dict,
@@ -74,7 +75,7 @@ def read(
     """Return what was decoded in some folders and below.
 
     A model is called like its folder; where that holds two results for one cell of the table,
-    each is called after its own folder as well.
+    each that lies deeper is called after its own folder as well.
 
     ``broken`` gets a line on each folder that cannot be read, which is left out unless there is no
     other; None: the first one is refused. ``called``: names for the first folders.
@@ -102,7 +103,7 @@ def _in_folder(folder: Path, name: str) -> list[Decoding]:
     cells = Counter((one.labelled, one.lm, one.split) for one in found.values())
     return [
         one
-        if cells[one.labelled, one.lm, one.split] == 1
+        if path.parent == folder or cells[one.labelled, one.lm, one.split] == 1
         else replace(one, model=f"{name}/{path.parent.relative_to(folder).as_posix()}")
         for path, one in found.items()
     ]
@@ -112,10 +113,19 @@ def read_record(path: Path) -> dict[str, Any]:
     """Return a record of `mt4ssl decode`; ValueError naming it: damaged or of another form."""
     record = read_json(path, remedy=_AGAIN)
     fits = isinstance(record, dict) and all(isinstance(record.get(k), t) for k, t in _FORM.items())
-    rate = record["wer"].get("rate") if fits else None
-    if not isinstance(rate, int | float) or not 0 <= rate < 1e6:
+    if not fits or not _is_rate(record["wer"]):
         raise ValueError(f"{path}: not a record of `mt4ssl decode`; {_AGAIN}")
     return dict(record)
+
+
+def _is_rate(wer: Mapping[str, Any]) -> bool:
+    """Whether it has a rate, and a pair as its interval if it has one."""
+    ends = [] if wer.get("interval") is None else wer["interval"]
+    if not isinstance(ends, list) or len(ends) not in (0, 2):
+        return False
+    return all(
+        isinstance(value, int | float) and 0 <= value < 1e6 for value in (wer.get("rate"), *ends)
+    )
 
 
 def _decoding(path: Path, model: str) -> Decoding:

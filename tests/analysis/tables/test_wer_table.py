@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 
 import pytest
 
@@ -117,6 +118,14 @@ def test_two_results_for_one_cell_are_told_apart(run):
     assert "| mine/again |" in text and "| mine/clean |" in text
 
 
+def test_of_two_results_for_one_cell_the_one_in_the_run_itself_is_called_like_the_run(run):
+    record(run, wer=0.041)
+    text = wer_table.wer_table([run])
+    assert "| mine/clean |" in text and "mine/." not in text
+    (row,) = [line for line in text.splitlines() if line.startswith("| mine |") and "4.1" in line]
+    assert "9.0" in row
+
+
 def test_two_folders_of_one_name_do_not_share_a_cell(tmp_path):
     record(tmp_path / "a" / "mine")
     record(tmp_path / "b" / "mine")
@@ -124,6 +133,26 @@ def test_two_folders_of_one_name_do_not_share_a_cell(tmp_path):
     with pytest.raises(ValueError, match="two results for test-clean of mine"):
         wer_table.wer_table(runs)
     assert "| first |" in wer_table.wer_table(runs, names=["first"])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"wer": {"rate": 0.1, "interval": [0.1]}},
+        {"wer": {"rate": 0.1, "interval": [0.1, 0.2, 0.3]}},
+        {"wer": {"rate": 0.1, "interval": "ab"}},
+        {"wer": {"rate": 0.1, "interval": [None, 0.2]}},
+        {"wer": {"rate": 0.1, "interval": [0.1, 1e9]}},
+        {"wer": {"interval": [0.1, 0.2]}},
+        {"labelled": ["10h"]},
+    ],
+)
+def test_a_record_of_another_form_is_refused(tmp_path, change):
+    record(tmp_path / "mine")
+    path = tmp_path / "mine" / "decode.json"
+    write_json(path, {**json.loads(path.read_text()), **change})
+    with pytest.raises(ValueError, match="not a record of `mt4ssl decode`"):
+        wer_table.wer_table([tmp_path / "mine"])
 
 
 @pytest.mark.parametrize(
