@@ -41,6 +41,21 @@ from mt4ssl_core.settings.labelling_defaults import DEVICE
 from mt4ssl_core.settings.recognition_defaults import LM_WEIGHTS, WORD_SCORES
 
 
+def grid_of(option: str, text: str) -> tuple[float, ...]:
+    """Read numbers such as "0.5,1,2", for ``option``.
+
+    Raises:
+        ValueError: they are none, or not finite.
+    """
+    try:
+        found = tuple(dict.fromkeys(float(number) for number in text.split(",")))
+    except ValueError:
+        found = ()
+    if not found or not np.isfinite(found).all():
+        raise ValueError(f"{option} {text}: give numbers such as 0.5,1,2")
+    return found
+
+
 @dataclass(frozen=True)
 class DecodeRequest:
     """What `mt4ssl decode` is asked for.
@@ -57,8 +72,8 @@ class DecodeRequest:
     search: SearchRequest = field(default_factory=SearchRequest)
     transcripts: str | None = None
     tune: str | None = None
-    lm_weights: Sequence[float] = ()
-    word_scores: Sequence[float] = ()
+    lm_weights: Sequence[float] = grid_of("--lm-weights", LM_WEIGHTS)
+    word_scores: Sequence[float] = grid_of("--word-scores", WORD_SCORES)
     case: str | None = None
     remove: str | None = None
     labelled: str | None = None
@@ -93,24 +108,6 @@ class Outcome:
         return [f"{left_out} utterances were not scored; mend those named above"] * bool(left_out)
 
 
-def grid_of(option: str, text: str) -> tuple[float, ...]:
-    """Read numbers such as "0.5,1,2", for ``option``.
-
-    Raises:
-        ValueError: they are none, or not finite.
-    """
-    try:
-        found = tuple(dict.fromkeys(float(number) for number in text.split(",")))
-    except ValueError:
-        found = ()
-    if not found or not np.isfinite(found).all():
-        raise ValueError(f"{option} {text}: give numbers such as 0.5,1,2")
-    return found
-
-
-_UNTUNED = (((), ()), (grid_of("", LM_WEIGHTS), grid_of("", WORD_SCORES)))  # nothing is asked
-
-
 def decode(request: DecodeRequest, recogniser: Recogniser | None = None) -> Outcome:
     """Recognise transcribed speech and count the errors.
 
@@ -121,17 +118,7 @@ def decode(request: DecodeRequest, recogniser: Recogniser | None = None) -> Outc
             without a language model, or more unusable files than ``max_skipped``.
     """
     jiwer()
-    if request.labelled is not None and not AMOUNT.fullmatch(request.labelled):
-        raise ValueError(f"--labelled {request.labelled}: give an amount such as 10m, 1h or 100h")
-    if request.tune is not None and request.search.lm is None:
-        raise ValueError("--tune needs a language model to be weighed; give --lm")
-    if request.tune is None and (request.lm_weights, request.word_scores) not in _UNTUNED:
-        raise ValueError("--lm-weights and --word-scores are what --tune tries; give it, too")
-    if request.tune is not None and _same(request.tune, request.data):
-        raise ValueError(
-            f"--tune {request.tune}: is the speech that is scored, which would look too good; "
-            "give other speech, such as dev-other for test-other"
-        )
+    _check(request)
     config = None
     if recogniser is None:
         recogniser = Recogniser.load(
@@ -150,6 +137,24 @@ def decode(request: DecodeRequest, recogniser: Recogniser | None = None) -> Outc
         "tuned": None if not grid else {"on": request.tune, **grid[0].record()},
     }
     return Outcome(utterances, record, grid)
+
+
+def _check(request: DecodeRequest) -> None:
+    """See that what is asked for can be done."""
+    if request.labelled is not None and not AMOUNT.fullmatch(request.labelled):
+        raise ValueError(f"--labelled {request.labelled}: give an amount such as 10m, 1h or 100h")
+    if request.tune is not None and request.search.lm is None:
+        raise ValueError("--tune needs a language model to be weighed; give --lm")
+    tried = (tuple(request.lm_weights), tuple(request.word_scores))
+    if not all(tried):
+        raise ValueError("--lm-weights, --word-scores: none to try; give some, or leave them out")
+    if request.tune is None and tried != (DecodeRequest.lm_weights, DecodeRequest.word_scores):
+        raise ValueError("--lm-weights and --word-scores are what --tune tries; give it, too")
+    if request.tune is not None and _same(request.tune, request.data):
+        raise ValueError(
+            f"--tune {request.tune}: is the speech that is scored, which would look too good; "
+            "give other speech, such as dev-other for test-other"
+        )
 
 
 def _same(one: str, other: str) -> bool:

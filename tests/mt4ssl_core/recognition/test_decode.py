@@ -145,6 +145,19 @@ def test_transcripts_are_read_as_the_model_writes(tokens, case):
     assert text_settings(None, phones, None, None).units == "tokens"
 
 
+def test_weights_of_the_command_are_tried_where_none_are_given(hearing, speech, dev, lm):
+    found = asked(
+        hearing, speech, search=SearchRequest(lm, beam=BeamSettings(beam=5)), tune=str(dev)
+    )
+    assert len(found.grid) == 6 * 5 and found.record["tuned"]["on"] == str(dev)
+
+
+def test_no_weights_to_try_are_refused(hearing, speech, dev, lm):
+    for none in ({"lm_weights": ()}, {"word_scores": []}):
+        with pytest.raises(ValueError, match="none to try; give some, or leave them out"):
+            asked(hearing, speech, search=SearchRequest(lm), tune=str(dev), **none)
+
+
 def test_weights_to_try_are_refused_where_nothing_is_tuned():
     with pytest.raises(ValueError, match="are what --tune tries; give it, too"):
         decoding.decode(DecodeRequest("gone.pt", "gone", lm_weights=(1.0, 9.0)))
