@@ -125,7 +125,9 @@ def decode(request: DecodeRequest, recogniser: Recogniser | None = None) -> Outc
             request.checkpoint, request.search, request.device, request.dictionary
         )
         config = finetuned_with(recogniser.source)
-    text = text_settings(config, recogniser.vocabulary, request.case, request.remove)
+    text = text_settings(
+        config, recogniser.vocabulary, request.case, request.remove, recogniser.source
+    )
     heard = _Heard(request, recogniser, text)
     with redirect_stdout(sys.stderr):  # standard output is for the result
         wanted, found = heard.read(request.data, request.transcripts)

@@ -16,7 +16,8 @@ from mt4ssl_core.data.transcripts import normalised, read_transcripts
 from mt4ssl_core.data.vocabulary import Vocabulary
 from mt4ssl_core.files import user_path
 from mt4ssl_core.labelling.utterances import Utterance
-from mt4ssl_core.settings.finetuning import TOKENS, TextConfig
+from mt4ssl_core.settings import bounds
+from mt4ssl_core.settings.finetuning import MARK, TOKENS, TextConfig, text_from_dict
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,11 @@ def _speaker(cut: Cut) -> str | None:
 
 
 def text_settings(
-    config: Mapping[str, Any] | None, vocabulary: Vocabulary, case: str | None, remove: str | None
+    config: Mapping[str, Any] | None,
+    vocabulary: Vocabulary,
+    case: str | None,
+    remove: str | None,
+    where: str = "config",
 ) -> TextConfig:
     """Return how references are read for a model: as it was fine-tuned, or as its letters are.
 
@@ -97,15 +102,19 @@ def text_settings(
         vocabulary: the model's tokens.
         case: upper, lower or keep, instead of that.
         remove: characters that are taken out, instead of those.
+        where: what has the config.
+
+    Raises:
+        ValueError: settings of other names or types in the config, or another case than these.
     """
-    text = (config or {}).get("text")
-    if isinstance(text, dict) and text.keys() <= set(TextConfig.__dataclass_fields__):
-        found = TextConfig(**text)
+    if config is not None and MARK in config:
+        found = text_from_dict(config[MARK], where)
     elif vocabulary.spelled:
         found = TextConfig(case=_case(vocabulary))
     else:
         found = TextConfig(units=TOKENS, case="keep")
     found = found if case is None else replace(found, case=case)
+    bounds.check(found, "--")
     return found if remove is None else replace(found, remove=remove)
 
 

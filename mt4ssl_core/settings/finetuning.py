@@ -192,6 +192,20 @@ def load(
     return cfg
 
 
+def text_from_dict(values: Any, where: str) -> TextConfig:
+    """Build a checked `TextConfig` from the plain values of a checkpoint, which is ``where``.
+
+    Raises:
+        ValueError: unknown keys, wrong types or impossible values; lists them.
+    """
+    found = Layers({MARK: TextConfig}, {})
+    found.apply({MARK: values})
+    text: TextConfig = found.build()[MARK]
+    if out := [*found.problems, *bounds.problems(text, f"{MARK}.")]:
+        raise ValueError(f"{where}: {'; '.join(out)}; give another checkpoint")
+    return text
+
+
 def known_keys() -> list[str]:
     """Every dotted key of the schema, sections included."""
     return Layers(SECTIONS, {}).keys

@@ -145,6 +145,29 @@ def test_transcripts_are_read_as_the_model_writes(tokens, case):
     assert text_settings(None, phones, None, None).units == "tokens"
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ({"remove": 5}, "text.remove: 5; expected text"),
+        ({"remove": None}, "text.remove: cannot be null"),
+        ({"case": "title"}, "text.case: 'title'; use upper, lower or keep"),
+        ({"units": ["letters"]}, "text.units: .*expected text"),
+        ({"caes": "upper"}, "text.caes: .*text.case"),
+        ({7: "upper"}, "text.7"),
+        (None, "text: cannot be null"),
+        (["upper"], "text: expected a mapping"),
+    ],
+)
+def test_text_settings_of_a_damaged_checkpoint_are_refused(text, said):
+    with pytest.raises(ValueError, match=rf"(?s)^last\.pt: .*{said}.*give another checkpoint"):
+        text_settings({"text": text}, LETTERS, None, None, "last.pt")
+
+
+def test_another_case_is_refused():
+    with pytest.raises(ValueError, match=r"^--case: 'title'; use upper, lower or keep"):
+        text_settings(None, LETTERS, "title", None)
+
+
 def test_weights_of_the_command_are_tried_where_none_are_given(hearing, speech, dev, lm):
     found = asked(
         hearing, speech, search=SearchRequest(lm, beam=BeamSettings(beam=5)), tune=str(dev)
