@@ -59,6 +59,9 @@ from mt4ssl_core.training.step import (
 from mt4ssl_core.training.stopping import stop_requests
 
 METRICS = (*STEP_METRICS, "blank_share")
+NOTHING = (
+    "no utterance could be used; mend the files that skipped.txt names, beside the checkpoints"
+)
 
 
 class Hidden(NamedTuple):
@@ -130,6 +133,7 @@ def _finetune(cfg: FinetuneConfig, world: World, resume_from: str | None) -> Pat
                 requested,
                 lambda run: validate(run, parts[1]),
                 METRICS,
+                NOTHING,
             )
             _train(run, parts[0])
     finally:

@@ -40,6 +40,8 @@ from mt4ssl_core.training.step import (
 from mt4ssl_core.training.stopping import stop_requests
 from mt4ssl_core.training.validation import validate
 
+NOTHING = "no frame was hidden; raise masking.prob, or data.min_seconds"
+
 
 def pretrain(cfg: Config, resume_from: str | None = None) -> Path:
     """Pre-train as ``cfg`` says, resuming when ``run.out`` holds a checkpoint.
@@ -106,6 +108,7 @@ def _pretrain(cfg: Config, world: World, resume_from: str | None) -> Path:
                     requested,
                     validate,
                     STEP_METRICS,
+                    NOTHING,
                     list(training.model.each_target()),
                 )
             )

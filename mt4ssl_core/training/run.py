@@ -23,8 +23,9 @@ STEP_METRICS = ("loss", "grad_norm", "lr", "padding", "masked_share", "audio_sec
 class Run:
     """What a loop works with; all that is resumed is in ``training``.
 
-    targets: whose metrics are logged, beside ``metrics``. validate: measures held-out audio, logs
-    it, and says whether the model is the best so far; None when a signal came first.
+    validate: measures held-out audio, logs it, and says whether the model is the best so far; None
+    when a signal came first. metrics: that are logged, beside those of the ``targets``. nothing:
+    what batches lacked from which there is nothing to learn, and the remedy.
     """
 
     training: Resumable
@@ -38,6 +39,7 @@ class Run:
     requested: list[int]  # signals to stop
     validate: Callable[["Run"], bool | None]
     metrics: Sequence[str]
+    nothing: str
     targets: Sequence[Target] = ()
     idle: int = 0  # batches in a row that had nothing to learn from
 
@@ -70,10 +72,7 @@ def survey(run: Run, micro: list[Numbered], own: float, error: Exception | None)
     if stop:
         _leave(run)
     if run.idle > _IDLE:
-        raise ValueError(
-            f"no frame was hidden in {_IDLE} batches in a row, so there is nothing to learn; raise "
-            "masking.prob, or data.min_seconds"
-        )
+        raise ValueError(f"nothing to learn in {_IDLE} batches in a row: {run.nothing}")
     return None
 
 
