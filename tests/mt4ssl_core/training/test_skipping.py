@@ -59,8 +59,8 @@ def test_a_mount_lost_half_way_keeps_the_last_good_update(
     corpus = toy.corpus(tmp_path)
     lines = Journal.line
 
-    def lose(self, values):
-        lines(self, values)
+    def lose(self, values, more=False):
+        lines(self, values, more)
         if values["update"] == 3 and (tmp_path / "audio").exists():
             (tmp_path / "audio").rename(tmp_path / "lost")
 
