@@ -254,7 +254,8 @@ def record(args: argparse.Namespace, checkpoint: Path) -> dict[str, Any]:
         pieces.append({
             "corpus": place.parent.parent.parent.name, "start": start, "seed": int(seed),
             "search": place.parent.name, "wer": found["wer"]["rate"], "cer": found["cer"]["rate"],
-            "tuned": found["tuned"], "empty": found["empty"], "utterances": found["utterances"],
+            "tuned": found["tuned"] and found["tuned"] | {"on": Path(found["tuned"]["on"]).name},
+            "empty": found["empty"], "utterances": found["utterances"],
         })  # fmt: skip
     return {
         "machine": args.machine,
