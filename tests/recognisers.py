@@ -25,8 +25,8 @@ def drawn(seed=0, vocabulary=LETTERS):
     return CTCModel(Encoder(settings), vocabulary).eval()
 
 
-def saved(path, model=None):
-    """Write it as a checkpoint of ours; returns the path as text."""
+def saved(path, model=None, **changes):
+    """Write it as a checkpoint of ours, with ``changes``; returns the path as text."""
     model = model or drawn()
     state = {
         "config": {"encoder": config.to_dict(model.encoder.cfg)},
@@ -37,7 +37,7 @@ def saved(path, model=None):
         "progress": {"update": 1, "epoch": 0, "batches": 1, "best": None},
         "vocabulary": model.vocabulary.to_dict(),
     }
-    checkpoint.save(path, state)
+    checkpoint.save(path, state | changes)
     return str(path)
 
 

@@ -12,13 +12,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
+from typing import Protocol
 
 import numpy as np
 import torch
 from lhotse.cut import Cut
 from torch.utils.data import DataLoader, Dataset
 
-from mt4ssl_core.config import DataConfig, MaskingConfig
+from mt4ssl_core.config import MaskingConfig
 from mt4ssl_core.data.audio import (
     HOP,
     SAMPLE_RATE,
@@ -35,6 +36,16 @@ from mt4ssl_core.settings.frames import num_frames
 
 _DYING = 2.0  # seconds until a killed process, whose connections are closed, counts as ended
 _WIDTH = 1.05  # longest / shortest in a bucket, when the number of buckets is not given
+
+
+class BatchSettings(Protocol):
+    """What a loader asks of the ``data`` of a configuration, whatever the run is."""
+
+    max_seconds: float
+    batch_seconds: float
+    buckets: int
+    workers: int
+    strict: bool
 
 
 class PretrainLoader:
@@ -66,7 +77,7 @@ class PretrainLoader:
         self,
         manifest: Manifest,
         labels: LabelStore | None,
-        cfg: DataConfig,
+        cfg: BatchSettings,
         *,
         normalize: bool,
         normalize_eps: float = 1e-5,

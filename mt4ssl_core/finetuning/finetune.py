@@ -11,12 +11,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mt4ssl_core import config, distributed
+from mt4ssl_core import distributed
 from mt4ssl_core.checkpoints.recognisers import vocabulary_of
 from mt4ssl_core.data.batch import Batch
 from mt4ssl_core.data.masking import channel_mask, span_mask
 from mt4ssl_core.distributed import World
-from mt4ssl_core.files import write_text
 from mt4ssl_core.finetuning.speech import (
     Part,
     amounts,
@@ -35,18 +34,19 @@ from mt4ssl_core.model.padding import padding_mask
 from mt4ssl_core.recognition.word_scores import jiwer
 from mt4ssl_core.settings.finetuning import FinetuneConfig
 from mt4ssl_core.training import loggers
-from mt4ssl_core.training.journal import Journal, Meter
+from mt4ssl_core.training.journal import Meter
 from mt4ssl_core.training.loaders import Numbered, endless, next_batches
 from mt4ssl_core.training.run import (
     STEP_METRICS,
     Run,
     after_update,
+    closing_records,
+    open_records,
     survey,
     validate_and_save,
     validation_is_due,
 )
 from mt4ssl_core.training.saving import Saver
-from mt4ssl_core.training.skipping import SkipList, Skips
 from mt4ssl_core.training.starting import find_checkpoint, resume, sole_run
 from mt4ssl_core.training.step import (
     add_padding,
@@ -113,56 +113,28 @@ def _finetune(cfg: FinetuneConfig, world: World, resume_from: str | None) -> Pat
     names = [part.fingerprint(loader) for part, loader in zip(parts, loaders, strict=True)]
     notes += training.meet_data(names[0], names[1] if len(parts) > 1 else None)
     notes += facts(parts, vocabulary)
-    journal, skips = _records(training, parts, loaders[0].seconds)
+    left_out = [pair for part in parts for pair in part.left_out]
+    journal, skips = open_records(training, loaders[0].seconds, amounts(parts), left_out, notes)
     saver.check = journal.check
-    for note in notes:
-        journal.say(note)
     training.model.train()
     batches = endless(loaders[0], training.progress)
-    try:
-        with stop_requests() as requested:
-            run = Run(
-                training,
-                wrap(training.model, world),
-                batches,
-                loaders[1] if len(parts) > 1 else None,
-                journal,
-                Meter(world.device),
-                saver,
-                skips,
-                requested,
-                lambda run: validate(run, parts[1]),
-                METRICS,
-                NOTHING,
-            )
-            _train(run, parts[0])
-    finally:
-        batches.close()
-        summary = skips.summary()
-        if summary:
-            journal.say(summary)
-        journal.close()
+    with closing_records(batches, skips, journal), stop_requests() as requested:
+        run = Run(
+            training,
+            wrap(training.model, world),
+            batches,
+            loaders[1] if len(parts) > 1 else None,
+            journal,
+            Meter(world.device),
+            saver,
+            skips,
+            requested,
+            lambda run: validate(run, parts[1]),
+            METRICS,
+            NOTHING,
+        )
+        _train(run, parts[0])
     return saver.last
-
-
-def _records(training: Finetuning, parts: list[Part], seconds: float) -> tuple[Journal, Skips]:
-    """The files that a run writes beside its checkpoints: settings, log, what could not be used."""
-    cfg, world, progress, out = (
-        training.cfg, training.world, training.progress, Path(training.cfg.run.out)
-    )  # fmt: skip
-    files = SkipList(out, world.is_main)
-    world.on_main(lambda: write_text(out / "config.yaml", config.to_yaml(cfg)))
-    world.on_main(lambda: files.add([pair for part in parts for pair in part.left_out], 0))
-    skips = Skips(files, world, cfg.data.max_skipped, seconds)
-    skips.go_on(progress)
-    journal = Journal(
-        out, world, progress, cfg.optim.max_updates, cfg.run.loggers, config.to_dict(cfg)
-    )
-    if progress.update == 0:
-        journal.line({"update": 0, **amounts(parts)})
-    if progress.update >= cfg.optim.max_updates:
-        journal.say(f"optim.max_updates = {cfg.optim.max_updates} is reached; raise it to go on")
-    return journal, skips
 
 
 def _train(run: Run, train: Part) -> None:

@@ -12,7 +12,6 @@ from lhotse import CutSet
 from lhotse.cut import Cut
 from torch import Tensor
 
-from mt4ssl_core.config import DataConfig
 from mt4ssl_core.data import transcripts
 from mt4ssl_core.data.audio import num_samples
 from mt4ssl_core.data.batch import Batch
@@ -156,17 +155,8 @@ def choose(cfg: FinetuneConfig, part: Part, vocabulary: Vocabulary, encoder: Enc
 
 def open_loader(cfg: FinetuneConfig, part: Part, encoder: Encoder, world: World) -> PretrainLoader:
     """The batches of ``part``: whole utterances, in groups of similar length."""
-    data = cfg.data
-    sizes = DataConfig(
-        train=data.train,
-        max_seconds=data.max_seconds,
-        batch_seconds=data.batch_seconds,
-        buckets=data.buckets,
-        workers=data.workers,
-        strict=data.strict,
-    )
     settings: Any = encoder.cfg
-    loader = partial(PretrainLoader, part.manifest, None, sizes, seed=cfg.run.seed, crop=False)
+    loader = partial(PretrainLoader, part.manifest, None, cfg.data, seed=cfg.run.seed, crop=False)
     return loader(
         normalize=settings.normalize,
         normalize_eps=settings.normalize_eps,

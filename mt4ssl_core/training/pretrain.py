@@ -9,24 +9,24 @@ from pathlib import Path
 
 import torch
 
-from mt4ssl_core import config, distributed
+from mt4ssl_core import distributed
 from mt4ssl_core.config import Config
 from mt4ssl_core.distributed import World
-from mt4ssl_core.files import write_text
 from mt4ssl_core.memory import tuned
 from mt4ssl_core.model import compiling
 from mt4ssl_core.training import loggers
-from mt4ssl_core.training.journal import Journal, Meter
+from mt4ssl_core.training.journal import Meter
 from mt4ssl_core.training.loaders import Numbered, endless, next_batches, open_data
 from mt4ssl_core.training.run import (
     STEP_METRICS,
     Run,
     after_update,
+    closing_records,
+    open_records,
     survey,
     validate_and_save,
     validation_is_due,
 )
-from mt4ssl_core.training.skipping import SkipList, Skips
 from mt4ssl_core.training.starting import begin, sole_run
 from mt4ssl_core.training.state import Training
 from mt4ssl_core.training.step import (
@@ -76,48 +76,28 @@ def _pretrain(cfg: Config, world: World, resume_from: str | None) -> Path:
     notes += training.meet_data(train.fingerprint, valid.fingerprint if valid else None)
     notes.append(f"{amounts['train_hours']:.2f} h used, {amounts['held_out_hours']:.2f} h held out")
     notes += amounts["not_looked_at"]
-    if progress.update >= cfg.optim.max_updates:
-        notes.append(f"optim.max_updates = {cfg.optim.max_updates} is reached; raise it to go on")
-    files = SkipList(out, world.is_main)
-    world.on_main(lambda: write_text(out / "config.yaml", config.to_yaml(cfg)))
-    world.on_main(lambda: files.add(left_out, 0))
-    skips = Skips(files, world, cfg.data.max_skipped, train.seconds)
-    skips.go_on(progress)
-    journal = Journal(
-        out, world, progress, cfg.optim.max_updates, cfg.run.loggers, config.to_dict(cfg)
-    )
+    journal, skips = open_records(training, train.seconds, amounts, left_out, notes)
     saver.check = journal.check
-    if progress.update == 0:
-        journal.line({"update": 0, **amounts})
-    for note in notes:
-        journal.say(note)
     training.model.train()
     batches = endless(train, progress)
-    try:
-        with stop_requests() as requested:
-            _train(
-                Run(
-                    training,
-                    wrap(training.model, world),
-                    batches,
-                    valid,
-                    journal,
-                    Meter(world.device),
-                    saver,
-                    skips,
-                    requested,
-                    validate,
-                    STEP_METRICS,
-                    NOTHING,
-                    list(training.model.each_target()),
-                )
+    with closing_records(batches, skips, journal), stop_requests() as requested:
+        _train(
+            Run(
+                training,
+                wrap(training.model, world),
+                batches,
+                valid,
+                journal,
+                Meter(world.device),
+                saver,
+                skips,
+                requested,
+                validate,
+                STEP_METRICS,
+                NOTHING,
+                list(training.model.each_target()),
             )
-    finally:
-        batches.close()
-        summary = skips.summary()
-        if summary:
-            journal.say(summary)
-        journal.close()
+        )
     return saver.last
 
 

@@ -1,19 +1,24 @@
 """What a run does around its updates: look at batches, log, validate, save, leave."""
 
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
+from mt4ssl_core import config
 from mt4ssl_core.data.loader import PretrainLoader
+from mt4ssl_core.files import write_text
 from mt4ssl_core.model.targets import Target
 from mt4ssl_core.training.journal import Journal, Meter
 from mt4ssl_core.training.loaders import Numbered, stop_all
 from mt4ssl_core.training.resuming import Resumable
 from mt4ssl_core.training.saving import Saver
-from mt4ssl_core.training.skipping import BATCHES, Skips
+from mt4ssl_core.training.skipping import BATCHES, SkipList, Skips
 
 _IDLE = 1000
 STEP_METRICS = ("loss", "grad_norm", "lr", "padding", "masked_share", "audio_seconds", "overflows")
@@ -42,6 +47,47 @@ class Run:
     nothing: str
     targets: Sequence[Target] = ()
     idle: int = 0  # batches in a row that had nothing to learn from
+
+
+def open_records(
+    training: Resumable,
+    seconds: float,
+    amounts: Mapping[str, Any],
+    left_out: Sequence[tuple[str, str]],
+    notes: Sequence[str],
+) -> tuple[Journal, Skips]:
+    """Open what a run writes beside its checkpoints: settings, log, what could not be used.
+
+    ``seconds``: of an epoch. ``amounts``: the first line of a log. ``notes``: what to say.
+    """
+    cfg, world, progress = training.cfg, training.world, training.progress
+    out, last = Path(cfg.run.out), cfg.optim.max_updates
+    files = SkipList(out, world.is_main)
+    world.on_main(lambda: write_text(out / "config.yaml", config.to_yaml(cfg)))
+    world.on_main(lambda: files.add(left_out, 0))
+    skips = Skips(files, world, cfg.data.max_skipped, seconds)
+    skips.go_on(progress)
+    journal = Journal(out, world, progress, last, cfg.run.loggers, config.to_dict(cfg))
+    if progress.update == 0:
+        journal.line({"update": 0, **amounts})
+    for note in notes:
+        journal.say(note)
+    if progress.update >= last:
+        journal.say(f"optim.max_updates = {last} is reached; raise it to go on")
+    return journal, skips
+
+
+@contextmanager
+def closing_records(batches: Generator[Numbered], skips: Skips, journal: Journal) -> Iterator[None]:
+    """Close all of it when the body ends, however it does, and count what was skipped."""
+    try:
+        yield
+    finally:
+        batches.close()
+        summary = skips.summary()
+        if summary:
+            journal.say(summary)
+        journal.close()
 
 
 def survey(run: Run, micro: list[Numbered], own: float, error: Exception | None) -> float | None:

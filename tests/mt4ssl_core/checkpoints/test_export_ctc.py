@@ -10,8 +10,9 @@ import torch
 import torchaudio
 import transformers
 import yaml
+from recognisers import saved
 from test_convert import SINGLE
-from test_recognisers import SMALL, ours
+from test_recognisers import SMALL
 
 from mt4ssl_core.checkpoints import convert
 from mt4ssl_core.checkpoints.recognisers import load_ctc
@@ -57,7 +58,7 @@ def said(model: CTCModel, wave: np.ndarray) -> tuple[str, torch.Tensor]:
 @pytest.mark.parametrize("form", FORMS)
 def test_transformers_pipeline_writes_the_same_text(tmp_path: Path, form: str) -> None:
     model = recogniser(LETTERS, **FORMS[form])
-    out = convert.export(ours(tmp_path / "last.pt", model), tmp_path / "hf")
+    out = convert.export(saved(tmp_path / "last.pt", model), tmp_path / "hf")
     recognise: Any = transformers.pipeline("automatic-speech-recognition", str(out))
     assert type(recognise.model).__name__ == form
     processor = transformers.AutoProcessor.from_pretrained(out)
@@ -80,7 +81,7 @@ def test_transformers_pipeline_writes_the_same_text(tmp_path: Path, form: str) -
 def test_a_vocabulary_of_hugging_faces_keeps_its_names(tmp_path: Path) -> None:
     vocabulary = Vocabulary(("|", "a", "b", "[UNK]", "[PAD]"), 4)
     model = recogniser(vocabulary)
-    out = convert.export(ours(tmp_path / "last.pt", model), tmp_path / "hf")
+    out = convert.export(saved(tmp_path / "last.pt", model), tmp_path / "hf")
     assert json.loads((out / "vocab.json").read_text()) == {
         token: number for number, token in enumerate(vocabulary.tokens)
     }
@@ -92,7 +93,7 @@ def test_a_vocabulary_of_hugging_faces_keeps_its_names(tmp_path: Path) -> None:
 
 def test_phones_have_no_tokenizer_there(tmp_path: Path) -> None:
     model = recogniser(Vocabulary.from_transcripts(["AH B K"], spelled=False))
-    path = ours(tmp_path / "last.pt", model)
+    path = saved(tmp_path / "last.pt", model)
     with pytest.raises(ValueError, match=r"last\.pt: recognises units such as phones"):
         convert.export(path, tmp_path / "hf")
     assert not (tmp_path / "hf").exists()
@@ -100,7 +101,7 @@ def test_phones_have_no_tokenizer_there(tmp_path: Path) -> None:
 
 def test_fairseqs_fine_tuned_form(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     model = recogniser(LETTERS, normalize_eps=1e-5)
-    out = convert.export(ours(tmp_path / "last.pt", model), tmp_path / "out", "fairseq")
+    out = convert.export(saved(tmp_path / "last.pt", model), tmp_path / "out", "fairseq")
     assert not capsys.readouterr().err  # nothing is left out
     assert sorted(path.name for path in out.iterdir()) == [
         "checkpoint.pt", "dict.ltr.txt", "export.json",
@@ -118,7 +119,7 @@ def test_fairseqs_fine_tuned_form(tmp_path: Path, capsys: pytest.CaptureFixture)
     ],
 )
 def test_recognisers_that_fairseq_lacks(tmp_path: Path, vocabulary, changes, says) -> None:
-    path = ours(tmp_path / "last.pt", recogniser(vocabulary, **changes))
+    path = saved(tmp_path / "last.pt", recogniser(vocabulary, **changes))
     with pytest.raises(ValueError, match=rf"last\.pt: .*{says}"):
         convert.export(path, tmp_path / "out", "fairseq")
 
@@ -126,7 +127,7 @@ def test_recognisers_that_fairseq_lacks(tmp_path: Path, vocabulary, changes, say
 @pytest.mark.parametrize("form", ["HubertForCTC", "WavLMForCTC"])
 def test_torchaudios_model_has_the_head_as_aux(tmp_path: Path, form: str) -> None:
     model = recogniser(LETTERS, **FORMS[form])
-    out = convert.export(ours(tmp_path / "last.pt", model), tmp_path / "out", "torchaudio")
+    out = convert.export(saved(tmp_path / "last.pt", model), tmp_path / "out", "torchaudio")
     record = json.loads((out / "export.json").read_text())
     made = getattr(torchaudio.models, record["function"].split(".")[-1])(**record["arguments"])
     made.load_state_dict(torch.load(out / "model.pt", weights_only=True))

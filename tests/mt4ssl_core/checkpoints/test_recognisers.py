@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 import torch
 import transformers
+from recognisers import saved
 from reference import to_fairseq
 
 from mt4ssl_core import config
-from mt4ssl_core.checkpoints import checkpoint, convert
+from mt4ssl_core.checkpoints import convert
 from mt4ssl_core.checkpoints.recognisers import load_ctc
 from mt4ssl_core.config import EncoderConfig
 from mt4ssl_core.data.vocabulary import Vocabulary, frames_needed
@@ -41,23 +42,9 @@ def logits(model, size=5000):
         return model(wave, torch.tensor([size]))
 
 
-def ours(path, model, **more):
-    state = {
-        "config": {"encoder": config.to_dict(model.encoder.cfg)},
-        "encoder": model.encoder.state_dict(),
-        "targets": {"ctc": {f"head.{k}": v for k, v in model.head.state_dict().items()}},
-        "optimizer": None,
-        "scaler": None,
-        "progress": {"update": 1, "epoch": 0, "batches": 1, "best": None},
-        "vocabulary": model.vocabulary.to_dict(),
-    }
-    checkpoint.save(path, state | more)
-    return path
-
-
 def test_a_checkpoint_of_ours_is_a_recogniser_and_an_encoder(tmp_path):
     model = recogniser()
-    path = ours(tmp_path / "last.pt", model)
+    path = saved(tmp_path / "last.pt", model)
     again = load_ctc(path)
     assert again.vocabulary == VOCABULARY and not again.training
     for a, b in zip(logits(model), logits(again), strict=True):
@@ -122,12 +109,12 @@ def test_hugging_faces_recogniser_gives_the_same_logits(tmp_path):
 def damaged(tmp_path, kind):
     model = recogniser()
     if kind == "encoder":
-        return ours(tmp_path / "a.pt", model, targets={})
+        return saved(tmp_path / "a.pt", model, targets={})
     if kind == "size":
-        return ours(tmp_path / "a.pt", model, vocabulary={"tokens": ["a", "b"], "blank": 0})
+        return saved(tmp_path / "a.pt", model, vocabulary={"tokens": ["a", "b"], "blank": 0})
     if kind == "vocabulary":
-        return ours(tmp_path / "a.pt", model, vocabulary="abc")
-    return ours(tmp_path / "a.pt", model, targets={"ctc": {"head.weight": torch.zeros(3)}})
+        return saved(tmp_path / "a.pt", model, vocabulary="abc")
+    return saved(tmp_path / "a.pt", model, targets={"ctc": {"head.weight": torch.zeros(3)}})
 
 
 @pytest.mark.parametrize(
