@@ -185,11 +185,14 @@ class MaskingConfig:
 
     prob: expected share of frames covered, were spans not to overlap. length: frames per span.
     same_count: trim every row of a batch to the smallest masked count (official behaviour).
+    repeats: masks per utterance and update (data2vec 2.0, section 3.3): the front end and the
+        teacher run once for all of them, the transformer once for each. Held-out audio has one.
     """
 
     prob: float = number(0.65, above=0, below=1)
     length: int = number(10, at_least=1, at_most=1_000_000)
     same_count: bool = False
+    repeats: int = number(1, at_least=1, at_most=1024)
 
 
 @dataclass

@@ -34,7 +34,8 @@ class Batch:
     labels: (B, T) int64 class ids, -1 after the end; None without offline labels.
     ids: of the utterances. epoch: they were cropped for. seconds: of real audio.
     padded_seconds: B * N / 16000. skipped: the utterances that could not be loaded.
-    mask: (B, T) bool, True at frames to hide; places: where these are. None if none were asked for.
+    mask: (R * B, T) bool, True at frames to hide, R masks per utterance (see `span_mask`); places:
+        where these are. None if none were asked for.
 
     B is 0 (waves (0, 0)) when no utterance of the batch could be loaded, and on the processes for
     which the last round of an epoch has no batch left: their loss is zero.

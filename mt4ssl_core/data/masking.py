@@ -17,7 +17,7 @@ from mt4ssl_core.config import HOP, MaskingConfig
 
 @dataclass(frozen=True)
 class Places:
-    """Where frames of a batch are: indices into its B * T frames in a row, int64.
+    """Where frames of a batch are: indices into the B * T frames of its mask in a row, int64.
 
     They are made on the CPU, beside the mask: a GPU that is asked how many frames it hides (as
     indexing with a mask does) makes the program wait for it.
@@ -32,14 +32,16 @@ class Places:
 
     @classmethod
     def of(cls, mask: Tensor, labels: Tensor | None) -> "Places":
-        """Of a mask (B, T) and labels (B, T), negative where there are none."""
+        """Of a mask (B, T) and labels (B, T), negative where there are none. Of several masks per
+        utterance, one batch of them comes after the other.
+        """
 
         def where(frames: Tensor) -> Tensor:
             return frames.flatten().nonzero()[:, 0]
 
         if labels is None:
             return cls(where(mask), None, None)
-        known = labels >= 0
+        known = (labels >= 0).repeat(repeats_of(mask, labels), 1)
         return cls(where(mask), where(mask & known), where(~mask & known))
 
     def map(self, change: Callable[[Tensor], Tensor]) -> "Places":
@@ -50,6 +52,11 @@ class Places:
             None if labelled is None else change(labelled),
             None if seen is None else change(seen),
         )
+
+
+def repeats_of(mask: Tensor, batch: Tensor) -> int:
+    """How many masks (R * B, T) there are for each utterance of a batch (B, ...)."""
+    return max(1, len(mask) // max(1, len(batch)))
 
 
 def frame_labels(labels: Tensor | None, hop: int, frames: int) -> Tensor | None:
@@ -82,7 +89,8 @@ def span_mask(
     epoch: int,
     least: int = 1,
 ) -> Tensor:
-    """Masks for a batch: (B, T) bool with T = max(lengths), True where a frame is hidden.
+    """Masks for a batch: (R * B, T) bool with T = max(lengths), True where a frame is hidden. All
+    utterances have their first of R = ``repeats`` masks, then all their second one.
 
     Per utterance of L frames, n = floor(prob * L / length + U[0, 1)) spans of ``length`` frames
     start at distinct places 0..L - length - 1; spans may overlap, so fewer frames than prob * L are
@@ -91,6 +99,8 @@ def span_mask(
     shorter spans and keep at least one frame visible; one frame alone is never hidden.
     """
     size = max(lengths, default=0)
+    lengths = [*lengths] * cfg.repeats
+    ids = [f"{id}/mask {i}" if i else id for i in range(cfg.repeats) for id in ids]
     mask = np.zeros((len(lengths), size), dtype=bool)
     if size == 0:
         return torch.from_numpy(mask)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from mt4ssl_core.config import EncoderConfig
+from mt4ssl_core.data.masking import repeats_of
 from mt4ssl_core.data.normalization import normalize
 from mt4ssl_core.model.attention import Attention, RelativeBias
 from mt4ssl_core.model.dropout import Dropout
@@ -30,9 +31,9 @@ class Encoded:
     frames: (B, T, D) projected, unmasked frames: the input of the context network.
     lengths: (B,) valid frames per utterance, on the device that the samples' lengths were on.
     hidden_states: layers + 1 tensors (B, T, D); [0] is the input of layer 0, [-1] the final output,
-        counted as Hugging Face does.
-    ffn: one tensor (B, T, D) per layer that ran: output of its feed-forward block before dropout
-        and the residual sum. Layers skipped by LayerDrop are absent.
+        counted as Hugging Face does. With R masks per utterance they are (R * B, T, D).
+    ffn: one tensor of that shape per layer that ran: output of its feed-forward block before
+        dropout and the residual sum. Layers skipped by LayerDrop are absent.
     """
 
     frames: Tensor
@@ -42,7 +43,7 @@ class Encoded:
 
     @property
     def output(self) -> Tensor:
-        """The final output, (B, T, D)."""
+        """The final output, (B, T, D), or (R * B, T, D)."""
         return self.hidden_states[-1]
 
 
@@ -313,15 +314,17 @@ class Encoder(SpeechEncoder):
         """Encode (B, N) waveforms with (B,) valid samples; ``mask`` (B, T) bool hides frames,
         ``channels`` (B, D) bool sets channels to zero in all frames.
 
+        ``mask`` (R * B, T) hides others in each of R copies, for which frames are made once.
         Waveforms are expected as `prepare` makes them.
         """
         frames, frame_lengths = self.frames(waves, lengths)
-        x = self.input_dropout(frames)
+        repeats = 1 if mask is None else repeats_of(mask, frames)
+        x = self.input_dropout(frames.repeat(repeats, 1, 1) if repeats > 1 else frames)
         if mask is not None:
             x = torch.where(mask[..., None], self.mask_embedding.to(x.dtype), x)
         if channels is not None:
             x = x.masked_fill(channels[:, None], 0.0)
-        hidden, ffn = self.context(x, frame_lengths)
+        hidden, ffn = self.context(x, frame_lengths.repeat(repeats))
         return Encoded(frames, frame_lengths, hidden, ffn)
 
     def encode(self, waves: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:

@@ -36,7 +36,8 @@ class MT4SSL(nn.Module):
     ) -> list[TargetLoss]:
         """Losses at the hidden frames.
 
-        waves (B, N) and lengths (B,) in samples, these on the CPU; mask (B, T) bool; labels
+        waves (B, N) and lengths (B,) in samples, these on the CPU; mask (B, T) bool, or (R * B, T)
+        for R masks per utterance; labels
         (B, T') int64, one per 20 ms and no fewer than frames, negative at padding, or None; step:
         updates made so far; places: of the mask, which are looked for if they are not given.
         """

@@ -1,6 +1,7 @@
 """Which audio a run learns from, and which it is validated on."""
 
 from collections.abc import Generator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -49,7 +50,7 @@ def open_data(
         manifest, held_out = split_valid(manifest, data.valid_share)
         valid_labels = labels
 
-    def loader(manifest: Manifest, labels: LabelStore | None) -> PretrainLoader:
+    def loader(manifest: Manifest, labels: LabelStore | None, repeats: int) -> PretrainLoader:
         return PretrainLoader(
             manifest,
             labels,
@@ -59,7 +60,7 @@ def open_data(
             seed=cfg.run.seed,
             rank=world.rank,
             world_size=world.size,
-            masking=cfg.masking,
+            masking=replace(cfg.masking, repeats=repeats),
             hop=model.encoder.hop,
         )
 
@@ -70,8 +71,9 @@ def open_data(
         "left_out": [f"{path}: {reason}" for path, reason in left_out],
         "not_looked_at": manifest.notes + held_out.notes,
     }
-    training = loader(manifest, labels)  # first: most labels are compared with their audio here
-    valid = loader(held_out, valid_labels) if held_out.hours > 0 else None
+    # first: most labels are compared with their audio here
+    training = loader(manifest, labels, cfg.masking.repeats)
+    valid = loader(held_out, valid_labels, 1) if held_out.hours > 0 else None
     return training, valid, amounts, left_out
 
 

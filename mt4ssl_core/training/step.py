@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from mt4ssl_core.data.batch import Batch
+from mt4ssl_core.data.masking import repeats_of
 from mt4ssl_core.distributed import World
 from mt4ssl_core.model.targets import TargetLoss
 from mt4ssl_core.training.loaders import Numbered
@@ -126,6 +127,6 @@ def add_padding(run: Run, batch: Batch, mask: Tensor) -> None:
     """Count how much of a batch is padding, and how many frames ``mask`` (of the CPU) hides."""
     if batch.ids:
         padded, hop = batch.padded_seconds, run.training.model.encoder.hop
-        frames = int(batch.lengths.sum()) / hop
+        frames = int(batch.lengths.sum()) / hop * repeats_of(mask, batch.lengths)
         run.meter.add("padding", 1 - batch.seconds / padded, padded)
         run.meter.add("masked_share", int(mask.sum()) / frames, frames)

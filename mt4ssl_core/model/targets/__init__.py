@@ -20,7 +20,8 @@ from mt4ssl_core.settings.registry import register as register
 class Masked:
     """What targets may look at: a batch after the encoder has seen it with frames hidden.
 
-    encoded: the encoder's answer. mask: (B, T) bool, True where a frame was hidden.
+    encoded: the encoder's answer. mask: (B, T) bool, True where a frame was hidden; (R * B, T) with
+        R masks per utterance, for which the encoder gave as many rows.
     labels: (B, T) int64 cluster ids, negative at padding, or None. waves: (B, N). wave_lengths:
         (B,).
     step: updates made so far. places: of the frames that were hidden.
@@ -37,20 +38,28 @@ class Masked:
     def hidden(self, x: Tensor) -> Tensor:
         """(M, ...) rows of ``x`` (B, T, ...) at the M hidden frames: ``x[mask]`` without a wait.
 
+        ``x`` may be of the masked frames, or of each utterance once for all its masks.
+
         Raises:
             ValueError: ``x`` is not of these frames.
         """
-        if x.shape[:2] != self.mask.shape:
+        return self.rows(x, self.places.hidden)
+
+    def rows(self, x: Tensor, places: Tensor) -> Tensor:
+        """(M, ...) rows of such an ``x`` at ``places`` (M,) of the mask's frames.
+
+        Raises:
+            ValueError: ``x`` is not of these frames.
+        """
+        masks, frames = self.mask.shape
+        if x.shape[:2] not in ((masks, frames), (len(self.waves), frames)):
             raise ValueError(
-                f"a tensor of {tuple(x.shape)} for {tuple(self.mask.shape)} frames; a target has "
+                f"a tensor of {tuple(x.shape)} for {(masks, frames)} frames; a target has "
                 "to give one row per frame of the encoder"
             )
-        return rows(x, self.places.hidden)
-
-
-def rows(x: Tensor, places: Tensor) -> Tensor:
-    """(M, ...) rows of ``x`` (B, T, ...) at ``places`` (M,) of its B * T frames."""
-    return x.flatten(0, 1).index_select(0, places)
+        if len(x) != masks:
+            places = places % (len(x) * frames)
+        return x.flatten(0, 1).index_select(0, places)
 
 
 @dataclass

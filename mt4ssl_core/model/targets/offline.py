@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from mt4ssl_core.config import Config
 from mt4ssl_core.model.encoder import Encoder
-from mt4ssl_core.model.targets import Masked, Target, TargetLoss, register, rows
+from mt4ssl_core.model.targets import Masked, Target, TargetLoss, register
 from mt4ssl_core.settings.bounds import number
 
 CLASSIFICATION_METRICS = ("loss", "accuracy")
@@ -76,6 +76,6 @@ class OfflineTarget(Target):
     def _classify(self, masked: Masked, at: Tensor | None, weight: float) -> TargetLoss:
         """At these places (M,), which have labels: a row may lack those of a frame or two."""
         assert masked.labels is not None and at is not None
-        logits = self.head(rows(masked.encoded.output, at))
-        classes = rows(masked.labels, at) + self.cfg.label_offset
+        logits = self.head(masked.rows(masked.encoded.output, at))
+        classes = masked.rows(masked.labels, at) + self.cfg.label_offset
         return classification(self.name, logits, classes, weight)

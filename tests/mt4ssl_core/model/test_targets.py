@@ -5,11 +5,11 @@ import reference
 import torch
 from reference import error
 
-from mt4ssl_core.config import Config
-from mt4ssl_core.data.masking import Places
+from mt4ssl_core.config import Config, MaskingConfig
+from mt4ssl_core.data.masking import Places, span_mask
 from mt4ssl_core.model.mt4ssl import MT4SSL
 from mt4ssl_core.model.optim import AdamW
-from mt4ssl_core.model.targets import Masked, rows
+from mt4ssl_core.model.targets import Masked
 from mt4ssl_core.model.targets.offline import classification
 from mt4ssl_core.model.targets.online import Ema, OnlineConfig, instance_norm, spread
 from mt4ssl_core.model.targets.random_projection import RandomProjectionConfig
@@ -230,12 +230,46 @@ def test_rows_at_hidden_frames_are_those_of_the_mask_and_of_these_frames_alone()
     mask = torch.rand(3, 20, generator=torch.Generator().manual_seed(0)) < 0.5
     labels = torch.randint(-1, 4, (3, 20), generator=torch.Generator().manual_seed(1))
     places, x = Places.of(mask, labels), torch.randn(3, 20, 5)
-    masked = Masked(None, mask, labels, None, None, 0, places)
+    masked = Masked(None, mask, labels, torch.zeros(3, 1), None, 0, places)
     assert torch.equal(masked.hidden(x), x[mask])
-    assert torch.equal(rows(x, places.labelled), x[mask & (labels >= 0)])
-    assert torch.equal(rows(x, places.seen), x[~mask & (labels >= 0)])
+    assert torch.equal(masked.rows(x, places.labelled), x[mask & (labels >= 0)])
+    assert torch.equal(masked.rows(x, places.seen), x[~mask & (labels >= 0)])
     with pytest.raises(ValueError, match=r"\(3, 19, 5\) for \(3, 20\) frames"):
         masked.hidden(x[:, 1:])
+
+
+def test_several_masks_of_a_batch_give_the_gradient_of_one_after_the_other():
+    cfg = reference.official_config()
+    cfg.targets["offline"].visible_weight = 0.5
+    cfg.targets["random_projection"] = RandomProjectionConfig(num_classes=16, num_mels=20)
+    torch.manual_seed(0)
+    model = MT4SSL(cfg)
+    waves, lengths, labels = reference.batch("P")
+    frames = model.encoder.frame_lengths(lengths).tolist()
+    masking, ids = MaskingConfig(repeats=3), ["a", "b", "c"]
+    masks = span_mask(frames, ids, masking, seed=1, epoch=0)
+    once = span_mask(frames, ids, MaskingConfig(), seed=1, epoch=0)
+    assert torch.equal(masks[:3], once) and len({m.numpy().tobytes() for m in masks}) == 9
+
+    def learn(mask):
+        losses = model(waves, lengths, mask, labels, 0)
+        sum(loss.total for loss in losses).backward()
+        return [loss.total.item() for loss in losses], [loss.count for loss in losses]
+
+    apart = [learn(mask) for mask in masks.split(3)]
+    wanted = [p.grad.clone() if p.grad is not None else None for p in model.parameters()]
+    model.zero_grad()
+    teacher, extractor = [], []
+    model.targets["online"].teacher.register_forward_pre_hook(lambda m, x: teacher.append(x[0]))
+    model.encoder.extractor.register_forward_pre_hook(lambda m, x: extractor.append(x[0]))
+    totals, counts = learn(masks)
+    assert len(teacher) == len(extractor) == 1 and len(teacher[0]) == len(extractor[0]) == 3
+    for i, (total, count) in enumerate(zip(totals, counts, strict=True)):
+        assert count == sum(part[1][i] for part in apart)
+        assert total == pytest.approx(sum(part[0][i] for part in apart), rel=1e-5)
+    for parameter, grad in zip(model.parameters(), wanted, strict=True):
+        if grad is not None and grad.abs().max() > 1e-3:
+            assert error(parameter.grad, grad) <= 1e-5
 
 
 def test_weights_scale_the_losses():
