@@ -92,10 +92,10 @@ sys.exit(mt4ssl_cli.main())
 """
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_kill_9_and_resume_is_bitwise_the_same_run(data, tmp_path, workers):
+@pytest.mark.parametrize(("workers", "repeats"), [(0, 1), (2, 2)])
+def test_kill_9_and_resume_is_bitwise_the_same_run(data, tmp_path, workers, repeats):
     """10 updates == 5 + kill -9 + resume + 5, with accumulation, dropout and LayerDrop."""
-    shared = {"data__workers": workers, "optim__accumulate": 2}
+    shared = {"data__workers": workers, "optim__accumulate": 2, "masking__repeats": repeats}
     pretrain(toy.configuration(data, tmp_path / "whole", **shared))
     words = ["pretrain", "tiny", *toy.overrides(data, tmp_path / "cut", **shared)]
     process = subprocess.Popen(
