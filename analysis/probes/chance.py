@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mt4ssl_core.data.manifest import stable_hash
+from mt4ssl_core.data.cuts import stable_hash
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from analysis.labelled_speech.speech import TEST, TRAIN, LabelledUtterance
 from mt4ssl_core.data.audio import SAMPLE_RATE
-from mt4ssl_core.data.manifest import stable_hash
+from mt4ssl_core.data.cuts import stable_hash
 
 EACH_SECONDS = 60.0  # of a speaker: many speakers rather than much of a few
 SPEAKER_SECONDS = 2.0  # shortest utterance that is asked for its speaker: single words are not

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from mt4ssl_core.config import MaskingConfig
 from mt4ssl_core.data.audio import HOP, SAMPLE_RATE, audio_name, load_wave, num_samples
+from mt4ssl_core.data.cuts import stable_hash
 from mt4ssl_core.data.labels import LabelStore
-from mt4ssl_core.data.manifest import stable_hash
 from mt4ssl_core.data.masking import Places, frame_labels, span_mask
 from mt4ssl_core.data.normalization import normalize
 from mt4ssl_core.settings.frames import num_frames

@@ -8,7 +8,7 @@ epoch has to cost nothing.
 
 import math
 import multiprocessing.connection
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
@@ -17,7 +17,7 @@ from typing import Protocol
 import numpy as np
 import torch
 from lhotse.cut import Cut
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from mt4ssl_core.config import MaskingConfig
 from mt4ssl_core.data.audio import (
@@ -29,6 +29,7 @@ from mt4ssl_core.data.audio import (
     read_header,
 )
 from mt4ssl_core.data.batch import Batch, BatchReader
+from mt4ssl_core.data.cuts import Cuts
 from mt4ssl_core.data.labels import TOLERANCE, LabelStore
 from mt4ssl_core.data.loader_workers import deaths_wait, obituary, signals_wait, start_worker
 from mt4ssl_core.data.manifest import Manifest
@@ -89,7 +90,7 @@ class PretrainLoader:
         hop: int = HOP,
     ):
         assert 0 <= rank < world_size
-        self.cuts: list[Cut] = list(manifest.cuts)
+        self.cuts = manifest.cuts
         self.cfg, self.seed, self.rank, self.world_size = cfg, seed, rank, world_size
         if labels is not None:
             missing = [cut.id for cut in self.cuts if cut.id not in labels]
@@ -105,7 +106,7 @@ class PretrainLoader:
         self.reader = BatchReader(
             labels, normalize, normalize_eps, seed, longest, cfg.strict, masking, hop
         )
-        lengths = np.array([num_samples(cut) for cut in self.cuts], dtype=np.int64)
+        lengths = self.cuts.samples
         self.lengths = lengths if longest is None else np.minimum(lengths, longest)
 
     @property
@@ -117,8 +118,8 @@ class PretrainLoader:
     def fingerprint(self) -> str:
         """A name of the ids and lengths, in their order: others make other batches."""
         digest = blake2b(self.lengths.tobytes(), digest_size=16)
-        for cut in self.cuts:
-            digest.update(cut.id.encode("utf-8", "surrogateescape") + b"\0")
+        for ids in self.cuts.id_bytes():
+            digest.update(ids)
         return digest.hexdigest()
 
     def num_batches(self, epoch: int) -> int:
@@ -135,14 +136,13 @@ class PretrainLoader:
         groups = self._groups(epoch)
         groups += [np.zeros(0, dtype=np.int64)] * (-len(groups) % self.world_size)
         mine = groups[self.rank :: self.world_size][start:]
-        plan = [[self.cuts[index] for index in group] for group in mine]
-        if not plan:
+        if not mine:
             return
         loader = DataLoader(
             _EpochData(self.reader, epoch),
             batch_size=None,
-            sampler=plan,  # type: ignore[arg-type]  # any iterable of indices will do
-            num_workers=min(self.cfg.workers, len(plan)),
+            sampler=_Plan(self.cuts, mine),
+            num_workers=min(self.cfg.workers, len(mine)),
             worker_init_fn=start_worker,
             pin_memory=torch.cuda.is_available(),
             generator=torch.Generator(),  # or it would advance the global one, which resuming sees
@@ -176,7 +176,7 @@ class PretrainLoader:
 
     def _groups(self, epoch: int) -> list[np.ndarray]:
         """Indices of the utterances in each batch of an epoch, for all processes."""
-        if not self.cuts:
+        if not len(self.cuts):
             return []
         rng = np.random.default_rng([self.seed, epoch])
         return group_by_length(
@@ -209,7 +209,7 @@ def group_by_length(
     return [groups[index] for index in rng.permutation(len(groups))]
 
 
-def _length_hint(cuts: Sequence[Cut], id: str) -> str:
+def _length_hint(cuts: Cuts, id: str) -> str:
     """Say so if the length that a manifest gives for an utterance is not that of its file."""
     cut = next(cut for cut in cuts if cut.id == id)
     try:
@@ -224,6 +224,20 @@ def _length_hint(cuts: Sequence[Cut], id: str) -> str:
             f"the list of audio gives {listed} samples, but the file has {real}; correct the list"
         )
     return ""
+
+
+@dataclass(frozen=True)
+class _Plan(Sampler[list[Cut]]):
+    """The batches to be read; cuts are made a few batches before they are used."""
+
+    cuts: Cuts
+    groups: list[np.ndarray]
+
+    def __iter__(self) -> Iterator[list[Cut]]:
+        return ([self.cuts[index] for index in group] for group in self.groups)
+
+    def __len__(self) -> int:
+        return len(self.groups)
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,6 @@ system write a ``.tsv`` or a CutSet once and give that: then only the files' exi
 and of a few whether their lengths are at 16 kHz.
 """
 
-import hashlib
-import math
 import os
 import tarfile
 from collections.abc import Iterable, Iterator
@@ -16,7 +14,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import lhotse
-from lhotse import AudioSource, CutSet, Recording
+import numpy as np
+from lhotse import AudioSource, Recording
 from lhotse.cut import Cut, MonoCut, MultiCut
 
 from mt4ssl_core.bars import Bar
@@ -36,6 +35,7 @@ from mt4ssl_core.data.audio import (
 from mt4ssl_core.data.audio_folder import AudioFolder
 from mt4ssl_core.data.containers import check_regular
 from mt4ssl_core.data.cut_sources import file_sources
+from mt4ssl_core.data.cuts import Cuts, ListedCuts
 from mt4ssl_core.data.tsv import TsvRow, read_tsv
 from mt4ssl_core.files import user_path
 
@@ -49,13 +49,13 @@ MAX_SKIPPED = DataConfig.max_skipped  # share of files that may be unusable
 class Manifest:
     """Utterances that can be used, and what was left out.
 
-    cuts: eager, one per utterance; ids are unique (in a folder: the path relative to it).
+    cuts: one per utterance; ids are unique (in a folder: the path relative to it).
     hours: total length of the cuts. skipped: (path, reason) of every file that is not used.
     unreadable: how many of these could not be read (the others are too short). notes: lines about
     what was not looked at, to be shown.
     """
 
-    cuts: CutSet
+    cuts: Cuts
     hours: float
     skipped: list[tuple[str, str]] = field(default_factory=list)
     unreadable: int = 0
@@ -95,7 +95,7 @@ def open_manifest(
     file, which else is skipped and listed.
     """
     source = user_path(source)
-    found = Manifest(CutSet([]), 0.0)
+    found = Manifest(ListedCuts(), 0.0)
     usable = []
     seen: set[str] = set()
     shortest = max(min_seconds, MIN_SAMPLES / SAMPLE_RATE)
@@ -127,7 +127,8 @@ def open_manifest(
         )
     remedy = f"{first}; mend or remove them, or allow more (data.max_skipped, --max-skipped)"
     check_share(str(source), found.unreadable, len(usable) + found.unreadable, max_skipped, remedy)
-    found.cuts, found.hours = CutSet(usable), _hours(usable)
+    found.cuts = ListedCuts(usable)
+    found.hours = hours_of(found.cuts)
     return found
 
 
@@ -138,24 +139,21 @@ def split_valid(manifest: Manifest, share: float, seed: int = 0) -> tuple[Manife
     others are added. A positive share holds out at least one utterance and leaves at least one.
     """
     if share <= 0 or len(manifest.cuts) < 2:
-        return manifest, Manifest(CutSet([]), 0.0)
-    place = {cut.id: stable_hash("valid", seed, cut.id) / 2**64 for cut in manifest.cuts}
-    held_out = {id for id, number in place.items() if number < share}
-    held_out = held_out or {min(place, key=place.__getitem__)}
-    if len(held_out) == len(place):
-        held_out.remove(max(place, key=place.__getitem__))
-    train = [cut for cut in manifest.cuts if cut.id not in held_out]
-    valid = [cut for cut in manifest.cuts if cut.id in held_out]
-    rest = replace(manifest, cuts=CutSet(train), hours=_hours(train))
-    return rest, Manifest(CutSet(valid), _hours(valid))
+        return manifest, Manifest(ListedCuts(), 0.0)
+    place = manifest.cuts.hashes(seed) / 2.0**64  # (U,), from 0 to 1
+    held_out = place < share
+    if not held_out.any():
+        held_out[place.argmin()] = True
+    if held_out.all():
+        held_out[place.argmax()] = False
+    valid = manifest.cuts.take(np.flatnonzero(held_out))
+    train = manifest.cuts.take(np.flatnonzero(~held_out))
+    return replace(manifest, cuts=train, hours=hours_of(train)), Manifest(valid, hours_of(valid))
 
 
-def stable_hash(*parts: object) -> int:
-    """Return 64 bits that depend on ``parts`` alone, in every process and version of Python."""
-    text = "\0".join(str(part) for part in parts)
-    return int.from_bytes(
-        hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).digest()
-    )
+def hours_of(cuts: Cuts) -> float:
+    """Return the length of all cuts together."""
+    return int(cuts.samples.sum()) / SAMPLE_RATE / 3600
 
 
 Listed = tuple[Cut | None, str, str]  # (cut if it could be made, its name, what is wrong or "")
@@ -347,7 +345,3 @@ def _require_files(manifest: Path, paths: Iterable[Path]) -> dict[Path, str]:
             "root or remove the row"
         )
     return irregular
-
-
-def _hours(cuts: Iterable[Cut]) -> float:
-    return math.fsum(cut.duration for cut in cuts) / 3600

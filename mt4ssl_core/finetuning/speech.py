@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lhotse import CutSet
 from lhotse.cut import Cut
 from torch import Tensor
 
 from mt4ssl_core.data import transcripts
 from mt4ssl_core.data.audio import num_samples
 from mt4ssl_core.data.batch import Batch
+from mt4ssl_core.data.cuts import ListedCuts
 from mt4ssl_core.data.loader import PretrainLoader
-from mt4ssl_core.data.manifest import Manifest, check_share, open_manifest, split_valid
+from mt4ssl_core.data.manifest import Manifest, check_share, hours_of, open_manifest, split_valid
 from mt4ssl_core.data.vocabulary import Vocabulary
 from mt4ssl_core.distributed import World
 from mt4ssl_core.model.encoder import Encoder
@@ -141,16 +141,15 @@ def choose(cfg: FinetuneConfig, part: Part, vocabulary: Vocabulary, encoder: Enc
     found = transcripts.choose(cuts, part.texts, vocabulary.encode, frames, data.max_seconds)
     part.tokens = found.tokens
     part.left_out += found.left_out
-    kept = [cut for cut in cuts if cut.id in found.tokens]
+    kept = ListedCuts(cut for cut in cuts if cut.id in found.tokens)
     if found.left_out:
         id, reason = found.left_out[0]
         remedy = f"first {id}: {reason}; mend or remove them, or raise data.max_skipped"
         most = 0.0 if data.strict else data.max_skipped
-        if not kept:
+        if not len(kept):
             raise ValueError(f"{part.source}: no usable transcript; {remedy}")
         check_share(str(part.source), len(found.left_out), len(cuts), most, remedy)
-    hours = sum(cut.duration for cut in kept) / 3600
-    part.manifest = Manifest(CutSet(kept), hours, notes=part.manifest.notes)
+    part.manifest = Manifest(kept, hours_of(kept), notes=part.manifest.notes)
 
 
 def open_loader(cfg: FinetuneConfig, part: Part, encoder: Encoder, world: World) -> PretrainLoader:

@@ -17,8 +17,9 @@ from lhotse.cut import Cut
 
 from mt4ssl_core.checkpoints.fingerprints import checkpoint_fingerprint
 from mt4ssl_core.data.audio import num_samples
+from mt4ssl_core.data.cuts import stable_hash
 from mt4ssl_core.data.labels import KM_SHA256, LabelStore
-from mt4ssl_core.data.manifest import MAX_SKIPPED, Manifest, open_manifest, stable_hash
+from mt4ssl_core.data.manifest import MAX_SKIPPED, Manifest, open_manifest
 from mt4ssl_core.data.mfcc import SAMPLE_RATE
 from mt4ssl_core.data.tsv import read_root, read_tsv
 from mt4ssl_core.distributed import choose_device

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from lhotse import CutSet
 from lhotse.cut import Cut
 
 from mt4ssl_core.data.audio import (
@@ -20,6 +19,7 @@ from mt4ssl_core.data.audio import (
     read_header,
 )
 from mt4ssl_core.data.audio_folder import is_audio
+from mt4ssl_core.data.cuts import ListedCuts
 from mt4ssl_core.data.ffmpeg_audio import SUFFIXES as FFMPEG
 from mt4ssl_core.data.manifest import Manifest, open_manifest
 from mt4ssl_core.files import user_path
@@ -47,7 +47,7 @@ def find(sources: Iterable[str | Path], strict: bool) -> tuple[list[Utterance], 
         ValueError: no such file, nothing to read, or with ``strict`` the first unreadable file.
     """
     utterances: list[Utterance] = []
-    found = Manifest(CutSet([]), 0.0)
+    found = Manifest(ListedCuts(), 0.0)
     for source in map(user_path, sources):
         if source.is_dir() or not (is_audio(source.name) or source.suffix.lower() in FFMPEG):
             manifest = open_manifest(source, min_seconds=MIN_SAMPLES / SAMPLE_RATE, strict=strict)

@@ -11,6 +11,7 @@ from mt4ssl_core.checkpoints import checkpoint
 from mt4ssl_core.checkpoints.foreign import checkpoint_files, fairseq
 from mt4ssl_core.data import csv_tables
 from mt4ssl_core.data.audio import MIN_SAMPLES, SAMPLE_RATE, audio_name, num_samples
+from mt4ssl_core.data.cuts import ListedCuts
 from mt4ssl_core.data.manifest import Manifest, open_manifest
 from mt4ssl_core.data.transcripts import normalised, read_transcripts
 from mt4ssl_core.data.vocabulary import Vocabulary
@@ -67,7 +68,7 @@ def read_references(
         )
     if not any(one.text for one in found):
         raise ValueError(f"{source}: all transcripts are empty; use mt4ssl transcribe")
-    return found, replace(manifest, cuts=type(manifest.cuts)([]))
+    return found, replace(manifest, cuts=ListedCuts())
 
 
 def _speakers(source: Path) -> Mapping[str, str]:

@@ -7,7 +7,8 @@ from lhotse import CutSet, Recording
 
 from mt4ssl_core.data import ffmpeg_audio
 from mt4ssl_core.data.audio import load_wave
-from mt4ssl_core.data.manifest import open_manifest, split_valid, stable_hash
+from mt4ssl_core.data.cuts import ListedCuts, stable_hash
+from mt4ssl_core.data.manifest import open_manifest, split_valid
 from mt4ssl_core.data.tsv import TsvRow, write_tsv
 
 
@@ -114,9 +115,10 @@ def test_tsv_cutset_and_shar_give_what_the_folder_gives(tmp_path):
     folder = open_manifest(corpus(tmp_path / "audio", suffix=".flac"), min_seconds=0.5)
     rows = [TsvRow(cut.id, tmp_path / "audio" / cut.id, cut.num_samples) for cut in folder.cuts]
     write_tsv(tmp_path / "train.tsv", tmp_path / "audio", rows)
-    folder.cuts.to_file(tmp_path / "cuts.jsonl.gz")
+    cuts = CutSet(list(folder.cuts))
+    cuts.to_file(tmp_path / "cuts.jsonl.gz")
     (tmp_path / "shar").mkdir()
-    folder.cuts.to_shar(tmp_path / "shar", fields={"recording": "flac"}, shard_size=2)
+    cuts.to_shar(tmp_path / "shar", fields={"recording": "flac"}, shard_size=2)
     expected = [load_wave(cut) for cut in folder.cuts]
     for name in ("train.tsv", "cuts.jsonl.gz", "shar"):
         manifest = open_manifest(tmp_path / name, min_seconds=0.5)
@@ -159,7 +161,7 @@ def test_split_is_stable_and_complete(tmp_path):
     assert train.hours + valid.hours == pytest.approx(manifest.hours)
     assert ids(split_valid(manifest, 0.2)[1]) == ids(valid)
     assert ids(split_valid(manifest, 0.2, seed=1)[1]) != ids(valid)
-    manifest.cuts = CutSet(list(manifest.cuts)[:30])  # the others stay where they were
+    manifest.cuts = ListedCuts(list(manifest.cuts)[:30])  # the others stay where they were
     assert set(ids(split_valid(manifest, 0.2)[1])) <= set(ids(valid))
 
 
