@@ -12,8 +12,8 @@ from analysis.labelled_speech.speech import LabelledUtterance
 from analysis.probes.layer_features import LayerFeatures
 from analysis.probes.layer_measures import FrameData, segment_means
 from mt4ssl_core.data.audio import SAMPLE_RATE, load_wave
+from mt4ssl_core.data.audio_bar import AudioBar, ahead
 from mt4ssl_core.data.mfcc import log_mel
-from mt4ssl_core.labelling.frame_features import AudioBar, ahead
 from mt4ssl_core.settings.frames import num_frames
 from mt4ssl_core.threads import cores
 

@@ -21,11 +21,11 @@ from mt4ssl_core.checkpoints.convert import load_encoder
 from mt4ssl_core.checkpoints.fingerprints import encoder_fingerprint
 from mt4ssl_core.checkpoints.foreign import hub_models
 from mt4ssl_core.data.audio import SAMPLE_RATE, audio_name
+from mt4ssl_core.data.audio_bar import AudioBar
 from mt4ssl_core.data.manifest import MAX_SKIPPED
 from mt4ssl_core.distributed import choose_device
 from mt4ssl_core.files import atomic_path, read_json, remove_leftovers, user_path, write_json
 from mt4ssl_core.labelling.extract_items import items_of
-from mt4ssl_core.labelling.frame_features import AudioBar
 from mt4ssl_core.labelling.hidden_states import (
     BATCH_SECONDS,
     batches,

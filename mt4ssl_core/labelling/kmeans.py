@@ -17,6 +17,7 @@ from lhotse.cut import Cut
 
 from mt4ssl_core.checkpoints.fingerprints import checkpoint_fingerprint
 from mt4ssl_core.data.audio import num_samples
+from mt4ssl_core.data.audio_bar import AudioBar
 from mt4ssl_core.data.cuts import stable_hash
 from mt4ssl_core.data.labels import KM_SHA256, LabelStore
 from mt4ssl_core.data.manifest import MAX_SKIPPED, Manifest, open_manifest
@@ -26,7 +27,6 @@ from mt4ssl_core.distributed import choose_device
 from mt4ssl_core.files import remove_leftovers, sha256_of, user_path, write_json, writing
 from mt4ssl_core.labelling.frame_features import (
     COUNTING,
-    AudioBar,
     Features,
     FeatureSource,
     of_user,

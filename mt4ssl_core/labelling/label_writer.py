@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from mt4ssl_core.data.audio import num_samples
+from mt4ssl_core.data.audio_bar import AudioBar
 from mt4ssl_core.data.labels import line_offsets, write_dict
 from mt4ssl_core.data.mfcc import HOP, SAMPLE_RATE
 from mt4ssl_core.data.tsv import format_row, id_problem, read_tsv
 from mt4ssl_core.files import temporary_beside, writing
-from mt4ssl_core.labelling.frame_features import AudioBar
 
 LONGEST_NAME = 240  # bytes of NAME, so that no file made of it has a name of more than 255
 

@@ -18,12 +18,13 @@ from mt4ssl_core.data.audio import (
     num_samples,
     read_header,
 )
+from mt4ssl_core.data.audio_bar import AudioBar
 from mt4ssl_core.data.audio_folder import is_audio
 from mt4ssl_core.data.cuts import ListedCuts
 from mt4ssl_core.data.ffmpeg_audio import SUFFIXES as FFMPEG
 from mt4ssl_core.data.manifest import Manifest, open_manifest
 from mt4ssl_core.files import user_path
-from mt4ssl_core.labelling.frame_features import AudioBar, out_of_memory
+from mt4ssl_core.labelling.frame_features import out_of_memory
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ import numpy as np
 from mt4ssl_core.checkpoints.fingerprints import checkpoint_fingerprint
 from mt4ssl_core.checkpoints.foreign import hub_models
 from mt4ssl_core.config import SAMPLE_RATE
+from mt4ssl_core.data.audio_bar import AudioBar
 from mt4ssl_core.data.manifest import MAX_SKIPPED, Manifest
 from mt4ssl_core.files import sha256_of, user_path
-from mt4ssl_core.labelling.frame_features import AudioBar
 from mt4ssl_core.recognition.labelled import AMOUNT, labelled
 from mt4ssl_core.recognition.recogniser import Recogniser
 from mt4ssl_core.recognition.references import (

@@ -10,9 +10,9 @@ from torch import Tensor
 from mt4ssl_core.checkpoints.foreign import hub_models
 from mt4ssl_core.checkpoints.recognisers import load_ctc
 from mt4ssl_core.config import SAMPLE_RATE
+from mt4ssl_core.data.audio_bar import AudioBar
 from mt4ssl_core.distributed import choose_device
 from mt4ssl_core.files import user_path
-from mt4ssl_core.labelling.frame_features import AudioBar
 from mt4ssl_core.labelling.hidden_states import BATCH_SECONDS, batches
 from mt4ssl_core.labelling.utterances import U, read_ahead, within_memory
 from mt4ssl_core.model.ctc import CTCModel

@@ -6,11 +6,11 @@ from contextlib import redirect_stdout
 from pathlib import Path
 
 from mt4ssl_core.config import SAMPLE_RATE
+from mt4ssl_core.data.audio_bar import AudioBar
 from mt4ssl_core.data.audio_folder import is_audio
 from mt4ssl_core.data.manifest import MAX_SKIPPED
 from mt4ssl_core.files import check_out, user_path, write_text
 from mt4ssl_core.labelling import utterances
-from mt4ssl_core.labelling.frame_features import AudioBar
 from mt4ssl_core.recognition.captions import Transcript, written
 from mt4ssl_core.recognition.recogniser import Recogniser
 from mt4ssl_core.settings.recognition_defaults import FORMATS

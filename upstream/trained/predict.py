@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mt4ssl_core.data.audio import SAMPLE_RATE, audio_name
+from mt4ssl_core.data.audio_bar import AudioBar
 from mt4ssl_core.data.manifest import MAX_SKIPPED
 from mt4ssl_core.files import user_path, write_text
-from mt4ssl_core.labelling.frame_features import AudioBar
 from mt4ssl_core.labelling.hidden_states import BATCH_SECONDS, batches
 from mt4ssl_core.labelling.utterances import Utterance, find, read_ahead, within_memory
 from mt4ssl_core.settings.labelling_defaults import DEVICE

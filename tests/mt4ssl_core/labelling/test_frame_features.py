@@ -7,9 +7,10 @@ import torch
 from superb_data import TINY, save_checkpoint, tiny_checkpoint
 
 from mt4ssl_core.checkpoints.fingerprints import checkpoint_fingerprint, encoder_fingerprint
+from mt4ssl_core.data.audio_bar import AudioBar
 from mt4ssl_core.data.manifest import open_manifest
 from mt4ssl_core.data.mfcc import mfcc
-from mt4ssl_core.labelling.frame_features import AudioBar, FeatureSource, encoder_features, stream
+from mt4ssl_core.labelling.frame_features import FeatureSource, encoder_features, stream
 from mt4ssl_core.model.encoder import Encoder
 from mt4ssl_core.settings.frames import num_frames
 from mt4ssl_core.store.store import FRAMES, FeatureKind, FeatureStore, content_key

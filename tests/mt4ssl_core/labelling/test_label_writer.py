@@ -3,8 +3,8 @@ from dataclasses import dataclass
 
 import pytest
 
+from mt4ssl_core.data.audio_bar import AudioBar
 from mt4ssl_core.data.labels import LabelStore
-from mt4ssl_core.labelling.frame_features import AudioBar
 from mt4ssl_core.labelling.label_writer import GrowingLabels
 
 JOB = {"kmeans_sha256": "1", "hours": 1.0}
