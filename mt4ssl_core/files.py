@@ -279,3 +279,22 @@ def sha256_of(path: Path) -> str:
     """Return the SHA-256 (hex) of a file."""
     with open(path, "rb") as file:
         return file_digest(file, "sha256").hexdigest()
+
+
+def stamp(path: str | Path) -> list[int] | None:
+    """Return what changes when a file does: its size, and its times in ns; None without a file.
+
+    The time of the inode's last change is among them: nobody can set that back.
+    """
+    try:
+        found = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return [found.st_size, found.st_mtime_ns, found.st_ctime_ns]
+
+
+def cache_folder() -> Path:
+    """Return our cache folder: $MT4SSL_CACHE, else mt4ssl under $XDG_CACHE_HOME or ~/.cache."""
+    if chosen := os.environ.get("MT4SSL_CACHE"):
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "mt4ssl")

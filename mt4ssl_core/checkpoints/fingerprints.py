@@ -3,6 +3,9 @@
 import functools
 import hashlib
 import json
+import os
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -11,8 +14,11 @@ from torch import Tensor, nn
 from mt4ssl_core.checkpoints import python_file
 from mt4ssl_core.checkpoints.foreign.checkpoint_files import all_files
 from mt4ssl_core.checkpoints.own_encoder import OwnEncoder
-from mt4ssl_core.files import sha256_of
+from mt4ssl_core.files import cache_folder, read_json, sha256_of, stamp, write_json
 from mt4ssl_core.model.speech_encoder import SpeechEncoder
+
+KEPT_FROM = 1 << 24  # bytes; smaller files are read at once
+_SETTLED = 2 * 10**9  # ns since a file changed after which a later change has another time
 
 
 def encoder_fingerprint(encoder: SpeechEncoder) -> str:
@@ -30,10 +36,34 @@ def checkpoint_fingerprint(path: str | Path) -> str:
     """
     if python_file.is_named(path):
         return own_encoder(path)[0]
-    digests = {file.name: sha256_of(file) for file in all_files(path)}
+    digests = {file.name: file_sha256(file) for file in all_files(path)}
     if len(digests) == 1:
         return next(iter(digests.values()))
     return hashlib.sha256(json.dumps(sorted(digests.items())).encode()).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 (hex) of a file; a large one is read once as long as it does not change.
+
+    What it was is kept in the user's cache folder with the file's size and times.
+    """
+    before = stamp(path)
+    if before is None or before[0] < KEPT_FROM:
+        return sha256_of(path)
+    name = hashlib.sha256(os.fsencode(path.absolute())).hexdigest()
+    place = cache_folder() / "sha256" / f"{name[:16]}.json"
+    with suppress(OSError, ValueError):
+        known = read_json(place)
+        if isinstance(known, dict) and known.get("stamp") == before:
+            digest = known.get("sha256")
+            if isinstance(digest, str) and len(digest) == 64:
+                return digest
+    digest = sha256_of(path)
+    settled = time.time_ns() - max(before[1:]) > _SETTLED  # or another of these times may follow
+    if settled and stamp(path) == before:
+        with suppress(OSError):
+            write_json(place, {"stamp": before, "sha256": digest})
+    return digest
 
 
 def own_encoder(named: object) -> tuple[str, str]:

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from mt4ssl_core.checkpoints.fingerprints import checkpoint_fingerprint
+from mt4ssl_core.checkpoints.fingerprints import checkpoint_fingerprint, file_sha256
 from mt4ssl_core.checkpoints.foreign import hub_models
 from mt4ssl_core.config import SAMPLE_RATE
 from mt4ssl_core.data.audio_bar import AudioBar
 from mt4ssl_core.data.manifest import MAX_SKIPPED, Manifest
-from mt4ssl_core.files import sha256_of, user_path
+from mt4ssl_core.files import user_path
 from mt4ssl_core.recognition.labelled import AMOUNT, labelled
 from mt4ssl_core.recognition.recogniser import Recogniser
 from mt4ssl_core.recognition.references import (
@@ -265,7 +265,7 @@ def _search_record(request: SearchRequest, recogniser: Recogniser) -> dict[str, 
         return {"kind": "greedy"}
     files = {name: getattr(request, name) for name in ("lm", "lexicon")}
     digests = {
-        f"{name}_sha256": None if path is None else sha256_of(user_path(path))
+        f"{name}_sha256": None if path is None else file_sha256(user_path(path))
         for name, path in files.items()
     }
     lexicon, model = recogniser.search.lexicon, recogniser.search.model

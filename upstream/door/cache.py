@@ -1,7 +1,6 @@
 """Files we keep for the user between runs: downloads and lists of files."""
 
 import hashlib
-import os
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -10,16 +9,10 @@ from urllib.parse import urlsplit
 from mt4ssl_core.bars import MB, Bar
 from mt4ssl_core.checkpoints import python_file
 from mt4ssl_core.files import atomic_path
+from mt4ssl_core.files import cache_folder as folder
 
 SCHEMES = ("http", "https", "file")
 TIMEOUT = 60  # seconds without a byte
-
-
-def folder() -> Path:
-    """Return our cache folder: $MT4SSL_CACHE, else mt4ssl under $XDG_CACHE_HOME or ~/.cache."""
-    if chosen := os.environ.get("MT4SSL_CACHE"):
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "mt4ssl")
 
 
 def is_url(text: str) -> bool:
