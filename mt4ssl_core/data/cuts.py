@@ -2,9 +2,11 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+from lhotse import AudioSource, Recording
 from lhotse.cut import Cut
 
 from mt4ssl_core.data.audio import num_samples
@@ -36,7 +38,7 @@ class Cuts(Protocol):
         """Return the id of one."""
         ...
 
-    def id_bytes(self) -> Iterator[bytes]:
+    def id_bytes(self) -> Iterator[bytes | memoryview]:
         """Yield all ids in their order, each with a NUL behind it, in pieces of any size."""
         ...
 
@@ -82,9 +84,20 @@ class ListedCuts(Cuts):
         return ListedCuts(self._cuts[index] for index in chosen)
 
 
+def file_cut(id: str, path: Path, rate: int, channels: int, frames: int) -> Cut:
+    """Return the cut of a whole file."""
+    source = AudioSource("file", list(range(channels)), str(path))
+    return Recording(id, [source], rate, frames, frames / rate).to_cut()
+
+
 def id_hash(id: str, seed: int = 0) -> int:
     """Return 64 bits for an utterance's id: the same in every run, and its place in a split."""
     return stable_hash(_SPLIT, seed, id)
+
+
+def hash_prefix(seed: int) -> bytes:
+    """Return what stands before the id in the text of which `id_hash` is made."""
+    return as_bytes(f"{_SPLIT}\0{seed}\0")
 
 
 def stable_hash(*parts: object) -> int:

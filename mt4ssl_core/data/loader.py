@@ -33,7 +33,6 @@ from mt4ssl_core.data.cuts import Cuts
 from mt4ssl_core.data.labels import TOLERANCE, LabelStore
 from mt4ssl_core.data.loader_workers import deaths_wait, obituary, signals_wait, start_worker
 from mt4ssl_core.data.manifest import Manifest
-from mt4ssl_core.settings.frames import num_frames
 
 _DYING = 2.0  # seconds until a killed process, whose connections are closed, counts as ended
 _WIDTH = 1.05  # longest / shortest in a bucket, when the number of buckets is not given
@@ -92,16 +91,8 @@ class PretrainLoader:
         assert 0 <= rank < world_size
         self.cuts = manifest.cuts
         self.cfg, self.seed, self.rank, self.world_size = cfg, seed, rank, world_size
-        if labels is not None:
-            missing = [cut.id for cut in self.cuts if cut.id not in labels]
-            if missing:
-                raise ValueError(
-                    f"{labels.path}: {len(missing)} utterance(s) have no labels, first "
-                    f"{missing[0]}; label the corpus again with `mt4ssl kmeans label`"
-                )
-            # before anything starts: a run may meet such a row hours later
-            counts = ((cut.id, num_frames(num_samples(cut))) for cut in self.cuts)
-            labels.check_all(counts, hint=partial(_length_hint, self.cuts))
+        if labels is not None:  # before anything starts: a run may meet such a row hours later
+            labels.check_cuts(self.cuts, hint=partial(_length_hint, self.cuts))
         longest = int(min(cfg.max_seconds, cfg.batch_seconds) * SAMPLE_RATE) if crop else None
         self.reader = BatchReader(
             labels, normalize, normalize_eps, seed, longest, cfg.strict, masking, hop
@@ -133,9 +124,7 @@ class PretrainLoader:
         them. Raises ValueError naming the file: with ``strict`` the first that cannot be decoded
         (else it is in ``Batch.skipped``); or naming a worker process that was killed.
         """
-        groups = self._groups(epoch)
-        groups += [np.zeros(0, dtype=np.int64)] * (-len(groups) % self.world_size)
-        mine = groups[self.rank :: self.world_size][start:]
+        mine = self.plan(epoch)[start:]
         if not mine:
             return
         loader = DataLoader(
@@ -174,6 +163,15 @@ class PretrainLoader:
                 for worker in workers:
                     worker.kill()
 
+    def plan(self, epoch: int) -> list[np.ndarray]:
+        """Return the places of the utterances in each batch that this process gets, by batch.
+
+        Empty ones at the end stand for batches that there are not.
+        """
+        groups = self._groups(epoch)
+        groups += [np.zeros(0, dtype=np.int64)] * (-len(groups) % self.world_size)
+        return groups[self.rank :: self.world_size]
+
     def _groups(self, epoch: int) -> list[np.ndarray]:
         """Indices of the utterances in each batch of an epoch, for all processes."""
         if not len(self.cuts):
@@ -209,9 +207,9 @@ def group_by_length(
     return [groups[index] for index in rng.permutation(len(groups))]
 
 
-def _length_hint(cuts: Cuts, id: str) -> str:
+def _length_hint(cuts: Cuts, place: int) -> str:
     """Say so if the length that a manifest gives for an utterance is not that of its file."""
-    cut = next(cut for cut in cuts if cut.id == id)
+    cut = cuts[place]
     try:
         rate, _, frames = read_header(audio_name(cut))
     except ValueError:

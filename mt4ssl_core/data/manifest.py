@@ -3,7 +3,8 @@ becomes cuts.
 
 Folders are looked through once per run, headers only. With a hundred thousand files or a slow file
 system write a ``.tsv`` or a CutSet once and give that: then only the files' existence is checked,
-and of a few whether their lengths are at 16 kHz.
+and of a few whether their lengths are at 16 kHz. What a large ``.tsv`` says is kept in columns (see
+``columns.py``), so that this is done once, and utterances take no memory as objects.
 """
 
 import os
@@ -15,33 +16,32 @@ from pathlib import Path
 
 import lhotse
 import numpy as np
-from lhotse import AudioSource, Recording
+from lhotse import AudioSource
 from lhotse.cut import Cut, MonoCut, MultiCut
 
 from mt4ssl_core.bars import Bar
 from mt4ssl_core.config import DataConfig
 from mt4ssl_core.data import csv_tables
 from mt4ssl_core.data.audio import (
+    MAX_HOURS,
     MIN_SAMPLES,
     SAMPLE_RATE,
     SPAN,
     SUFFIXES,
     length_problem,
     num_samples,
-    own_rate,
     read_header,
     reading_audio,
 )
 from mt4ssl_core.data.audio_folder import AudioFolder
+from mt4ssl_core.data.audio_index import AudioIndex, IndexedCuts
 from mt4ssl_core.data.containers import check_regular
 from mt4ssl_core.data.cut_sources import file_sources
-from mt4ssl_core.data.cuts import Cuts, ListedCuts
-from mt4ssl_core.data.tsv import TsvRow, read_tsv
+from mt4ssl_core.data.cuts import Cuts, ListedCuts, file_cut
+from mt4ssl_core.data.list_files import THREADS, look_at_files, require_files
 from mt4ssl_core.files import user_path
 
 _MANY = 500  # files whose headers take long to read
-_THREADS = 8  # that read headers: file systems answer late, not slowly
-_RATES_LOOKED_AT = 8  # files of a .tsv
 MAX_SKIPPED = DataConfig.max_skipped  # share of files that may be unusable
 
 
@@ -96,38 +96,23 @@ def open_manifest(
     """
     source = user_path(source)
     found = Manifest(ListedCuts(), 0.0)
-    usable = []
-    seen: set[str] = set()
     shortest = max(min_seconds, MIN_SAMPLES / SAMPLE_RATE)
-    for cut, name, problem in _listing(source, found.notes, texts):
-        if cut is not None and not problem:
-            problem = length_problem(cut.duration)
-        found.unreadable += bool(problem)
-        if cut is not None and not problem and num_samples(cut) < shortest * SAMPLE_RATE:
-            problem = f"{cut.duration:.3g} s, shorter than {shortest:g} s"
-        if problem:
-            if strict:
-                raise ValueError(
-                    f"{name}: {problem}; remove it, lower data.min_seconds if it is short, or let "
-                    "such files be skipped (data.strict=false, without --strict)"
-                )
-            found.skipped.append((name, problem))
-        elif cut is not None:
-            if cut.id in seen:
-                raise ValueError(f"{source}: two utterances have the id {cut.id}; rename one")
-            seen.add(cut.id)
-            usable.append(cut)
+    if source.suffix == ".tsv" and source.exists() and not source.is_dir():
+        found.cuts = _sift_rows(source, found, shortest, strict)
+    else:
+        found.cuts = _sift(source, _listing(source, found.notes, texts), found, shortest, strict)
     skipped = found.skipped
     first = f"first {skipped[0][0]}: {skipped[0][1]}" if skipped else ""
-    if not usable:
+    if not len(found.cuts):
         first = f", {first}" if first else ""
         raise ValueError(
             f"{source}: no usable audio ({len(skipped)} skipped{first}); "
             "give other audio or lower data.min_seconds"
         )
     remedy = f"{first}; mend or remove them, or allow more (data.max_skipped, --max-skipped)"
-    check_share(str(source), found.unreadable, len(usable) + found.unreadable, max_skipped, remedy)
-    found.cuts = ListedCuts(usable)
+    check_share(
+        str(source), found.unreadable, len(found.cuts) + found.unreadable, max_skipped, remedy
+    )
     found.hours = hours_of(found.cuts)
     return found
 
@@ -159,6 +144,60 @@ def hours_of(cuts: Cuts) -> float:
 Listed = tuple[Cut | None, str, str]  # (cut if it could be made, its name, what is wrong or "")
 
 
+def _sift(
+    source: Path, listing: Iterable[Listed], found: Manifest, shortest: float, strict: bool
+) -> ListedCuts:
+    """Return the cuts that can be used; the others are noted in ``found``."""
+    usable = []
+    seen: set[str] = set()
+    for cut, name, problem in listing:
+        if cut is not None and not problem:
+            problem = length_problem(cut.duration)
+        found.unreadable += bool(problem)
+        if cut is not None and not problem and num_samples(cut) < shortest * SAMPLE_RATE:
+            problem = _too_short(cut.duration, shortest)
+        if problem:
+            _leave_out(found, name, problem, strict)
+        elif cut is not None:
+            if cut.id in seen:
+                raise ValueError(f"{source}: two utterances have the id {cut.id}; rename one")
+            seen.add(cut.id)
+            usable.append(cut)
+    return ListedCuts(usable)
+
+
+def _sift_rows(path: Path, found: Manifest, shortest: float, strict: bool) -> IndexedCuts:
+    """The same of a ``.tsv``, all rows at once."""
+    index = AudioIndex.open(path)
+    found.notes += [index.note] if index.note else []
+    problems = look_at_files(index)
+    seconds = index.samples / SAMPLE_RATE
+    for row in np.flatnonzero(seconds > MAX_HOURS * 3600).tolist():
+        problems.setdefault(row, length_problem(seconds[row]))
+    found.unreadable += len(problems)
+    short = index.samples < shortest * SAMPLE_RATE
+    for row in sorted({*np.flatnonzero(short).tolist(), *problems}):
+        problem = _too_short(seconds[row], shortest)
+        if row in problems:
+            problem = f"{problems[row]} (line {row + 2} of {path})"
+        _leave_out(found, str(index.file(row)), problem, strict)
+    short[list(problems)] = True
+    return IndexedCuts(index, np.flatnonzero(~short))
+
+
+def _too_short(seconds: float, shortest: float) -> str:
+    return f"{seconds:.3g} s, shorter than {shortest:g} s"
+
+
+def _leave_out(found: Manifest, name: str, problem: str, strict: bool) -> None:
+    if strict:
+        raise ValueError(
+            f"{name}: {problem}; remove it, lower data.min_seconds if it is short, or let "
+            "such files be skipped (data.strict=false, without --strict)"
+        )
+    found.skipped.append((name, problem))
+
+
 def _listing(source: Path, notes: list[str], texts: bool) -> Iterable[Listed]:
     if not source.exists():
         raise ValueError(
@@ -166,8 +205,6 @@ def _listing(source: Path, notes: list[str], texts: bool) -> Iterable[Listed]:
         )
     if source.is_dir():
         return _shar(source) if any(source.glob("cuts.*.jsonl*")) else _folder(source, notes, texts)
-    if source.suffix == ".tsv":
-        return _tsv(source)
     if source.suffix == ".csv":
         return _csv(source)
     if source.name.endswith((".jsonl", ".jsonl.gz")):
@@ -205,7 +242,7 @@ def _csv(path: Path) -> Iterator[Listed]:
 def _files(named: Iterable[tuple[str, Path]]) -> Iterator[Listed]:
     """Files by their ids, with what their headers say."""
     listed = list(named)
-    pool = ThreadPoolExecutor(_THREADS)
+    pool = ThreadPoolExecutor(THREADS)
     try:
         headers = pool.map(_header, [path for _, path in listed])
         told = Bar("reading headers", len(listed), show=len(listed) > _MANY).over(headers)
@@ -213,7 +250,7 @@ def _files(named: Iterable[tuple[str, Path]]) -> Iterator[Listed]:
             cut = None
             if header:
                 rate, channels, frames = header
-                cut = _file_cut(id, path, rate, channels, frames)
+                cut = file_cut(id, path, rate, channels, frames)
             yield cut, str(path), problem
     finally:
         pool.shutdown(cancel_futures=True)
@@ -226,46 +263,11 @@ def _header(path: Path) -> tuple[tuple[int, int, int] | None, str]:
         return None, str(error).removeprefix(f"{path}: ")
 
 
-def _file_cut(id: str, path: Path, rate: int, channels: int, frames: int) -> Cut:
-    source = AudioSource("file", list(range(channels)), str(path))
-    return Recording(id, [source], rate, frames, frames / rate).to_cut()
-
-
-def _tsv(path: Path) -> Iterator[Listed]:
-    rows = read_tsv(path)
-    irregular = _require_files(path, (row.path for row in rows))
-    _check_rates(path, rows)
-    for row in rows:
-        problem = irregular.get(row.path) or length_problem(row.num_samples / SAMPLE_RATE)
-        cut = None
-        if not problem:
-            cut = _file_cut(row.id, row.path, SAMPLE_RATE, 1, row.num_samples)
-        yield cut, str(row.path), problem and f"{problem} (line {row.line} of {path})"
-
-
-def _check_rates(path: Path, rows: list[TsvRow]) -> None:
-    """Raise ValueError when lengths are at the files' own rates, as of a few files that are read.
-
-    A row of another length is found when its file is.
-    """
-    readable, wrong = 0, []
-    for row in rows[:: max(1, len(rows) // _RATES_LOOKED_AT)][:_RATES_LOOKED_AT]:
-        header, _ = _header(row.path)
-        readable += header is not None
-        if header and (hint := own_rate(row.num_samples, header[2], header[0])):
-            wrong.append(f"{row.path} has {row.num_samples} samples{hint}")
-    if wrong and 2 * len(wrong) >= readable:
-        raise ValueError(
-            f"{path}: lengths at another rate: {wrong[0]}; multiply them by 16000 / rate, or give "
-            "the folder itself"
-        )
-
-
 def _cut_set(path: Path) -> Iterator[Listed]:
     cuts = _read_cuts(path)
 
     files = {cut.id: _files_of(cut, path) for cut in cuts}
-    irregular = _require_files(path, (file for some in files.values() for file in some))
+    irregular = require_files(path, (file for some in files.values() for file in some))
     for cut in cuts:
         problem = next((irregular[file] for file in files[cut.id] if file in irregular), "")
         yield cut, f"cut {cut.id}", problem or ("" if cut.has_recording else "has no recording")
@@ -302,7 +304,7 @@ def _shar(folder: Path) -> Iterator[Listed]:
     """Cuts whose audio is read from the tar files at random, by offset and size."""
     for shard in sorted(folder.glob("cuts.*.jsonl*")):
         tar = folder / f"recording.{shard.name.split('.')[1]}.tar"
-        _require_files(shard, [tar])
+        require_files(shard, [tar])
         cuts = _read_cuts(shard)
         try:
             with tarfile.open(tar, "r:") as archive:
@@ -326,22 +328,3 @@ def _shar(folder: Path) -> Iterator[Listed]:
             yield cut, name, ""
         for cut in cuts[len(members) :]:
             yield None, f"{tar} (cut {cut.id})", "is not in the tar file"
-
-
-def _require_files(manifest: Path, paths: Iterable[Path]) -> dict[Path, str]:
-    """Raise ValueError when files are missing; return what else is wrong with some."""
-    missing, irregular = [], {}
-    for path in dict.fromkeys(paths):
-        try:
-            check_regular(path)
-        except (FileNotFoundError, NotADirectoryError):
-            missing.append(path)
-        except (ValueError, OSError) as error:
-            irregular[path] = str(getattr(error, "strerror", None) or error)
-    if missing:
-        more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
-        raise ValueError(
-            f"{manifest}: names {missing[0]}{more}, which does not exist; correct the manifest's "
-            "root or remove the row"
-        )
-    return irregular

@@ -11,7 +11,8 @@ import numpy as np
 
 from mt4ssl_core.data.audio import num_samples
 from mt4ssl_core.data.audio_bar import AudioBar
-from mt4ssl_core.data.labels import line_offsets, write_dict
+from mt4ssl_core.data.label_lines import line_offsets
+from mt4ssl_core.data.labels import write_dict
 from mt4ssl_core.data.mfcc import HOP, SAMPLE_RATE
 from mt4ssl_core.data.tsv import format_row, id_problem, read_tsv
 from mt4ssl_core.files import temporary_beside, writing

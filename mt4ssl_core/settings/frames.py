@@ -7,10 +7,11 @@ HOP, WINDOW = 320, 400  # samples between two frames, and under one: 20 and 25 m
 
 
 def num_frames(num_samples: Any, hop: int = HOP) -> Any:
-    """Return the frames in N samples, an int or a tensor: 0 below 400, else 1 + (N - 400) // 320.
+    """Return the frames in N samples, of a number, tensor or array: 0 below 400, else
+    1 + (N - 400) // 320.
 
     That is what comes out of every encoder of 50 frames per second: its config is refused
     otherwise. ``hop``: samples from one frame to the next of another one.
     """
     count = (num_samples - WINDOW) // hop + 1
-    return count.clamp(min=0) if hasattr(count, "clamp") else max(count, 0)
+    return count.clip(min=0) if hasattr(count, "clip") else max(count, 0)

@@ -3,6 +3,7 @@
 from collections.abc import Generator
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from mt4ssl_core.config import Config
@@ -30,8 +31,6 @@ def open_data(
         strict=data.strict,
         max_skipped=data.max_skipped,
     )
-    manifest = listed(data.train)
-    left_out = list(manifest.skipped)
     targets = list(model.each_target())
     needs_labels = any(target.needs_labels for target in targets)
     classes = min((t.label_classes for t in targets if t.label_classes), default=0)
@@ -41,6 +40,16 @@ def open_data(
             return None
         return LabelStore.open(path, classes, label_rate=data.label_rate, audio=audio)
 
+    def keep() -> None:
+        for audio, km in ((data.train, data.labels), (data.valid, data.valid_labels)):
+            if audio and Path(audio).suffix == ".tsv":
+                listed(audio)
+                open_labels(km, audio)
+
+    if world.size > 1:  # the first process looks at lists and labels, the others at what it keeps
+        world.on_main(keep)
+    manifest = listed(data.train)
+    left_out = list(manifest.skipped)
     labels = open_labels(data.labels, data.train)
     if data.valid is not None:
         held_out = listed(data.valid)
@@ -64,12 +73,13 @@ def open_data(
             hop=model.encoder.hop,
         )
 
+    kept = [store.note for store in {labels, valid_labels} if store and store.note]
     amounts = {
         "train_hours": round(manifest.hours, 4),
         "train_files": len(manifest.cuts),
         "held_out_hours": round(held_out.hours, 4),
         "left_out": [f"{path}: {reason}" for path, reason in left_out],
-        "not_looked_at": manifest.notes + held_out.notes,
+        "not_looked_at": manifest.notes + held_out.notes + kept,
     }
     # first: most labels are compared with their audio here
     training = loader(manifest, labels, cfg.masking.repeats)
