@@ -89,6 +89,8 @@ tables: install
 	$(BIN)/python benchmarks/parity.py --tables-only
 	$(BIN)/python benchmarks/front_end.py --tables-only
 	$(BIN)/python benchmarks/pretrain_step.py --tables-only
+	$(BIN)/python benchmarks/manifest.py --tables-only
+	$(BIN)/python benchmarks/loader.py --tables-only
 	$(BIN)/python benchmarks/real_small.py table
 	$(BIN)/python benchmarks/real_keywords.py
 	$(BIN)/python benchmarks/ctc_real.py

@@ -129,6 +129,8 @@ def test_links_and_paths_lead_somewhere(page):
         ("ctc_real", "real-ctc"),
         ("front_end", "front-end"),
         ("pretrain_step", "pretrain-step"),
+        ("manifest", "manifest"),
+        ("loader", "loader"),
         ("real_small", "real-small"),
         ("real_convergence", "convergence"),
     ],
