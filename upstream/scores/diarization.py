@@ -19,8 +19,12 @@ class Errors:
     @property
     def rate(self) -> float:
         """The diarization error rate, a fraction that may exceed 1; NaN without any reference."""
-        wrong = self.missed + self.false_alarm + self.confused
-        return wrong / self.scored if self.scored else float("nan")
+        return self.wrong / self.scored if self.scored else float("nan")
+
+    @property
+    def wrong(self) -> float:
+        """Seconds in error, of whatever kind."""
+        return self.missed + self.false_alarm + self.confused
 
     def __add__(self, other: "Errors") -> "Errors":
         return Errors(

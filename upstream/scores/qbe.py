@@ -13,6 +13,7 @@ a query or recording that was not searched was not found: SUPERB searches Englis
 truth has all languages, so that a perfect English search scores 138/560 or so.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -68,19 +69,35 @@ def term_weighted_values(
     Where nothing is worth finding, mtwv is 0 and its threshold the highest score there is. A score
     that is no number (a search that failed) is below every threshold.
     """
-    scores, gains, decided = [], [], 0.0
+    gains = [*_gains(found, truth, documents)]
+    share = 1 / len(truth) if truth else 0.0
+    decided = sum((gain * share for _, _, yes, gain in gains if yes), 0.0)
+    scores = np.array([value for _, value, _, _ in gains])
+    best, threshold = _best_threshold(scores, np.array([gain * share for *_, gain in gains]))
+    return {"mtwv": best, "atwv": decided, "threshold": threshold}
+
+
+def values_of_queries(
+    found: Scores, truth: dict[str, set[str]], documents: set[str], metric: str
+) -> dict[str, float]:
+    """Return what each query adds to mtwv or atwv, whose mean over queries that is."""
+    best = term_weighted_values(found, truth, documents)
+    worth = dict.fromkeys(truth, 0.0)
+    for query, value, yes, gain in _gains(found, truth, documents):
+        taken = yes if metric == "atwv" else best["mtwv"] > 0 and value >= best["threshold"]
+        worth[query] += gain if taken else 0.0
+    return worth
+
+
+def _gains(
+    found: Scores, truth: dict[str, set[str]], documents: set[str]
+) -> Iterator[tuple[str, float, bool, float]]:
+    """Yield query, score, decision, and what finding this recording adds to the query's value."""
     for query, there in truth.items():
-        miss = 1 / len(there)
         false = BETA / max(len(documents) - len(there), 1)
         for document, (value, yes) in found.get(query, {}).items():
-            if document not in documents or not np.isfinite(value):
-                continue
-            gain = (miss if document in there else -false) / len(truth)
-            scores.append(value)
-            gains.append(gain)
-            decided += gain if yes else 0.0
-    best, threshold = _best_threshold(np.array(scores), np.array(gains))
-    return {"mtwv": best, "atwv": decided, "threshold": threshold}
+            if document in documents and np.isfinite(value):
+                yield query, value, yes, 1 / len(there) if document in there else -false
 
 
 def _best_threshold(scores: np.ndarray, gains: np.ndarray) -> tuple[float, float]:
