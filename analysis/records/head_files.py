@@ -7,6 +7,7 @@ heads of a task; which of them was tested is in the states of its test jobs.
 import argparse
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -60,14 +61,7 @@ def read(run: str | Path, broken: list[str] | None = None) -> list[Head]:
     Raises:
         ValueError: no results, a head that is gone or broken, or weights that are not finite.
     """
-    run = Path(run)
-    if not run.is_dir():
-        raise ValueError(f"{run}: no such folder; give what `mt4ssl superb run` made with --out")
-    suites, experiments = score_files.places(run)
-    records = [found for suite in suites for found in _of_suite(suite)]
-    records += _of_experiments(experiments)
-    if not records:
-        raise ValueError(f"{run}: no results of any task; {TRAIN}")
+    records = tested(run)
     found: list[Head] = []
     attempts = Attempts(broken)
     for folder, record in records:
@@ -77,21 +71,41 @@ def read(run: str | Path, broken: list[str] | None = None) -> list[Head]:
     return found
 
 
+def tested(run: str | Path) -> list[tuple[Path, dict[str, Any]]]:
+    """Return the records of the tests of a run, of every task, fold and seed, with their folders.
+
+    Each is that of the task's first metric, as the experiment's results.json has it.
+
+    Raises:
+        ValueError: no such folder, no results, or what was tested is gone.
+    """
+    run = Path(run)
+    if not run.is_dir():
+        raise ValueError(f"{run}: no such folder; give what `mt4ssl superb run` made with --out")
+    suites, experiments = score_files.places(run)
+    records = [found for suite in suites for found in _of_suite(suite)]
+    records += _of_experiments(experiments)
+    if not records:
+        raise ValueError(f"{run}: no results of any task; {TRAIN}")
+    return records
+
+
 def _of_suite(run: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     """Yield what was tested of each task and variant, with its folder."""
-    for task in roots.in_order({record["task"] for record in run_folder.read_results(run)}):
+    found = run_folder.read_results(run)
+    for task in roots.in_order({record["task"] for record in found}):
         header = tasks.header(task)
-        first, states = header["metrics"][0], run / run_folder.JOBS
-        for variant in protocol.variants(header):
-            job = ".".join(part for part in (task, variant.name, "test") if part)
+        first = header["metrics"][0]
+        for seed, variant in product(_seeds(found, task), protocol.variants(header)):
+            job = run_folder.job_name(task, variant.name, "test", seed)
             state = run_folder.read_state(run, job)
             tested = state.get("result", {}).get("records", [])
             same = [record for record in tested if _is(record, first)]
             if not same:
                 raise ValueError(
-                    f"{states / job}.json: not there, or without {first['name']} of the test, so "
-                    f"that it is not known which head of {task} was tested; remove it and run "
-                    "`mt4ssl superb run` again, which tests it once more"
+                    f"{run_folder.state_path(run, job)}: not there, or without {first['name']} "
+                    f"of the test, so that it is not known which head of {task} was tested; "
+                    "remove it and run `mt4ssl superb run` again, which tests it once more"
                 )
             folder = run / protocol.best_of(same)["folder"]
             record = _tested(folder, first)
@@ -101,6 +115,14 @@ def _of_suite(run: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
                     "give the folder as `mt4ssl superb run` left it"
                 )
             yield folder, record
+
+
+def _seeds(records: Iterable[Mapping[str, Any]], task: str) -> list[int | None]:
+    """Return the seeds of a task's heads; None: the suite's own."""
+    for record in records:
+        if record["task"] == task and (seeds := record.get("seeds")):
+            return [None if seed == str(record.get("seed")) else int(seed) for seed in seeds]
+    return [None]
 
 
 def _of_experiments(folders: Iterable[Path]) -> Iterator[tuple[Path, dict[str, Any]]]:

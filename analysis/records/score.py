@@ -58,6 +58,8 @@ class Score:
     direction: str
     setting: Setting
     source: str
+    deviation: float | None = None  # over the seeds of heads, in the value's unit
+    seeds: int = 1
 
     def __post_init__(self) -> None:
         """Check all of it."""
@@ -85,13 +87,24 @@ class Score:
         Raises:
             ValueError: it cannot be converted.
         """
+        return self.value * self._scale(unit)
+
+    def deviation_in(self, unit: str) -> float | None:
+        """Return the deviation over seeds in another unit; None where there is one seed.
+
+        Raises:
+            ValueError: it cannot be converted.
+        """
+        return None if self.deviation is None else self.deviation * self._scale(unit)
+
+    def _scale(self, unit: str) -> float:
         scale = 1.0 if unit == self.unit else _SCALES.get((self.unit, unit))
         if scale is None:
             raise ValueError(
                 f"{self.source}: {self.task} {self.metric}: unit {self.unit!r}, expected {unit!r}; "
                 f"{AGAIN}"
             )
-        return self.value * scale
+        return scale
 
 
 def metrics_of(task: str, source: str = "") -> list[dict[str, Any]]:

@@ -110,7 +110,7 @@ def read(
 
 def _named(entries: Sequence[Entry]) -> tuple[Model | None, str | None]:
     """Return the one model of a folder, and what it calls itself or its owner called its file."""
-    models = {_model(record, source) for record, _, source in entries}
+    models = {model_of(record, source) for record, _, source in entries}
     if len(models) > 1:
         return None, None
     record, _, source = entries[0]
@@ -121,11 +121,11 @@ def _named(entries: Sequence[Entry]) -> tuple[Model | None, str | None]:
 
 def _add(found: ModelScores, names: Names, folder: Path, entries: list[Entry], called: str) -> None:
     """Add the scores of a folder, which is called so."""
-    models = {_model(record, source) for record, _, source in entries}
+    models = {model_of(record, source) for record, _, source in entries}
     labels = model_names.of_folder(models, called)
     kinds = set()
     for record, setting, source in entries:
-        model = upstream, checkpoint, _ = _model(record, source)
+        model = upstream, checkpoint, _ = model_of(record, source)
         name = names.give((upstream, checkpoint), setting, labels[model], folder)
         found.scores.append(_score(name, (record, setting, source)))
         found.upstreams[name] = upstream
@@ -147,9 +147,9 @@ def _usable(
     attempts = Attempts(broken)
     for folder in dict.fromkeys(map(_resolved, folders)):
         with attempts.one(), reading(folder, AGAIN):
-            entries = list(_entries(folder))
+            entries = list(entries_of(folder))
             for entry in entries:
-                _model(*entry[::2])
+                model_of(*entry[::2])
                 _score("", entry)
                 _size(*entry[::2])
             found.append((folder, entries))
@@ -166,14 +166,18 @@ def _score(name: str, entry: Entry) -> Score:
     keys = ("task", "metric", "unit", "direction")
     task, metric, unit, direction = (_need(record, key, source, str) for key in keys)
     value = _need(record, "value", source)
-    return Score(name, task, metric, value, unit, direction, setting, source)
+    seeds = _need({"seeds": None, **record}, "seeds", source, dict | None) or {}
+    deviation = _need({"deviation": None, **record}, "deviation", source, int | float | None)
+    return Score(
+        name, task, metric, value, unit, direction, setting, source, deviation, len(seeds) or 1
+    )
 
 
 def _size(record: Mapping[str, Any], source: str) -> Size:
     return Size(*[_need({k: None, **record}, k, source, _COUNT) for k in ("params", "macs")])
 
 
-def _model(record: Mapping[str, Any], source: str) -> Model:
+def model_of(record: Mapping[str, Any], source: str) -> Model:
     """Return upstream, checkpoint, and both in short."""
     upstream = str(record.get("upstream"))
     tuned = " fine-tuned" if record.get("upstream_trainable") else ""
@@ -188,7 +192,7 @@ def _path(record: Mapping[str, Any], source: str) -> str | None:
     return _text(record, "ckpt", source) or _text(record, "upstream_ckpt", source)
 
 
-def _entries(folder: Path) -> Iterator[Entry]:
+def entries_of(folder: Path) -> Iterator[Entry]:
     """Yield every test record of a folder, its setting, and its file with line or place."""
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder; give what `mt4ssl superb run` made with --out")

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 BEST, SECOND = "best", "second"
-# 1,234.5, with a bound or a range: ≤ 300, 730 (591 to 1,000), 2 of 3, (2/10); - and nothing: none
-_NUMBER = re.compile(r"(?:[≤≥] )?-?[\d,]*\.?\d+(?: \(.*\)| of \d+)?|\(\d+/\d+\)|-?")
+# 1,234.5, with a bound, range or deviation: ≤ 300, 730 (591 to 1,000), 2 of 3, 9.1 ±0.2, (2/10);
+# - and nothing: none
+_NUMBER = re.compile(r"(?:[≤≥] )?-?[\d,]*\.?\d+(?: \(.*\)| of \d+| ±[\d.]+)?|\(\d+/\d+\)|-?")
 
 
 @dataclass(frozen=True)

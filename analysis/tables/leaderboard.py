@@ -32,6 +32,7 @@ from upstream.suite import roots
 FORMATS = ("md", "latex", "booktabs", "csv", "html")
 SCORE, DONE, PARAMS, MACS = "superb_s", "tasks", "params", "macs"
 _DIFFERENT = "Settings differ from SUPERB's and may differ between runs: see results.jsonl of each."
+_SEEDS = "±: sample deviation over the seeds of heads, of which the value is the mean."
 _MACS = "MACs: sum over 32 utterances of LibriSpeech test-clean, 225 s."
 DIGITS = 2  # shown, and compared when the best is sought
 _SIZES = {PARAMS: ("Params", "M", 1e6), MACS: ("MACs", "G", 1e9)}
@@ -55,6 +56,7 @@ class ScoreTable:
 
     These are params, macs, superb_s (NaN where a task is missing, and in tables that are not
     SUPERB's) and tasks, how many of the set are done. The first ``published`` rows are.
+    ``deviations``: over the seeds of heads, by model and column, where there are several.
     """
 
     title: str
@@ -64,6 +66,7 @@ class ScoreTable:
     published: int = 0
     scored: bool = False
     notes: list[str] = field(default_factory=list)
+    deviations: dict[tuple[str, str], float] = field(default_factory=dict)
 
 
 def leaderboard(
@@ -137,10 +140,14 @@ def _table(
     if kind[0] != REAL:
         _check_columns(new)
     values: dict[str, dict[str, float]] = {}
+    deviations: dict[tuple[str, str], float] = {}
     for score in (*published, *new):
         metric = results.metric_of(score.task, score.metric, score.setting.stage)
         row = values.setdefault(score.model, {})
-        row[_key(score)] = score.value_in(results.shown_unit(metric))
+        unit = results.shown_unit(metric)
+        row[_key(score)] = score.value_in(unit)
+        if (deviation := score.deviation_in(unit)) is not None:
+            deviations[score.model, _key(score)] = deviation
     measured, scored = {key for row in values.values() for key in row}, kind == (REAL, "")
     names = tasks_of(score_set)
     names += [name for name in roots.in_order({s.task for s in new}) if name not in names]
@@ -157,11 +164,13 @@ def _table(
     frame = frame.astype({key: float for key in (PARAMS, MACS, *keys, SCORE)})
     notes = [_explained(columns, score_set if scored else None), *_sources(published)]
     notes += [_MACS] if frame[MACS].notna().any() else []
+    notes += [_SEEDS] if deviations else []
     notes += [_DIFFERENT] if kind[1] else []
     if left_out := sorted({_key(score) for score in new} - set(keys)):
         notes.append(f"Not shown, not of SUPERB: {', '.join(left_out)}")
     title, above = _TITLES[kind[0]] + _STATES[kind[1]], len({s.model for s in published})
-    return ScoreTable(title, score_set, columns, frame, above, scored, [*notes, *_remarks(new)])
+    notes += _remarks(new)
+    return ScoreTable(title, score_set, columns, frame, above, scored, notes, deviations)
 
 
 def _key(score: Score) -> str:
@@ -254,7 +263,12 @@ def grid(table: ScoreTable) -> Grid:
         else:
             total = Cell(number(row[SCORE], 0), marked.loc[model, SCORE])
         cells = [Cell(str(model)), total, *(Cell(short(row[c], _SIZES[c][2])) for c in sizes)]
-        cells += [Cell(number(row[key]), marked.loc[model, key]) for key in directions]
+        cells += [
+            Cell(
+                with_deviation(row[key], table.deviations.get((model, key))), marked.loc[model, key]
+            )
+            for key in directions
+        ]
         rows.append(cells)
     return Grid(table.title, groups, heads, rows, table.published, table.notes)
 
@@ -266,6 +280,11 @@ def number(value: float, digits: int = DIGITS) -> str:
     if digits and 0 < abs(value) < 0.5 * 10**-digits:
         return f"{value:.2g}"
     return f"{round(value, digits) + 0.0:.{digits}f}"  # + 0.0: no "-0"
+
+
+def with_deviation(value: float, deviation: float | None) -> str:
+    """Return a value as it is shown, with its deviation over seeds if there is one."""
+    return number(value) if deviation is None else f"{number(value)} ±{number(deviation)}"
 
 
 def short(value: float, unit: float) -> str:
@@ -282,10 +301,13 @@ def csv(found: Sequence[ScoreTable]) -> str:
     for table in found:
         part = table.frame.rename_axis("model").reset_index()
         rule = ["published"] * table.published
+        for (model, key), deviation in table.deviations.items():
+            part.loc[part["model"] == model, f"{key} ±"] = deviation
         part.insert(0, "table", table.title)
         part.insert(2, "from", rule + ["run"] * (len(part) - len(rule)))
         parts.append(part)
     keys = dict.fromkeys(column.key for table in found for column in table.columns)
+    keys |= dict.fromkeys(f"{key} ±" for table in found for _, key in table.deviations)
     ordered = ["table", "model", "from", SCORE, DONE, PARAMS, MACS, *keys]
     whole = pd.concat([part.astype(object) for part in parts], ignore_index=True)
     return plain_csv(whole.reindex(columns=ordered))

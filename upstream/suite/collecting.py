@@ -8,6 +8,7 @@ from mt4ssl_core.files import reading
 from upstream.door import tasks
 from upstream.suite import jobs, protocol, run_folder, work
 from upstream.suite.jobs import Job, TaskPlan
+from upstream.suite.protocol import Candidate
 
 
 def collect(out: Path, plan: TaskPlan, owner: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -27,15 +28,24 @@ def _collect(
     first: Sequence[Job],
     tests: Sequence[Job],
 ) -> list[dict[str, Any]]:
-    states = {job.variant.name: run_folder.read_state(out, job.name)["result"] for job in tests}
-    result = next(iter(states.values()))
-    chosen = next(c for c in plan.candidates if c.name == result["chosen"])
+    by_seed = {
+        seed: {
+            job.variant.name: run_folder.read_state(out, job.name)["result"]
+            for job in tests
+            if job.seed == seed
+        }
+        for seed in (None, *plan.more_seeds)
+    }
+    results = {seed: next(iter(states.values())) for seed, states in by_seed.items()}
+    chosen = {
+        owner["seed"] if seed is None else seed: _chosen(plan, result["chosen"])
+        for seed, result in results.items()
+    }
     spent = [run_folder.read_state(out, job.name)["seconds"] for job in first]
     shared = {
-        "rate": chosen.rate if chosen.rate is not None or not plan.trains else _rate(plan),
-        "layer": chosen.layer,
+        **next(iter(chosen.values())),
         "tried": [
-            {"rate": c.rate, "layer": c.layer, "dev": protocol.mean(result["devs"][c.name])}
+            _tried(c, [result["devs"][c.name] for result in results.values()])
             for c in plan.candidates
         ],
         "train_seconds": round(sum(spent), 3) if plan.trains else 0.0,
@@ -47,15 +57,41 @@ def _collect(
     }
     records = []
     for metric in plan.header["metrics"]:
-        of_variant = {
-            name: [r for r in state["records"] if _is(r, metric)] for name, state in states.items()
-        }
-        if all(of_variant.values()):
-            best = {name: protocol.best_of(found) for name, found in of_variant.items()}
-            records.append({**_plain(protocol.average(best)), **shared, **_notes(metric)})
+        found = [_averaged(states, metric) for states in by_seed.values()]
+        if all(found):
+            with_seeds = protocol.over_seeds(dict(zip(chosen, filter(None, found), strict=True)))
+            for seed, more in (with_seeds.get("seeds") or {}).items():
+                more |= chosen[int(seed)]
+            records.append({**with_seeds, **shared, **_notes(metric)})
     if [r for r in run_folder.read_results(out) if r["task"] == plan.code] != records:
         run_folder.write_results(out, [plan.code], records)
     return records
+
+
+def _chosen(plan: TaskPlan, name: str) -> dict[str, Any]:
+    """Return what was chosen: the learning rate, or the layer."""
+    found = next(c for c in plan.candidates if c.name == name)
+    rate = found.rate if found.rate is not None or not plan.trains else _rate(plan)
+    return {"rate": rate, "layer": found.layer}
+
+
+def _tried(candidate: Candidate, devs: Sequence[Sequence[float | None]]) -> dict[str, Any]:
+    """Return what a candidate came to on dev, over all seeds and variants."""
+    dev = protocol.mean([value for of_seed in devs for value in of_seed])
+    return {"rate": candidate.rate, "layer": candidate.layer, "dev": dev}
+
+
+def _averaged(
+    states: Mapping[str | None, Mapping[str, Any]], metric: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """Return the record of a metric over all variants; None where it was not tested in all."""
+    of_variant = {
+        name: [r for r in state["records"] if _is(r, metric)] for name, state in states.items()
+    }
+    if not all(of_variant.values()):
+        return None
+    best = {name: protocol.best_of(found) for name, found in of_variant.items()}
+    return _plain(protocol.average(best))
 
 
 def _is(record: Mapping[str, Any], metric: Mapping[str, Any]) -> bool:

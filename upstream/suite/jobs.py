@@ -46,6 +46,7 @@ class TaskPlan:
     overrides: Mapping[str, Any]  # for all stages: of a smoke run, and of --set
     stages: tuple[Mapping[str, Any], ...]
     identity: Mapping[str, Any]  # whatever else makes a result another one: config, corpus, store
+    more_seeds: tuple[int, ...] = ()  # of heads, beside the suite's own
     stored: bool = False  # whether all its jobs read the upstream's features from the store
 
     @property
@@ -66,11 +67,13 @@ class Job:
     plan: TaskPlan
     variant: Variant
     candidate: Candidate | None = None  # None: the test
+    seed: int | None = None  # None: the suite's
 
     @property
     def name(self) -> str:
         """Such as "ks/lr_0.001", "er/fold1/lr_0.001" or "ks/test"."""
-        return _name(self.plan, self.variant, self.candidate.name if self.candidate else "test")
+        last = self.candidate.name if self.candidate else "test"
+        return run_folder.job_name(self.plan.code, self.variant.name, last, self.seed)
 
     def settings(self) -> dict[str, Any]:
         """What must be the same for a job to count as done."""
@@ -83,15 +86,13 @@ class Job:
         return plain
 
 
-def _name(plan: TaskPlan, variant: Variant, last: str) -> str:
-    return "/".join(part for part in (plan.code, variant.name, last) if part)
-
-
 def jobs_of(plan: TaskPlan) -> tuple[list[Job], list[Job]]:
     """Return a task's jobs: those that come first, and the tests that need all of these."""
     worth = plan.trains or plan.chooses  # a single layer needs no dev
-    first = [Job(plan, v, c) for c in plan.candidates for v in plan.variants] if worth else []
-    return first, [Job(plan, variant) for variant in plan.variants]
+    seeds = (None, *plan.more_seeds)
+    first = [Job(plan, v, c, s) for s in seeds for c in plan.candidates for v in plan.variants]
+    tests = [Job(plan, variant, None, seed) for seed in seeds for variant in plan.variants]
+    return first if worth else [], tests
 
 
 def perform(setting: SuiteSetting, job: Job) -> dict[str, Any]:
@@ -119,7 +120,7 @@ def train_head(setting: SuiteSetting, job: Job) -> dict[str, Any]:
     changes = {**plan.overrides, **dict(job.variant.override)}
     if candidate.rate is not None:
         changes["optimizer.lr"] = candidate.rate
-    _launch(_new(setting, plan, expdir, changes, mode="train", auto_resume=True))
+    _launch(_new(setting, job, expdir, changes, mode="train", auto_resume=True))
     return {"dev": protocol.dev_while_training(expdir, dev)}
 
 
@@ -129,13 +130,14 @@ def test(setting: SuiteSetting, job: Job) -> dict[str, Any]:
     Among these are those of optional evaluations that are not asked for any more.
     """
     plan = job.plan
-    devs = devs_of(setting.out, plan)
+    devs = devs_of(setting.out, plan, job.seed)
     chosen = protocol.best_candidate(devs, protocol.dev_of(plan.header).direction, plan.code)
     candidate = next(c for c in plan.candidates if c.name == chosen)
     folder = setting.out / job.name
     heads: dict[Path, Path | None] = {folder: None}  # what is tested, by the folder of its results
     if plan.trains:
-        heads = _heads(plan, setting.out / _name(plan, job.variant, chosen))
+        trained = run_folder.job_name(plan.code, job.variant.name, chosen, job.seed)
+        heads = _heads(plan, setting.out / trained)
     for folder, head in heads.items():
         for stage in plan.stages:
             if head is None:
@@ -163,11 +165,11 @@ def _heads(plan: TaskPlan, expdir: Path) -> dict[Path, Path | None]:
     return {expdir: best}
 
 
-def devs_of(out: Path, plan: TaskPlan) -> dict[str, list[float | None]]:
+def devs_of(out: Path, plan: TaskPlan, seed: int | None = None) -> dict[str, list[float | None]]:
     """Return the dev values of every candidate, one per variant, from the states of their jobs."""
 
     def dev(candidate: Candidate, variant: Variant) -> float | None:
-        state = run_folder.read_state(out, _name(plan, variant, candidate.name))
+        state = run_folder.read_state(out, Job(plan, variant, candidate, seed).name)
         value: float | None = state.get("result", {}).get("dev")
         return value
 
@@ -175,10 +177,11 @@ def devs_of(out: Path, plan: TaskPlan) -> dict[str, list[float | None]]:
 
 
 def _new(
-    setting: SuiteSetting, plan: TaskPlan, expdir: Path, changes: Mapping[str, Any], **more: Any
+    setting: SuiteSetting, job: Job, expdir: Path, changes: Mapping[str, Any], **more: Any
 ) -> TaskRequest:
     """An experiment that does not begin with a stored head."""
-    own = {"task": plan.code, "root": str(plan.root), "changes": changes, "seed": setting.seed}
+    seed = setting.seed if job.seed is None else job.seed
+    own = {"task": job.plan.code, "root": str(job.plan.root), "changes": changes, "seed": seed}
     return setting.request(expdir, upstream=setting.upstream, **own, **more)
 
 
@@ -193,7 +196,7 @@ def _evaluate_layer(
     changes = {**job.plan.overrides, **dict(job.variant.override)}
     others = {"upstream_layer_selection": layer, "evaluate_split": split}
     more = {"mode": "evaluate", "stage": stage, "others": others}
-    _launch(_new(setting, job.plan, expdir, changes, **more))
+    _launch(_new(setting, job, expdir, changes, **more))
 
 
 def _launch(request: TaskRequest) -> None:

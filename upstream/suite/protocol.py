@@ -13,6 +13,7 @@ Driven by the ``superb:`` block of downstream_configs/TASK.yaml alone:
 
 import json
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -166,6 +167,28 @@ def average(records: Mapping[str | None, Mapping[str, Any]]) -> dict[str, Any]:
     seconds = round(math.fsum(record["seconds"] for record in records.values()), 3)
     value = mean([record["value"] for record in records.values()])
     return {**first, "value": value, "step": None, "seconds": seconds, "variants": shown}
+
+
+def over_seeds(records: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the record of a metric over the seeds of heads, unchanged where there is one seed.
+
+    Of several, ``value`` is the mean and ``deviation`` the sample deviation (None where a value
+    is), and ``seeds`` has the value, step and variants of each.
+    """
+    first = next(iter(records.values()))
+    if len(records) == 1:
+        return dict(first)
+    values = [record["value"] for record in records.values()]
+    value, kept = mean(values), ("value", "step", "variants")
+    return {
+        **first,
+        "value": value,
+        "deviation": None if value is None else statistics.stdev(values),
+        "step": None,
+        "seconds": round(math.fsum(record["seconds"] for record in records.values()), 3),
+        "variants": None,
+        "seeds": {str(s): {key: record[key] for key in kept} for s, record in records.items()},
+    }
 
 
 def planned_stages(

@@ -6,7 +6,7 @@
     results.jsonl    one record per task and metric
     jobs/NAME.json   state of every job: running (and at which step), done or failed
     logs/NAME.log    what a job printed
-    TASK/[VARIANT/]CANDIDATE/   s3prl's experiments
+    TASK/[seed_N/][VARIANT/]CANDIDATE/   s3prl's experiments; seed_N: of further head seeds
 """
 
 import json
@@ -93,6 +93,14 @@ def claimed(out: Path, owner: Mapping[str, Any], patience: float = 5.0) -> Itera
 def abandoned(out: Path, token: str) -> bool:
     """Whether the suite that locked ``out`` with ``token`` is gone."""
     return not locks.held(out / LOCK, token)
+
+
+def job_name(task: str, variant: str | None, last: str, seed: int | None = None) -> str:
+    """Return the name of a job: "ks/lr_0.001", "er/fold1/test", "ks/seed_7/test".
+
+    ``seed``: of a head beside the suite's own.
+    """
+    return "/".join(filter(None, (task, f"seed_{seed}" if seed is not None else "", variant, last)))
 
 
 def state_path(out: Path, job: str) -> Path:

@@ -146,6 +146,7 @@ def plan_task(
         variants=tuple(protocol.variants(header)),
         overrides=changes,
         stages=tuple(chosen),
+        more_seeds=_more_seeds(request, name, header),
         identity={
             "config": preparation.value_fingerprint(config),
             "corpus": dict(corpus),
@@ -154,6 +155,16 @@ def plan_task(
         },
         stored=stored is not None,
     )
+
+
+def _more_seeds(request: SuiteRequest, name: str, header: Mapping[str, Any]) -> tuple[int, ...]:
+    """Return the head seeds beside the first: those asked for, and those that are there already."""
+    if header.get("select") == protocol.LAYER:  # nothing is trained
+        return ()
+    records = [r for r in run_folder.read_results(request.out) if r["task"] == name]
+    there = {int(seed) for record in records for seed in record.get("seeds") or {}}
+    asked = range(request.seed, request.seed + request.seeds)
+    return tuple(sorted({*asked, *there} - {request.seed}))
 
 
 def _refuse_other_settings(out: Path, plans: Sequence[TaskPlan]) -> None:
@@ -202,9 +213,11 @@ def batches_of(
     tests = [job for job in tests if not work.done(request.out, job)]
     if request.smoke or plan.stored:
         return [batch(plan.code, left + tests, [])] if left + tests else []
-    needs = [job.name for job in first]
     found = [batch(job.name, [job], []) for job in left]
-    return found + [batch(job.name, [job], needs) for job in tests]
+    for test in tests:
+        needs = [job.name for job in first if job.seed == test.seed]
+        found.append(batch(test.name, [test], needs))
+    return found
 
 
 def _work(

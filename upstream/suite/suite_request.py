@@ -14,6 +14,7 @@ from upstream.store.options import StoreOptions
 from upstream.suite import executors, roots
 
 ALL = roots.ALL
+MOST_SEEDS = 100
 
 
 @dataclass
@@ -30,6 +31,7 @@ class SuiteRequest:
     rates: Sequence[str] = ()  # "1e-3,1e-4" for every task, "ks=1e-3,1e-4" for one
     set: Sequence[str] = ()  # "ks:runner.total_steps=500": not SUPERB's setting any more
     seed: int = SEED
+    seeds: int = 1  # of heads, from ``seed`` on: each task is trained and tested with each
     device: str = "auto"
     allow_partial: bool = False
     jobs: int | None = None
@@ -43,6 +45,8 @@ class SuiteRequest:
 
     def __post_init__(self) -> None:
         """Check what can be checked without looking at files; a checkpoint is found."""
+        if type(self.seeds) is not int or not 1 <= self.seeds <= MOST_SEEDS:
+            raise ValueError(f"--seeds {self.seeds}: give a whole number from 1 to {MOST_SEEDS}")
         self.out = user_path(self.out).absolute()
         self.upstream, self.ckpt = hub.own(self.upstream, self.ckpt)
         self.upstream = self.upstream or ("mt4ssl" if self.ckpt else None)
@@ -106,7 +110,7 @@ class SuiteRequest:
         words += ["--upstream", str(self.upstream)] if self.upstream != "mt4ssl" else []
         for flag in ("smoke", "allow_partial"):
             words += [f"--{flag.replace('_', '-')}"] if getattr(self, flag) else []
-        for flag in ("executor", "seed", "device", "jobs", "feature_transform"):
+        for flag in ("executor", "seed", "seeds", "device", "jobs", "feature_transform"):
             value, default = getattr(self, flag), type(self).__dataclass_fields__[flag].default
             words += [f"--{flag.replace('_', '-')}", str(value)] if value != default else []
         words += self.store.argv()

@@ -26,7 +26,7 @@ def render_table(records: Sequence[Mapping[str, Any]]) -> str:
         row = [
             record["task"],
             record["metric"] + stage,
-            four_digits(record["value"]),
+            with_deviation(record),
             record["unit"] or "",
         ]
         row += [_ARROWS.get(record["direction"], ""), _chosen(record), corpus]
@@ -41,6 +41,7 @@ def _remarks(record: Mapping[str, Any]) -> list[str]:
     """Say what is not as published."""
     changed = record["overrides"] and record["corpus"]["kind"] != OWN  # which has no other setting
     found = ["smoke"] if record["smoke"] else ["changed"] if changed else []
+    found += [f"{len(record['seeds'])} seeds"] if record.get("seeds") else []
     return found + results.remarks(record)
 
 
@@ -49,12 +50,21 @@ def four_digits(value: float | None) -> str:
     return "nan" if value is None else f"{value:.4g}"
 
 
+def with_deviation(record: Mapping[str, Any]) -> str:
+    """Return a record's value as it is shown, with its deviation over the seeds of heads."""
+    shown, spread = four_digits(record["value"]), record.get("deviation")
+    return shown if spread is None else f"{shown} ±{spread:.2g}"
+
+
 def _comparable(record: Mapping[str, Any]) -> bool:
     changed = record["overrides"] or record.get("feature_transform")
     return record["corpus"]["kind"] == "real" and not changed
 
 
 def _chosen(record: Mapping[str, Any]) -> str:
+    rates = {each.get("rate") for each in (record.get("seeds") or {}).values()}
+    if len(rates) > 1:
+        return f"lr {', '.join(f'{rate:g}' for rate in sorted(rates))} of {len(record['tried'])}"
     if record["layer"] is not None:
         return f"layer {record['layer']} of {len(record['tried'])}"
     rate = "" if record["rate"] is None else f"lr {record['rate']:g}"

@@ -45,7 +45,8 @@ class Work:
             os.environ["CUDA_VISIBLE_DEVICES"] = self.gpu
         out, candidates = self.setting.out, [job for job in self.jobs if job.candidate]
         for job in self.jobs:
-            ready = job.candidate or all(done(out, candidate) for candidate in candidates)
+            needed = [each for each in candidates if each.seed == job.seed]
+            ready = job.candidate or all(done(out, candidate) for candidate in needed)
             if ready and not done(out, job):
                 run_job(self.setting, job, self.token)
 
@@ -62,7 +63,7 @@ def done(out: Path, job: Job) -> bool:
     if state.get("state") != DONE or state.get("settings") != job.settings():
         return False
     devs = state.get("result", {}).get("devs")
-    return job.candidate is not None or devs == jobs.devs_of(out, job.plan)
+    return job.candidate is not None or devs == jobs.devs_of(out, job.plan, job.seed)
 
 
 def run_job(

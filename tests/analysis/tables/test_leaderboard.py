@@ -35,11 +35,12 @@ def rows(markdown, title="SUPERB"):
 
 def test_the_published_scores_alone():
     found = rows(leaderboard.leaderboard([]))
-    assert found["HuBERT Base"]["superb_s ↑"] == "941" and len(found) == 25
+    assert found["HuBERT Base"]["superb_s ↑"] == "941" and len(found) == 32
     assert found["WavLM Large"]["superb_s ↑"] == "**1145**"
     assert found["WavLM Base+"]["superb_s ↑"] == "<u>1106</u>"
     assert found["WavLM Base+"]["QbE MTWV ↑"] == "**9.88**"
-    assert found["HuBERT Large"]["PR PER ↓"] == "<u>3.53</u>"
+    assert found["HuBERT Large"]["PR PER ↓"] == "3.53"
+    assert found["DinoSR"]["PR PER ↓"] == "<u>3.21</u>"
     assert found["HuBERT Base"]["Params M"] == "94.68" and found["HuBERT Base"]["MACs G"] == "1,669"
     assert found["data2vec Base"]["superb_s ↑"] == "(2/10)"
     assert found["FBANK (normalised)"]["SID Acc ↑"] == "0.00085"
@@ -57,9 +58,9 @@ def test_the_published_scores_alone():
 def test_a_run_stands_below_the_rule_with_its_score(tmp_path):
     found = rows(leaderboard.leaderboard([full_run(tmp_path / "ours")]))
     names = list(found)
-    assert names[-2:] == ["—", "ours"] and len(names) == 27
+    assert names[-2:] == ["—", "ours"] and len(names) == 34
     ours = found["ours"]
-    assert ours["SID Acc ↑"] == "**99.00**" and found["WavLM Large"]["SID Acc ↑"] == "<u>95.49</u>"
+    assert ours["SID Acc ↑"] == "**99.00**" and found["SPEAR XLarge"]["SID Acc ↑"] == "<u>96.34</u>"
     assert ours["PR PER ↓"] == "5.41" and ours["Params M"] == "-"
     assert ours["ASR WER +LM ↓"] == "-"
     gain = 1000 * ((97 - 96.3) / (96.66 - 41.3826674) + (99 - 81.42) / (90.3 - 20.058174)) / 10
@@ -114,6 +115,22 @@ def test_one_checkpoint_on_both_has_a_row_in_both_tables(tmp_path):
     text = leaderboard.leaderboard([mini, full_run(tmp_path / "real")])
     assert "real" in rows(text, "SUPERB**") and "mini" not in rows(text, "SUPERB**")
     assert list(rows(text, "mini_superb")) == ["mini"]
+
+
+def test_means_over_seeds_stand_with_their_deviation(tmp_path):
+    seeds = {"seeds": {"1": {}, "2": {}, "3": {}}, "deviation": 0.0123}
+    run = score_runs.suite(tmp_path / "ours", record("ks", 0.91, **seeds), record("sid", 0.5))
+    text = leaderboard.leaderboard([run])
+    found = rows(text)["ours"]
+    assert (found["KS Acc ↑"], found["SID Acc ↑"]) == ("91.00 ±1.23", "50.00")
+    assert "±: sample deviation over the seeds of heads" in text
+    [frame] = [pd.read_csv(io.StringIO(leaderboard.leaderboard([run], "csv")))]
+    ours = frame[frame["model"] == "ours"].iloc[0]
+    assert ours["ks/acc ±"] == pytest.approx(1.23) and math.isnan(frame["ks/acc ±"].iloc[0])
+    assert r"91.00 $\pm$1.23" in leaderboard.leaderboard([run], "latex")
+    damaged = score_runs.suite(tmp_path / "odd", record("ks", 0.9, seeds=[1, 2]))
+    with pytest.raises(ValueError, match=r"odd/results\.jsonl:1: seeds cannot be"):
+        leaderboard.leaderboard([damaged])
 
 
 def test_csv_has_all_digits_and_says_which_table(tmp_path):

@@ -17,6 +17,7 @@ from toy_suite import Launcher
 
 import mt4ssl_cli
 from mt4ssl_core.locks import lock
+from upstream.heads import results
 from upstream.store.options import StoreOptions
 from upstream.suite import jobs, preparation, run_folder, suite
 from upstream.suite.suite_request import SuiteRequest
@@ -260,6 +261,78 @@ def test_a_transform_of_features_is_asked_of_every_job_and_never_mixed(root, lau
     assert {asked.feature_transform for asked in launcher.asked} == {"whiten"}
     with pytest.raises(ValueError, match=r"another feature_transform \(whiten, now None\)"):
         suite.run(request(root, "none"))
+
+
+@pytest.fixture
+def uneven(launcher, monkeypatch):
+    """Heads of seed 1338 are worse by .1 in testing; yields what was asked for."""
+
+    def launch(asked):
+        launcher(asked)
+        if asked.mode == "evaluate" and "seed_1338" in str(asked.expdir):
+            found = results.read(asked.expdir)
+            results.write(asked.expdir, [{**r, "value": r["value"] - 0.1} for r in found])
+
+    monkeypatch.setattr(jobs, "_launch", launch)
+    return launcher.asked
+
+
+def test_every_seed_is_trained_chosen_and_tested(root, uneven, capsys):
+    assert suite.run(request(root, "fold,rate", seeds=3)) == 0
+    trained = [asked.seed for asked in uneven if asked.mode == "train" and asked.task == "rate"]
+    assert sorted(trained) == [1337] * 3 + [1338] * 3 + [1339] * 3
+    found = records(root)
+    rate, fold = found["rate", "test"], found["fold", "test"]
+    assert rate["value"] == pytest.approx((0.82 + 0.72 + 0.82) / 3)
+    assert rate["deviation"] == pytest.approx(0.1 / 3**0.5)
+    assert (rate["seed"], rate["step"], rate["rate"]) == (1337, None, 0.01)
+    assert {seed: each["value"] for seed, each in rate["seeds"].items()} == pytest.approx(
+        {"1337": 0.82, "1338": 0.72, "1339": 0.82}
+    )
+    assert rate["seeds"]["1338"]["rate"] == 0.01
+    assert fold["seeds"]["1338"]["variants"]["f1"]["value"] == pytest.approx(0.72)
+    assert fold["value"] == pytest.approx(rate["value"])
+    shown = capsys.readouterr().out
+    assert "0.7867 ±0.058" in shown and "3 seeds" in shown
+    out = root.parent / "run"
+    assert (out / "rate" / "seed_1339" / "lr_0.01").is_dir() and (out / "rate" / "lr_0.01").is_dir()
+
+
+def test_seeds_are_added_to_what_is_there_and_stay(root, uneven):
+    assert suite.run(request(root, "rate")) == 0
+    single, asked = records(root)["rate", "test"], len(uneven)
+    assert "seeds" not in single and "deviation" not in single
+    assert suite.run(request(root, "rate", seeds=2)) == 0
+    assert {each.seed for each in uneven[asked:] if each.mode == "train"} == {1338}
+    both, asked = records(root)["rate", "test"], len(uneven)
+    assert both["value"] == pytest.approx(0.77)
+    assert suite.run(request(root, "rate")) == 0
+    assert len(uneven) == asked and records(root)["rate", "test"] == both
+
+
+def test_what_trains_nothing_has_no_seeds(root, uneven):
+    assert suite.run(request(root, "layer", seeds=3)) == 0
+    assert "seeds" not in records(root)["layer", "test"]
+
+
+def test_a_seed_whose_head_failed_does_not_stop_the_others(root, launcher, monkeypatch, capsys):
+    def launch(asked):
+        if "seed_1338" in str(asked.expdir):
+            raise RuntimeError("CUDA out of memory")
+        launcher(asked)
+
+    monkeypatch.setattr(jobs, "_launch", launch)
+    assert suite.run(request(root, "rate", seeds=2)) == 1
+    assert "--seeds 2" in capsys.readouterr().err
+    state = run_folder.read_state(root.parent / "run", "rate/test")
+    assert state["state"] == "done"
+    assert ("rate", "test") not in records(root)
+
+
+@pytest.mark.parametrize("seeds", [0, -1, 101, 1.5, True])
+def test_a_number_of_seeds_that_cannot_be(root, seeds):
+    with pytest.raises(ValueError, match=r"--seeds .*: give a whole number from 1 to 100"):
+        request(root, "rate", seeds=seeds)
 
 
 def test_another_corpus_is_refused(root, launcher, monkeypatch):
