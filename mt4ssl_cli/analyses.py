@@ -17,7 +17,6 @@ SPEECH = (
 )
 RUNS = "run.out folders; or: study CONFIG ... [KEY=VALUE ...], to pre-train them first"
 Several = list[str] | None
-Name = Annotated[Several, o.word("LABEL", "of the first RUN; again: of the next")]
 
 
 @command(analyses, "mt4ssl leaderboard runs/first --format latex --out row.tex")
@@ -26,7 +25,7 @@ def leaderboard(
     format: Annotated[str, o.choice(FORMATS, "of the table")] = FORMATS[0],
     out: Annotated[str | None, o.path("FILE", "write it there", default="print it")] = None,
     score_set: o.ScoreSet = "paper",
-    name: Name = None,
+    name: o.Name = None,
 ) -> int:
     """Print SUPERB's table: published scores and those of your runs, with superb_s."""
     from analysis.tables import leaderboard as table
@@ -51,7 +50,7 @@ def wer_table(
     runs: Annotated[Several, o.argument("RUN", "a folder with what `decode --out` wrote")] = None,
     format: Annotated[str, o.choice(FORMATS, "of the table")] = FORMATS[0],
     out: Annotated[str | None, o.path("FILE", "write it there", default="print it")] = None,
-    name: Name = None,
+    name: o.Name = None,
 ) -> int:
     """Print the papers' table: published word error rates and those of your runs."""
     from analysis.tables import wer_table as table
@@ -167,7 +166,7 @@ def report(
     others: Annotated[Several, o.path("RUN ...", "beside it", "--with")] = None,
     out: Annotated[str | None, o.path("FILE", "page to write", default="RUN/report.html")] = None,
     score_set: o.ScoreSet = "paper",
-    name: Name = None,
+    name: o.Name = None,
 ) -> int:
     """Write one HTML page about a run: scores, layers, probes, convergence."""
     from analysis.report import report as page

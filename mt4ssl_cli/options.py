@@ -12,6 +12,7 @@ from upstream.heads.task_request import TRANSFORMS
 from upstream.store.options import FLAGS, MODES, StoreOptions
 
 COUNT, JOBS = whole(at_least=1, at_most=1_000_000), whole(at_least=1, at_most=1024)
+SEED_COUNT = whole(at_least=1, at_most=100)
 TOP = whole(at_least=1, at_most=100)
 GIGABYTES, MINUTES = real(at_least=0, at_most=1e9), real(above=0, at_most=1e6)
 
@@ -55,6 +56,7 @@ Ckpt = Annotated[str, argument("CKPT", _CKPT)]
 MaybeCkpt = Annotated[str | None, path("CKPT", _CKPT, "-k", "--ckpt")]
 Upstream = Annotated[str | None, word("NAME", _UPSTREAM, "-u", "--upstream", default="mt4ssl")]
 RunFolder = Annotated[str, argument("RUN", "what --out of `superb run` was")]
+Name = Annotated[list[str] | None, word("LABEL", "of the first RUN; again: of the next")]
 Tasks = Annotated[str, word("A,B", "all, or some such as pr,asr")]
 Roots = Annotated[str, path("FILE", _ROOTS)]
 MaybeRoots = Annotated[str | None, path("FILE", _ROOTS)]

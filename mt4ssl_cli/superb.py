@@ -42,6 +42,9 @@ def run(
     stages: Annotated[list[str] | None, o.word("NAME ...", "optional evaluations, too")] = None,
     set: o.Changes = None,
     seed: o.HeadSeed = SuiteRequest.seed,
+    seeds: Annotated[int, o.number(o.SEED_COUNT, "of heads: means and deviations")] = (
+        SuiteRequest.seeds
+    ),
     device: o.Device = SuiteRequest.device,
     jobs: Annotated[int | None, o.number(o.JOBS, "at a time", default="one per GPU")] = None,
     slurm: Annotated[list[str] | None, o.word("KEY=VALUE ...", "for submitit")] = None,
@@ -62,8 +65,8 @@ def run(
         SuiteRequest(
             Path(out), roots, ckpt=ckpt, upstream=upstream, tasks=tasks, smoke=smoke,
             executor=executor, rates=rates or (), stages=stages or (), set=set or (), seed=seed,
-            device=device, jobs=jobs, slurm=slurm or (), allow_partial=allow_partial, store=kept,
-            feature_transform=feature_transform,
+            seeds=seeds, device=device, jobs=jobs, slurm=slurm or (),
+            allow_partial=allow_partial, store=kept, feature_transform=feature_transform,
         )
     )  # fmt: skip
 
@@ -94,3 +97,18 @@ def submit(
     from upstream.suite import submission
 
     print(f"written: {submission.submit(run_folder, tasks, out, force)}")
+
+
+@command(superb, "mt4ssl superb compare runs/a runs/b --out runs/a_or_b")
+def compare(
+    first: Annotated[str, o.argument("RUN", "what --out of `superb run` was")],
+    second: Annotated[str, o.argument("OTHER", "likewise, of another model")],
+    tasks: o.Tasks = SuiteRequest.tasks,
+    out: Annotated[str | None, o.path("DIR", "write compare.json and compare.md there")] = None,
+    force: Annotated[bool, o.flag("--force", "also smoke runs")] = False,
+    name: o.Name = None,
+) -> None:
+    """Say in which scores two models differ, and by how much."""
+    from analysis.comparing import comparison, telling
+
+    telling.tell(comparison.compare(first, second, tasks, force, name or ()), out)
