@@ -6,7 +6,8 @@ import shutil
 import torch
 from torch import nn
 
-from mt4ssl_core.model.encoder import ConvBlock, Layer, PosConvBlock
+from mt4ssl_core.model.context import Layer, PosConvBlock
+from mt4ssl_core.model.extractor import ConvBlock
 
 BACKEND = "inductor"
 _COMPILERS = ("g++", "clang++", "c++")

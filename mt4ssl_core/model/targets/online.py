@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from mt4ssl_core.config import MOST, Config
-from mt4ssl_core.model.encoder import Context, Encoder
+from mt4ssl_core.model.context import Context
+from mt4ssl_core.model.encoder import Encoder
 from mt4ssl_core.model.padding import moments, padding_mask
 from mt4ssl_core.model.targets import Masked, Target, TargetLoss, register
 from mt4ssl_core.settings.bounds import number

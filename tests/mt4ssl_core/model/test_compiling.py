@@ -6,7 +6,9 @@ import torch
 import toy
 
 from mt4ssl_core.model import compiling
-from mt4ssl_core.model.encoder import ConvBlock, Encoder, Layer, PosConvBlock
+from mt4ssl_core.model.context import Layer, PosConvBlock
+from mt4ssl_core.model.encoder import Encoder
+from mt4ssl_core.model.extractor import ConvBlock
 from mt4ssl_core.training.journal import read_jsonl
 from mt4ssl_core.training.pretrain import pretrain
 

@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 from reference import error
 
 from mt4ssl_core.config import Config, EncoderConfig
-from mt4ssl_core.model.encoder import ConvBlock, Encoder, padding_mask
+from mt4ssl_core.model.encoder import Encoder
+from mt4ssl_core.model.extractor import ConvBlock
 from mt4ssl_core.model.mt4ssl import MT4SSL
+from mt4ssl_core.model.padding import padding_mask
 from mt4ssl_core.model.targets.offline import OfflineConfig
 
 VARIANTS = {
