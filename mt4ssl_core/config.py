@@ -44,6 +44,8 @@ class RunBasics:
     precision: fp32, or bf16 / fp16 autocast (weights, optimiser and teacher stay fp32).
     device: auto (CUDA where there is one), cpu, cuda, cuda:1, ...
     compile: true, false or auto: torch.compile of the encoder's blocks; auto is on CUDA only.
+    activation_checkpointing: keep of each of the encoder's blocks its input alone and compute the
+        rest again for its gradient: less memory for more time, the same numbers.
     log_every, validate_every, save_every: in updates; 0 switches validation off.
     keep_every: checkpoints kept for good at multiples of this many updates (0: only last and best).
     loggers: what shows the numbers of log.jsonl: tensorboard, wandb, trackio; [] for none.
@@ -54,6 +56,7 @@ class RunBasics:
     precision: str = choice("fp32", "fp32", "bf16", "fp16")
     device: str = device("auto")
     compile: str = choice("auto", "auto", "true", "false")
+    activation_checkpointing: bool = False
     log_every: int = number(50, at_least=1, at_most=MOST)
     validate_every: int = number(5000, at_least=0, at_most=MOST)
     save_every: int = number(5000, at_least=1, at_most=MOST)

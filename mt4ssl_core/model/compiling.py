@@ -10,6 +10,7 @@ from mt4ssl_core.model.context import Layer, PosConvBlock
 from mt4ssl_core.model.extractor import ConvBlock
 
 BACKEND = "inductor"
+_FORMS = 64  # compiled forms of all blocks together; beyond, the rest would run uncompiled, unsaid
 _COMPILERS = ("g++", "clang++", "c++")
 
 
@@ -36,6 +37,8 @@ def compile_blocks(model: nn.Module) -> None:
     Names of weights stay. Sizes of batches and lengths are symbols, so that a block is compiled a
     few times in all and not for each length. What decides from lengths is between the blocks.
     """
+    settings = torch._dynamo.config  # counts the forms of all blocks as one function's
+    settings.recompile_limit = max(settings.recompile_limit, _FORMS)
     for module in model.modules():
         if isinstance(module, ConvBlock | PosConvBlock | Layer):
             module.compile(backend=BACKEND, dynamic=True)

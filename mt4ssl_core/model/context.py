@@ -10,6 +10,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from mt4ssl_core.config import EncoderConfig
 from mt4ssl_core.model.attention import Attention, RelativeBias
+from mt4ssl_core.model.checkpointing import run
 from mt4ssl_core.model.dropout import Dropout
 from mt4ssl_core.model.padding import padding_mask
 
@@ -77,7 +78,7 @@ class Context(nn.Module):
         self.layers = nn.ModuleList(Layer(cfg) for _ in range(cfg.layers))
         self.dropout = Dropout(cfg.dropout)
         self.layerdrop, self.pre_norm = cfg.layerdrop, cfg.pre_norm
-        self.isolate_padding = cfg.isolate_padding
+        self.isolate_padding, self.checkpointed = cfg.isolate_padding, False
         for module in self.layers.modules():
             if isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, 0.0, 0.02)
@@ -86,7 +87,7 @@ class Context(nn.Module):
     def position(self, x: Tensor, padding: Tensor | None) -> Tensor:
         """What the positional convolutions add to ``x`` (B, T, D)."""
         for block in self.pos_conv:
-            x = block(x)
+            x = run(block, x, checkpointed=self.checkpointed)
             if padding is not None and self.isolate_padding:
                 x = x.masked_fill(padding[..., None], 0.0)
         return x
@@ -108,7 +109,7 @@ class Context(nn.Module):
             if self.training and self.layerdrop and torch.rand(()).item() < self.layerdrop:
                 hidden.append(x)
                 continue
-            x, out = layer(x, keep, bias)
+            x, out = run(layer, x, keep, bias, checkpointed=self.checkpointed)
             hidden.append(x)
             ffn.append(out)
         if self.pre_norm:

@@ -82,6 +82,12 @@ class Encoder(SpeechEncoder):
         self.mask_embedding = nn.Parameter(torch.empty(cfg.dim).uniform_())
         self.context = Context(cfg)
 
+    def checkpoint_activations(self) -> None:
+        """Keep for backward of each convolution and each layer its inputs alone."""
+        self.context.checkpointed = True
+        if isinstance(self.extractor, Extractor):
+            self.extractor.checkpointed = True
+
     @overload
     def frame_lengths(self, num_samples: int) -> int: ...
     @overload

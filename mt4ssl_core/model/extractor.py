@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mt4ssl_core.config import EncoderConfig
+from mt4ssl_core.model.checkpointing import run
 from mt4ssl_core.model.padding import moments
 
 
@@ -85,6 +86,7 @@ class Extractor(nn.Module):
             blocks.append(ConvBlock(c_in, channels, kernel, stride, cfg.conv_bias, norm))
             c_in = channels
         self.blocks = nn.ModuleList(blocks)
+        self.checkpointed = False
 
     def forward(self, waves: Tensor, lengths: Tensor) -> Tensor:
         """(B, N) and (B,) samples (on the CPU: see `Encoder`) -> (B, T, C)."""
@@ -93,5 +95,5 @@ class Extractor(nn.Module):
         for block in self.blocks:
             assert isinstance(block, ConvBlock)
             lengths = block.out_length(lengths)
-            x = block(x, lengths if padded else None)
+            x = run(block, x, lengths if padded else None, checkpointed=self.checkpointed)
         return x

@@ -35,7 +35,10 @@ class Resumable:
 
     def __init__(self, cfg: Any, world: World, model: nn.Module):
         self.cfg, self.world = cfg, world
-        self.model: Any = model.to(world.device)
+        trained: Any = model.to(world.device)
+        if cfg.run.activation_checkpointing:
+            trained.encoder.checkpoint_activations()
+        self.model = trained
         self.optimizer = AdamW(self.model, cfg.optim)
         self.scaler = torch.amp.GradScaler(world.device.type, enabled=cfg.run.precision == "fp16")
         self.progress = Progress(processes=world.size)

@@ -13,6 +13,8 @@ from mt4ssl_core.training.journal import read_jsonl
 from mt4ssl_core.training.pretrain import pretrain
 
 QUICK = {"run__validate_every": 0, "data__valid_share": 0.0, "optim__max_updates": 6}
+SMALL = {"encoder__layers": 1, "encoder__pos_conv_depth": 2, "online__top_k": 1}
+SMALL |= {"data__batch_seconds": 2}
 DRY = {f"encoder__{name}dropout": 0.0 for name in ("", "attention_", "activation_", "input_")}
 
 
@@ -52,18 +54,54 @@ def test_blocks_are_compiled_a_few_times_and_not_for_each_length():
     assert counter.frame_count <= 3
 
 
+def test_no_block_goes_back_to_eager_after_many_forms(monkeypatch):
+    monkeypatch.setattr(compiling, "BACKEND", "eager")
+    torch._dynamo.reset()
+    encoder = Encoder(reference.encoder_config(layers=2, dropout=0.1, attention_dropout=0.1))
+    compiling.compile_blocks(encoder)
+    with torch._dynamo.config.patch(fail_on_recompile_limit_hit=True):
+        for train in (True, False):
+            for samples in (4000, 5001, 6400):
+                with torch.set_grad_enabled(train):
+                    lengths = torch.tensor([samples, 3000 if samples < 6000 else samples])
+                    encoder.train(train)(torch.randn(2, samples), lengths)
+
+
 @pytest.mark.slow
-def test_losses_of_compiled_updates_are_those_of_eager_ones(tmp_path, monkeypatch):
-    monkeypatch.setattr(compiling, "BACKEND", "aot_eager")
+@pytest.mark.parametrize("front", ["conv", "mel"])
+def test_losses_of_200_compiled_updates_are_those_of_eager_ones(front, tmp_path):
     torch._dynamo.reset()
     data, losses, names = toy.corpus(tmp_path, utterances=8), {}, {}
+    changes = {**QUICK, **SMALL, **DRY, "optim__max_updates": 200, "encoder__frontend": front}
     for word in ("false", "true"):
-        cfg = toy.configuration(data, tmp_path / word, run__compile=word, **QUICK, **DRY)
+        cfg = toy.configuration(data, tmp_path / word, run__compile=word, **changes)
         last = pretrain(cfg)
         losses[word] = [r["loss"] for r in read_jsonl(tmp_path / word / "log.jsonl") if "loss" in r]
         names[word] = set(torch.load(last, weights_only=True)["encoder"])
-    assert len(losses["true"]) == 6 and losses["true"] == pytest.approx(losses["false"], rel=1e-3)
+    assert len(losses["true"]) == 200
+    assert losses["true"] == pytest.approx(losses["false"], rel=1e-3)
     assert names["true"] == names["false"]
+
+
+@pytest.mark.slow
+def test_a_compiled_run_goes_on_exactly_where_it_stopped(tmp_path, monkeypatch):
+    monkeypatch.setattr(compiling, "BACKEND", "aot_eager")
+    torch._dynamo.reset()
+    data, states = toy.corpus(tmp_path, utterances=8), {}
+    for name, stops in (("whole", [10]), ("cut", [5, 10])):
+        for updates in stops:
+            changes = {
+                **QUICK,
+                **SMALL,
+                "optim__max_updates": updates,
+                "optim__warmup": 0,
+                "optim__hold": 1,
+            }
+            changes |= {"optim__decay": 0, "run__compile": "true"}
+            last = pretrain(toy.configuration(data, tmp_path / name, **changes))
+        states[name] = torch.load(last, weights_only=True)["encoder"]
+    for key, value in states["whole"].items():
+        assert torch.equal(value, states["cut"][key]), key
 
 
 def test_auto_compiles_on_cuda_alone_and_a_missing_compiler_is_named(monkeypatch):
