@@ -3,17 +3,19 @@
 ``python benchmarks/roofline.py`` runs one update of BASE and of LARGE on tensors without values
 (device meta), counts FLOPs and bytes of every operation, and predicts for each GPU the time, the
 share of its peak and the memory. An operation takes the longer of its arithmetic and its traffic.
-Two bounds: ``eager``, where every operation reads and writes memory, and ``fused``, where only
-matrix products, attention and convolutions do. ``--check`` compares the method with this CPU.
+Two bounds: ``eager``, where every operation reads and writes memory, and ``fused``, where all
+between two matrix products (attention, convolutions) is one kernel. ``--check`` compares the method
+with this CPU: one thread, in processor time, ceilings and update by turns.
 """
 
 import argparse
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -28,6 +30,7 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 from mt4ssl_core import config  # noqa: E402
 from mt4ssl_core.data.masking import Places  # noqa: E402
+from mt4ssl_core.memory import keep_memory  # noqa: E402
 from mt4ssl_core.model.mt4ssl import MT4SSL  # noqa: E402
 
 SIZES = {
@@ -42,36 +45,87 @@ UPDATES, PROCESSES = 400_000, 16  # of the paper
 
 
 @dataclass
+class Operation:
+    """What an operation computes, and the memory that it touches: {storage: bytes}."""
+
+    flops: float
+    read: dict[int, int]
+    written: dict[int, int]
+
+    @property
+    def size(self) -> float:
+        """Bytes of all its tensors."""
+        return sum(self.read.values()) + sum(self.written.values())
+
+
 class Count(TorchDispatchMode):
-    """FLOPs and bytes of the operations inside; one that only views others is free."""
+    """The operations inside; one that only views others is free.
 
-    operations: list[tuple[str, float, float]] = field(default_factory=list)  # name, FLOPs, bytes
+    ``keep``: hold every storage, so that its number names it for good (on device meta that costs
+    nothing); only then is there a `fused`.
+    """
 
-    def __post_init__(self) -> None:
+    def __init__(self, keep: bool = False) -> None:
         super().__init__()
+        self.operations: list[Operation] = []
+        self.kept: list[Any] | None = [] if keep else None
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
         out = function(*args, **(kwargs or {}))
         flops = flop_registry.get(function.overloadpacket)
         work = flops(*args, **(kwargs or {}), out_val=out) if flops else 0
         if not function.is_view:
-            moved = [x for x in tree_leaves((args, kwargs, out)) if isinstance(x, Tensor)]
-            size = sum(x.numel() * x.element_size() for x in moved)
-            self.operations.append((str(function.overloadpacket), float(work), float(size)))
+            read, written = self._memory((args, kwargs)), self._memory(out)
+            self.operations.append(Operation(float(work), read, written))
         return out
 
-    def seconds(self, peak: float, bandwidth: float, fused: bool) -> float:
-        """Sum over the operations of the longer of arithmetic and traffic."""
-        return sum(
-            max(flops / peak, size / bandwidth)
-            for _, flops, size in self.operations
-            if flops or not fused
-        )
+    def _memory(self, values: Any) -> dict[int, int]:
+        found = {}
+        for x in tree_leaves(values):
+            if isinstance(x, Tensor):
+                storage = x.untyped_storage()
+                if self.kept is not None:
+                    self.kept.append(storage)
+                found[storage._cdata] = x.numel() * x.element_size()
+        return found
+
+    def fused(self) -> list[Operation]:
+        """The same work where all operations between two of matrices are one kernel.
+
+        Such a kernel reads what others wrote, and writes what others read, or nobody (gradients).
+        """
+        kernels: list[list[Operation]] = []
+        for item in self.operations:
+            if item.flops or not kernels or kernels[-1][0].flops:
+                kernels.append([])
+            kernels[-1].append(item)
+        readers: dict[int, set[int]] = defaultdict(set)
+        for number, kernel in enumerate(kernels):
+            for item in kernel:
+                for storage in item.read:
+                    readers[storage].add(number)
+        return [_joined(kernel, number, readers) for number, kernel in enumerate(kernels)]
 
     @property
     def flops(self) -> float:
         """Of all operations."""
-        return sum(flops for _, flops, _ in self.operations)
+        return sum(item.flops for item in self.operations)
+
+
+def _joined(kernel: list[Operation], number: int, readers: dict[int, set[int]]) -> Operation:
+    """One operation for those of kernel ``number``, whose inner results stay out of memory."""
+    read: dict[int, int] = {}
+    written: dict[int, int] = {}
+    for item in kernel:
+        read |= {key: size for key, size in item.read.items() if key not in written}
+        written |= item.written
+    seen = {k: size for k, size in written.items() if readers[k] != {number}}
+    return Operation(sum(item.flops for item in kernel), read, seen)
+
+
+def seconds(operations: Iterable[Operation], peak: float, bandwidth: float) -> float:
+    """Sum over the operations of the longer of arithmetic and traffic."""
+    return sum(max(item.flops / peak, item.size / bandwidth) for item in operations)
 
 
 def update_of(model: MT4SSL, count: int, samples: int, device: str, kind: torch.dtype) -> Callable:
@@ -98,17 +152,17 @@ def build(size: str, device: str, kind: torch.dtype) -> MT4SSL:
         return MT4SSL(config.load("base", given)).train().to(kind)
 
 
-def counted(size: str, count: int, seconds: float) -> tuple[Count, float, float]:
+def counted(size: str, count: int, length: float) -> tuple[Count, float, float]:
     """The operations of an update, its parameters, and the bytes that backward waits for."""
     model = build(size, "meta", torch.bfloat16)
-    update = update_of(model, count, int(seconds * 16_000), "meta", torch.bfloat16)
+    update = update_of(model, count, int(length * 16_000), "meta", torch.bfloat16)
     kept: dict[int, Tensor] = {}
 
     def keep(x: Tensor) -> Tensor:
         kept[id(x.untyped_storage()._cdata)] = x
         return x
 
-    operations = Count()
+    operations = Count(keep=True)
     with operations, torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
         update()
     parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
@@ -116,17 +170,18 @@ def counted(size: str, count: int, seconds: float) -> tuple[Count, float, float]
     return operations, parameters, saved
 
 
-def rows(count: int, seconds: float) -> list[str]:
+def rows(count: int, length: float) -> list[str]:
     """The lines of a table in Markdown."""
     lines = ["| model | GPU | ms, eager to fused | share of peak | memory (GB) | GPU-hours |"]
     lines.append("| --- | --- | ---: | ---: | ---: | ---: |")
     for size in SIZES:
-        found, parameters, saved = counted(size, count, seconds)
+        found, parameters, saved = counted(size, count, length)
+        fused = found.fused()
         memory = (parameters * 22 + saved) / 1e9
         for name, (peak, bandwidth) in GPUS.items():
             rates = peak * REACHED[0], bandwidth * REACHED[1]
             rest = parameters * OPTIMISER_BYTES / rates[1]
-            times = [found.seconds(*rates, fused) + rest for fused in (False, True)]
+            times = [seconds(made, *rates) + rest for made in (found.operations, fused)]
             shares = [found.flops / took / peak for took in times]
             hours = [took * UPDATES * PROCESSES / 3600 for took in times]
             lines.append(
@@ -137,32 +192,40 @@ def rows(count: int, seconds: float) -> list[str]:
     return lines
 
 
-def best(work: Callable[[], Any], repeats: int = 5) -> float:
-    """The shortest of some times."""
-    times = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - started)
-    return min(times)
+def spent(work: Callable[[], Any]) -> float:
+    """Processor time of this process for it."""
+    started = time.process_time()
+    work()
+    return time.process_time() - started
 
 
-def check(seconds: float) -> str:
-    """Predicted and measured time of one utterance on this CPU, in float32."""
-    a, x = torch.randn(2048, 2048), torch.randn(1 << 26)
-    peak = 2 * 2048**3 / best(lambda: a @ a)
-    y = torch.empty_like(x)
-    bandwidth = 2 * 4 * x.numel() / best(lambda: y.copy_(x))
-    samples, kind = int(seconds * 16_000), torch.float32
-    operations, model = Count(), build("BASE", "cpu", kind)
-    update = update_of(model, 1, samples, "cpu", kind)
-    with operations:
+def check(length: float, rounds: int = 5) -> str:
+    """Predicted and measured time of one utterance on this CPU, in float32.
+
+    Processor time on one thread does not count what other programs take; medians are of rounds in
+    which the ceilings and the update take turns.
+    """
+    torch.set_num_threads(1)
+    keep_memory()
+    kind, size = torch.float32, 2048
+    a, x = torch.randn(size, size), torch.randn(1 << 25)
+    y, product = torch.empty_like(x), torch.empty_like(a)
+    update = update_of(build("BASE", "cpu", kind), 1, int(length * 16_000), "cpu", kind)
+    with Count() as operations:
         update()
-    measured = statistics.median(best(update, 1) for _ in range(3))
-    predicted = operations.seconds(peak, bandwidth, fused=False)
+    peaks, bandwidths, times, ratios = [], [], [], []
+    for _ in range(rounds):
+        peaks.append(2 * size**3 / spent(lambda: torch.mm(a, a, out=product)))
+        bandwidths.append(2 * 4 * x.numel() / spent(lambda: y.copy_(x)))
+        times.append(spent(update))
+        predicted = seconds(operations.operations, peaks[-1], bandwidths[-1])
+        ratios.append(times[-1] / predicted)
+    peak, bandwidth, took = map(statistics.median, (peaks, bandwidths, times))
+    ratio = statistics.median(ratios)
     return (
-        f"{peak / 1e9:.0f} GFLOP/s, {bandwidth / 1e9:.1f} GB/s: predicted {predicted:.2f} s, "
-        f"measured {measured:.2f} s, {measured / predicted:.2f} times"
+        f"{peak / 1e9:.0f} GFLOP/s, {bandwidth / 1e9:.1f} GB/s; {operations.flops / 1e9:.0f} GFLOP "
+        f"took {took:.2f} s, {ratio:.2f} times the prediction ({min(ratios):.2f} to "
+        f"{max(ratios):.2f} in {rounds} rounds)"
     )
 
 

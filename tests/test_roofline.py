@@ -1,0 +1,28 @@
+"""How the roofline model counts the work of an update."""
+
+import torch
+
+from benchmarks.roofline import Count, seconds
+
+
+def test_what_lies_between_two_matrix_products_is_one_kernel_that_keeps_its_results_to_itself():
+    with torch.device("meta"):
+        x, w, v = torch.empty(64, 32), torch.empty(32, 16), torch.empty(16, 8)
+        with Count(keep=True) as found:
+            ((x @ w).exp() + 1).tanh() @ v
+    first, between, second = found.fused()
+    assert (first.flops, second.flops) == (2 * 64 * 32 * 16, 2 * 64 * 16 * 8)
+    one = 64 * 16 * 4  # bytes of what goes in, and of what comes out
+    assert (between.flops, between.size) == (0, 2 * one)
+    assert sum(item.size for item in found.operations if not item.flops) == 6 * one
+    assert seconds([between], 1.0, 100.0) == 2 * one / 100
+
+
+def test_what_is_needed_again_later_is_written_by_the_kernel_that_made_it():
+    with torch.device("meta"):
+        x, w = torch.empty(16, 16), torch.empty(16, 16)
+        with Count(keep=True) as found:
+            kept = (x @ w).exp()
+            (kept + 1) @ kept
+    between = found.fused()[1]
+    assert len(between.written) == 2 and len(between.read) == 1
