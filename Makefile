@@ -89,6 +89,7 @@ tables: install
 	$(BIN)/python benchmarks/parity.py --tables-only
 	$(BIN)/python benchmarks/front_end.py --tables-only
 	$(BIN)/python benchmarks/pretrain_step.py --tables-only
+	$(BIN)/python benchmarks/pretrain_options.py --tables-only
 	$(BIN)/python benchmarks/manifest.py --tables-only
 	$(BIN)/python benchmarks/loader.py --tables-only
 	$(BIN)/python benchmarks/real_small.py table

@@ -14,13 +14,19 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-ROOT = Path(os.environ.get("MT4SSL_BENCHMARKED", Path(__file__).parent.parent))
+HERE = Path(__file__).parent.parent
+sys.path.insert(0, str(HERE))
+from benchmarks.dispatching import Dispatched  # noqa: E402
+
+ROOT = Path(os.environ.get("MT4SSL_BENCHMARKED", HERE))
 sys.path.insert(0, str(ROOT))
 
 RESULTS = Path(__file__).parent / "results"
@@ -29,6 +35,9 @@ CLASSES = 500
 ABOUT = {
     "ours": "both targets, with the teacher's pass; dropout, clipping, AdamW",
     "ours, offline": "the offline target alone",
+    "ours, compiled": "both targets, run.compile=true",
+    "ours, checkpointed": "both targets, run.activation_checkpointing=true",
+    "ours, 4 masks": "both targets, masking.repeats=4",
     "earlier": "another checkout of this code (--earlier), both targets",
     "torchaudio": "HuBERT pre-training: hubert_pretrain_base, AdamW",
     "transformers": "Data2VecAudioModel: forward and backward, no teacher, head or optimiser",
@@ -36,7 +45,9 @@ ABOUT = {
 Update = Callable[[int], None]
 
 
-def ours(count: int, samples: int, device: str, online: bool = True) -> Update:
+def ours(
+    count: int, samples: int, device: str, changes: Sequence[str] = (), compiled: bool = False
+) -> Update:
     """An update of this code (or of the checkout that MT4SSL_BENCHMARKED names)."""
     from mt4ssl_core import config
     from mt4ssl_core.data.masking import span_mask
@@ -50,9 +61,11 @@ def ours(count: int, samples: int, device: str, online: bool = True) -> Update:
     except ImportError:  # an earlier checkout
         pass
     given = ["data.train=x", "data.labels=x", f"offline.num_classes={CLASSES}"]
-    cfg = config.load("base", given + ([] if online else ["online=null"]))
+    cfg = config.load("base", [*given, *changes])
     model = MT4SSL(cfg).to(device).train()
-    if device != "cpu":
+    if getattr(cfg.run, "activation_checkpointing", False):
+        model.encoder.checkpoint_activations()
+    if compiled or device != "cpu":
         from mt4ssl_core.model.compiling import compile_blocks
 
         compile_blocks(model)
@@ -131,11 +144,17 @@ def transformers_data2vec(count: int, samples: int, device: str) -> Update:
 
 PEERS: dict[str, Callable[[int, int, str], Update]] = {
     "ours": ours,
-    "ours, offline": lambda count, samples, device: ours(count, samples, device, online=False),
+    "ours, offline": partial(ours, changes=["online=null"]),
+    "ours, compiled": partial(ours, compiled=True),
+    "ours, checkpointed": partial(ours, changes=["run.activation_checkpointing=true"]),
+    "ours, 4 masks": partial(ours, changes=["masking.repeats=4"]),
     "earlier": ours,
     "torchaudio": torchaudio_hubert,
     "transformers": transformers_data2vec,
 }
+
+
+BESIDE = ("ours", "ours, offline", "earlier", "torchaudio", "transformers")
 
 
 def work(name: str, count: int, samples: int, threads: int, device: str) -> None:
@@ -143,10 +162,15 @@ def work(name: str, count: int, samples: int, threads: int, device: str) -> None
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     update = PEERS[name](count, samples, device)
+    seen: dict[str, int] = {}  # what is compiled is not counted
     for number, _ in enumerate(sys.stdin, 1):
+        counts = number == 1 and name != "ours, compiled" and device == "cpu"
         before = resource.getrusage(resource.RUSAGE_SELF)
         wall = time.perf_counter()
-        update(number)
+        with Dispatched() if counts else nullcontext() as found:
+            update(number)
+        if found is not None:
+            seen = {"operators": found.operators, "reads": found.reads}
         if device != "cpu":
             torch.cuda.synchronize()
         took, after = time.perf_counter() - wall, resource.getrusage(resource.RUSAGE_SELF)
@@ -156,6 +180,7 @@ def work(name: str, count: int, samples: int, threads: int, device: str) -> None
             "kernel": after.ru_stime - before.ru_stime,
             "page faults": after.ru_minflt - before.ru_minflt,
             "peak GB": after.ru_maxrss / 1e6,
+            **seen,
         }
         print(json.dumps(said), flush=True)
 
@@ -185,8 +210,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     setting = ["--count", args.count, "--seconds", args.seconds, "--threads", args.threads]
     setting += ["--device", args.device]
     names = [name for name in args.peers if name != "earlier" or args.earlier]
-    here = Path(__file__).parent.parent
-    roots = {name: args.earlier if name == "earlier" else here for name in names}
+    roots = {name: args.earlier if name == "earlier" else HERE for name in names}
     peers = {name: Peer(name, list(map(str, setting)), roots[name]) for name in names}
     rounds = []
     for number in range(args.rounds + 1):
@@ -202,29 +226,31 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     return {"medians": medians, "rounds": rounds}
 
 
-def table(path: Path = COMMITTED) -> str:
-    """The table of a JSON."""
+def table(path: Path = COMMITTED, script: str = "pretrain_step") -> str:
+    """The table of a JSON, which ``script`` makes."""
+    if not path.exists():
+        return "Not run yet."
     record = json.loads(path.read_text())
     lines = [
-        "| update of | s | kernel s | peak GB | s / ours | |",
-        "| --- |" + " ---: |" * 4 + " --- |",
+        "| update of | s | kernel s | peak GB | operators | host reads | s / ours | |",
+        "| --- |" + " ---: |" * 6 + " --- |",
     ]
     for name, found in record["medians"].items():
         ratios = [r[name]["wall"] / r["ours"]["wall"] for r in record["rounds"]]
         cells = [f"{found[key]:.3g}" for key in ("wall", "kernel", "peak GB")]
-        lines.append(
-            f"| {name} | {' | '.join(cells)} | {statistics.median(ratios):.2f} | {ABOUT[name]} |"
-        )
+        cells += [f"{found[key]:,}" if key in found else "" for key in ("operators", "reads")]
+        cells += [f"{statistics.median(ratios):.2f}", ABOUT[name]]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
     about = record["setting"]
     lines += ["", f"BASE, {about['count']} x {about['seconds']:g} s, on {about['device']}, "
               f"{about['threads']} thread(s) of {record['machine']}, load {record['load']:.1f}: "
               f"medians of {about['rounds']} alternated rounds. "
-              "`python benchmarks/pretrain_step.py` repeats it."]  # fmt: skip
+              f"`python benchmarks/{script}.py` repeats it."]  # fmt: skip
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Measure and write, or only the table."""
+def parse(peers: Sequence[str]) -> argparse.Namespace:
+    """The options, with these peers if no others are given."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--worker", choices=PEERS, help=argparse.SUPPRESS)
     parser.add_argument("--count", type=int, default=2, help="utterances")
@@ -232,20 +258,21 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS))
+    parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(peers))
     parser.add_argument("--earlier", type=Path, help="another checkout of this code")
     parser.add_argument("--machine", default=platform.machine())
     parser.add_argument("--out", type=Path, help="of the JSON")
     parser.add_argument("--tables-only", action="store_true")
-    args = parser.parse_args()
-    if args.worker:
-        work(args.worker, args.count, int(args.seconds * 16_000), args.threads, args.device)
-        return
+    return parser.parse_args()
+
+
+def report(args: argparse.Namespace, script: str, committed: Path) -> None:
+    """Measure and write a JSON, unless only the table is asked for; show it."""
     from benchmarks import pages
     from mt4ssl_core.files import write_json
 
     path = args.out or (
-        COMMITTED if args.tables_only else RESULTS / f"pretrain_step_{args.machine}.json"
+        committed if args.tables_only else RESULTS / f"{script}_{args.machine}.json"
     )
     if not args.tables_only:
         setting = {
@@ -254,9 +281,18 @@ def main() -> None:
         about = {"machine": args.machine, "torch": torch.__version__, "load": os.getloadavg()[0]}
         found = about | {"setting": setting} | measure(args)
         write_json(path, found)
-    print(table(path))
-    if path == COMMITTED:
-        pages.show("pretrain-step", table())
+    print(table(path, script))
+    if path == committed:
+        pages.show(script.replace("_", "-"), table(path, script))
+
+
+def main() -> None:
+    """Measure beside peers, or be one of them."""
+    args = parse(BESIDE)
+    if args.worker:
+        work(args.worker, args.count, int(args.seconds * 16_000), args.threads, args.device)
+    else:
+        report(args, "pretrain_step", COMMITTED)
 
 
 if __name__ == "__main__":

@@ -129,6 +129,7 @@ def test_links_and_paths_lead_somewhere(page):
         ("ctc_real", "real-ctc"),
         ("front_end", "front-end"),
         ("pretrain_step", "pretrain-step"),
+        ("pretrain_options", "pretrain-options"),
         ("manifest", "manifest"),
         ("loader", "loader"),
         ("real_small", "real-small"),
