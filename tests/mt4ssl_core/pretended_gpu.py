@@ -170,6 +170,9 @@ CHECKS = {
     "updates with group norm": lambda: updates(encoder__extractor_norm="group_norm"),
     "updates with log-mel frames": lambda: updates(encoder__frontend="mel"),
     "updates with relative positions": lambda: updates(encoder__relative_buckets=16),
+    "updates with four masks, checkpointed": lambda: updates(
+        masking__repeats=4, run__activation_checkpointing="true"
+    ),
     "fine-tuning": fine_tuning,
     "hidden states": states,
     "k-means": assigned,

@@ -13,7 +13,8 @@ from torch.utils import backend_registration
 PROGRAM = Path(__file__).with_name("pretended_gpu.py")
 NAMES = [
     "updates", "updates with group norm", "updates with log-mel frames",
-    "updates with relative positions", "fine-tuning", "hidden states", "k-means", "s3prl's expert",
+    "updates with relative positions", "updates with four masks, checkpointed", "fine-tuning",
+    "hidden states", "k-means", "s3prl's expert",
     "control: a value", "control: a mask", "control: another device", "control: how many",
 ]  # fmt: skip
 pytestmark = pytest.mark.skipif(
