@@ -12,25 +12,23 @@ class AdamW(torch.optim.AdamW):
     PyTorch divides by sqrt(v / c) + eps, fairseq by (sqrt(v) + eps) / sqrt(c), where c = 1 -
     beta2^t is
     the bias correction: the same as PyTorch's with eps / sqrt(c). The two differ by up to 6e-5 in
-    weights after five updates.
+    weights after five updates. It is fused: one pass over the weights, on a CPU too.
     """
 
     def __init__(self, model: nn.Module, cfg: OptimConfig):
         parameters = [p for p in model.parameters() if p.requires_grad]
-        fused = all(p.device.type != "cpu" for p in parameters)
         super().__init__(
             parameters,
             lr=cfg.lr,
             betas=(cfg.betas[0], cfg.betas[1]),
             eps=cfg.eps,
             weight_decay=cfg.weight_decay,
-            fused=fused or None,
-            foreach=None if fused else True,
+            fused=True,
         )
         self.cfg = cfg
 
     def step_unless(self, stop: Tensor) -> None:
-        """Step unless ``stop`` (a bool of the device, which is not asked for it); fused only."""
+        """Step unless ``stop`` (a bool of the device, which is not asked for it)."""
         self.found_inf, self.grad_scale = stop.float(), None
         try:
             self.step()

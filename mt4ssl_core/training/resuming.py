@@ -83,9 +83,9 @@ class Resumable:
     def step_if_finite(self, figures: Tensor) -> bool:
         """Let the optimiser go on if ``figures`` are finite, without asking the device for them.
 
-        Returns False, and does nothing, where only `step` can (on a CPU, and with a loss scale).
+        Returns False, and does nothing, with a loss scale, where only `step` can.
         """
-        if not self.optimizer.defaults["fused"] or self.scaler.is_enabled():
+        if self.scaler.is_enabled():
             return False
         self.optimizer.step_unless(~figures.isfinite().all())
         return True
@@ -171,10 +171,7 @@ class Resumable:
         }
 
     def _place(self, parameter: Tensor, entry: dict[str, Tensor]) -> None:
-        """Put Adam's state where it belongs; it counts steps on the GPU when fused, else on the
-        CPU.
-        """
-        fused = self.optimizer.defaults["fused"]
-        step = entry["step"].to(parameter.device if fused else "cpu", torch.float32)
+        """Put Adam's state where the parameter is, its count of steps too."""
+        step = entry["step"].to(parameter.device, torch.float32)
         rest = {name: entry[name].to(parameter, copy=True) for name in schema.MOMENTS}
         self.optimizer.state[parameter] = {"step": step, **rest}

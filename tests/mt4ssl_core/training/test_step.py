@@ -54,6 +54,5 @@ def test_an_update_dispatches_few_operators_and_reads_few_values(tmp_path):
     corpus = toy.corpus(tmp_path, utterances=8)
     two, four = (dispatched(corpus, tmp_path / "run", layers) for layers in (2, 4))
     each = (four.operators - two.operators) / 2
-    print(two.operators, four.operators, each, two.reads, four.reads)
-    assert each <= 200 and two.operators - 2 * each <= 600
-    assert two.reads == four.reads <= 12
+    assert each <= 140 and two.operators - 2 * each <= 500
+    assert two.reads == four.reads <= 7  # of lengths, on the CPU
