@@ -133,7 +133,7 @@ def _clusters(data: FrameData, layer: int, clusters: int, seed: int) -> list[Row
     points = torch.from_numpy(data.features[:, layer].astype(np.float32))
     fitted = data.trained[data.utterance]
     centroids = lloyd.fit_kmeans(points[torch.from_numpy(fitted)], clusters, seed=seed).centroids
-    found = torch.cat([ids for *_, ids in lloyd.nearest(points, centroids)]).numpy()[~fitted]
+    found = lloyd.nearest(points, centroids).numpy()[~fitted]
     names = sorted(set(data.phones[~fitted]) - {""})
     ids = {name: number for number, name in enumerate(names)} | {"": -1}
     phones = np.array([ids[phone] for phone in data.phones[~fitted]])

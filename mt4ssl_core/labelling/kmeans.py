@@ -35,7 +35,7 @@ from mt4ssl_core.labelling.frame_features import (
 )
 from mt4ssl_core.labelling.kmeans_model import KMeans
 from mt4ssl_core.labelling.label_writer import LONGEST_NAME, GrowingLabels
-from mt4ssl_core.labelling.lloyd import Reservoir, fit_kmeans
+from mt4ssl_core.labelling.lloyd import TOLERANCE, Fit, Reservoir, fit_kmeans
 from mt4ssl_core.locks import lock
 from mt4ssl_core.settings.frames import num_frames
 from mt4ssl_core.settings.labelling_defaults import (
@@ -123,6 +123,7 @@ def fit_corpus(
         "frames_seen": str(reservoir.seen if reservoir else 0),
         "seed": str(seed),
         "iterations": str(len(found.inertia) - 1),
+        "stopped_by": "tolerance" if found.converged else "iterations",
         "inertia": f"{found.inertia[-1]:.6g}",
         "inertia_history": json.dumps([round(value, 4) for value in found.inertia]),
         "reseeded": str(found.reseeded),
@@ -133,7 +134,7 @@ def fit_corpus(
     model.save(out_path)
     bar.say(
         f"k-means: {k} clusters of {len(points):,} frames ({origin.name}), mean squared distance "
-        f"{found.inertia[0]:.4g} -> {found.inertia[-1]:.4g}; "
+        f"{found.inertia[0]:.4g} -> {found.inertia[-1]:.4g} after {_stop(found)}; "
         f"{bar.used} of {bar.used + bar.failed} files were used, in {out_path}"
     )
     return model
@@ -242,6 +243,15 @@ def label_stats(km_path: str | Path) -> dict[str, Any]:
         "entropy_nats": float(-(share * np.log(share)).sum()),
         "top_share": float(share.max()),
     }
+
+
+def _stop(found: Fit) -> str:
+    """Say how many iterations there were, and why no more."""
+    count = len(found.inertia) - 1
+    iterations = f"{count} iteration{'s' * (count != 1)}"
+    if not found.converged:
+        return f"{iterations}, as many as --iterations allows"
+    return f"{iterations}, of which the last took away less than {TOLERANCE:.2%}"
 
 
 def _counting(features: str) -> dict[str, str]:

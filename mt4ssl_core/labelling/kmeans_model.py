@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from mt4ssl_core.checkpoints import tensor_files
@@ -29,7 +28,7 @@ class KMeans:
                 f"has {self.centroids.shape[1]} dimensions; use the features of the fit"
             )
         centroids = self.centroids.to(features.device)
-        return torch.cat([ids for _, _, ids in nearest(features, centroids)])
+        return nearest(features.float(), centroids)
 
     def save(self, path: str | Path) -> None:
         """Write a safetensors file with the metadata, atomically."""

@@ -1,7 +1,7 @@
 """Lloyd's k-means in plain torch, on any device, and the reservoir that bounds its sample."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -14,8 +14,12 @@ from mt4ssl_core.threads import thread_pool
 _CHUNK, _CHUNK_GPU = 512, 1 << 16  # points at once; 512 rows of distances stay in a CPU's cache
 _PARTS = 32  # that the cores take in turn; as many on every machine, so that sums are the same
 _START_POINTS, _START_VALUES = 1 << 14, 1 << 21  # of the sample that centroids start from
+_GRAM_VALUES = 1 << 25  # of the products of that sample's points that are kept (256 MB)
 _TRIALS = 8  # points drawn for every centroid, of which the best is taken
+_SHARES, _EACH = (16, 4), 16  # parts of the points that go first, if they have so many per centroid
+_COARSE, _USED = 1e-3, 0.9  # their tolerance; share of the centroids that has to have points there
 _SAME = 1e-8  # squared distance, over the points' variance, that rounding can leave
+_NEAR = 1 / 16  # squared distance, over the point's norm, below which products lose digits
 TOLERANCE = 1e-4  # share of the inertia that an iteration has to take away
 
 
@@ -27,6 +31,7 @@ class Fit:
     inertia: list[float]  # mean squared distance before each update and, last, after all
     reseeded: int  # centroids that had lost all their points and were placed anew
     used: int  # centroids that have points: k, unless there are fewer different points
+    converged: bool  # whether the tolerance ended it; else the number of iterations
 
 
 def fit_kmeans(
@@ -38,15 +43,16 @@ def fit_kmeans(
     progress: bool = False,
     tolerance: float = TOLERANCE,
 ) -> Fit:
-    """Cluster points (N, D) by Lloyd's algorithm, in at most ``iterations``.
+    """Cluster points (N, D) by Lloyd's algorithm, in at most ``iterations`` over all of them.
 
     It stops when one has taken away no more than this share of the inertia (``tolerance``): with
     the default, further ones gain a few tenths of a per cent together.
 
-    Starts from greedy k-means++ on a random sample of the points. A centroid that has lost all its
-    points moves to a point far from every other centroid, so the inertia never rises; where there
-    are fewer different points than k, it stays without any. Repeats exactly on a CPU; on a GPU up
-    to the order of its sums.
+    Starts from greedy k-means++ on a random sample of the points, and goes over a sixteenth and a
+    quarter of them first, where they are many: most of the way is gone at a fraction of the cost.
+    A centroid that has lost all its points moves to a point far from every other centroid, so the
+    inertia never rises; where there are fewer different points than k, it stays without any.
+    Repeats exactly on a CPU; on a GPU up to the order of its sums.
     ValueError: fewer points than k, or NaN/infinity among them.
     """
     if not 1 <= k <= len(points):
@@ -58,24 +64,53 @@ def fit_kmeans(
         raise ValueError("the features contain NaN or infinity; use another checkpoint or layer")
     points = points.float().to(device)
     random = torch.Generator().manual_seed(seed)  # of the CPU: the same draws on every device
-    centroids = _start(points, k, random, progress)
+    origin = points.mean(0)
+    centroids = _start(points, k, random, progress) - origin
+    for size in (len(points) // share for share in _SHARES):
+        if size >= _EACH * k:
+            order = torch.randperm(len(points), generator=random)[:size].to(points.device)
+            coarse = max(_COARSE, tolerance)
+            found = _lloyd(points[order], origin, centroids, iterations, coarse, None, progress)
+            centroids = found.centroids if found.used >= _USED * k else centroids
+    found = _lloyd(points, origin, centroids, iterations, tolerance, random, progress)
+    return replace(found, centroids=(found.centroids + origin).cpu())
+
+
+def _lloyd(
+    points: Tensor,
+    origin: Tensor,
+    centroids: Tensor,
+    iterations: int,
+    tolerance: float,
+    random: torch.Generator | None,
+    progress: bool,
+) -> Fit:
+    """Run Lloyd's algorithm from centroids (K, D), which are relative to ``origin`` (D,).
+
+    With ``random``, those without points are placed anew; else they stay: a sample may miss theirs.
+    """
     inertia: list[float] = []
-    reseeded = 0
-    parts = points.split(max(1024, -(-len(points) // _PARTS)))
-    bar = Bar("k-means iteration", iterations, show=progress)
+    reseeded, converged = 0, False
+    size = max(1024, -(-len(points) // _PARTS))
+    parts = [(part, (part - origin).square().sum(1)) for part in points.split(size)]
+    bar = Bar(f"k-means of {len(points):,} frames, iteration", iterations, show=progress)
     for _ in bar.over(range(iterations)):
-        updated, distance, empty = _lloyd_step(parts, centroids)
+        updated, distance, empty = _lloyd_step(parts, origin, centroids)
         inertia.append(float(distance.double().mean()))
         bar.show(distance=f"{inertia[-1]:.4g}")
-        if empty.any() and (number := _place_anew(updated, empty, points, distance, random)):
-            reseeded += number
-        elif len(inertia) > 1 and inertia[-2] - inertia[-1] <= tolerance * inertia[-2]:
+        moved = 0
+        if random is not None and empty.any():
+            moved = _place_anew(updated, empty, points, origin, distance, random)
+            reseeded += moved
+        if not moved and len(inertia) > 1 and inertia[-2] - inertia[-1] <= tolerance * inertia[-2]:
+            converged = True
             break
         centroids = updated
     else:
-        _, distance, empty = _lloyd_step(parts, centroids)
+        _, distance, empty = _lloyd_step(parts, origin, centroids)
         inertia.append(float(distance.double().mean()))
-    return Fit(centroids.cpu(), inertia, reseeded, k - int(empty.sum()))
+    used = len(centroids) - int(empty.sum())
+    return Fit(centroids, inertia, reseeded, used, converged)
 
 
 def _start(points: Tensor, k: int, random: torch.Generator, show: bool = False) -> Tensor:
@@ -89,15 +124,21 @@ def _start(points: Tensor, k: int, random: torch.Generator, show: bool = False) 
 
 
 def _place_anew(
-    centroids: Tensor, empty: Tensor, points: Tensor, distance: Tensor, random: torch.Generator
+    centroids: Tensor,
+    empty: Tensor,
+    points: Tensor,
+    origin: Tensor,
+    distance: Tensor,
+    random: torch.Generator,
 ) -> int:
     """Move the empty ones of the centroids (K, D); return how many there were points for.
 
-    The points to choose from are drawn in proportion to their squared distances (N,).
+    Centroids are relative to ``origin`` (D,). The points to choose from are drawn in proportion to
+    their squared distances (N,).
     """
     size = min(len(points), max(1024, 4 * int(empty.sum())))
     noise = torch.empty(len(points)).exponential_(generator=random).to(points.device)
-    sample = points[(distance / noise).topk(size).indices].cpu().double()
+    sample = (points[(distance / noise).topk(size).indices] - origin).cpu().double()
     kept = centroids[~empty].cpu().double()
     exact = torch.cdist(sample, kept, compute_mode="donot_use_mm_for_euclid_dist")
     chosen = _spread(sample, int(empty.sum()), random, exact.min(1).values.square())
@@ -124,6 +165,7 @@ def _spread(
     if distance is None:  # nothing yet: all are as far
         distance = torch.full_like(norms, 4 * float(norms.max()) or 1)
     chosen: list[Tensor] = []
+    gram = points @ points.T if len(points) ** 2 <= _GRAM_VALUES < number * points.numel() else None
     for _ in Bar("first centroids", number, show=show).over(range(number)):
         distance = distance.where(distance > same, 0)
         total = distance.cumsum(0)
@@ -131,7 +173,8 @@ def _spread(
             break
         drawn = total[-1] * torch.rand(_TRIALS, generator=random, dtype=torch.float64)
         tried = torch.searchsorted(total, drawn, right=True).clamp_max(len(points) - 1)
-        to_tried = norms[tried, None] + norms - 2 * points[tried] @ points.T  # (8, N)
+        product = points[tried] @ points.T if gram is None else gram[tried]
+        to_tried = norms[tried, None] + norms - 2 * product  # (8, N)
         left = torch.minimum(to_tried.clamp_min_(0), distance)
         best = left.sum(1).argmin()
         distance = left[best]
@@ -139,45 +182,73 @@ def _spread(
     return torch.stack(chosen) if chosen else torch.zeros(0, dtype=torch.int64)
 
 
-def nearest(points: Tensor, centroids: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Yield, chunk by chunk, of the nearest: differences (C, D), squared distances (C,), ids (C,).
+def nearest(points: Tensor, centroids: Tensor) -> Tensor:
+    """Return the ids (N,) of the nearest centroids (K, D) of points (N, D).
 
-    Points and centroids are taken relative to the centroids' mean: an offset that all share leaves
-    no rounding.
+    Both are taken relative to the centroids' mean: an offset that all share leaves no rounding.
     """
-    points, centroids = points.detach(), centroids.detach()
-    origin = centroids.mean(0)
-    centroids = centroids - origin
-    norms = centroids.square().sum(1)  # (K,)
-    for chunk in points.float().split(_CHUNK if points.device.type == "cpu" else _CHUNK_GPU):
-        chunk = chunk - origin
-        scores = torch.addmm(norms[None], chunk, centroids.T, alpha=-2)  # (C, K), less |x|^2
+    origin = centroids.detach().mean(0)
+    chunks = _chunks(points.detach(), origin, centroids.detach() - origin)
+    return torch.cat([ids for _, _, ids in chunks])
+
+
+def _chunks(
+    points: Tensor, origin: Tensor, centroids: Tensor
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Yield of points (N, D), chunk by chunk: themselves relative to ``origin`` (C, D), their
+    squared distances to the nearest centroid less their norms (C,), and its id (C,).
+
+    What is yielded is overwritten by the next chunk.
+    """
+    rows = min(len(points), _CHUNK if points.device.type == "cpu" else _CHUNK_GPU)
+    norms = centroids.square().sum(1)[None]  # (1, K)
+    moved = torch.empty_like(points[:rows], dtype=centroids.dtype)
+    all_scores = moved.new_empty(rows, len(centroids))
+    for chunk in points.split(max(1, rows)):
+        relative = torch.sub(chunk, origin, out=moved[: len(chunk)])
+        scores = all_scores[: len(chunk)]  # (C, K)
+        torch.addmm(norms, relative, centroids.T, alpha=-2, out=scores)
         # NumPy's argmin takes a fifth of the time of torch's
         ids = torch.from_numpy(scores.numpy().argmin(1)) if scores.is_cpu else scores.argmin(1)
-        chunk -= centroids[ids]
-        yield chunk, chunk.square().sum(1), ids
+        yield relative, scores.gather(1, ids[:, None])[:, 0], ids
 
 
-def _lloyd_step(parts: Sequence[Tensor], centroids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return new centroids (K, D), squared distances to the old (N,), and which are empty (K,)."""
+def _lloyd_step(
+    parts: Sequence[tuple[Tensor, Tensor]], origin: Tensor, centroids: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return new centroids (K, D), squared distances to the old (N,), and which are empty (K,).
+
+    A part is points (N, D) and their squared distances (N,) to ``origin``.
+    """
     workers = torch.get_num_threads() if centroids.device.type == "cpu" else 1
     with thread_pool(workers) as pool:
-        sums, counts, distances = zip(*pool.map(partial(_sum_up, centroids), parts), strict=True)
+        work = partial(_sum_up, origin, centroids)
+        sums, counts, distances = zip(*pool.map(work, parts), strict=True)
     count = torch.stack(counts).sum(0)
-    means = centroids + torch.stack(sums).sum(0) / count.clamp_min(1)[:, None]
-    return means.to(centroids.dtype), torch.cat(distances), count == 0
+    means = torch.stack(sums).sum(0) / count.clamp_min(1)[:, None]
+    empty = count == 0
+    means[empty] = centroids[empty].double()
+    return means.to(centroids.dtype), torch.cat(distances), empty
 
 
-def _sum_up(centroids: Tensor, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the sum of differences (K, D) and number (K,) per centroid, and distances (N,)."""
+def _sum_up(
+    origin: Tensor, centroids: Tensor, part: tuple[Tensor, Tensor]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the sum of points (K, D) and their number (K,) per centroid, and distances (N,)."""
+    points, norms = part
     k = len(centroids)
     sums = torch.zeros_like(centroids)
     counts = torch.zeros(k, dtype=torch.int64, device=points.device)
-    distances = []
-    for difference, best, ids in nearest(points, centroids):
-        sums.index_add_(0, ids, difference)
+    distances, done = [], 0
+    for relative, less, ids in _chunks(points, origin, centroids):
+        sums.index_add_(0, ids, relative)
         counts += torch.bincount(ids, minlength=k)
-        distances.append(best)
+        norm = norms[done : done + len(ids)]
+        distance = (less + norm).clamp_min_(0)
+        near = (distance < _NEAR * norm).nonzero()[:, 0]
+        distance[near] = (relative[near] - centroids[ids[near]]).square().sum(1)
+        distances.append(distance)
+        done += len(ids)
     return sums.double(), counts, torch.cat(distances)
 
 
