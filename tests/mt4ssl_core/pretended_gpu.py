@@ -155,6 +155,45 @@ def expert():
     assert [state.device for state in found] == [DEVICE] * 3 and found[0].shape[:2] == (3, 50)
 
 
+class NothingConverted(TorchDispatchMode):
+    """No operation of the CPU makes float32 of any size."""
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        found = function(*args, **(kwargs or {}))
+        for leaf in tree_leaves(found):
+            if isinstance(leaf, torch.Tensor) and leaf.device.type == "cpu":
+                assert leaf.dtype != torch.float32 or leaf.numel() < 100, function
+        return found
+
+
+def stored():
+    """Frames that are stored as float16 become float32 on the device, not before."""
+    from mt4ssl_core.store.store import FRAMES, FeatureKind, FeatureStore, content_key
+    from upstream.door.expert import UpstreamExpert
+    from upstream.store.lazy_audio import Reading, Utterance
+    from upstream.store.stored_features import StoredFeatures
+
+    store = FeatureStore(Path(tempfile.mkdtemp()))
+    kind = FeatureKind("toy", "f" * 16, "hidden_states", FRAMES, None, False, "fp16")
+    space, given = store.space(kind), []
+    for wave in WAVES:
+        key = content_key(wave.numpy())
+        assert space.put(key, torch.randn(3, max(1, len(wave) // 320), 8))
+        given.append(Utterance(None, None, key, len(wave), None))
+    features = StoredFeatures(UpstreamExpert(encoder=encoder()), 320, store, space, 3, False)
+    reading = Reading(store, space)
+    reading.for_gpu()
+    for ahead in (False, True):
+        if ahead:
+            reading.begin((given, []))
+            assert all(utterance.read_ahead for utterance in given)
+        with NothingConverted():
+            states = features(given)["hidden_states"]
+        assert [(state.device, state.dtype) for state in states] == [(DEVICE, torch.float32)] * 3
+        assert states[0].shape == (3, 50, 8)
+        assert not any(utterance.read_ahead for utterance in given)
+
+
 def caught(wrong):
     """A control: these are noticed."""
     x = torch.randn(4, 3).to(DEVICE)
@@ -177,6 +216,7 @@ CHECKS = {
     "hidden states": states,
     "k-means": assigned,
     "s3prl's expert": expert,
+    "stored frames": stored,
     "control: a value": lambda: caught(lambda x: bool(x.any())),
     "control: a mask": lambda: caught(lambda x: x[x > 0]),
     "control: another device": lambda: caught(lambda x: x + torch.randn(4, 3)),

@@ -14,7 +14,7 @@ PROGRAM = Path(__file__).with_name("pretended_gpu.py")
 NAMES = [
     "updates", "updates with group norm", "updates with log-mel frames",
     "updates with relative positions", "updates with four masks, checkpointed", "fine-tuning",
-    "hidden states", "k-means", "s3prl's expert",
+    "hidden states", "k-means", "s3prl's expert", "stored frames",
     "control: a value", "control: a mask", "control: another device", "control: how many",
 ]  # fmt: skip
 pytestmark = pytest.mark.skipif(

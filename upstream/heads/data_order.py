@@ -148,6 +148,8 @@ class Batches:
     def __iter__(self) -> Iterator[Any]:
         """Yield the batches from ``position`` on, python, numpy and torch seeded for each."""
         batches = self._all() if self._order is None else self._rest(self._order)
+        if self._reading is not None and self._reading.reads_ahead:
+            batches = _one_ahead(batches, self._reading.begin)
         for batch in batches:
             reseed(*self._key, self.position, TRAINING)
             self.position += 1
@@ -157,27 +159,30 @@ class Batches:
         given = self.loader
         batches = _ByPosition(given.dataset, given.collate_fn, order, self._key, self._reading)
         if self._reading is None:
-            yield from self._loaded(batches)
+            yield from self._loaded(batches, self.position)
             return
-        while self.position < len(order):
+        place = self.position
+        while place < len(order):
             seen, decoded = self._reading.seen, self._reading.decoded
-            while self.position < len(order) and self._reading.seen < seen + TRIED:
-                batch = batches[self.position]
+            while place < len(order) and self._reading.seen < seen + TRIED:
+                batch = batches[place]
+                place += 1
                 self._reading.remember(batch)
                 yield batch
             read = self._reading.decoded - decoded
             if given.num_workers and read > READ_AT_MOST * (self._reading.seen - seen):
-                for batch in self._loaded(batches):
+                for batch in self._loaded(batches, place):
+                    place += 1
                     self._reading.remember(batch)
                     yield batch
 
-    def _loaded(self, batches: "_ByPosition") -> Iterator[Any]:
+    def _loaded(self, batches: "_ByPosition", start: int) -> Iterator[Any]:
         given = self.loader
         return iter(
             DataLoader(
                 batches,
                 batch_size=None,
-                sampler=range(self.position, len(batches)),
+                sampler=range(start, len(batches)),
                 num_workers=given.num_workers,
                 collate_fn=_as_is,
                 pin_memory=given.pin_memory,
@@ -240,6 +245,17 @@ class _ByPosition(Dataset[Any]):
             else:
                 items = [self._dataset[index] for index in indices]
             return reading.resolve(self._collate(items))
+
+
+def _one_ahead(batches: Iterator[Any], begin: Callable[[Any], None]) -> Iterator[Any]:
+    """Yield each batch once ``begin`` was called with the one after it."""
+    waiting: list[Any] = []
+    for batch in batches:
+        begin(batch)
+        waiting.append(batch)
+        if len(waiting) > 1:
+            yield waiting.pop(0)
+    yield from waiting
 
 
 def _begin_worker(given: Callable[[int], None] | None, number: int) -> None:

@@ -57,7 +57,7 @@ def check(args: Any, config: dict[str, Any]) -> dict[str, Any]:
         ValueError: the folder, or the experiment gone on with, is another one; names both.
     """
     asked = identity(args, config)
-    for folder in filter(None, (_past(args), Path(args.expdir))):
+    for folder in folders(args):
         _compare(folder, asked)
     return asked
 
@@ -69,6 +69,11 @@ def record(args: Any, found: dict[str, Any]) -> None:
     known = args.mode == "train" or past is None or read(past) is not None
     if known and processes.rank() == 0 and read(args.expdir) is None:
         write_json(Path(args.expdir) / FILE, found)
+
+
+def folders(args: Any) -> list[Path]:
+    """Return the folder of the experiment that is gone on with, if any, and its own."""
+    return [folder for folder in (_past(args), Path(args.expdir)) if folder is not None]
 
 
 def _past(args: Any) -> Path | None:

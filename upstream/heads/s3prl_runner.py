@@ -10,6 +10,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ import upstream
 from mt4ssl_core import bars
 from mt4ssl_core.files import remove_leftovers, writing
 from mt4ssl_core.lines import say
+from mt4ssl_core.threads import cores
 from upstream import own_task, scores
 from upstream.door import processes, tasks
 from upstream.heads import (
@@ -29,7 +31,7 @@ from upstream.heads import (
     results,
     states,
 )
-from upstream.store import lazy_audio, options, storage
+from upstream.store import choice, lazy_audio, options, storage
 from upstream.store.options import StoreOptions
 
 upstream.register()
@@ -67,8 +69,11 @@ class Runner(s3prl_runner.Runner):
         self._epoch: data_order.Batches | None = None  # of training
         self._unlogged: dict[str, list[Any]] = {}  # s3prl's records since the last log step
         self._store = store or StoreOptions()
+        self._choice: choice.Choice | None = None
         super().__init__(args, config)
         self.storage = storage.attach(self, self._store)
+        if self.storage is not None and self._store.mode == options.AUTO:
+            self._choice = choice.kept(experiment.folders(args))
         self.transform = fitted_transform.attach(self)
 
     def _get_upstream(self) -> Any:
@@ -162,16 +167,36 @@ class Runner(s3prl_runner.Runner):
         """Return the batches of an epoch, of the first one those not yet seen."""
         start = 0 if self._epoch is not None else self.init_ckpt.get(states.POSITION, 0)
         first = self._epoch is None
+        if first:
+            self._choose(load, split, epoch)
         self._epoch = data_order.train_loader(
             load, split, self.args.seed, epoch, start, self._reading
         )
-        if first and self.storage is not None:
+        if first and self.storage is not None and self._reading is not None:
             self.storage.announce(self._epoch.loader)
         return self._epoch
 
+    def _choose(self, load: Any, split: str, epoch: int) -> None:
+        """Measure whether the store pays, in a training that is long enough and left the choice."""
+        runs = self.config["runner"]
+        total = runs["total_steps"] * runs.get("gradient_accumulate_steps", 1)
+        storage, automatic = self.storage, self._store.mode == options.AUTO
+        if storage is None or self._choice or not automatic or total < choice.LEAST:
+            return
+        trial = data_order.train_loader(load, split, self.args.seed, epoch, 0, storage.reading)
+        workers = min(getattr(trial.loader, "num_workers", 0), cores())
+        self._choice = processes.from_first(
+            lambda: choice.measured(storage.features, trial, total, len(trial), workers)
+        )
+        if self._choice is not None and processes.is_first():
+            choice.keep(self._choice, Path(self.args.expdir))
+            say(str(self._choice), sys.stderr)
+
     @property
     def _reading(self) -> lazy_audio.Reading | None:
-        return None if self.storage is None else self.storage.reading
+        if self.storage is None or (self._choice is not None and not self._choice.used):
+            return None
+        return self.storage.reading
 
     def _watch(self, model: Any, inputs: Any, named: dict[str, Any]) -> None:
         """Keep hold of s3prl's records, and put back those of the run that is gone on with."""

@@ -10,6 +10,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -132,7 +133,8 @@ class Utterance:
     ``identity`` of the piece of audio and ``key`` of its samples are None for a random crop, which
     is never stored. ``wave`` is None where features are stored under ``key``: nothing was decoded.
     ``frames``, once set, is how many the head is to see, at ``rate`` samples each; ``whole`` are
-    facts about the file it was cut from, not yet in the store's index.
+    facts about the file it was cut from, not yet in the store's index; ``read_ahead`` are its
+    features, (L, T, D) or None where there are none, which a thread is reading.
     """
 
     source: Source | None
@@ -143,6 +145,7 @@ class Utterance:
     frames: int | None = None
     rate: int = 0
     whole: tuple[bytes, bytes, int] | None = None  # identity, key, samples
+    read_ahead: "Future[torch.Tensor | None] | None" = None
 
     def __len__(self) -> int:
         """Count samples, as s3prl's featurizer asks of a waveform."""

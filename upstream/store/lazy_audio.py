@@ -9,6 +9,7 @@ with the samples as if nothing had happened.
 
 import hashlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -56,9 +57,29 @@ class Reading:
         self.store, self.space, self.crops = store, space, crops
         self.seen = self.decoded = 0
         self._recent = Recent(RECENT_BYTES)
+        self._pool: ThreadPoolExecutor | None = None  # which reads features for a GPU
 
     def __getstate__(self) -> dict[str, Any]:
-        return vars(self) | {"_recent": Recent(RECENT_BYTES)}
+        return vars(self) | {"_recent": Recent(RECENT_BYTES), "_pool": None}
+
+    def for_gpu(self) -> None:
+        """Let a thread read the features of each batch while the one before is trained on."""
+        self._pool = ThreadPoolExecutor(1, "store")
+
+    @property
+    def reads_ahead(self) -> bool:
+        """Whether `begin` does something."""
+        return self._pool is not None
+
+    def begin(self, batch: Any) -> None:
+        """Begin to read what is stored of a batch, into memory that a GPU copies from by itself."""
+        for wave in batch[0] if isinstance(batch, tuple) and isinstance(batch[0], list) else ():
+            if self._pool and isinstance(wave, Utterance) and wave.key in self.space:
+                wave.read_ahead = self._pool.submit(self._pinned, wave.key)
+
+    def _pinned(self, key: bytes) -> torch.Tensor | None:
+        found = self.space.get(key)
+        return found.pin_memory() if found is not None and torch.cuda.is_available() else found
 
     @contextmanager
     def lazily(self, dataset: Any) -> Iterator[None]:

@@ -41,6 +41,8 @@ class Storage:
         layers = features.layers if self.kind.layers is None else len(self.kind.layers)
         self.frame_bytes = layers * dim * BYTES[self.kind.precision]
         self.reading = Reading(features.store, features.space, stored.crops)
+        if features.device.type == "cuda":
+            self.reading.for_gpu()
 
     def describe(self) -> dict[str, Any] | None:
         """Return what a result has to say of the store; None when nothing went through it."""

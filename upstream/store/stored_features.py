@@ -86,20 +86,17 @@ class StoredFeatures(nn.Module):
         """
         utterances = [wav for wav in wavs if isinstance(wav, Utterance)]
         if len(utterances) < len(wavs):
-            return self._as_ever(wavs)
+            return self.computed(wavs)
         self.asked += len(utterances)
         found = self.features(utterances)  # B of (L, T, D)
-        frames = max(1, *(features.shape[1] for features in found))
-        layers, _, dim = found[0].shape
-        states = torch.zeros(layers, len(found), frames, dim, device=self._device)  # (L, B, T, D)
-        for row, (utterance, features) in enumerate(zip(utterances, found, strict=True)):
-            states[:, row, : features.shape[1]] = features  # float16 becomes float32 on the way
+        for utterance, features in zip(utterances, found, strict=True):
             utterance.frames, utterance.rate = features.shape[1], self.rate
+        states = padded(found, self.device)
         kind = self.space.kind
         chosen = list(states.unbind(0))  # one stored layer stands in the place of any
         return {kind.selection: chosen if kind.layers is None else chosen * self.layers}
 
-    def _as_ever(self, wavs: Sequence[Any]) -> Answer:
+    def computed(self, wavs: Sequence[Any]) -> Answer:
         """Return the upstream's answer, normalised where the featurizer leaves it to the store."""
         answer: Answer = self.model(wavs)
         if not self.space.kind.normalized:
@@ -109,7 +106,8 @@ class StoredFeatures(nn.Module):
         return {**answer, self.space.kind.selection: normalized}
 
     @property
-    def _device(self) -> torch.device:
+    def device(self) -> torch.device:
+        """Where the upstream is."""
         return next((p.device for p in self.model.parameters()), self._given_device)
 
     _given_device = torch.device("cpu")
@@ -124,7 +122,11 @@ class StoredFeatures(nn.Module):
         """Return what is stored, or would be, of each utterance: (L, T, D), float16 or float32."""
         found: list[Tensor | None] = []
         for utterance in utterances:
-            found.append(None if utterance.key is None else self.space.get(utterance.key))
+            read, utterance.read_ahead = utterance.read_ahead, None
+            if read is not None:
+                found.append(read.result())
+            else:
+                found.append(None if utterance.key is None else self.space.get(utterance.key))
             self.remember(utterance)
         missing = [i for i, features in enumerate(found) if features is None]
         for place, features in self.encode([utterances[i] for i in missing]):
@@ -155,8 +157,8 @@ class StoredFeatures(nn.Module):
         """
         for batch in self._batches(utterances):
             waves = [torch.from_numpy(utterances[i].read()) for i in batch]
-            with torch.no_grad(), torch.autocast(self._device.type, enabled=False):
-                answer = self.model([wave.to(self._device) for wave in waves])
+            with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
+                answer = self.model([wave.to(self.device) for wave in waves])
                 layers = selected(answer, self.space.kind.selection)
                 if self.space.kind.layers is not None:
                     layers = [layers[i] for i in self.space.kind.layers]
@@ -166,7 +168,7 @@ class StoredFeatures(nn.Module):
 
     def _batches(self, utterances: Sequence[Utterance]) -> Iterator[list[int]]:
         """Share utterances out into those that go through the upstream together."""
-        on_gpu = self._device.type != "cpu"
+        on_gpu = self.device.type != "cpu"
         any_length = on_gpu and self._frames_of(0) is not None
         batch: list[int] = []
 
@@ -199,6 +201,21 @@ class StoredFeatures(nn.Module):
         if self.space.kind.normalized:
             states = F.layer_norm(states, states.shape[-1:])
         return states.double().mean(1, keepdim=True).float()
+
+
+def padded(rows: Sequence[Tensor], device: torch.device) -> Tensor:
+    """Return features (L, T, D) of each utterance as one float32 tensor (L, B, T, D) on a device.
+
+    They go to a GPU in the precision that they are stored in, and become float32 there.
+    """
+    layers, _, dim = rows[0].shape
+    frames = max(1, *(row.shape[1] for row in rows))
+    states = torch.empty(layers, len(rows), frames, dim, device=device)
+    for place, row in enumerate(rows):
+        length = row.shape[1]
+        states[:, place, :length] = row.to(device, non_blocking=True)
+        states[:, place, length:] = 0
+    return states
 
 
 def sees_means_only(head: nn.Module, dim: int) -> bool:
