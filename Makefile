@@ -74,6 +74,7 @@ docs: install
 # The speed and score promises that need no other data than what we synthesise.
 bench: install
 	$(BIN)/python benchmarks/kmeans.py
+	$(BIN)/python benchmarks/extract.py
 	$(BIN)/python benchmarks/demo_scores.py
 	$(BIN)/python benchmarks/learnability.py
 	$(BIN)/python benchmarks/feature_store.py
@@ -88,6 +89,8 @@ tables: install
 	$(BIN)/python benchmarks/measure_checks.py --tables-only
 	$(BIN)/python benchmarks/parity.py --tables-only
 	$(BIN)/python benchmarks/front_end.py --tables-only
+	$(BIN)/python benchmarks/kmeans.py --tables-only
+	$(BIN)/python benchmarks/extract.py --tables-only
 	$(BIN)/python benchmarks/pretrain_step.py --tables-only
 	$(BIN)/python benchmarks/pretrain_options.py --tables-only
 	$(BIN)/python benchmarks/manifest.py --tables-only

@@ -1,37 +1,55 @@
-"""k-means and MFCC speed: ours against scikit-learn on the same points, and x real time per core.
+#!/usr/bin/env python
+"""k-means beside faiss and scikit-learn on the same points, and x real time of MFCC.
 
-``python benchmarks/kmeans.py`` writes benchmarks/results/kmeans_<machine>.json. Both sides run in
-turn in one process with one thread, so the ratio holds even where other programs are running.
+    python benchmarks/kmeans.py [--repeats 3] [--threads 2] [--machine NAME] [--tables-only]
+
+writes benchmarks/results/kmeans_<machine>.json and the table of docs/results.md. All sides fit in
+turn in one process, so the ratios hold even where other programs are running. Ours has its
+defaults: it stops by its tolerance. The others make 25 iterations: faiss from random points (it has
+no other start) and on all points, scikit-learn from random points (its fastest) and from its
+k-means++. faiss is left out where it is not installed (pip install faiss-cpu).
 """
 
 import argparse
+import contextlib
+import importlib.util
+import io
 import platform
+import re
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import sklearn
 import torch
 from sklearn.cluster import KMeans as SklearnKMeans
 from threadpoolctl import threadpool_limits
 
-from mt4ssl_core.data.mfcc import log_mel, mfcc
-from mt4ssl_core.files import write_json
-from mt4ssl_core.labelling.lloyd import fit_kmeans
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))
+from benchmarks import pages  # noqa: E402
+from mt4ssl_core.data.mfcc import log_mel, mfcc  # noqa: E402
+from mt4ssl_core.files import read_json, write_json  # noqa: E402
+from mt4ssl_core.labelling.lloyd import fit_kmeans  # noqa: E402
+
+RESULTS = Path(__file__).parent / "results"
+ITERATIONS, CENTRES = 25, 4000
+SIZES = ((200_000, 39), (50_000, 768))
+OURS, FAISS, RANDOM, PLUS = "ours", "faiss", "scikit-learn, random", "scikit-learn, k-means++"
+Curve = list[tuple[float, float]]  # (seconds since the call, inertia) of an iteration
 
 
 def mixture(points: int, dim: int, seed: int = 0) -> torch.Tensor:
-    """Return overlapping clusters of different width, (N, D), as speech features have them."""
+    """Return overlapping clusters (N, D), more than are fitted, as speech features have them."""
     random = torch.Generator().manual_seed(seed)
-    spread = torch.linspace(3, 0.3, dim)  # a few directions matter, as after a cosine transform
-    centres = spread * torch.randn(200, dim, generator=random)
-    width = 0.5 + torch.rand(200, 1, generator=random)
-    which = torch.randint(0, 200, (points,), generator=random)
-    return centres[which] + spread * width[which] * torch.randn(points, dim, generator=random)
+    spread = torch.linspace(1, 0.1, dim)  # a few directions matter, as after a cosine transform
+    centres = spread * torch.randn(CENTRES, dim, generator=random)
+    which = torch.randint(0, CENTRES, (points,), generator=random)
+    return centres[which] + 0.7 * spread * torch.randn(points, dim, generator=random)
 
 
 def seconds(work: Callable[[], Any]) -> tuple[float, Any]:
@@ -41,27 +59,80 @@ def seconds(work: Callable[[], Any]) -> tuple[float, Any]:
     return time.perf_counter() - start, result
 
 
-def clustering(points: int, dim: int, k: int, repeats: int) -> dict:
-    """Fit both sides in turn; 25 iterations, scikit-learn from random points (its fastest)."""
-    data = mixture(points, dim)
-    ours, theirs = [], []
-    ours_inertia, theirs_inertia = [], []
-    for seed in range(repeats):
-        took, found = seconds(partial(fit_kmeans, data, k, 25, seed))
-        ours.append(took)
-        ours_inertia.append(found.inertia[-1])
-        model = SklearnKMeans(k, init="random", n_init=1, max_iter=25, tol=0, random_state=seed)
+def ours(data: torch.Tensor, k: int, seed: int) -> Curve:
+    """The time of all, and the inertia it ends with."""
+    took, found = seconds(partial(fit_kmeans, data, k, ITERATIONS, seed))
+    return [(took, found.inertia[-1])]
+
+
+def faiss(data: torch.Tensor, k: int, seed: int) -> Curve:
+    """Every iteration of faiss, with what it does before the first."""
+    import faiss as library
+
+    library.omp_set_num_threads(torch.get_num_threads())
+    model = library.Kmeans(
+        data.shape[1], k, niter=ITERATIONS, seed=seed + 1, max_points_per_centroid=len(data)
+    )
+    took, _ = seconds(lambda: model.train(data.numpy()))
+    times = [each["time"] for each in model.iteration_stats]
+    return [
+        (took - times[-1] + at, float(obj) / len(data))
+        for at, obj in zip(times, model.obj, strict=True)
+    ]
+
+
+class Timed(io.StringIO):
+    """Notes when scikit-learn says what inertia an iteration began with."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.start = time.perf_counter()
+        self.found: Curve = []
+
+    def write(self, text: str) -> int:
+        """Take a part of a line."""
+        if said := re.search(r"inertia ([0-9.e+]+?)\.?$", text.strip()):
+            self.found.append((time.perf_counter() - self.start, float(said[1])))
+        return len(text)
+
+
+def scikit_learn(init: str, data: torch.Tensor, k: int, seed: int) -> Curve:
+    """Every iteration of scikit-learn, and its end."""
+    model = SklearnKMeans(
+        k, init=init, n_init=1, max_iter=ITERATIONS, tol=0, random_state=seed, verbose=1
+    )
+    with threadpool_limits(torch.get_num_threads()), contextlib.redirect_stdout(Timed()) as said:
         took, fitted = seconds(partial(model.fit, data.numpy()))
-        theirs.append(took)
-        theirs_inertia.append(fitted.inertia_ / points)
+    curve = [*said.found, (took, fitted.inertia_)]
+    return [(at, inertia / len(data)) for at, inertia in curve]
+
+
+SIDES: dict[str, Callable[[torch.Tensor, int, int], Curve]] = {
+    OURS: ours,
+    FAISS: faiss,
+    RANDOM: partial(scikit_learn, "random"),
+    PLUS: partial(scikit_learn, "k-means++"),
+}
+
+
+def clustering(points: int, dim: int, k: int, repeats: int) -> dict[str, Any]:
+    """Fit all sides in turn; of each, seconds and inertia of every fit's iterations."""
+    data = mixture(points, dim)
+    there = [side for side in SIDES if side != FAISS or importlib.util.find_spec("faiss")]
+    curves: dict[str, list[Curve]] = {side: [] for side in there}
+    for seed in range(repeats):
+        for side in there:
+            curves[side].append(SIDES[side](data, k, seed))
+            print(points, dim, side, [round(value, 3) for value in curves[side][-1][-1]])
     return {
-        "setting": {"points": points, "dim": dim, "k": k, "iterations": 25, "repeats": repeats},
-        "ours_seconds": statistics.median(ours),
-        "sklearn_seconds": statistics.median(theirs),
-        "sklearn_over_ours": statistics.median(np.array(theirs) / np.array(ours)),
-        "ours_inertia": statistics.mean(ours_inertia),
-        "sklearn_inertia": statistics.mean(theirs_inertia),
+        "setting": {"points": points, "dim": dim, "k": k, "iterations": ITERATIONS},
+        "curves": curves,
     }
+
+
+def to_equal(curve: Curve, inertia: float) -> float | None:
+    """Seconds until an inertia is reached; None: never."""
+    return next((at for at, found in curve if found <= inertia), None)
 
 
 def features(length: float, repeats: int) -> dict:
@@ -85,32 +156,69 @@ def cpu_name() -> str:
     return names[0] if names else platform.machine()
 
 
+def table_of(record: dict[str, Any]) -> str:
+    """A row for each side and size."""
+    lines = [
+        "| points | side | s | inertia / ours | s to equal | s to equal / ours |",
+        "| --- | --- | ---: | ---: | ---: | ---: |",
+    ]
+    for found in record["kmeans"]:
+        about, goals = found["setting"], found["curves"][OURS]
+        for side, fits in found["curves"].items():
+            pairs = list(zip(fits, goals, strict=True))
+            ratio = statistics.median(fit[-1][1] / goal[-1][1] for fit, goal in pairs)
+            equal = [to_equal(fit, goal[-1][1]) for fit, goal in pairs]
+            reached = [at for at in equal if at is not None]
+            ended, ours_ended = (statistics.median(fit[-1][0] for fit in f) for f in (fits, goals))
+            cells = [f"{ended:.2f}", f"{ratio:.4f}"]
+            if len(reached) == len(equal):
+                cells += [f"{statistics.median(reached):.2f}"]
+                cells += [f"{statistics.median(reached) / ours_ended:.2f}"]
+            else:
+                cells += ["never", f"> {ended / ours_ended:.2f}"]
+            lines.append(f"| {about['points']:,} x {about['dim']} | {side} | {' | '.join(cells)} |")
+    return "\n".join(lines) + (
+        f"\n\nK = 500, {record['threads']} thread(s) of {record['machine']['name']}, medians of "
+        f"{len(goals)} starts; the others make {ITERATIONS} iterations, ours stops by its "
+        "tolerance. `python benchmarks/kmeans.py` repeats it."
+    )
+
+
+def table() -> str:
+    """The table of docs/results.md, from the committed JSON."""
+    found = [read_json(path) for path in sorted(RESULTS.glob("kmeans_*.json"))]
+    found = [record for record in found if "curves" in record["kmeans"][0]]
+    return table_of(found[0]) if found else "Not run yet."
+
+
 def main() -> None:
     """Measure and write the result."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--machine", default=platform.node(), help="name in the result's file name")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--share", type=float, default=1.0, help="of the points")
+    parser.add_argument("--out", type=Path, help="of the JSON")
+    parser.add_argument("--tables-only", action="store_true", help="only write the table")
     args = parser.parse_args()
-    torch.set_num_threads(1)
-    with threadpool_limits(1):
+    if not args.tables_only:
+        torch.set_num_threads(args.threads)
+        names = ["torch", "scikit-learn", "numpy"]
+        names += ["faiss-cpu"] if importlib.util.find_spec("faiss") else []
         result = {
             "machine": {"name": args.machine, "cpu": cpu_name()},
-            "threads": 1,
-            "versions": {
-                "python": platform.python_version(),
-                "torch": str(torch.__version__),
-                "sklearn": sklearn.__version__,
-                "numpy": np.__version__,
-            },
+            "threads": args.threads,
+            "versions": {name: version(name) for name in names},
             "kmeans": [
-                clustering(200_000, 39, 500, args.repeats),
-                clustering(50_000, 768, 500, args.repeats),
+                clustering(int(args.share * points), dim, 500, args.repeats)
+                for points, dim in SIZES
             ],
             "features": [features(length, 50 * args.repeats) for length in (1.0, 4.0, 15.0)],
         }
-    out = Path(__file__).parent / "results" / f"kmeans_{args.machine}.json"
-    write_json(out, result)
-    print(out.read_text())
+        write_json(args.out or RESULTS / f"kmeans_{args.machine}.json", result)
+        print(table_of(result))
+    if args.out is None:
+        pages.show("kmeans", table())
 
 
 if __name__ == "__main__":

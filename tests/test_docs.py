@@ -132,6 +132,8 @@ def test_links_and_paths_lead_somewhere(page):
         ("pretrain_options", "pretrain-options"),
         ("manifest", "manifest"),
         ("loader", "loader"),
+        ("extract", "extract"),
+        ("kmeans", "kmeans"),
         ("real_small", "real-small"),
         ("real_convergence", "convergence"),
     ],
