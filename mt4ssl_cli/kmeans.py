@@ -33,6 +33,9 @@ def fit(
     device: o.Device = labelling.DEVICE,
     strict: o.Strict = False,
     max_skipped: o.MaxSkipped = DataConfig.max_skipped,
+    mini_batch: Annotated[
+        bool, o.flag("--mini-batch", "let the audio that is not in the sample move the clusters")
+    ] = False,
     store_dir: o.LayerStore = None,
     store_gb: o.LayerStoreGb = None,
 ) -> None:
@@ -42,7 +45,7 @@ def fit(
     kmeans.fit_corpus(
         audio, out, features=features, k=clusters, sample_frames=sample_frames,
         iterations=iterations, seed=seed, min_seconds=min_seconds, strict=strict, device=device,
-        store=store_dir, store_gb=store_gb, max_skipped=max_skipped,
+        store=store_dir, store_gb=store_gb, max_skipped=max_skipped, mini_batch=mini_batch,
     )  # fmt: skip
 
 

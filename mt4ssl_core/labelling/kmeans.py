@@ -6,8 +6,9 @@
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from mt4ssl_core.labelling.frame_features import (
 from mt4ssl_core.labelling.kmeans_model import KMeans
 from mt4ssl_core.labelling.label_writer import LONGEST_NAME, GrowingLabels
 from mt4ssl_core.labelling.lloyd import TOLERANCE, Fit, Reservoir, fit_kmeans
+from mt4ssl_core.labelling.mini_batch import MiniBatch
 from mt4ssl_core.locks import lock
 from mt4ssl_core.settings.frames import num_frames
 from mt4ssl_core.settings.labelling_defaults import (
@@ -70,14 +72,16 @@ def fit_corpus(
     store: str | Path | None = None,
     store_gb: float | None = None,
     max_skipped: float = MAX_SKIPPED,
+    mini_batch: bool = False,
 ) -> KMeans:
     """Fit k-means on a sample of a corpus and write it to ``out_path``.
 
     A corpus with more than twice the ``sample_frames`` (default: 2 million, at most 1 GiB) gives
     only as many random utterances as hold that (whatever their headers claim); of their frames a
     uniform sample is kept, so memory does not grow with the corpus. Repeats exactly with the same
-    seed on a CPU. ``store`` is the folder of a feature store (of at most ``store_gb``) that has
-    hidden states, and gets those that it has not.
+    seed on a CPU. With ``mini_batch`` the audio that was not drawn streams by afterwards, and each
+    block of its frames moves the centroids (`mini_batch.MiniBatch`). ``store`` is the folder of a
+    feature store (of at most ``store_gb``) that has hidden states, and gets those that it has not.
 
     Raises ValueError: a device, source, store, checkpoint or number that cannot be used, a corpus
     with fewer different frames than ``k``, more than the share ``max_skipped`` of the files
@@ -94,21 +98,11 @@ def fit_corpus(
     chosen = choose_device(device)
     origin = FeatureSource.of(features, chosen, _opened(store, store_gb, features))
     manifest = _listed(source, min_seconds, strict, max_skipped)
-    reservoir: Reservoir | None = None
-    left, wanted = list(manifest.cuts), 2 * (sample_frames or SAMPLE_FRAMES)
-    hours = sum(map(num_samples, _drawn(left, wanted, seed))) / SAMPLE_RATE / 3600
-    bar = AudioBar.over("sample", replace(manifest, hours=hours), progress)
-    with bar:
-        while left and (reservoir is None or reservoir.seen < wanted):
-            cuts = _drawn(left, wanted - (reservoir.seen if reservoir else 0), seed)
-            drawn = {cut.id for cut in cuts}
-            left = [cut for cut in left if cut.id not in drawn]
-            for _, wave, frames in stream(cuts, origin, workers, strict, bar):
-                if reservoir is None:
-                    fitting = SAMPLE_BYTES // (4 * frames.shape[1])
-                    reservoir = Reservoir(sample_frames or min(SAMPLE_FRAMES, fitting), seed)
-                reservoir.add(frames.cpu().numpy())
-                bar.advance(len(wave) / SAMPLE_RATE)
+    wanted = (sample_frames or SAMPLE_FRAMES) * (1 if mini_batch else 2)
+    hours = _hours(_drawn(manifest.cuts, wanted, seed))
+    read = partial(stream, source=origin, workers=workers, strict=strict)
+    with AudioBar.over("sample", replace(manifest, hours=hours), progress) as bar:
+        reservoir, left = _sample(list(manifest.cuts), wanted, sample_frames, seed, read, bar)
     bar.check(str(source), max_skipped, f"{out_path} was not written; {_ALLOW}")
     points = reservoir.points if reservoir else torch.zeros(0, 1)
     found = fit_kmeans(points, k, iterations, seed, chosen, progress)
@@ -117,10 +111,21 @@ def fit_corpus(
             f"{source}: {len(points):,} frames, but only {found.used} different ones, cannot make "
             f"{k} clusters; is the audio silent? Give other audio or at most {found.used} clusters"
         )
+    moved = MiniBatch(found.centroids, points, chosen)
+    if mini_batch and left:
+        left.sort(key=lambda cut: stable_hash("mini-batch", seed, cut.id))
+        with AudioBar("mini-batches", _hours(left), [], progress, bar.failed) as rest:
+            for _, wave, frames in read(left, bar=rest):
+                moved.add(frames)
+                rest.advance(len(wave) / SAMPLE_RATE)
+        rest.used += bar.used
+        rest.check(str(source), max_skipped, f"{out_path} was not written; {_ALLOW}")
+        bar = rest
     meta = {
         "features_sha256": origin.sha256,
         "frames": str(len(points)),
         "frames_seen": str(reservoir.seen if reservoir else 0),
+        "frames_streamed": str(moved.seen),
         "seed": str(seed),
         "iterations": str(len(found.inertia) - 1),
         "stopped_by": "tolerance" if found.converged else "iterations",
@@ -130,11 +135,12 @@ def fit_corpus(
         "torch": str(torch.__version__),
     }
     meta |= _counting(origin.name)
-    model = KMeans(found.centroids, origin.name, meta)
+    model = KMeans(moved.finish(), origin.name, meta)
     model.save(out_path)
     bar.say(
         f"k-means: {k} clusters of {len(points):,} frames ({origin.name}), mean squared distance "
-        f"{found.inertia[0]:.4g} -> {found.inertia[-1]:.4g} after {_stop(found)}; "
+        f"{found.inertia[0]:.4g} -> {found.inertia[-1]:.4g} after {_stop(found)}"
+        f"{f', then moved by {moved.seen:,} more' if moved.seen else ''}; "
         f"{bar.used} of {bar.used + bar.failed} files were used, in {out_path}"
     )
     return model
@@ -243,6 +249,36 @@ def label_stats(km_path: str | Path) -> dict[str, Any]:
         "entropy_nats": float(-(share * np.log(share)).sum()),
         "top_share": float(share.max()),
     }
+
+
+def _sample(
+    cuts: list[Cut],
+    wanted: int,
+    size: int | None,
+    seed: int,
+    read: Callable[..., Iterable],
+    bar: AudioBar,
+) -> tuple[Reservoir | None, list[Cut]]:
+    """Sample ``size`` frames of random utterances that hold as many as are ``wanted``.
+
+    Returns the sample, None without any audio, and the cuts that were not needed.
+    """
+    reservoir: Reservoir | None = None
+    while cuts and (reservoir is None or reservoir.seen < wanted):
+        taken = _drawn(cuts, wanted - (reservoir.seen if reservoir else 0), seed)
+        drawn = {cut.id for cut in taken}
+        cuts = [cut for cut in cuts if cut.id not in drawn]
+        for _, wave, frames in read(taken, bar=bar):
+            if reservoir is None:
+                fitting = SAMPLE_BYTES // (4 * frames.shape[1])
+                reservoir = Reservoir(size or min(SAMPLE_FRAMES, fitting), seed)
+            reservoir.add(frames.cpu().numpy())
+            bar.advance(len(wave) / SAMPLE_RATE)
+    return reservoir, cuts
+
+
+def _hours(cuts: Iterable[Cut]) -> float:
+    return sum(map(num_samples, cuts)) / SAMPLE_RATE / 3600
 
 
 def _stop(found: Fit) -> str:

@@ -62,7 +62,7 @@ def fit_kmeans(
         )
     if not bool(points.isfinite().all()):
         raise ValueError("the features contain NaN or infinity; use another checkpoint or layer")
-    points = points.float().to(device)
+    points = points.detach().float().to(device)
     random = torch.Generator().manual_seed(seed)  # of the CPU: the same draws on every device
     origin = points.mean(0)
     centroids = _start(points, k, random, progress) - origin
@@ -91,11 +91,11 @@ def _lloyd(
     """
     inertia: list[float] = []
     reseeded, converged = 0, False
-    size = max(1024, -(-len(points) // _PARTS))
-    parts = [(part, (part - origin).square().sum(1)) for part in points.split(size)]
+    parts = parts_of(points, origin)
     bar = Bar(f"k-means of {len(points):,} frames, iteration", iterations, show=progress)
     for _ in bar.over(range(iterations)):
-        updated, distance, empty = _lloyd_step(parts, origin, centroids)
+        updated, distance, count = lloyd_step(parts, origin, centroids)
+        empty = count == 0
         inertia.append(float(distance.double().mean()))
         bar.show(distance=f"{inertia[-1]:.4g}")
         moved = 0
@@ -107,9 +107,9 @@ def _lloyd(
             break
         centroids = updated
     else:
-        _, distance, empty = _lloyd_step(parts, origin, centroids)
+        _, distance, count = lloyd_step(parts, origin, centroids)
         inertia.append(float(distance.double().mean()))
-    used = len(centroids) - int(empty.sum())
+    used = int((count > 0).sum())
     return Fit(centroids, inertia, reseeded, used, converged)
 
 
@@ -213,12 +213,21 @@ def _chunks(
         yield relative, scores.gather(1, ids[:, None])[:, 0], ids
 
 
-def _lloyd_step(
-    parts: Sequence[tuple[Tensor, Tensor]], origin: Tensor, centroids: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return new centroids (K, D), squared distances to the old (N,), and which are empty (K,).
+Part = tuple[Tensor, Tensor]  # points (N, D), and their squared distances (N,) to an origin
 
-    A part is points (N, D) and their squared distances (N,) to ``origin``.
+
+def parts_of(points: Tensor, origin: Tensor) -> list[Part]:
+    """Share points (N, D) out into parts that the cores take in turn."""
+    size = max(1024, -(-len(points) // _PARTS))
+    return [(part, (part - origin).square().sum(1)) for part in points.split(size)]
+
+
+def lloyd_step(
+    parts: Sequence[Part], origin: Tensor, centroids: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return new centroids (K, D), squared distances to the old (N,), and points of each (K,).
+
+    Centroids are relative to ``origin`` (D,), and stay where they have no points.
     """
     workers = torch.get_num_threads() if centroids.device.type == "cpu" else 1
     with thread_pool(workers) as pool:
@@ -226,14 +235,11 @@ def _lloyd_step(
         sums, counts, distances = zip(*pool.map(work, parts), strict=True)
     count = torch.stack(counts).sum(0)
     means = torch.stack(sums).sum(0) / count.clamp_min(1)[:, None]
-    empty = count == 0
-    means[empty] = centroids[empty].double()
-    return means.to(centroids.dtype), torch.cat(distances), empty
+    means = means.to(centroids.dtype).where(count[:, None] > 0, centroids)
+    return means, torch.cat(distances), count
 
 
-def _sum_up(
-    origin: Tensor, centroids: Tensor, part: tuple[Tensor, Tensor]
-) -> tuple[Tensor, Tensor, Tensor]:
+def _sum_up(origin: Tensor, centroids: Tensor, part: Part) -> tuple[Tensor, Tensor, Tensor]:
     """Return the sum of points (K, D) and their number (K,) per centroid, and distances (N,)."""
     points, norms = part
     k = len(centroids)

@@ -142,6 +142,19 @@ def test_sample_is_bounded(corpus, tmp_path, monkeypatch):
     assert whole.meta["frames"] == whole.meta["frames_seen"] == str(total)
 
 
+def test_mini_batches_let_all_audio_count(corpus, tmp_path, capsys):
+    given = {"k": 4, "sample_frames": 60, "device": "cpu"}
+    sampled = fit_corpus(corpus, tmp_path / "a", **given)
+    moved = fit_corpus(corpus, tmp_path / "b", mini_batch=True, **given)
+    total = sum(num_frames(4000 + 777 * number) for number in range(12))
+    assert int(moved.meta["frames_seen"]) + int(moved.meta["frames_streamed"]) == total
+    assert sampled.meta["frames_streamed"] == "0"
+    said = capsys.readouterr().out
+    assert f"then moved by {moved.meta['frames_streamed']} more; 12 of 12 files" in said
+    again = fit_corpus(corpus, tmp_path / "c", mini_batch=True, **given)
+    assert torch.equal(moved.centroids, again.centroids)
+
+
 def test_memory_never_holds_more_than_the_sample(corpus, tmp_path, monkeypatch):
     held = []
 
