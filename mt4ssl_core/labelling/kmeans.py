@@ -6,7 +6,7 @@
 
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,7 @@ from mt4ssl_core.data.mfcc import SAMPLE_RATE
 from mt4ssl_core.data.tsv import read_root, read_tsv
 from mt4ssl_core.distributed import choose_device
 from mt4ssl_core.files import remove_leftovers, sha256_of, user_path, write_json, writing
+from mt4ssl_core.labelling import sample
 from mt4ssl_core.labelling.frame_features import (
     COUNTING,
     Features,
@@ -36,10 +37,9 @@ from mt4ssl_core.labelling.frame_features import (
 )
 from mt4ssl_core.labelling.kmeans_model import KMeans
 from mt4ssl_core.labelling.label_writer import LONGEST_NAME, GrowingLabels
-from mt4ssl_core.labelling.lloyd import TOLERANCE, Fit, Reservoir, fit_kmeans
+from mt4ssl_core.labelling.lloyd import TOLERANCE, Fit, fit_kmeans
 from mt4ssl_core.labelling.mini_batch import MiniBatch
 from mt4ssl_core.locks import lock
-from mt4ssl_core.settings.frames import num_frames
 from mt4ssl_core.settings.labelling_defaults import (
     CLUSTERS,
     DEVICE,
@@ -51,7 +51,6 @@ from mt4ssl_core.settings.labelling_defaults import (
 )
 from mt4ssl_core.store.store import FeatureStore
 
-SAMPLE_BYTES = 1 << 30  # a sample is at most this large
 _ALLOW = "mend the files named, or allow more with --max-skipped"
 
 
@@ -99,10 +98,10 @@ def fit_corpus(
     origin = FeatureSource.of(features, chosen, _opened(store, store_gb, features))
     manifest = _listed(source, min_seconds, strict, max_skipped)
     wanted = (sample_frames or SAMPLE_FRAMES) * (1 if mini_batch else 2)
-    hours = _hours(_drawn(manifest.cuts, wanted, seed))
+    hours = _hours(sample.drawn(manifest.cuts, wanted, seed))
     read = partial(stream, source=origin, workers=workers, strict=strict)
     with AudioBar.over("sample", replace(manifest, hours=hours), progress) as bar:
-        reservoir, left = _sample(list(manifest.cuts), wanted, sample_frames, seed, read, bar)
+        reservoir, left = sample.take(list(manifest.cuts), wanted, sample_frames, seed, read, bar)
     bar.check(str(source), max_skipped, f"{out_path} was not written; {_ALLOW}")
     points = reservoir.points if reservoir else torch.zeros(0, 1)
     found = fit_kmeans(points, k, iterations, seed, chosen, progress)
@@ -251,32 +250,6 @@ def label_stats(km_path: str | Path) -> dict[str, Any]:
     }
 
 
-def _sample(
-    cuts: list[Cut],
-    wanted: int,
-    size: int | None,
-    seed: int,
-    read: Callable[..., Iterable],
-    bar: AudioBar,
-) -> tuple[Reservoir | None, list[Cut]]:
-    """Sample ``size`` frames of random utterances that hold as many as are ``wanted``.
-
-    Returns the sample, None without any audio, and the cuts that were not needed.
-    """
-    reservoir: Reservoir | None = None
-    while cuts and (reservoir is None or reservoir.seen < wanted):
-        taken = _drawn(cuts, wanted - (reservoir.seen if reservoir else 0), seed)
-        drawn = {cut.id for cut in taken}
-        cuts = [cut for cut in cuts if cut.id not in drawn]
-        for _, wave, frames in read(taken, bar=bar):
-            if reservoir is None:
-                fitting = SAMPLE_BYTES // (4 * frames.shape[1])
-                reservoir = Reservoir(size or min(SAMPLE_FRAMES, fitting), seed)
-            reservoir.add(frames.cpu().numpy())
-            bar.advance(len(wave) / SAMPLE_RATE)
-    return reservoir, cuts
-
-
 def _hours(cuts: Iterable[Cut]) -> float:
     return sum(map(num_samples, cuts)) / SAMPLE_RATE / 3600
 
@@ -385,12 +358,3 @@ def _root(source: str | Path) -> Path:
     if source.suffix == ".tsv" and source.is_file():
         return read_root(source).resolve()
     return source.resolve() if source.is_dir() else source.resolve().parent
-
-
-def _drawn(cuts: Iterable[Cut], frames: int, seed: int) -> list[Cut]:
-    """Return as many random utterances (one at least) as hold ``frames``, in the corpus's order."""
-    cuts = list(cuts)
-    order = sorted(range(len(cuts)), key=lambda i: stable_hash("k-means", seed, cuts[i].id))
-    counts = np.array([num_frames(num_samples(cuts[i])) for i in order])
-    enough = int(np.searchsorted(counts.cumsum(), frames)) + 1
-    return [cuts[i] for i in sorted(order[:enough])]

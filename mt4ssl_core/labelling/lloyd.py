@@ -1,10 +1,9 @@
-"""Lloyd's k-means in plain torch, on any device, and the reservoir that bounds its sample."""
+"""Lloyd's k-means in plain torch, on any device."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -256,31 +255,3 @@ def _sum_up(origin: Tensor, centroids: Tensor, part: Part) -> tuple[Tensor, Tens
         distances.append(distance)
         done += len(ids)
     return sums.double(), counts, torch.cat(distances)
-
-
-class Reservoir:
-    """A uniform random sample of at most ``size`` frames of a stream of unknown length."""
-
-    def __init__(self, size: int, seed: int = 0) -> None:
-        """Prepare for ``size`` frames; nothing is allocated before the first arrives."""
-        self.size, self.seen = size, 0
-        self._random = np.random.default_rng(seed)
-        self._kept: np.ndarray | None = None
-
-    def add(self, frames: np.ndarray) -> None:
-        """Offer frames (T, D): frame number n takes a random place with probability size / n."""
-        if self._kept is None:
-            self._kept = np.empty((self.size, frames.shape[1]), dtype=np.float32)
-        first = min(self.size - min(self.seen, self.size), len(frames))
-        self._kept[self.seen : self.seen + first] = frames[:first]
-        numbers = np.arange(self.seen + first, self.seen + len(frames))
-        places = self._random.integers(0, numbers + 1)
-        taken = places < self.size
-        self._kept[places[taken]] = frames[first:][taken]  # a place drawn twice keeps the later
-        self.seen += len(frames)
-
-    @property
-    def points(self) -> Tensor:
-        """The sample, (min(size, seen), D)."""
-        kept = np.zeros((0, 1), np.float32) if self._kept is None else self._kept
-        return torch.from_numpy(kept[: self.seen])

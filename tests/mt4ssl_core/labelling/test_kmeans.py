@@ -15,7 +15,7 @@ from mt4ssl_core.data.labels import LabelStore, read_dict
 from mt4ssl_core.data.manifest import open_manifest
 from mt4ssl_core.data.mfcc import mfcc
 from mt4ssl_core.data.tsv import read_tsv
-from mt4ssl_core.labelling import kmeans
+from mt4ssl_core.labelling import sample
 from mt4ssl_core.labelling.kmeans import KMeans, fit_corpus, label_corpus, label_stats
 from mt4ssl_core.locks import lock
 from mt4ssl_core.model.encoder import Encoder
@@ -135,7 +135,7 @@ def test_sample_is_bounded(corpus, tmp_path, monkeypatch):
     small = fit_corpus(corpus, tmp_path / "a", k=4, sample_frames=40, progress=False)
     assert small.meta["frames"] == "40"
     assert 40 <= int(small.meta["frames_seen"]) < total  # only some utterances were read
-    monkeypatch.setattr(kmeans, "SAMPLE_BYTES", 100 * 39 * 4)
+    monkeypatch.setattr(sample, "SAMPLE_BYTES", 100 * 39 * 4)
     assert fit_corpus(corpus, tmp_path / "b", k=4, progress=False).meta["frames"] == "100"
     monkeypatch.undo()
     whole = fit_corpus(corpus, tmp_path / "c", k=4, progress=False)
@@ -158,12 +158,12 @@ def test_mini_batches_let_all_audio_count(corpus, tmp_path, capsys):
 def test_memory_never_holds_more_than_the_sample(corpus, tmp_path, monkeypatch):
     held = []
 
-    class Watched(kmeans.Reservoir):
+    class Watched(sample.Reservoir):
         def add(self, frames):
             super().add(frames)
             held.append((len(self.points), self._kept.nbytes))
 
-    monkeypatch.setattr(kmeans, "Reservoir", Watched)
+    monkeypatch.setattr(sample, "Reservoir", Watched)
     made = fit_corpus(corpus, tmp_path / "a", k=4, sample_frames=40, progress=False)
     assert int(made.meta["frames_seen"]) > 40
     assert max(held) == (40, 40 * 39 * 4)
@@ -175,13 +175,13 @@ def test_some_utterances_are_always_drawn_and_no_more_than_needed(corpus):
     firsts = set()
     for seed in range(50):
         for wanted in (1, 60, 200):
-            drawn = [cut.id for cut in kmeans._drawn(cuts, wanted, seed)]
+            drawn = [cut.id for cut in sample.drawn(cuts, wanted, seed)]
             assert drawn == [id for id in frames if id in drawn]
             total = sum(frames[id] for id in drawn)
             assert wanted <= total < wanted + max(frames.values())
-        firsts.add(kmeans._drawn(cuts, 1, seed)[0].id)
+        firsts.add(sample.drawn(cuts, 1, seed)[0].id)
     assert len(firsts) == len(cuts)
-    assert kmeans._drawn(cuts, 10**9, 0) == cuts
+    assert sample.drawn(cuts, 10**9, 0) == cuts
 
 
 @pytest.mark.parametrize("device", ["cuda", "foo"])
@@ -436,7 +436,7 @@ def test_labels_of_one_folder_share_their_classes(corpus, model, tmp_path):
 
 SCRIPT = """
 import sys, time
-from mt4ssl_core.labelling import kmeans
+from mt4ssl_core.labelling import kmeans, sample
 real, labelled = kmeans.KMeans.apply, []
 def slow(self, features):
     if len(labelled) == 5:
