@@ -12,6 +12,7 @@ k-means++. faiss is left out where it is not installed (pip install faiss-cpu).
 
 import argparse
 import contextlib
+import importlib
 import importlib.util
 import io
 import platform
@@ -67,8 +68,7 @@ def ours(data: torch.Tensor, k: int, seed: int) -> Curve:
 
 def faiss(data: torch.Tensor, k: int, seed: int) -> Curve:
     """Every iteration of faiss, with what it does before the first."""
-    import faiss as library
-
+    library: Any = importlib.import_module("faiss")
     library.omp_set_num_threads(torch.get_num_threads())
     model = library.Kmeans(
         data.shape[1], k, niter=ITERATIONS, seed=seed + 1, max_points_per_centroid=len(data)

@@ -7,6 +7,7 @@
 import json
 import os
 from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -24,8 +25,8 @@ from mt4ssl_core.data.labels import KM_SHA256, LabelStore
 from mt4ssl_core.data.manifest import MAX_SKIPPED, Manifest, open_manifest
 from mt4ssl_core.data.mfcc import SAMPLE_RATE
 from mt4ssl_core.data.tsv import read_root, read_tsv
-from mt4ssl_core.distributed import choose_device
-from mt4ssl_core.files import remove_leftovers, sha256_of, user_path, write_json, writing
+from mt4ssl_core.distributed import World, choose_device, start, stop
+from mt4ssl_core.files import read_json, remove_leftovers, sha256_of, user_path, write_json, writing
 from mt4ssl_core.labelling import sample
 from mt4ssl_core.labelling.frame_features import (
     COUNTING,
@@ -36,7 +37,7 @@ from mt4ssl_core.labelling.frame_features import (
     stream,
 )
 from mt4ssl_core.labelling.kmeans_model import KMeans
-from mt4ssl_core.labelling.label_writer import LONGEST_NAME, GrowingLabels
+from mt4ssl_core.labelling.label_writer import LONGEST_NAME, GrowingLabels, joined
 from mt4ssl_core.labelling.lloyd import TOLERANCE, Fit, fit_kmeans
 from mt4ssl_core.labelling.mini_batch import MiniBatch
 from mt4ssl_core.locks import lock
@@ -169,61 +170,85 @@ def label_corpus(
     only where its user names it; ``store`` and ``store_gb`` are as for
     `fit_corpus`. Returns the statistics that it prints and writes to OUT/{name}.stats.json.
 
+    Of several processes (torchrun) each labels its part; the first one puts them together.
+
     Raises ValueError: a device, k-means or source that cannot be used, a checkpoint that changed
     since the fit, other labels in OUT by another k-means, somebody else labelling there, a corpus
     without usable audio, with ``strict`` the first file that cannot be read; and when more than
     the share ``max_skipped`` of the files could not be used. What was labelled is kept then: the
     same command tries the rest again.
     """
-    chosen = choose_device(device)
+    world = start(device)
     model, out = KMeans.load(model_path), user_path(out_dir)
     sha256 = checkpoint_fingerprint(user_path(model_path))
     _check_neighbours(out, name, len(model.centroids), sha256)
     opened = _opened(store, store_gb, features or model.features)
-    origin = _origin_of(model, model_path, features, chosen, opened)
+    origin = _origin_of(model, model_path, features, world.device, opened)
     manifest = _listed(source, min_seconds, strict, max_skipped)
-    with (
-        lock(out / f".{name}.lock", f"{out / name}.km"),
-        AudioBar.over("label", manifest, progress) as bar,
-    ):
-        remove_leftovers(out)
-        job = {
-            "kmeans_sha256": sha256,
-            "source": str(user_path(source).resolve()),
-            "min_seconds": min_seconds,
-        }
-        growing = GrowingLabels(out, name, job, _root(source))
+    job = {
+        "kmeans_sha256": sha256,
+        "source": str(user_path(source).resolve()),
+        "min_seconds": min_seconds,
+    }
+    alone = lock(out / f".{name}.lock", f"{out / name}.km") if world.is_main else nullcontext()
+    with alone, AudioBar.over("label", manifest, progress and world.is_main) as bar:
+        if world.is_main:
+            remove_leftovers(out)
+        world.barrier()  # nobody else labels there
+        growing = GrowingLabels(out, name, job, _root(source), (world.rank, world.size))
         with growing.writing() as write:
-            cuts = growing.remaining(manifest.cuts, bar)
+            cuts = growing.remaining(list(manifest.cuts)[world.rank :: world.size], bar)
             for cut, wave, frames in stream(cuts, origin, workers, strict, bar):
                 write(cut.id, len(wave), model.apply(frames).tolist())
                 bar.advance(len(wave) / SAMPLE_RATE)
             bar.close()
-            if not growing.rows:
+            if not (rows := _summed(world, bar, growing.rows, manifest.unreadable)):
                 raise ValueError(
                     f"{source}: no usable audio to label ({bar.failed} skipped); mend or replace "
                     "the files named"
                 )
         what = f"{source}: no labels in {out / name}.km yet"
         bar.check(what, max_skipped, f"the others are kept: the same command goes on; {_ALLOW}")
-        growing.finish(len(model.centroids))
-    stats = label_stats(out / f"{name}.km")
-    stats |= {"kmeans": str(model_path), "kmeans_sha256": sha256}
-    stats[KM_SHA256] = sha256_of(out / f"{name}.km")
-    stats |= {
-        "features": origin.name,
-        **_counting(origin.name),
-        "skipped": bar.skipped,
-        "failed": bar.failed,
-    }
-    write_json(out / f"{name}.stats.json", stats)
+
+        def finish() -> None:
+            whole = growing
+            if world.size > 1:
+                ids = (cut.id for cut in manifest.cuts)
+                whole = joined(out, name, job, _root(source), world.size, ids)
+            assert whole.rows == rows
+            whole.finish(len(model.centroids))
+            about = {"kmeans": str(model_path), "kmeans_sha256": sha256, "features": origin.name}
+            _describe(out / f"{name}.km", about | _counting(origin.name), bar)
+
+        world.on_main(finish)
+    stats: dict[str, Any] = read_json(out / f"{name}.stats.json")
+    stop()
+    return stats
+
+
+def _summed(world: World, bar: AudioBar, rows: int, known: int) -> int:
+    """Count in the bar what all processes used and left out; return the rows of all.
+
+    ``known`` files were left out before they shared the rest.
+    """
+    gathered = world.gather((bar.used, bar.failed - known, bar.skipped, rows))
+    used, failed, skipped, rows_of_each = zip(*gathered, strict=True)
+    bar.used, bar.failed = sum(used), sum(failed) + known
+    bar.skipped = list(map(list, dict.fromkeys(tuple(pair) for each in skipped for pair in each)))
+    return sum(rows_of_each)
+
+
+def _describe(km_path: Path, about: dict[str, Any], bar: AudioBar) -> None:
+    """Write and print the statistics of finished labels."""
+    stats = label_stats(km_path) | about
+    stats |= {KM_SHA256: sha256_of(km_path), "skipped": bar.skipped, "failed": bar.failed}
+    write_json(km_path.with_suffix(".stats.json"), stats)
     bar.say(
         f"labels: {stats['utterances']:,} of {stats['utterances'] + bar.failed:,} utterances, "
         f"{stats['hours']:.2f} h, "
         f"{stats['used']}/{stats['classes']} clusters used, entropy {stats['entropy_nats']:.3f} "
-        f"nats, most frequent label {stats['top_share']:.2%}, in {out / name}.km"
+        f"nats, most frequent label {stats['top_share']:.2%}, in {km_path}"
     )
-    return stats
 
 
 def label_stats(km_path: str | Path) -> dict[str, Any]:

@@ -23,13 +23,25 @@ LONGEST_NAME = 240  # bytes of NAME, so that no file made of it has a name of mo
 class GrowingLabels:
     """The ``.km`` and ``.tsv`` while they grow; they survive an interruption, not bad input."""
 
-    def __init__(self, out: Path, name: str, job: dict[str, Any], root: Path) -> None:
-        """Take up the files of an interrupted run of the same job, or begin new ones."""
+    def __init__(
+        self,
+        out: Path,
+        name: str,
+        job: dict[str, Any],
+        root: Path,
+        part: tuple[int, int] = (0, 1),
+    ) -> None:
+        """Take up the files of an interrupted run of the same job, or begin new ones.
+
+        ``part``: the number of this process, and how many share the job; `joined` puts their rows
+        together.
+        """
         out.mkdir(parents=True, exist_ok=True)
+        of = f".{part[0]}of{part[1]}" if part[1] > 1 else ""
         self._out, self._stats = out, out / f"{name}.stats.json"
         self._final = {kind: out / f"{name}.{kind}" for kind in ("tsv", "km")}
-        self._files = {kind: out / f".{name}.{kind}.partial" for kind in ("tsv", "km")}
-        self._job = out / f".{name}.job.json"
+        self._files = {kind: out / f".{name}{of}.{kind}.partial" for kind in ("tsv", "km")}
+        self._job = out / f".{name}{of}.job.json"
         self.done: dict[str, int] = {}  # id -> samples of the rows from the run before
         self.rows = 0
         if self._job.is_file() and self._job.read_text() == json.dumps(job):
@@ -77,9 +89,24 @@ class GrowingLabels:
                     file.flush()
                     os.fsync(file.fileno())
         except ValueError:
-            for path in (self._job, *self._files.values()):
-                path.unlink(missing_ok=True)
+            self.forget()
             raise
+
+    def forget(self) -> None:
+        """Remove the files that grew."""
+        for path in (self._job, *self._files.values()):
+            path.unlink(missing_ok=True)
+
+    def labels(self) -> Callable[[int], list[int]]:
+        """Return a function that reads the labels of a row that is there."""
+        path, starts = self._files["km"], line_offsets(self._files["km"])
+
+        def read(row: int) -> list[int]:
+            with open(path, "rb") as file:
+                file.seek(int(starts[row]))
+                return list(map(int, file.readline().split()))
+
+        return read
 
     def remaining(self, cuts: Iterable, bar: AudioBar) -> Iterator:
         """Iterate over the cuts that have no row yet; those that no row can hold are skipped.
@@ -119,6 +146,27 @@ class GrowingLabels:
         for kind, path in self._files.items():
             os.replace(path, self._final[kind])
         self._job.unlink()
+
+
+def joined(
+    out: Path, name: str, job: dict[str, Any], root: Path, processes: int, ids: Iterable[str]
+) -> GrowingLabels:
+    """Put the rows that several processes have written together, in the order of ``ids``.
+
+    Returns the labels as of one process, to be finished.
+    """
+    parts = [GrowingLabels(out, name, job, root, (rank, processes)) for rank in range(processes)]
+    GrowingLabels(out, name, job, root).forget()  # of an attempt that was interrupted
+    whole = GrowingLabels(out, name, job, root)
+    places = {id: (part, row) for part, of in enumerate(parts) for row, id in enumerate(of.done)}
+    labels = [part.labels() for part in parts]
+    with whole.writing() as write:
+        for id in filter(places.__contains__, ids):
+            part, row = places[id]
+            write(id, parts[part].done[id], labels[part](row))
+    for each in parts:
+        each.forget()
+    return whole
 
 
 def _line_ends(path: Path) -> np.ndarray:

@@ -74,7 +74,9 @@ class Reading:
     def begin(self, batch: Any) -> None:
         """Begin to read what is stored of a batch, into memory that a GPU copies from by itself."""
         for wave in batch[0] if isinstance(batch, tuple) and isinstance(batch[0], list) else ():
-            if self._pool and isinstance(wave, Utterance) and wave.key in self.space:
+            if not self._pool or not isinstance(wave, Utterance) or wave.key is None:
+                continue
+            if wave.key in self.space:
                 wave.read_ahead = self._pool.submit(self._pinned, wave.key)
 
     def _pinned(self, key: bytes) -> torch.Tensor | None:

@@ -464,6 +464,22 @@ def test_killed_labelling_goes_on_and_ends_the_same(corpus, model, tmp_path):
         assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
+@pytest.mark.slow
+def test_several_processes_give_the_labels_of_one(corpus, model, tmp_path):
+    (corpus / "sub/01.wav").write_bytes(b"not audio")
+    alone = label(model, corpus, tmp_path / "alone", max_skipped=0.5)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command += ["-m", "mt4ssl_cli", "kmeans", "label", str(model), str(corpus)]
+    command += [str(tmp_path / "two"), "--device", "cpu", "--max-skipped", "0.5"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert visible(tmp_path / "two") == visible(tmp_path / "alone") == LABELS
+    for name in LABELS[:2] + LABELS[3:]:
+        assert (tmp_path / "two" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
+    two = json.loads((tmp_path / "two/train.stats.json").read_text())
+    assert (two["utterances"], two["failed"]) == (alone["utterances"], alone["failed"])
+
+
 def test_streaming_goes_on_where_it_stopped(corpus, model, tmp_path, monkeypatch):
     label(model, corpus, tmp_path / "whole")
     real, calls, limit = KMeans.apply, list[int](), 5

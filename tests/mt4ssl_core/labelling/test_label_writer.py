@@ -5,7 +5,7 @@ import pytest
 
 from mt4ssl_core.data.audio_bar import AudioBar
 from mt4ssl_core.data.labels import LabelStore
-from mt4ssl_core.labelling.label_writer import GrowingLabels
+from mt4ssl_core.labelling.label_writer import GrowingLabels, joined
 
 JOB = {"kmeans_sha256": "1", "hours": 1.0}
 
@@ -137,3 +137,20 @@ def test_corpus_without_a_row_that_was_done(tmp_path):
     interrupted(tmp_path, ["a.wav", "x.wav"])
     with pytest.raises(ValueError, match=r"x\.wav is no longer in the corpus"):
         remaining(begin(tmp_path))
+
+
+def test_parts_of_several_processes_are_joined_in_order(tmp_path):
+    for rank in range(2):
+        growing = GrowingLabels(tmp_path, "train", JOB, tmp_path, (rank, 2))
+        with growing.writing() as write:
+            for number in range(rank, 5, 2):
+                if number != 2:  # it could not be read
+                    write(CUTS[number].id, 400 + number, [number, rank])
+    begin(tmp_path)  # of one process, interrupted before
+    whole = joined(tmp_path, "train", JOB, tmp_path, 2, (cut.id for cut in CUTS))
+    assert whole.rows == 4
+    whole.finish(5)
+    assert names(tmp_path) == ["dict.km.txt", "train.km", "train.tsv"]
+    assert (tmp_path / "train.km").read_text() == "0 0\n1 1\n3 1\n4 0\n"
+    lines = (tmp_path / "train.tsv").read_text().splitlines()
+    assert lines[1:] == ["a.wav\t400", "b.wav\t401", "d.wav\t403", "e.wav\t404"]
