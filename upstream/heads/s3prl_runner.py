@@ -19,6 +19,7 @@ import upstream
 from mt4ssl_core import bars
 from mt4ssl_core.files import remove_leftovers, writing
 from mt4ssl_core.lines import say
+from mt4ssl_core.memory import keep_memory
 from mt4ssl_core.threads import cores
 from upstream import own_task, scores
 from upstream.door import processes, tasks
@@ -71,6 +72,8 @@ class Runner(s3prl_runner.Runner):
         self._store = store or StoreOptions()
         self._choice: choice.Choice | None = None
         super().__init__(args, config)
+        if str(args.device) == "cpu":
+            keep_memory()  # a batch of stored frames takes three times as long otherwise
         self.storage = storage.attach(self, self._store)
         if self.storage is not None and self._store.mode == options.AUTO:
             self._choice = choice.kept(experiment.folders(args))
