@@ -37,7 +37,7 @@ def test_both_ways_are_timed_and_what_was_encoded_is_kept(tmp_path, monkeypatch)
     for number, wave in enumerate(waves):
         path = tmp_path / f"{number}.wav"
         soundfile.write(path, wave, 16000, subtype="FLOAT")
-        source = Source(SOUNDFILE, str(path))
+        source = Source(SOUNDFILE, str(path), (0, None))
         crop = number == 1
         key = None if crop else content_key(np.float32(wave))
         given.append(Utterance(source, None, key, 900, None))
@@ -68,3 +68,12 @@ def test_a_training_keeps_to_its_choice_and_measures_once(found, tmp_path, monke
     (path,) = (tmp_path / "run").rglob(choice.FILE)
     assert json.loads(path.read_text())["used"] == found.used
     assert str(found) in capfd.readouterr().err
+
+
+def test_a_training_measures_its_own_batches(tmp_path, monkeypatch):
+    monkeypatch.setattr(choice, "LEAST", 1)
+    (record,) = smoke("ks", tmp_path / "run", store=StoreOptions(folder=str(tmp_path / "store")))
+    (path,) = (tmp_path / "run").rglob(choice.FILE)
+    found = choice.kept([path.parent])
+    assert min(found.computed, found.first, found.stored) > 0
+    assert found.batches == 2 and (record["store"] is not None) == found.used
