@@ -81,8 +81,8 @@ LayerStore = Annotated[str | None, path("DIR", "keep and read features in this s
 LayerStoreGb = Annotated[float | None, number(GIGABYTES, "the most it may hold")]
 # of StoreOptions
 _MODE = (
-    "auto: keep the features of ks, ic, sid and er where that changes nothing; frames: of the "
-    "other tasks too (see --store-precision); off: run the upstream at every step"
+    "auto: keep the features of ks, ic, sid and er where that changes nothing and saves time; "
+    "frames: of all tasks (see --store-precision); off: run the upstream at every step"
 )
 _MOST = "the most that the folder may hold; what does not fit is computed at every step"
 _PRECISION = (
