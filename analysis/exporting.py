@@ -5,6 +5,9 @@ from pathlib import Path
 from mt4ssl_core.checkpoints import convert
 from mt4ssl_core.checkpoints.foreign.export import push as pushing
 from mt4ssl_core.checkpoints.foreign.export.card import Card
+from mt4ssl_core.checkpoints.foreign.export.language_model import ForeignLM
+from mt4ssl_core.files import user_path
+from mt4ssl_core.settings.recognition_defaults import BeamSettings
 
 
 def export(
@@ -17,6 +20,9 @@ def export(
     datasets: str | None = None,
     push: str | None = None,
     public: bool = False,
+    lm: str | None = None,
+    lm_weight: float = BeamSettings.lm_weight,
+    word_score: float = BeamSettings.word_score,
 ) -> None:
     """Write the folder and say what there is to know of it; then push it, if asked for.
 
@@ -29,12 +35,16 @@ def export(
             raise ValueError(
                 f"--{name} is for the model card, and --to {to} has none; leave it out"
             )
+    weights = BeamSettings(lm_weight=lm_weight, word_score=word_score)
+    if lm is None and weights != BeamSettings():
+        raise ValueError("--lm-weight, --word-score: they weigh a language model; give --lm")
     if public and push is None:
         raise ValueError("--public: nothing is pushed; give --push ORG/NAME, or leave it out")
     if push is not None:
         pushing.check(push)
     about = Card(push, license, _names(datasets), *_scores(superb, checkpoint))
-    written = convert.export(checkpoint, out, to, about)
+    model = None if lm is None else ForeignLM(user_path(lm), weights.lm_weight, weights.word_score)
+    written = convert.export(checkpoint, out, to, about, model)
     print(f"written: {written}")
     if note := convert.export_note(written):
         print(f"note: {note}")

@@ -8,6 +8,7 @@ from mt4ssl_cli.readers import Reader, checked, field_of, one_of, path_of, real,
 from mt4ssl_core.config import DataConfig
 from mt4ssl_core.settings.bounds import NUMPY_SEEDS, SEEDS, device_name
 from mt4ssl_core.settings.precisions import PRECISIONS
+from mt4ssl_core.settings.recognition_defaults import BeamSettings
 from upstream.heads.task_request import TRANSFORMS
 from upstream.store.options import FLAGS, MODES, StoreOptions
 
@@ -100,6 +101,8 @@ StoreMode = Annotated[str, choice(MODES, _MODE, FLAGS["mode"])]
 StoreDir = Annotated[
     str | None, path("DIR", "where features are kept", FLAGS["folder"], default="in our cache")
 ]
+LmWeight = Annotated[float, number(field_of(BeamSettings, "lm_weight"), "of the language model")]
+WordScore = Annotated[float, number(field_of(BeamSettings, "word_score"), "added for every word")]
 StoreGb = Annotated[float, number(field_of(StoreOptions, "gigabytes"), _MOST, FLAGS["gigabytes"])]
 StorePrecision = Annotated[str, choice(PRECISIONS, _PRECISION, FLAGS["precision"])]
 StoreCrops = Annotated[int, number(field_of(StoreOptions, "crops"), _CROPS, FLAGS["crops"])]

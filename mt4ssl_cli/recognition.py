@@ -35,8 +35,6 @@ Dictionary = Annotated[
     str | None, o.path("FILE", "dict.ltr.txt of a fairseq model that has none beside it")
 ]
 Beam = Annotated[int, o.number(field_of(BeamSettings, "beam"), "hypotheses kept at every frame")]
-LmWeight = Annotated[float, o.number(field_of(BeamSettings, "lm_weight"), "of the language model")]
-WordScore = Annotated[float, o.number(field_of(BeamSettings, "word_score"), "added for every word")]
 SilScore = Annotated[
     float, o.number(field_of(BeamSettings, "sil_score"), "added for every word boundary")
 ]
@@ -65,8 +63,8 @@ def transcribe(
     lm: Lm = None,
     lexicon: LexiconFile = None,
     beam: Beam = BeamSettings.beam,
-    lm_weight: LmWeight = BeamSettings.lm_weight,
-    word_score: WordScore = BeamSettings.word_score,
+    lm_weight: o.LmWeight = BeamSettings.lm_weight,
+    word_score: o.WordScore = BeamSettings.word_score,
     sil_score: SilScore = BeamSettings.sil_score,
     dictionary: Dictionary = None,
     device: o.Device = labelling.DEVICE,
@@ -105,8 +103,8 @@ def decode(
     lm_weights: Annotated[str, o.word("A,B", "that --tune tries")] = LM_WEIGHTS,
     word_scores: Annotated[str, o.word("A,B", "that --tune tries")] = WORD_SCORES,
     beam: Beam = BeamSettings.beam,
-    lm_weight: LmWeight = BeamSettings.lm_weight,
-    word_score: WordScore = BeamSettings.word_score,
+    lm_weight: o.LmWeight = BeamSettings.lm_weight,
+    word_score: o.WordScore = BeamSettings.word_score,
     sil_score: SilScore = BeamSettings.sil_score,
     nbest: Annotated[
         int, o.number(field_of(BeamSettings, "nbest"), "hypotheses, in nbest.jsonl")

@@ -7,6 +7,7 @@ from mt4ssl_cli.framework import Command, command, group
 from mt4ssl_core.config import DataConfig
 from mt4ssl_core.settings import labelling_defaults as labelling
 from mt4ssl_core.settings.export_formats import FORMATS
+from mt4ssl_core.settings.recognition_defaults import BeamSettings
 
 training = group()
 CONFIG = "a YAML file, or the name of a shipped one, e.g. base, tiny"
@@ -93,13 +94,16 @@ def export(
     datasets: Annotated[str | None, o.word("A,B", "hf: for the card, names on the hub")] = None,
     push: Annotated[str | None, o.word("ORG/NAME", "upload it to Hugging Face's hub")] = None,
     public: Annotated[bool, o.flag("--public", "a model new there is for all to see")] = False,
+    lm: Annotated[str | None, o.path("ARPA", "hf: language model beside a recogniser")] = None,
+    lm_weight: o.LmWeight = BeamSettings.lm_weight,
+    word_score: o.WordScore = BeamSettings.word_score,
 ) -> None:
     """Write a checkpoint in another format."""
     from analysis import exporting
 
     exporting.export(
         checkpoint, out, to, superb=superb, license=license, datasets=datasets, push=push,
-        public=public,
+        public=public, lm=lm, lm_weight=lm_weight, word_score=word_score,
     )  # fmt: skip
 
 

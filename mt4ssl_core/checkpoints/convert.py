@@ -26,6 +26,7 @@ from mt4ssl_core.checkpoints.foreign.export import to_fairseq, to_hugging_face, 
 from mt4ssl_core.checkpoints.foreign.export.card import Card
 from mt4ssl_core.checkpoints.foreign.export.ctc import Head
 from mt4ssl_core.checkpoints.foreign.export.folder import NOTE, RECORD
+from mt4ssl_core.checkpoints.foreign.export.language_model import ForeignLM
 from mt4ssl_core.checkpoints.foreign.weight_names import OURS, renamed
 from mt4ssl_core.checkpoints.own_encoder import OwnEncoder
 from mt4ssl_core.files import reading
@@ -106,7 +107,11 @@ def load_encoder(path: str | Path, seed: int | None = None) -> SpeechEncoder:
 
 
 def export(
-    path: str | Path, out: str | Path, to: str = FORMATS[0], about: Card | None = None
+    path: str | Path,
+    out: str | Path,
+    to: str = FORMATS[0],
+    about: Card | None = None,
+    lm: ForeignLM | None = None,
 ) -> Path:
     """Write a checkpoint of any kind as a folder of ``to``, one of `FORMATS`; returns ``out``.
 
@@ -117,7 +122,7 @@ def export(
     hours of audio that the log beside ``path`` tells. Post-LN with layer norm in the extractor and
     a stacked positional convolution becomes a Data2VecAudioModel, one weight-normed positional
     convolution a HubertModel, with relative positions a WavLMModel; what `mt4ssl finetune` wrote,
-    their ...ForCTC with a Wav2Vec2Processor.
+    their ...ForCTC with a Wav2Vec2Processor, or with ``lm`` a Wav2Vec2ProcessorWithLM.
     fairseq: checkpoint.pt as `to_fairseq` says, with heads, teacher and optimiser.
     torchaudio: model.pt, and export.json with the function and arguments that make its model.
     Recognisers become wav2vec_ctc there, and a model with ``aux``.
@@ -138,11 +143,16 @@ def export(
         raise _not_ours(path)
     state, out = load_any(path), Path(out)
     head = _recognisers_head(state, path)
+    if lm is not None and (head is None or to != "hf"):
+        raise ValueError(
+            f"{path}: a language model goes with a recogniser (mt4ssl finetune) and --to hf; leave "
+            "--lm out"
+        )
     if to == "fairseq":
         return to_fairseq.write(state, out, path, head)
     if to == "torchaudio":
         return to_torchaudio.write(encoder_of(state, path), out, path, head)
-    return to_hugging_face.write(encoder_of(state, path), out, path, state, about, head)
+    return to_hugging_face.write(encoder_of(state, path), out, path, state, about, head, lm)
 
 
 def _recognisers_head(state: dict[str, Any], path: str | Path) -> Head | None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from mt4ssl_core.files import reading
 
@@ -57,9 +57,15 @@ def look_through(path: str | Path) -> LanguageModel:
     if head == _BINARY:
         _try_in_another_process(path)
         return LanguageModel(path)
-    opened: Any = gzip.open if head.startswith(_GZIP) else open
-    with reading(path, _REMEDY), opened(path, "rb") as file:
+    with reading(path, _REMEDY), open_text(path) as file:
         return _arpa(path, file)
+
+
+def open_text(path: Path) -> IO[bytes]:
+    """Open an ARPA file, compressed or not, for its bytes."""
+    with open(path, "rb") as file:
+        zipped = file.read(len(_GZIP)) == _GZIP
+    return cast(IO[bytes], gzip.open(path)) if zipped else open(path, "rb")
 
 
 def _arpa(path: Path, file: IO[bytes]) -> LanguageModel:

@@ -1,5 +1,6 @@
 """A recogniser in other toolkits' form: the same text, the same logits."""
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,13 @@ from test_convert import SINGLE
 from test_recognisers import SMALL
 
 from mt4ssl_core.checkpoints import convert
+from mt4ssl_core.checkpoints.foreign.export.language_model import ForeignLM
 from mt4ssl_core.checkpoints.recognisers import load_ctc
 from mt4ssl_core.config import EncoderConfig
 from mt4ssl_core.data.vocabulary import Vocabulary
 from mt4ssl_core.model.ctc import CTCModel
 from mt4ssl_core.model.encoder import Encoder
+from mt4ssl_core.recognition.search_request import SearchRequest
 
 LETTERS = Vocabulary.from_transcripts(["THE QUICK BROWN FOX'S JUMP"])
 FORMS: dict[str, dict[str, Any]] = {
@@ -137,3 +140,83 @@ def test_torchaudios_model_has_the_head_as_aux(tmp_path: Path, form: str) -> Non
         theirs, _ = made.eval()(heard)
     assert float((theirs - logits).abs().max() / logits.abs().max()) <= 1e-5
     assert record["labels"] == list(LETTERS.tokens) and record["blank"] == 0 and text
+
+
+ARPA = """\\data\\
+ngram 1=6
+ngram 2=2
+
+\\1-grams:
+-1.0\t<unk>
+-99\t<s>\t-0.3
+-1.0\t</s>
+-0.5\tTHE\t-0.3
+-0.7\tQUICK
+-0.9\tSQUID
+
+\\2-grams:
+-0.1\t<s> THE
+-0.2\tTHE QUICK
+
+\\end\\
+"""
+
+
+def test_a_language_model_lies_beside_in_pyctcdecodes_layout(tmp_path: Path) -> None:
+    arpa = tmp_path / "3-gram.arpa.gz"
+    arpa.write_bytes(gzip.compress(ARPA.encode()))
+    lm = ForeignLM(arpa, lm_weight=2.0, word_score=-1.0)
+    model = saved(tmp_path / "last.pt", recogniser(LETTERS))
+    for _ in range(2):  # an earlier export is replaced
+        out = convert.export(model, tmp_path / "hf", lm=lm)
+    inside = out / "language_model"
+    assert sorted(p.name for p in inside.iterdir()) == ["attrs.json", "lm.arpa", "unigrams.txt"]
+    assert (inside / "lm.arpa").read_text() == ARPA
+    assert (inside / "unigrams.txt").read_text() == "QUICK\nTHE\n"  # SQUID has a D
+    weights = json.loads((inside / "attrs.json").read_text())
+    assert weights.pop("alpha") == pytest.approx(2.0 / np.log(10))  # of natural logarithms
+    assert weights == {"beta": -1.0, "unk_score_offset": -100.0, "score_boundary": True}
+    labels = json.loads((out / "alphabet.json").read_text())
+    vocabulary = json.loads((out / "vocab.json").read_text())
+    for name, number in vocabulary.items():
+        said = {"<pad>": "", "|": " ", "<unk>": "⁇"}.get(name, name)
+        assert labels["labels"][number] == said
+    assert labels["is_bpe"] is False
+    for name in ("preprocessor_config.json", "tokenizer_config.json"):
+        assert json.loads((out / name).read_text())["processor_class"] == "Wav2Vec2ProcessorWithLM"
+    assert load_ctc(out).vocabulary.tokens[0] == "<pad>"
+    (inside / "mine.txt").write_text("kept")
+    with pytest.raises(ValueError, match="holds something that is not an export"):
+        convert.export(model, out, lm=lm)
+
+
+def test_pyctcdecode_finds_what_decode_finds(tmp_path: Path) -> None:
+    pyctcdecode = pytest.importorskip("pyctcdecode")
+    pytest.importorskip("kenlm")
+    arpa = tmp_path / "2-gram.arpa"
+    arpa.write_text(ARPA)
+    model = recogniser(LETTERS)
+    out = convert.export(saved(tmp_path / "last.pt", model), tmp_path / "hf", lm=ForeignLM(arpa))
+    decoder = pyctcdecode.BeamSearchDecoderCTC.load_from_dir(str(out))
+    _, logits = said(model, waves()[0])
+    log_probs = logits[0].log_softmax(-1).numpy()
+    search = SearchRequest(str(arpa)).searcher(LETTERS)
+    assert decoder.decode(log_probs, beam_width=500) == search(log_probs, 0.02)[0].text
+
+
+@pytest.mark.parametrize(
+    ("content", "to", "says"),
+    [
+        (ARPA.lower(), "hf", "case of the model's letters"),
+        (ARPA[:-40], "hf", "cut short"),
+        ("hello", "hf", "neither ARPA"),
+        (ARPA, "fairseq", "leave --lm out"),
+    ],
+)
+def test_language_models_that_cannot_go(tmp_path: Path, content: str, to: str, says: str) -> None:
+    arpa = tmp_path / "x.arpa"
+    arpa.write_text(content)
+    model = saved(tmp_path / "last.pt", recogniser(LETTERS))
+    with pytest.raises(ValueError, match=says):
+        convert.export(model, tmp_path / "out", to, lm=ForeignLM(arpa))
+    assert not (tmp_path / "out").exists()

@@ -70,8 +70,8 @@ def huggingface_options(head: Head, model_type: str) -> dict[str, Any]:
     }
 
 
-def write_tokenizer(folder: Path, head: Head) -> None:
-    """Write vocab.json and tokenizer_config.json of a Wav2Vec2CTCTokenizer."""
+def write_tokenizer(folder: Path, head: Head, processor: Mapping[str, str]) -> None:
+    """Write vocab.json and tokenizer_config.json of a Wav2Vec2CTCTokenizer, for a processor."""
     names = head.names()
     unknown = next((token for token in (UNK, "[UNK]") if token in names), UNK)
     write_json(folder / ctc_heads.VOCABULARY, {name: i for i, name in enumerate(names)})
@@ -85,4 +85,4 @@ def write_tokenizer(folder: Path, head: Head) -> None:
         "replace_word_delimiter_char": " ",
         "do_lower_case": False,
     }
-    write_json(folder / ctc_heads.TOKENIZER, {**settings, **PROCESSOR})
+    write_json(folder / ctc_heads.TOKENIZER, {**settings, **processor})

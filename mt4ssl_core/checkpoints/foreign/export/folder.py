@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mt4ssl_core.checkpoints.foreign import checkpoint_files, ctc_heads
-from mt4ssl_core.checkpoints.foreign.export import card
+from mt4ssl_core.checkpoints.foreign.export import card, language_model
 from mt4ssl_core.files import flush, reading, temporary_beside, write_json, writing
 
 RECORD = "export.json"  # of the formats that have no settings of their own beside the weights
@@ -21,7 +21,8 @@ DICTIONARY = "dict.ltr.txt"  # fairseq's, of a recogniser's letters
 PLOT, RESULTS = "layer_weights.png", ".eval_results"  # beside the card; the hub's folder of scores
 NAMES = {
     checkpoint_files.CONFIG, WEIGHTS, HEARING, RECORD, FAIRSEQ, TORCHAUDIO, card.NAME, PLOT,
-    RESULTS, ctc_heads.VOCABULARY, ctc_heads.TOKENIZER, DICTIONARY,
+    RESULTS, ctc_heads.VOCABULARY, ctc_heads.TOKENIZER, DICTIONARY, language_model.ALPHABET,
+    language_model.FOLDER,
 }  # fmt: skip
 _SCORE = re.compile(r"superb_\w+\.yaml")
 
@@ -84,7 +85,9 @@ def _replaceable(folder: Path) -> bool:
             f"{folder / card.NAME}: was changed since it was written; move it away or export into "
             "a new folder, so that it is not lost"
         )
-    return all(_SCORE.fullmatch(entry.name) for entry in folder.glob(f"{RESULTS}/*"))
+    inside = {entry.name for entry in folder.glob(f"{language_model.FOLDER}/*")}
+    scores = (entry.name for entry in folder.glob(f"{RESULTS}/*"))
+    return inside <= language_model.FILES and all(map(_SCORE.fullmatch, scores))
 
 
 def _marked(file: Path) -> bool:

@@ -6,10 +6,11 @@ from typing import Any
 
 from mt4ssl_core.checkpoints import tensor_files
 from mt4ssl_core.checkpoints.foreign import checkpoint_files, huggingface
-from mt4ssl_core.checkpoints.foreign.export import card, ctc
+from mt4ssl_core.checkpoints.foreign.export import card, ctc, language_model
 from mt4ssl_core.checkpoints.foreign.export.card import Card
 from mt4ssl_core.checkpoints.foreign.export.folder import HEARING, MARK, WEIGHTS, new_folder
 from mt4ssl_core.checkpoints.foreign.export.forms import check_frontend
+from mt4ssl_core.checkpoints.foreign.export.language_model import ForeignLM
 from mt4ssl_core.checkpoints.foreign.weight_names import HF, OURS, name_rows, rename
 from mt4ssl_core.config import EncoderConfig, to_dict
 from mt4ssl_core.files import atomic_path, write_json, write_text
@@ -34,21 +35,23 @@ def write(
     state: Mapping[str, Any] | None = None,
     about: Card | None = None,
     head: ctc.Head | None = None,
+    lm: ForeignLM | None = None,
 ) -> Path:
     """Write the folder (see `convert.export`); ``origin`` is what errors name, ``state`` the
     checkpoint that the encoder is of, ``about`` what its card says beside, ``head`` that of a
-    recogniser.
+    recogniser, ``lm`` its language model.
     """
     cfg, about = encoder.cfg, about or Card()
     options = _config(cfg, origin)
     rows = name_rows(cfg)
     weights = {str(rename(key, rows, OURS, HF)): v for key, v in encoder.state_dict().items()}
     hearing = {**_HEARING, "do_normalize": cfg.normalize}
+    processor = ctc.PROCESSOR if lm is None else language_model.PROCESSOR
     if head is not None:
         head.check_spelled(origin)
         weights = ctc.huggingface_weights(weights, head, options["model_type"])
         options |= ctc.huggingface_options(head, options["model_type"])
-        hearing |= ctc.PROCESSOR
+        hearing |= processor
     noted = {"format": "pt", checkpoint_files.RECORD: huggingface.feature_record(cfg)}
     state = state or {"config": {"encoder": to_dict(cfg)}, "targets": {}, "progress": {}}
     known = {**state, "encoder": encoder.state_dict()}
@@ -57,7 +60,9 @@ def write(
         write_json(folder / checkpoint_files.CONFIG, options)
         write_json(folder / HEARING, hearing)
         if head is not None:
-            ctc.write_tokenizer(folder, head)
+            ctc.write_tokenizer(folder, head, processor)
+            if lm is not None:
+                lm.write(folder, head.names(), head.vocabulary)
         write_text(
             folder / card.NAME,
             card.text(about, known, out, origin, options["model_type"], note(folder)),
