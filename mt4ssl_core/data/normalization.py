@@ -20,5 +20,6 @@ def normalize(wave, eps=1e-5):
     if isinstance(wave, Tensor):
         var, mean = torch.var_mean(wave, unbiased=False)
         return (wave - mean) / torch.sqrt(var + eps)
-    mean, var = wave.mean(dtype=np.float64), wave.var(dtype=np.float64)
-    return ((wave - mean) / np.sqrt(var + eps)).astype(np.float32)
+    centred = wave - wave.mean(dtype=np.float64)  # float64
+    scale = np.sqrt(np.square(centred).mean() + eps)
+    return np.divide(centred, scale, out=np.empty(len(wave), np.float32), casting="same_kind")

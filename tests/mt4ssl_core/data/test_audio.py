@@ -76,6 +76,16 @@ def test_variable_rate_mp3_is_not_taken_for_truncated(tmp_path):
     assert len(load_wave(path)) == pytest.approx(160_000, abs=2_400)
 
 
+@pytest.mark.parametrize("samples", [1, 7, 8191, 50_001])
+def test_normalised_arrays_are_of_double_precision_to_the_last_bit(samples):
+    wave = np.random.default_rng(samples).normal(0.1, 0.2, samples).astype(np.float32)
+    double = wave.astype(np.float64)
+    mean, var = wave.mean(dtype=np.float64), wave.var(dtype=np.float64)
+    expected = ((double - mean) / np.sqrt(var + 1e-5)).astype(np.float32)
+    result = normalize(wave)
+    assert result.dtype == np.float32 and np.array_equal(result, expected)
+
+
 def test_normalize():
     wave = np.random.default_rng(0).normal(3.0, 0.01, 16_000).astype(np.float32)
     result = normalize(wave)
