@@ -195,15 +195,17 @@ def group_by_length(
     """
     logs = np.log(lengths)
     width = max((logs.max() - logs.min()) / buckets, 1e-6) if buckets else math.log(_WIDTH)
-    bucket = ((logs - logs.min()) / width + rng.random()).astype(np.int64)  # (U,)
+    bucket = ((logs - logs.min()) / width + rng.random()).astype(np.int32)  # (U,)
+    del logs
     order = np.lexsort((rng.random(len(lengths)), -bucket))
-    longest = np.zeros(bucket.max() + 1, dtype=np.int64)
+    longest = np.ones(bucket.max() + 1, dtype=np.int64)
     np.maximum.at(longest, bucket, lengths)
-    sizes = np.maximum(1, most // longest[bucket[order]])  # utterances in a batch that starts here
+    sizes = np.maximum(1, most // longest).tolist()  # utterances in a batch that starts in a bucket
     groups, first = [], 0
     while first < len(order):
-        groups.append(order[first : first + sizes[first]])
-        first += sizes[first]
+        size = sizes[bucket[order[first]]]
+        groups.append(order[first : first + size])
+        first += size
     return [groups[index] for index in rng.permutation(len(groups))]
 
 
