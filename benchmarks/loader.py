@@ -114,7 +114,7 @@ def main() -> None:
     """Measure and write, or only the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("audio", nargs="?", help="a folder or list of speech")
-    parser.add_argument("--minutes", type=float, default=60)
+    parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--machine", default=platform.machine())
     parser.add_argument("--tables-only", action="store_true")
