@@ -7,7 +7,7 @@ from mt4ssl_cli import options as o
 from mt4ssl_cli.framework import command, group
 from upstream.store.options import StoreOptions
 from upstream.suite import executors
-from upstream.suite.suite_request import SuiteRequest
+from upstream.suite.suite_request import OFFICIAL, SuiteRequest
 
 superb = group("superb", help="Score checkpoints on SUPERB.")
 
@@ -45,6 +45,9 @@ def run(
     seeds: Annotated[int, o.number(o.SEED_COUNT, "of heads: means and deviations")] = (
         SuiteRequest.seeds
     ),
+    heads: Annotated[
+        list[str] | None, o.word("KIND,KIND", "of heads: official,deep (deep is off protocol)")
+    ] = None,
     device: o.Device = SuiteRequest.device,
     jobs: Annotated[int | None, o.number(o.JOBS, "at a time", default="one per GPU")] = None,
     slurm: Annotated[list[str] | None, o.word("KEY=VALUE ...", "for submitit")] = None,
@@ -65,7 +68,7 @@ def run(
         SuiteRequest(
             Path(out), roots, ckpt=ckpt, upstream=upstream, tasks=tasks, smoke=smoke,
             executor=executor, rates=rates or (), stages=stages or (), set=set or (), seed=seed,
-            seeds=seeds, device=device, jobs=jobs, slurm=slurm or (),
+            seeds=seeds, heads=heads or (OFFICIAL,), device=device, jobs=jobs, slurm=slurm or (),
             allow_partial=allow_partial, store=kept, feature_transform=feature_transform,
         )
     )  # fmt: skip

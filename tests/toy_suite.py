@@ -23,7 +23,11 @@ ACC = {"name": "acc", "key": "acc", "unit": "fraction", "direction": "max"}
 ENCODER = Probe(layers=3, dim=8, params=1000, macs=2000)
 EER = {"name": "eer", "key": "eer", "unit": "fraction", "direction": "min"}
 HEADERS: dict[str, dict[str, Any]] = {
-    "rate": {"metrics": [ACC], "learning_rates": [1e-1, 1e-2, 1e-3]},
+    "rate": {
+        "metrics": [ACC],
+        "learning_rates": [1e-1, 1e-2, 1e-3],
+        "heads": {"deep": {"downstream_expert.datarc.batch_size": 8}},
+    },
     "fold": {
         "metrics": [ACC],
         "learning_rates": [1e-1, 1e-2],

@@ -16,7 +16,7 @@ from upstream.scores import items
 from upstream.suite import roots
 
 _CHOSEN = "optimizer.lr"  # on dev, so that it may differ
-_MACHINE = ".num_workers"
+_FREE = (".num_workers", ".frame_shift")  # of the machine, and of the encoder
 _EXACT = 2e-6  # of a score that is computed again
 
 
@@ -138,8 +138,9 @@ def _differences(name: str, first: System, second: System) -> list[str]:
     if ours != theirs:
         what = " and ".join(f"{kind} ({found or 'not known'})" for kind, found in (ours, theirs))
         found.append(f"{name}: other corpora: {what}")
-    if one.remarks != other.remarks:
-        shown = " and ".join(", ".join(s.remarks) or "none" for s in (one, other))
+    features = [[r for r in s.remarks if r != results.NOT_LEARNED] for s in (one, other)]
+    if features[0] != features[1]:
+        shown = " and ".join(", ".join(remarks) or "as they are" for remarks in features)
         found.append(f"{name}: other features: {shown}")
     mine, beside = (_protocol(name, system.tests[name][0]) for system in (first, second))
     keys = [key for key in {**mine, **beside} if mine.get(key) != beside.get(key)]
@@ -159,7 +160,7 @@ def _protocol(task: str, test: Test) -> dict[str, Any]:
     return {
         key: value
         for key, value in overrides.flatten(dict(test.config))
-        if not isinstance(value, dict) and key not in free and not key.endswith(_MACHINE)
+        if not isinstance(value, dict) and key not in free and not key.endswith(_FREE)
     }
 
 

@@ -34,6 +34,7 @@ class Setting:
     state: str = ""
     seed: int | None = None
     remarks: tuple[str, ...] = ()
+    heads: str = ""  # "" (those of the protocol), or another kind
 
     @property
     def comparable(self) -> bool:

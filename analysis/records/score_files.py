@@ -73,6 +73,7 @@ def _published(path: str | Path, content: Any) -> ModelScores:
 def run_name(folder: Path) -> str:
     """Return what a run is called: its folder's name, or GROUP/seed1; of RUN/superb that of RUN."""
     folder = folder.resolve()
+    folder = folder.parent if folder.name.startswith(run_folder.HEADS) else folder
     run = folder.parent if folder.name == SUPERB else folder
     return f"{run.parent.name}/{run.name}" if SEED.fullmatch(run.name) else run.name
 
@@ -127,10 +128,11 @@ def _add(found: ModelScores, names: Names, folder: Path, entries: list[Entry], c
     for record, setting, source in entries:
         model = upstream, checkpoint, _ = model_of(record, source)
         name = names.give((upstream, checkpoint), setting, labels[model], folder)
-        found.scores.append(_score(name, (record, setting, source)))
-        found.upstreams[name] = upstream
+        shown = f"{name} ({setting.heads} heads)" if setting.heads else name
+        found.scores.append(_score(shown, (record, setting, source)))
+        found.upstreams[shown] = upstream
         size = _size(record, source)
-        found.sizes[name] = size if size != Size() else found.sizes.get(name, size)
+        found.sizes[shown] = size if size != Size() else found.sizes.get(shown, size)
         kinds.add(setting.corpus)
     if MINI in kinds and len(kinds) > 1:
         raise ValueError(
@@ -197,6 +199,7 @@ def entries_of(folder: Path) -> Iterator[Entry]:
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder; give what `mt4ssl superb run` made with --out")
     suites, alone = places(folder)
+    suites = sorted({path for s in suites for path in (s, *s.glob(f"{run_folder.HEADS}*"))})
     nothing = True
     for path in [suite / run_folder.RESULTS for suite in suites]:
         found = run_folder.read_results(path.parent)
@@ -233,24 +236,26 @@ def holds_own_only(folder: Path) -> bool:
 def places(folder: Path) -> tuple[list[Path], list[Path]]:
     """Return the suites in a folder or below, and the s3prl experiments that are of none of them.
 
-    Scores of single checkpoints (superb/update_N) belong to `mt4ssl convergence` and are left out.
+    Scores of single checkpoints (superb/update_N) belong to `mt4ssl convergence` and are left out;
+    so are those of other heads, which lie in the suite.
     """
     marks = (run_folder.RESULTS, run_folder.SUITE)
     suites = {folder} if any((folder / mark).is_file() for mark in marks) else set[Path]()
     if not suites:
         below = [path.parent for mark in marks for path in folder.rglob(mark)]
-        suites = {found for found in below if not _of_checkpoint(found, folder)}
+        suites = {found for found in below if not _left_out(found, folder)}
     experiments = [
         path.parent
         for path in folder.rglob(EXPERIMENT)
         if not any(path.is_relative_to(suite) for suite in suites)
-        and not _of_checkpoint(path.parent, folder)
+        and not _left_out(path.parent, folder)
     ]
     return sorted(suites), sorted(experiments)
 
 
-def _of_checkpoint(folder: Path, run: Path) -> bool:
-    return any(part.startswith("update_") for part in folder.relative_to(run).parts)
+def _left_out(folder: Path, run: Path) -> bool:
+    apart = ("update_", run_folder.HEADS)
+    return any(part.startswith(apart) for part in folder.relative_to(run).parts)
 
 
 def _tested(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -289,6 +294,7 @@ def _surveyed(record: Mapping[str, Any], source: str) -> Setting:
         state=results.SMOKE if smoke else results.CHANGED if changed else "",
         seed=record.get("seed"),
         remarks=_remarks(record, source),
+        heads=_text(record, "heads", source) or "",
     )
 
 

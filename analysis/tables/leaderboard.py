@@ -24,7 +24,7 @@ from analysis.records.superb_score import (
     superb_s,
     tasks_of,
 )
-from analysis.tables import formats
+from analysis.tables import formats, head_agreement
 from analysis.tables.formats import Cell, Grid, plain_csv
 from analysis.tables.rendering import render
 from upstream.suite import roots
@@ -124,10 +124,13 @@ def tables(
         kinds.setdefault((score.setting.corpus, score.setting.state), []).append(score)
     order = [(kind, state) for kind in _TITLES for state in _STATES if (kind, state) in kinds]
     sizes = {**published.sizes, **found.sizes}
-    return [
+    made = [
         _table(key, kinds[key], published.scores if key == (REAL, "") else [], sizes, score_set)
         for key in order
     ]
+    for key, table in zip(order, made, strict=True):
+        table.notes.extend(head_agreement.told(kinds[key], found.scores))
+    return made
 
 
 def _table(

@@ -193,7 +193,7 @@ def parameters():
 NO_PATHS = {
     "tasks", "upstream", "slurm", "stages", "set", "rates", "name", "layers",
     "probes", "labels", "layer", "target", "size", "license", "datasets", "push", "lm_weights",
-    "word_scores", "remove", "labelled",
+    "word_scores", "remove", "labelled", "heads",
 }  # fmt: skip
 
 

@@ -26,6 +26,7 @@ from upstream.heads import blank_share
 from upstream.store import decision
 
 RESULTS, EVALUATIONS = "results.json", "evaluations.jsonl"
+NOT_LEARNED = "only blanks: not learned"  # a remark on a head that says nothing
 _NEEDED = ("task", "metric", "value", "split", "stage")
 
 
@@ -116,7 +117,7 @@ def remarks(record: Mapping[str, Any]) -> list[str]:
     found = decision.remarks(record.get("store"))
     if transform := record.get("feature_transform"):
         found.append(f"--feature-transform {transform.get('kind')}")
-    return [*found, "only blanks: not learned"] if blank_share.only_blanks(record) else found
+    return [*found, NOT_LEARNED] if blank_share.only_blanks(record) else found
 
 
 def hardware_name(device: str) -> str:

@@ -52,6 +52,7 @@ def _collect(
         **{key: owner[key] for key in ("seed", "smoke", "upstream", "ckpt", "fingerprint")},
         **{key: owner.get(key) for key in ("params", "macs")},  # see model_size; None: not known
         **({"name": owner["name"]} if "name" in owner else {}),  # of an encoder of the user's own
+        **({"heads": owner["heads"]} if "heads" in owner else {}),
         "overrides": dict(plan.overrides),
         "corpus": plan.identity["corpus"],
     }

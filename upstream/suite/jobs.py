@@ -95,6 +95,15 @@ def jobs_of(plan: TaskPlan) -> tuple[list[Job], list[Job]]:
     return first if worth else [], tests
 
 
+def more_seeds(out: Path, header: Mapping[str, Any], first: int, count: int) -> tuple[int, ...]:
+    """Return the seeds of a task's heads beside the first: so many, and those there already."""
+    if header.get("select") == protocol.LAYER:  # nothing is trained
+        return ()
+    records = [r for r in run_folder.read_results(out) if r["task"] == header["code"]]
+    there = {int(seed) for record in records for seed in record.get("seeds") or {}}
+    return tuple(sorted({*range(first, first + count), *there} - {first}))
+
+
 def perform(setting: SuiteSetting, job: Job) -> dict[str, Any]:
     """Do what a job is, through s3prl; returns its result."""
     import torch

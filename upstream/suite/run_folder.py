@@ -6,6 +6,7 @@
     results.jsonl    one record per task and metric
     jobs/NAME.json   state of every job: running (and at which step), done or failed
     logs/NAME.log    what a job printed
+    heads_NAME/      such a folder, of other heads
     TASK/[seed_N/][VARIANT/]CANDIDATE/   s3prl's experiments; seed_N: of further head seeds
 """
 
@@ -20,8 +21,9 @@ from mt4ssl_core.files import check_out, read_json, write_json, write_text
 from upstream.corpora.texts import read_text
 
 SUITE, RESULTS, JOBS, LOGS, LOCK = "suite.json", "results.jsonl", "jobs", "logs", ".lock"
+HEADS = "heads_"  # begins the name of a folder of other heads, which is a suite's in a suite's
 FORMAT, VERSION = "mt4ssl superb run", 1
-OWNER = ("upstream", "fingerprint", "seed", "smoke")  # what must not be mixed
+OWNER = ("upstream", "fingerprint", "seed", "smoke", "heads")  # what must not be mixed
 _NEEDED = ("task", "metric", "value")
 
 
@@ -35,7 +37,7 @@ def check(out: Path, owner: Mapping[str, Any]) -> None:
     if (out / SUITE).is_file():
         _check_owner(out, read_owner(out), owner)
         return
-    if out.is_dir() and any(not path.name.startswith(".") for path in out.iterdir()):
+    if out.is_dir() and any(not path.name.startswith((".", HEADS)) for path in out.iterdir()):
         raise ValueError(f"--out {out}: holds other files and no {SUITE}; give another folder")
 
 
@@ -68,6 +70,7 @@ def _check_owner(out: Path, there: Mapping[str, Any], asked: Mapping[str, Any]) 
         fingerprint = f" ({owner['fingerprint']})" if owner.get("fingerprint") else ""
         checkpoint = f" -k {owner['ckpt']}{fingerprint}" if owner.get("ckpt") else ""
         smoke = ", smoke" if owner.get("smoke") else ""
+        smoke += f", {owner['heads']} heads" if owner.get("heads") else ""
         return f"{owner.get('upstream')}{checkpoint}, seed {owner.get('seed')}{smoke}"
 
     raise ValueError(

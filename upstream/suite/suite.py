@@ -40,6 +40,11 @@ def run(request: SuiteRequest) -> int:
     Raises:
         ValueError: something that is asked for cannot be, found before anything was started.
     """
+    return max(_run(request.of_kind(kind)) for kind in dict.fromkeys(request.heads))
+
+
+def _run(request: SuiteRequest) -> int:
+    """Do what is asked, with one kind of heads."""
     started = time.perf_counter()
     folders, impossible = roots.read_each(request.roots, request.names)
     impossible |= preparation.lacking_packages(list(folders))
@@ -118,6 +123,7 @@ def owner_of(request: SuiteRequest) -> dict[str, Any]:
         "hub_model": hub_models.origin(request.ckpt),
         "seed": request.seed,
         "smoke": request.smoke,
+        **({"heads": kind} if (kind := request.other_heads) else {}),
     }
 
 
@@ -132,7 +138,9 @@ def plan_task(
     chosen, left_out = protocol.planned_stages(header, paths, request.stages)
     for line in left_out:
         print(f"left out: {line}", file=sys.stderr)
-    changes = {**(header["smoke"] if request.smoke else {}), **request.changes_of.get(name, {})}
+    heads = header["heads"][request.other_heads] if request.other_heads else {}
+    smoke = header["smoke"] if request.smoke else {}
+    changes = {**heads, **smoke, **request.changes_of.get(name, {})}
     stored = decision.planned(request.store, header, encoder.batch_dependent, changes)
     return TaskPlan(
         code=name,
@@ -146,7 +154,7 @@ def plan_task(
         variants=tuple(protocol.variants(header)),
         overrides=changes,
         stages=tuple(chosen),
-        more_seeds=_more_seeds(request, name, header),
+        more_seeds=jobs.more_seeds(request.out, header, request.seed, request.seeds),
         identity={
             "config": preparation.value_fingerprint(config),
             "corpus": dict(corpus),
@@ -155,16 +163,6 @@ def plan_task(
         },
         stored=stored is not None,
     )
-
-
-def _more_seeds(request: SuiteRequest, name: str, header: Mapping[str, Any]) -> tuple[int, ...]:
-    """Return the head seeds beside the first: those asked for, and those that are there already."""
-    if header.get("select") == protocol.LAYER:  # nothing is trained
-        return ()
-    records = [r for r in run_folder.read_results(request.out) if r["task"] == name]
-    there = {int(seed) for record in records for seed in record.get("seeds") or {}}
-    asked = range(request.seed, request.seed + request.seeds)
-    return tuple(sorted({*asked, *there} - {request.seed}))
 
 
 def _refuse_other_settings(out: Path, plans: Sequence[TaskPlan]) -> None:

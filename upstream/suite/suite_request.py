@@ -1,7 +1,8 @@
 """What `mt4ssl superb run` is asked for."""
 
+import difflib
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ from upstream.door import s3prl_names as named
 from upstream.heads.task_request import NONE, SEED, TRANSFORMS
 from upstream.store.options import StoreOptions
 from upstream.suite import executors, roots
+from upstream.suite.run_folder import HEADS
 
 ALL = roots.ALL
 MOST_SEEDS = 100
+OFFICIAL = "official"  # heads: those of the protocol
 
 
 @dataclass
@@ -38,6 +41,7 @@ class SuiteRequest:
     slurm: Sequence[str] = ()
     store: StoreOptions = field(default_factory=StoreOptions)
     stages: Sequence[str] = ()  # optional evaluations to do as well
+    heads: Sequence[str] = (OFFICIAL,)  # other kinds are not SUPERB's setting any more
     feature_transform: str = NONE  # one of TRANSFORMS, not SUPERB's setting any more
     names: list[str] = field(init=False)
     rates_of: dict[str, list[float]] = field(init=False)
@@ -69,6 +73,7 @@ class SuiteRequest:
     def _settle_tasks(self) -> None:
         """Check which tasks are asked for, and what is changed of these."""
         self.names = roots.pick(self.tasks)
+        self._check_heads()
         self._check_stages()
         self._check_transform()
         self.rates_of = read_rates(self.rates, self.names)
@@ -76,6 +81,41 @@ class SuiteRequest:
         for name, changes in self.changes_of.items():
             if "optimizer.lr" in changes and tasks.header(name)["learning_rates"]:
                 self.rates_of[name] = [float(changes.pop("optimizer.lr"))]
+
+    def _check_heads(self) -> None:
+        """Check the kinds of heads; with one kind alone, leave out what has none of it."""
+        self.heads = [kind for word in self.heads for kind in word.split(",")]
+        known = [OFFICIAL, *dict.fromkeys(k for h in tasks.headers().values() for k in _kinds(h))]
+        if (odd := [kind for kind in self.heads if kind not in known]) or not self.heads:
+            near = difflib.get_close_matches(odd[0], known, 1) if odd else []
+            hint = f" Did you mean {near[0]}?" if near else ""
+            raise ValueError(
+                f"--heads {','.join(self.heads)}: choose among {', '.join(known)}.{hint}"
+            )
+        for kind in self.heads:
+            lacking = [name for name in self.names if not self._has(name, kind)]
+            if lacking and (self.tasks != ALL or len(lacking) == len(self.names)):
+                raise ValueError(
+                    f"--heads {kind}: there is no such head of {', '.join(lacking)}; leave it out "
+                    "of --tasks"
+                )
+
+    def _has(self, name: str, kind: str) -> bool:
+        return kind == OFFICIAL or kind in _kinds(tasks.headers()[name])
+
+    def of_kind(self, kind: str) -> "SuiteRequest":
+        """Return what is asked of one kind of heads; others lie in a subfolder."""
+        if kind == OFFICIAL:
+            return replace(self, heads=[kind])
+        names = [name for name in self.names if self._has(name, kind)]
+        shared: dict[str, Any] = {f: self._words(f, names) for f in ("rates", "set", "stages")}
+        out = self.out / f"{HEADS}{kind}"
+        return replace(self, heads=[kind], tasks=",".join(names), out=out, **shared)
+
+    @property
+    def other_heads(self) -> str | None:
+        """Return the kind of heads, where these are not SUPERB's."""
+        return self.heads[0] if len(self.heads) == 1 and self.heads[0] != OFFICIAL else None
 
     def _check_stages(self) -> None:
         headers = [tasks.header(name) for name in self.names] if self.stages else []
@@ -114,23 +154,33 @@ class SuiteRequest:
             value, default = getattr(self, flag), type(self).__dataclass_fields__[flag].default
             words += [f"--{flag.replace('_', '-')}", str(value)] if value != default else []
         words += self.store.argv()
-        stages = {stage["name"] for name in names for stage in tasks.all_stages(tasks.header(name))}
-        for flag, fits in (
-            ("rates", lambda word: "=" not in word or word.split("=")[0] in names),
-            ("set", lambda word: word.split(":")[0] in names),
-            ("slurm", lambda word: True),
-            ("stages", lambda word: word in stages),
-        ):
-            values = list(filter(fits, getattr(self, flag)))
+        for flag in ("rates", "set", "slurm", "stages"):
+            values = self._words(flag, names)
             words += [f"--{flag}", *values] if values else []
+        words += ["--heads", kind] if (kind := self.other_heads) else []
         return shlex.join(words)
+
+    def _words(self, flag: str, names: Sequence[str]) -> list[str]:
+        """Return the words of an option that concern some of the tasks."""
+        stages = {stage["name"] for name in names for stage in tasks.all_stages(tasks.header(name))}
+        fits = {
+            "rates": lambda word: "=" not in word or word.split("=")[0] in names,
+            "set": lambda word: word.split(":")[0] in names,
+            "stages": lambda word: word in stages,
+        }.get(flag, lambda word: True)
+        return list(filter(fits, getattr(self, flag)))
 
     def _command_head(self, names: Sequence[str]) -> list[str]:
         words = ["mt4ssl", "superb", "run", *(["-k", self.ckpt] if self.ckpt else [])]
+        out = self.out.parent if self.other_heads else self.out
         return [
             *words,
-            *("--tasks", ",".join(names), "--roots", str(self.roots), "--out", str(self.out)),
+            *("--tasks", ",".join(names), "--roots", str(self.roots), "--out", str(out)),
         ]
+
+
+def _kinds(header: Mapping[str, Any]) -> list[str]:
+    return [*header.get("heads", {})]
 
 
 def read_changes(words: Sequence[str], names: Sequence[str]) -> dict[str, dict[str, Any]]:

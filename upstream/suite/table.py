@@ -41,6 +41,7 @@ def _remarks(record: Mapping[str, Any]) -> list[str]:
     """Say what is not as published."""
     changed = record["overrides"] and record["corpus"]["kind"] != OWN  # which has no other setting
     found = ["smoke"] if record["smoke"] else ["changed"] if changed else []
+    found += [f"{record['heads']} heads"] if record.get("heads") else []
     found += [f"{len(record['seeds'])} seeds"] if record.get("seeds") else []
     return found + results.remarks(record)
 

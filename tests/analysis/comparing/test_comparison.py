@@ -111,6 +111,8 @@ def test_what_are_no_tests_of_two_systems(tmp_path):
     short = {"config": runs.config_of("ks", total_steps=7)}
     refused(whole, ks(tmp_path / "short", 0.9, record=short), "other protocols: runner.total_steps")
     refused(whole, ks(tmp_path / "fewer", 0.9, names=NAMES[1:]), "1 items were tested in one of")
+    whitened = {"kind": "whiten"}
+    refused(whole, ks(tmp_path / "white", 0.9, feature_transform=whitened), "other features: ")
     rate = runs.config_of("ks")
     rate["optimizer"]["lr"] = 0.5  # was chosen on dev
     assert comparison.compare(whole, ks(tmp_path / "rate", 0.9, record={"config": rate})).findings

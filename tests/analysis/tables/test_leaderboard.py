@@ -133,6 +133,23 @@ def test_means_over_seeds_stand_with_their_deviation(tmp_path):
         leaderboard.leaderboard([damaged])
 
 
+def test_other_heads_have_rows_and_ranks_of_their_own(tmp_path):
+    runs = []
+    for place, (official, deep) in enumerate([(0.5, 0.9), (0.6, 0.7), (0.7, 0.8), (0.8, 0.95)]):
+        model = {"fingerprint": f"f{place}", "ckpt": f"/m{place}/last.pt"}
+        runs.append(score_runs.suite(tmp_path / f"m{place}", record("ks", official, **model)))
+        changed = {"heads": "deep", "overrides": {"a": 1}, **model}
+        score_runs.suite(runs[-1] / "heads_deep", record("ks", deep, **changed))
+    text = leaderboard.leaderboard(runs)
+    assert rows(text)["m1"]["KS Acc ↑"] == "60.00"
+    other = rows(text, "SUPERB (changed")
+    assert list(other) == [f"m{place} (deep heads)" for place in range(4)]
+    assert other["m1 (deep heads)"]["KS Acc ↑"] == "70.00"
+    assert (
+        "Rank correlation (Spearman) of deep with official heads: ks/acc 0.40 (4 models)." in text
+    )
+
+
 def test_csv_has_all_digits_and_says_which_table(tmp_path):
     mini = score_runs.suite(tmp_path / "m, n", record("ks", 0.31234567), corpus=MINI)
     table = pd.read_csv(io.StringIO(leaderboard.leaderboard([mini], "csv")))

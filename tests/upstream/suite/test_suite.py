@@ -335,6 +335,28 @@ def test_a_number_of_seeds_that_cannot_be(root, seeds):
         request(root, "rate", seeds=seeds)
 
 
+def test_other_heads_lie_beside_the_official_ones(root, launcher, capsys):
+    with pytest.raises(ValueError, match=r"--heads deep: there is no such head of none; leave"):
+        request(root, "rate,none", heads=["official,deep"])
+    assert suite.run(request(root, "rate", heads=["official,deep"])) == 0
+    out = root.parent / "run"
+    deep = run_folder.read_results(out / "heads_deep")
+    assert [(r["task"], r["heads"]) for r in deep] == [("rate", "deep")]
+    assert deep[0]["overrides"] == {"downstream_expert.datarc.batch_size": 8}
+    assert "heads" not in records(root)["rate", "test"]
+    assert "deep heads" in capsys.readouterr().out
+    asked = launcher.asked[-1]
+    assert str(asked.expdir).startswith(str(out / "heads_deep"))
+    again = request(root, "rate", heads=["deep"]).of_kind("deep")
+    assert again.command(["rate"]).endswith("--executor inline --heads deep")
+    assert f"--out {out} " in again.command(["rate"])
+    launched = len(launcher.asked)
+    assert suite.run(request(root, "all", heads=["deep"])) == 0  # those tasks that have some
+    assert len(launcher.asked) == launched
+    with pytest.raises(ValueError, match=r"--heads dep: choose .* Did you mean deep\?"):
+        request(root, "rate", heads=["dep"])
+
+
 def test_another_corpus_is_refused(root, launcher, monkeypatch):
     suite.run(request(root, "none"))
     real = {"none": toy_suite.corpus("real")}
