@@ -18,6 +18,10 @@ PANELS = {  # key in the log: (title, unit, direction if one is better)
     "random_projection/accuracy": ("Random projection: accuracy", "share of masked frames", "max"),
     "effective_rank/last": ("Effective rank of the last layer", "directions in use (RankMe)", None),
     "effective_rank/mean": ("Effective rank, mean of layers", "directions in use (RankMe)", None),
+    "uniformity": ("Uniformity of the last layer", "log of a mean over pairs of frames", None),
+    "offline/entropy": ("Offline target: entropy of predictions", "nats per masked frame", None),
+    "offline/silhouette": ("Silhouette of the predicted classes", "mean over frames", "max"),
+    "offline/davies_bouldin": ("Davies-Bouldin of the predicted classes", "mean over them", "min"),
 }
 COSTS = {  # column: (in file names, label)
     "update": ("updates", "updates"),

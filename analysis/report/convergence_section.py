@@ -86,6 +86,12 @@ _TOLD = {  # by the key in the log, or its last part
     "effective_rank/last": "How many directions the last layer's frames use, of as many as it has "
     "channels. A curve that stays at a few says that the layer holds little.",
     "effective_rank/mean": "The same as a mean over all layers.",
+    "uniformity": "How evenly the last layer's frames are spread over directions: 0 where all "
+    "point one way, near -4 where they are spread evenly.",
+    "offline/entropy": "How unsure the model is of its predictions on held-out audio.",
+    "offline/silhouette": "How far frames are from the next predicted class, beside their own: "
+    "from -1 to 1, 0 where classes run into each other.",
+    "offline/davies_bouldin": "How wide predicted classes are beside the distance between them.",
 }
 
 

@@ -72,14 +72,17 @@ class Meter:
                 self.add(f"{loss.name}/{key}", total / loss.count, loss.count)
             for key, mean in loss.means.items():
                 self.add(f"{loss.name}/{key}", mean)
-            if loss.usage is not None:
-                known = self.usage.setdefault(loss.name, torch.zeros_like(loss.usage))
-                known += loss.usage
+            for key, counts in (("code", loss.usage), ("label", loss.wanted)):
+                if counts is not None:
+                    name = f"{loss.name}/{key}_perplexity"
+                    self.usage[name] = counts + self.usage.get(name, torch.zeros_like(counts))
 
     def read(
         self, world: World, targets: Sequence[Target], more: Sequence[str]
     ) -> dict[str, float]:
-        """Means over all processes of what targets report and of ``more``; code perplexities."""
+        """Means over all processes of what targets report and of ``more``; perplexities of codes
+        and, where they were counted, of the labels.
+        """
         names = [f"{target.name}/{metric}" for target in targets for metric in target.metrics]
         names += more
         pairs = [self.sums[key] for name in names for key in (name, f"{name} weight")]
@@ -92,12 +95,21 @@ class Meter:
         for target in targets:
             if target.num_classes is None:
                 continue
-            none = torch.zeros(target.num_classes, device=self.device)
-            share = world.sum(self.usage.get(target.name, none).double().cpu())
-            share = share / share.sum().clamp(min=1)
-            entropy = -(share * share.clamp(min=1e-30).log()).sum()
-            means[f"{target.name}/code_perplexity"] = math.exp(entropy.item())
+            none = torch.zeros(target.num_classes, dtype=torch.int64, device=self.device)
+            names = [f"{target.name}/{key}_perplexity" for key in ("code", "label")]
+            counts = world.sum(torch.stack([self.usage.get(n, none) for n in names]).double().cpu())
+            means |= {
+                name: _perplexity(row)
+                for name, row in zip(names, counts, strict=True)
+                if row.any() or name == names[0]
+            }
         return means
+
+
+def _perplexity(counts: Tensor) -> float:
+    """Exp of the entropy of (K,) counts; 1 where there are none."""
+    shares = counts / counts.sum().clamp(min=1)
+    return math.exp(-torch.special.xlogy(shares, shares).sum().item())
 
 
 def _on_host(values: Sequence[float | Tensor]) -> Tensor:

@@ -9,9 +9,9 @@ from mt4ssl_core.bars import Bar
 from mt4ssl_core.data.batch import Batch, Skipped
 from mt4ssl_core.data.loader import PretrainLoader
 from mt4ssl_core.distributed import World
-from mt4ssl_core.model.effective_rank import FrameSample
 from mt4ssl_core.training.journal import Meter
 from mt4ssl_core.training.loaders import stop_all
+from mt4ssl_core.training.monitors import Monitors
 from mt4ssl_core.training.resuming import Resumable
 from mt4ssl_core.training.run import Run
 from mt4ssl_core.training.skipping import named
@@ -23,13 +23,13 @@ class Measured:
     """What a pass over the held-out audio gave; alike on all processes.
 
     values: means of what targets report. skipped: what could not be used. read: seconds that could.
-    ranks: effective rank of hidden states, nothing hidden, of a sample; on the first process alone.
+    monitors: of a sample with nothing hidden (`Monitors`); on the first process alone.
     """
 
     values: dict[str, float]
     skipped: list[Skipped]
     read: float
-    ranks: dict[str, float]
+    monitors: dict[str, float]
 
 
 def validate(run: Run) -> bool | None:
@@ -55,7 +55,7 @@ def validate(run: Run) -> bool | None:
     weights = {target.name: target.cfg.weight for target in run.targets}
     values = measured.values if measured.read else {}
     losses = {name: values.get(f"{name}/loss") for name in weights}
-    line = {f"valid/{key}": value for key, value in (values | measured.ranks).items()}
+    line = {f"valid/{key}": value for key, value in (values | measured.monitors).items()}
     if None not in losses.values():
         total = sum(weight * (losses[name] or 0.0) for name, weight in weights.items())
         line = {"valid/loss": total} | line
@@ -118,7 +118,7 @@ def held_out_batches(
 def _measure(training: Resumable, loader: PretrainLoader, requested: list[int]) -> Measured | None:
     """One pass over the held-out audio; None when any process was asked to stop."""
     cfg, world, model = training.cfg, training.world, training.model
-    meter, skipped, read, sample = Meter(world.device), [], 0.0, FrameSample()
+    meter, skipped, read, monitors = Meter(world.device), [], 0.0, Monitors()
     for batch in held_out_batches(world, loader, requested):
         if batch is None:
             return None
@@ -127,10 +127,10 @@ def _measure(training: Resumable, loader: PretrainLoader, requested: list[int]) 
         batch = batch.to(world.device)
         losses = losses_of(model, batch, cfg, world, training.progress.update)
         with autocast(cfg, world):
-            if world.is_main and sample.lacking and batch.ids:
-                sample.add(model.encoder(batch.waves, batch.lengths))
+            if world.is_main and monitors.lacking and batch.ids:
+                monitors.add(model.encoder(batch.waves, batch.lengths), model.each_target())
         meter.add_losses(losses)
     values = meter.read(world, list(model.each_target()), [])
     met = world.gather((skipped, read))
     everything = [item for part, _ in met for item in part]
-    return Measured(values, everything, sum(seconds for _, seconds in met), sample.ranks())
+    return Measured(values, everything, sum(seconds for _, seconds in met), monitors.read())

@@ -70,6 +70,7 @@ class TargetLoss:
     count: masked frames. sums: detached sums over masked frames, logged per frame.
     means: means over this batch (detached tensors, or numbers), logged averaged over batches.
     usage: (K,) how often each class was predicted, for the code perplexity.
+    wanted: (K,) how often each class was the right one, for the label perplexity; None in training.
     """
 
     name: str
@@ -77,7 +78,8 @@ class TargetLoss:
     count: int
     sums: dict[str, Tensor] = field(default_factory=dict)
     means: dict[str, Tensor | float] = field(default_factory=dict)
-    usage: Tensor | None = None  # (K,) how often each class was predicted, for the code perplexity
+    usage: Tensor | None = None
+    wanted: Tensor | None = None
 
 
 class Target(nn.Module):
@@ -106,6 +108,10 @@ class Target(nn.Module):
     def loss(self, masked: Masked) -> TargetLoss:
         """The loss at the hidden frames."""
         raise NotImplementedError
+
+    def codes(self, encoded: Encoded) -> Tensor | None:
+        """(B, T) int64: the class each frame is taken for; None of a target without classes."""
+        return None
 
     def before_micro_batch(self, encoder: Encoder, step: int, first: bool) -> None:
         """Called before each micro-batch, ``step`` updates made; ``first`` of its update or not."""

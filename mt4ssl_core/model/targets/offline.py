@@ -7,11 +7,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mt4ssl_core.config import Config
-from mt4ssl_core.model.encoder import Encoder
+from mt4ssl_core.model.encoder import Encoded, Encoder
 from mt4ssl_core.model.targets import Masked, Target, TargetLoss, register
 from mt4ssl_core.settings.bounds import number
 
-CLASSIFICATION_METRICS = ("loss", "accuracy")
+CLASSIFICATION_METRICS = ("loss", "accuracy", "entropy")  # the last on held-out audio alone
 
 
 @dataclass
@@ -31,14 +31,27 @@ class OfflineConfig:
 
 
 def classification(name: str, logits: Tensor, classes: Tensor, weight: float) -> TargetLoss:
-    """Cross-entropy (sum, nats) of (M, K) logits and (M,) classes, with accuracy and usage."""
+    """Cross-entropy (sum, nats) of (M, K) logits and (M,) classes, with accuracy and usage.
+
+    Without gradients also the entropy of the predictions (sum, nats), and the right classes.
+    """
     with torch.autocast(logits.device.type, enabled=False):
         total = F.cross_entropy(logits.float(), classes, reduction="sum")
     predicted = logits.detach().argmax(-1)
     sums = {"loss": total.detach(), "accuracy": (predicted == classes).sum()}
-    usage = classes.new_zeros(logits.shape[-1])  # bincount would wait for a GPU
-    usage.index_add_(0, predicted, torch.ones_like(predicted))
-    return TargetLoss(name, weight * total, len(classes), sums, usage=usage)
+    usage = _counts(predicted, logits.shape[-1])
+    found = TargetLoss(name, weight * total, len(classes), sums, usage=usage)
+    if not torch.is_grad_enabled():
+        shares = logits.float().softmax(-1)
+        sums["entropy"] = -torch.special.xlogy(shares, shares).sum()
+        found.wanted = _counts(classes, logits.shape[-1])
+    return found
+
+
+def _counts(classes: Tensor, number: int) -> Tensor:
+    """How often each of so many classes is among (M,)."""
+    counts = classes.new_zeros(number)  # bincount would wait for a GPU
+    return counts.index_add_(0, classes, torch.ones_like(classes))
 
 
 @register("offline", OfflineConfig, on=True)
@@ -72,6 +85,10 @@ class OfflineTarget(Target):
             hidden.total = hidden.total + visible.total
             hidden.means["visible_accuracy"] = visible.sums["accuracy"] / max(visible.count, 1)
         return hidden
+
+    def codes(self, encoded: Encoded) -> Tensor:
+        """The likeliest class of each frame, (B, T)."""
+        return self.head(encoded.output).argmax(-1)
 
     def _classify(self, masked: Masked, at: Tensor | None, weight: float) -> TargetLoss:
         """At these places (M,), which have labels: a row may lack those of a frame or two."""

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mt4ssl_core.data.mfcc import log_mel
-from mt4ssl_core.model.encoder import Encoder
+from mt4ssl_core.model.encoder import Encoded, Encoder
 from mt4ssl_core.model.padding import moments
 from mt4ssl_core.model.targets import Masked, Target, TargetLoss, register
 from mt4ssl_core.model.targets.offline import CLASSIFICATION_METRICS, classification
@@ -60,6 +60,10 @@ class RandomProjectionTarget(Target):
             mean, var = moments(mel, lengths)
             x = F.normalize((mel - mean) * torch.rsqrt(var + 1e-5) @ self.projection, dim=-1)
             return (x @ self.codebook.T).max(-1).indices  # nearest of unit vectors
+
+    def codes(self, encoded: Encoded) -> Tensor:
+        """The likeliest class of each frame, (B, T)."""
+        return self.head(encoded.output).argmax(-1)
 
     def loss(self, masked: Masked) -> TargetLoss:
         """Cross-entropy at the hidden frames."""

@@ -1,4 +1,5 @@
 import json
+import math
 import os
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from mt4ssl_core.training.pretrain import pretrain
 from mt4ssl_core.training.state import Training
 
 ENV = {**os.environ, "OMP_NUM_THREADS": "1"}
+MONITORED = ("effective_rank", "uniformity", "silhouette", "davies_bouldin")
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +70,12 @@ def test_a_run_learns_logs_and_validates(data, tmp_path):
     held_out = [r for r in records if "valid/loss" in r]
     assert [r["update"] for r in held_out] == [30, 60]
     assert all(1 < r["valid/effective_rank/last"] <= 16 for r in held_out)
+    assert all(-8 <= r["valid/uniformity"] <= 0 for r in held_out)
+    assert all(-1 <= r["valid/offline/silhouette"] <= 1 for r in held_out)
+    assert all(r["valid/offline/davies_bouldin"] > 0 for r in held_out)
+    assert all(0 < r["valid/offline/entropy"] <= math.log(toy.CLASSES) for r in held_out)
+    assert all(1 <= r["valid/offline/label_perplexity"] <= toy.CLASSES for r in held_out)
+    assert not [key for r in training for key in r if "entropy" in key or "label_per" in key]
     state = checkpoint.load(last)
     assert config.from_dict(state["config"]) == cfg
     best = min(r["valid/offline/loss"] for r in held_out)
@@ -169,7 +177,7 @@ def test_two_processes_equal_one_with_twice_the_batch(data, tmp_path):
     logs = [read_jsonl(tmp_path / name / "log.jsonl")[-2:] for name in ("one", "two")]
     for a, b in zip(*logs, strict=True):
         for key in a.keys() - {"wall_hours", "audio_seconds_per_s", "updates_per_s", "epoch"}:
-            if "effective_rank" in key:
+            if any(name in key for name in MONITORED):
                 continue  # of the first process's share of held-out audio
             assert b[key] == pytest.approx(a[key], rel=1e-4, abs=1e-6), key
 
