@@ -21,9 +21,10 @@ from sklearn.linear_model import LogisticRegression
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
-from analysis.probes import chance, cluster_quality, ctc, layer_measures, linear, similarity  # noqa: E402
+from analysis.probes import chance, cluster_quality, ctc, layer_measures, similarity  # noqa: E402
 from benchmarks import pages  # noqa: E402
 from mt4ssl_core.files import write_json  # noqa: E402
+from mt4ssl_core.model import linear_probe as linear  # noqa: E402
 
 RESULT = ROOT / "benchmarks" / "results" / "measure_checks.json"
 RNG = np.random.default_rng(0)

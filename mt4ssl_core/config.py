@@ -72,10 +72,13 @@ class RunConfig(RunBasics):
         and nothing else, start this run.
     continue_from: a checkpoint (ours or fairseq's) that this run goes on with: weights, state of
         the optimiser and counters. Both are looked at only while `out` holds no last.pt.
+    probe: a table of labelled utterances (columns path, keyword or label, speaker, gender, split)
+        that a linear probe is trained and tested on at every validation; nothing learns from it.
     """
 
     init_from: str | None = path(None, exists=True, hub=True)
     continue_from: str | None = path(None, exists=True, hub=True)
+    probe: str | None = path(None, exists=True)
 
 
 @dataclass

@@ -21,13 +21,9 @@ from analysis.labelled_speech import alignment_files, alignments
 from analysis.labelled_speech.alignments import Alignment
 from mt4ssl_core.data import csv_tables
 from mt4ssl_core.data.audio import SAMPLE_RATE, SUFFIXES, read_header
+from mt4ssl_core.data.csv_tables import TEST, TRAIN, split_of
 from mt4ssl_core.files import user_path
 
-TRAIN, TEST = "train", "test"
-_SPLITS = {
-    **{name: TRAIN for name in ("train", "training", "dev", "valid", "validation", "val")},
-    **{name: TEST for name in ("test", "testing", "eval", "evaluation")},
-}
 _MINI = ("pr", "ks", "sid")  # corpora of mini_superb that have what probes ask for
 _GENDERS = {"female": "f", "male": "m"}
 _THREADS = 8  # that read headers
@@ -88,7 +84,7 @@ def _table(source: Path) -> list[LabelledUtterance]:
             path=file,
             samples=size if isinstance(size, int) else 0,
             problem="" if isinstance(size, int) else size,
-            split=_split(row.get("split", ""), f"{path}, line {line}"),
+            split=split_of(row.get("split", ""), f"{path}, line {line}"),
             speaker=row.get("speaker") or None,
             gender=_gender(row.get("gender", "")),
             keyword=row.get(keyword) or None,
@@ -110,16 +106,6 @@ def _count(line: int, row: dict[str, str], path: Path) -> int:
             "or leave the column out"
         )
     return int(text)
-
-
-def _split(name: str, where: str) -> str | None:
-    """train or test; LibriSpeech's train-clean-100 and test-other, too."""
-    if not name:
-        return None
-    known = _SPLITS.get(re.split("[-_ ]", name.lower())[0])
-    if known is None:
-        raise ValueError(f"{where}: split {name!r}, expected train or test; correct it")
-    return known
 
 
 def _phones(text: str) -> tuple[str, ...] | None:
@@ -177,7 +163,7 @@ def _mini_superb(source: Path) -> list[LabelledUtterance]:
                     id=path.with_suffix("").as_posix(),
                     path=source / path,
                     samples=facts["samples"],
-                    split=_split(facts["split"], str(file)),
+                    split=split_of(facts["split"], str(file)),
                     speaker=facts["speaker"],
                     keyword=words,
                     phones=(phones or None) if file.stem == "pr" else None,
@@ -230,7 +216,7 @@ def _timit(source: Path) -> list[LabelledUtterance]:
             id=path.relative_to(source).with_suffix("").as_posix(),
             path=path,
             samples=0,
-            split=_split(split, str(path)),
+            split=split_of(split, str(path)),
             speaker=speaker,
             gender=speaker[0].lower(),
             phones=phones or None,
@@ -251,7 +237,7 @@ def _librispeech(source: Path) -> list[LabelledUtterance]:
     def make(path: Path) -> LabelledUtterance:
         speaker = _folders(source, path, 2)[0]
         id = path.relative_to(source).with_suffix("").as_posix()
-        split = _split(path.parts[-4], str(path))
+        split = split_of(path.parts[-4], str(path))
         return LabelledUtterance(id, path, 0, split, speaker, gender.get(speaker))
 
     return _files(source, make)

@@ -9,11 +9,12 @@ import numpy as np
 
 from analysis.labelled_speech import alignments
 from analysis.labelled_speech.speech import LabelledUtterance
-from analysis.probes import chance, ctc, linear, splits
+from analysis.probes import chance, ctc, splits
 from analysis.probes.probe_data import Kept, phone_labels
 from analysis.probes.probe_rows import Row
 from analysis.probes.probe_tasks import PHONE, PHONE_CTC, SPEAKER, ProbeTask
 from mt4ssl_core.bars import Bar
+from mt4ssl_core.model import linear_probe as linear
 
 
 def run_probes(

@@ -1,11 +1,17 @@
 """CSV tables that people and other programs write, read as text with every fault by its line."""
 
 import csv
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from mt4ssl_core.files import reading
 
+TRAIN, TEST = "train", "test"
+_SPLITS = {
+    **{name: TRAIN for name in ("train", "training", "dev", "valid", "validation", "val")},
+    **{name: TEST for name in ("test", "testing", "eval", "evaluation")},
+}
 Row = tuple[int, dict[str, str]]  # the line in the file, and cells by their column
 
 
@@ -43,6 +49,20 @@ def read_table(
                 f"{path}, line {lines.line_num}: not a line of a table ({error}); correct it"
             ) from error
     return columns, rows
+
+
+def split_of(name: str, where: str) -> str | None:
+    """Return train or test, of LibriSpeech's train-clean-100 and test-other, too; None of "".
+
+    Raises:
+        ValueError: another name; begins with ``where``.
+    """
+    if not name:
+        return None
+    known = _SPLITS.get(re.split("[-_ ]", name.lower())[0])
+    if known is None:
+        raise ValueError(f"{where}: split {name!r}, expected train or test; correct it")
+    return known
 
 
 def _check(path: Path, columns: Sequence[str], needed: Sequence[str]) -> None:

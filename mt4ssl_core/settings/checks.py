@@ -107,6 +107,11 @@ def _data_problems(cfg: "Config") -> list[str]:
             "run.init_from, run.continue_from: give one: init_from for the weights alone, "
             "continue_from for optimiser and counters too"
         )
+    if run.probe is not None and not (run.validate_every and (data.valid or data.valid_share)):
+        out.append(
+            "run.probe: it is measured at validations, of which there are none; set "
+            "run.validate_every and data.valid_share, or data.valid"
+        )
     if data.min_seconds > data.max_seconds:
         out.append(
             f"data.min_seconds: {data.min_seconds}; must be at most data.max_seconds = "

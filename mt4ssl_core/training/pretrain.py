@@ -5,6 +5,7 @@ run continues exactly where its checkpoint was written.
 """
 
 import time
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -12,11 +13,13 @@ import torch
 from mt4ssl_core import distributed
 from mt4ssl_core.config import Config
 from mt4ssl_core.distributed import World
+from mt4ssl_core.lines import say
 from mt4ssl_core.memory import tuned
 from mt4ssl_core.model import compiling
 from mt4ssl_core.training import loggers
 from mt4ssl_core.training.journal import Meter
 from mt4ssl_core.training.loaders import Numbered, endless, next_batches, open_data
+from mt4ssl_core.training.online_probe import OnlineProbe
 from mt4ssl_core.training.run import (
     STEP_METRICS,
     Run,
@@ -76,6 +79,7 @@ def _pretrain(cfg: Config, world: World, resume_from: str | None) -> Path:
     notes += training.meet_data(train.fingerprint, valid.fingerprint if valid else None)
     notes.append(f"{amounts['train_hours']:.2f} h used, {amounts['held_out_hours']:.2f} h held out")
     notes += amounts["not_looked_at"]
+    probe = OnlineProbe(cfg.run.probe, say) if cfg.run.probe else None
     journal, skips = open_records(training, train.seconds, amounts, left_out, notes)
     saver.check = journal.check
     training.model.train()
@@ -92,7 +96,7 @@ def _pretrain(cfg: Config, world: World, resume_from: str | None) -> Path:
                 saver,
                 skips,
                 requested,
-                validate,
+                partial(validate, probe=probe),
                 STEP_METRICS,
                 NOTHING,
                 list(training.model.each_target()),

@@ -12,6 +12,7 @@ from mt4ssl_core.distributed import World
 from mt4ssl_core.training.journal import Meter
 from mt4ssl_core.training.loaders import stop_all
 from mt4ssl_core.training.monitors import Monitors
+from mt4ssl_core.training.online_probe import OnlineProbe
 from mt4ssl_core.training.resuming import Resumable
 from mt4ssl_core.training.run import Run
 from mt4ssl_core.training.skipping import named
@@ -23,7 +24,8 @@ class Measured:
     """What a pass over the held-out audio gave; alike on all processes.
 
     values: means of what targets report. skipped: what could not be used. read: seconds that could.
-    monitors: of a sample with nothing hidden (`Monitors`); on the first process alone.
+    monitors: of a sample with nothing hidden (`Monitors`), and of `run.probe`; on the first process
+        alone.
     """
 
     values: dict[str, float]
@@ -32,7 +34,7 @@ class Measured:
     monitors: dict[str, float]
 
 
-def validate(run: Run) -> bool | None:
+def validate(run: Run, probe: OnlineProbe | None = None) -> bool | None:
     """Measure, log, and say whether the model is the best so far; None when a signal came first.
 
     The best is that of the first target in the config: a teacher's answers change as it learns,
@@ -45,6 +47,8 @@ def validate(run: Run) -> bool | None:
     model.eval()
     try:
         measured = _measure(training, loader, run.requested)
+        if measured is not None and probe is not None and training.world.is_main:
+            measured.monitors |= probe.measure(model.encoder)
     finally:
         model.train()
     if measured is None:

@@ -1,8 +1,7 @@
 """A linear probe of frozen features: multinomial logistic regression.
 
-What a probe finds is what a linear map can read off; the control task (`analysis.probes.chance`)
-says
-how much of it a probe of this size would find in anything.
+What a probe finds is what a linear map can read off. How much a probe of this size would find in
+anything is another matter: a control task says it.
 """
 
 from dataclasses import dataclass

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from analysis.probes import linear
+from mt4ssl_core.model import linear_probe as linear
 
 
 def clusters(count=300, classes=4, dim=6, noise=1.0, seed=0):
