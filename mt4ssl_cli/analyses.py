@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 from analysis.convergence.scoring import Scoring
-from analysis.probes.probe_request import ProbeRequest
+from analysis.probes.probe_request import DISTANCES, ProbeRequest
 from mt4ssl_cli import options as o
 from mt4ssl_cli.framework import command, group, incomplete
 
@@ -100,6 +100,8 @@ def probe(
     device: o.Device = ProbeRequest.device,
     store_dir: o.LayerStore = None,
     store_gb: o.LayerStoreGb = None,
+    items: Annotated[str | None, o.path("FILE", "an .item file with what ABX compares")] = None,
+    distance: Annotated[str, o.choice(DISTANCES, "of frames, in ABX")] = ProbeRequest.distance,
 ) -> int:
     """Measure what each layer of an encoder holds: phones, words, speakers."""
     from analysis.probes import probing
@@ -107,7 +109,7 @@ def probe(
     asked = ProbeRequest(
         data, out, ckpt=ckpt, upstream=str(upstream), alignments=alignments, probes=probes,
         minutes=minutes, clusters=clusters, compare=compare, seed=seed, device=device,
-        store_dir=store_dir, store_gb=store_gb,
+        store_dir=store_dir, store_gb=store_gb, items=items, distance=distance,
     )  # fmt: skip
     found = probing.probe(asked)
     print(found.table)

@@ -124,6 +124,7 @@ def test_links_and_paths_lead_somewhere(page):
         ("learnability", "learnability"),
         ("feature_store", "feature-store"),
         ("measure_checks", "measure-checks"),
+        ("abx", "abx"),
         ("parity", "parity"),
         ("real_keywords", "real-ks"),
         ("ctc_real", "real-ctc"),

@@ -35,6 +35,8 @@ METRICS = {  # (title, what it is)
     "keyword": ("Keyword, linear probe", "accuracy"),
     "speaker": ("Speaker, linear probe", "accuracy"),
     "gender": ("Gender, linear probe", "accuracy"),
+    "abx_within": ("ABX within speakers", "error"),
+    "abx_across": ("ABX across speakers", "error"),
     "offline_loss": ("Offline target, held-out audio: loss", "nats per masked frame"),
     "offline_accuracy": ("Offline target, held-out audio: accuracy", "share of masked frames"),
 }

@@ -11,7 +11,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -27,6 +27,7 @@ SILENCE = (  # labels that are no phones
 LENGTH = 0.04  # seconds that an alignment may be longer or shorter than its audio: two frames
 
 
+Aligned = TypeVar("Aligned")  # what is known of an utterance
 Row = tuple[float, float, str]  # start, end, label, as files have them
 
 
@@ -185,7 +186,7 @@ def unstressed(label: str) -> str:
     return bare[:2] if re.fullmatch("[A-Z]{2}[0-2]", bare) else bare
 
 
-def match(alignments: Mapping[str, Alignment], ids: Iterable[str]) -> dict[str, Alignment]:
+def match(alignments: Mapping[str, Aligned], ids: Iterable[str]) -> dict[str, Aligned]:
     """Find the alignment of each utterance that has one: utterance id -> alignment.
 
     Ids agree when one is the end of the other, by whole folders and without the suffix of audio:

@@ -5,9 +5,10 @@ with the identity of phones and words (on means over their frames) and with laye
 2021, 2023). Directions are fitted on one half of the utterances and correlated on the other, both
 ways; low and high are the two. pnmi, phone_purity and cluster_purity are those of HuBERT, section
 IV, for k-means of each layer, fitted on training utterances and measured on the others;
-pnmi_excess is what PNMI has above unrelated clusters.
+pnmi_excess is what PNMI has above unrelated clusters. effective_rank: RankMe of a layer.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ import torch
 from analysis.probes import chance, cluster_quality, similarity
 from mt4ssl_core.bars import Bar
 from mt4ssl_core.labelling import lloyd
+from mt4ssl_core.model import geometry
 
 Row = dict[str, Any]
 NULL_DRAWS, BOOTSTRAP_DRAWS = 50, 500
@@ -109,6 +111,16 @@ def cross_fitted(x: np.ndarray, y: np.ndarray, fitted: np.ndarray) -> float:
     """
     found = similarity.cca(_view(x[fitted]), similarity.view(y[fitted]))
     return max(0.0, found.on(x[~fitted], y[~fitted]).pwcca)
+
+
+def effective_ranks(features: np.ndarray, of: str) -> list[Row]:
+    """How many directions each layer of (N, L, D) uses (`geometry.effective_rank`, RankMe)."""
+    rows = []
+    for layer in range(features.shape[1]):
+        rank = geometry.effective_rank(torch.from_numpy(features[:, layer].astype(np.float64)))
+        row = _row(layer, "effective_rank", rank, math.nan, math.nan, count=len(features), of=of)
+        rows.append(row | {"unit": "directions"})
+    return rows
 
 
 def cka_between(first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -15,12 +15,14 @@ PANELS: tuple[tuple[str, str, tuple[str, ...]], ...] = (  # title, y axis, measu
     ("Keyword of an utterance", "accuracy", ("keyword",)),
     ("Speaker of an utterance", "accuracy", ("speaker",)),
     ("Gender of the speaker", "accuracy", ("gender",)),
+    ("ABX of triphones", "error (0.5: chance)", ("abx_within", "abx_across")),
     (
         "CCA with mel, phones, words, layer 0",
         "PWCCA on other utterances",
         ("cca_mel", "cca_phone", "cca_word", "cca_input"),
     ),
     ("Clusters and phones: PNMI", "PNMI, above chance", ("pnmi_excess",)),
+    ("Effective rank (RankMe)", "directions in use", ("effective_rank",)),
     ("Clusters and phones: purity", "share of frames", ("phone_purity", "cluster_purity")),
 )
 _WRITTEN = 200  # cells of a heat map that have room for their values
@@ -100,9 +102,9 @@ def _panel(axis: Any, table: pd.DataFrame, names: Sequence[str], models: Sequenc
 
 def _direction(measures: Sequence[str]) -> str | None:
     """Where better is in a panel; nowhere where it says what a layer is like."""
-    if any(name.startswith("cca_") for name in measures):
+    if any(name.startswith(("cca_", "effective_rank")) for name in measures):
         return None
-    return "min" if "phone_ctc" in measures else "max"
+    return "min" if {"phone_ctc", "abx_within", "abx_across"} & {*measures} else "max"
 
 
 def matrices(found: Mapping[str, Any], name: str | None = None) -> tuple[Any, pd.DataFrame]:

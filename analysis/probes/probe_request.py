@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+DISTANCES = ("angular", "cosine")  # of frames, in ABX
 MINUTES = 20.0  # of speech to train a probe on, and to test it on
 
 
@@ -12,7 +13,8 @@ class ProbeRequest:
 
     ``data``: sources of labelled speech (`read_speech`); ``probes``: names with commas,
     None for all that the labels allow; ``compare``: a checkpoint or upstream whose layers are
-    compared with these (CKA); ``store_dir``: keep and read features in this store.
+    compared with these (CKA); ``store_dir``: keep and read features in this store. ``items``: an
+    .item file with what ABX compares, instead of triphones; ``distance``: of frames, in ABX.
     """
 
     data: Sequence[str]
@@ -28,3 +30,5 @@ class ProbeRequest:
     device: str = "auto"
     store_dir: str | None = None
     store_gb: float | None = None
+    items: str | None = None
+    distance: str = DISTANCES[0]

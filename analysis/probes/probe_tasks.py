@@ -3,32 +3,40 @@
 phone: the phone of a frame (needs alignments); phone_ctc: the phones of an utterance in order, by
 one linear layer and CTC, as a phone error rate (needs no times); keyword, speaker, gender: of an
 utterance, from the mean over its frames. All but ``speaker`` are tested on speakers that the probe
-was not trained on.
+was not trained on. abx_within, abx_across: ABX errors of triphones (`analysis.probes.abx`), where
+nothing is trained; other speakers choose the layer.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from analysis.labelled_speech import alignments
 from analysis.labelled_speech.speech import LabelledUtterance
-from analysis.probes import splits
+from analysis.probes import abx, abx_probe, splits
+from analysis.probes.abx_items import ItemFile, Stretch
 
 PHONE, PHONE_CTC, KEYWORD, SPEAKER, GENDER = "phone", "phone_ctc", "keyword", "speaker", "gender"
-PROBES = (PHONE, PHONE_CTC, KEYWORD, SPEAKER, GENDER)
+ABX = (abx.WITHIN, abx.ACROSS)
+PROBES = (PHONE, PHONE_CTC, KEYWORD, SPEAKER, GENDER, *ABX)
 LEAST = 20  # utterances, on either side
 _CLASSES = (KEYWORD, SPEAKER, GENDER)  # labels of whole utterances
+_FRAMES = (PHONE, PHONE_CTC, *ABX)
 HELD_OUT = 0.2  # share of the speakers (of ``speaker``: utterances) that choose penalty and layer
 
 
 @dataclass(frozen=True)
 class ProbeTask:
-    """A probe with the utterances it learns from and is tested on."""
+    """A probe with the utterances it learns from and is tested on.
+
+    ``stretches``: of ABX, those of an .item file by utterance; then there is nothing to train on.
+    """
 
     name: str
     train: list[LabelledUtterance]
     test: list[LabelledUtterance]
+    stretches: Mapping[str, list[Stretch]] | None = None
 
     def label(self, item: LabelledUtterance) -> str:
         """Return what an utterance is classified as."""
@@ -56,10 +64,12 @@ def possible_probes(
     utterances: Sequence[LabelledUtterance],
     probes: Sequence[str] | None = None,
     minutes: float = 20.0,
+    items: ItemFile | None = None,
 ) -> tuple[list[ProbeTask], list[str]]:
     """Return the probes that the labels allow, and why others are left out ("name: reason").
 
-    ``probes``: those wanted, None for all; ``minutes``: the most of either side of each.
+    ``probes``: those wanted, None for all; ``minutes``: the most of either side of each; ``items``:
+    what ABX compares, instead of triphones of the alignments.
 
     Raises:
         ValueError: an unknown probe, or the labels allow none.
@@ -67,8 +77,15 @@ def possible_probes(
     unknown = [name for name in probes or () if name not in PROBES]
     if unknown:
         raise ValueError(f"--probes {unknown[0]}: unknown; choose from {', '.join(PROBES)}")
-    found, reasons = [], []
+    found: list[ProbeTask] = []
+    reasons: list[str] = []
+    given = None if items is None else abx_probe.said_in(items, utterances)
     for name in probes or PROBES:
+        if name in ABX and given is not None:
+            task = ProbeTask(name, [], [i for i in utterances if i.id in given], given)
+            reason = _nothing_alike(task)
+            found, reasons = [*found, *([] if reason else [task])], [*reasons, *reason]
+            continue
         usable = [item for item in utterances if _has(item, name)]
         if name == SPEAKER:
             train, test = splits.same_speakers(usable)
@@ -92,6 +109,8 @@ def possible_probes(
                 + ("" if name == SPEAKER else ", and other speakers to test on")
                 + _tiers(name, utterances)
             )
+        elif name in ABX and (reason := _nothing_alike(ProbeTask(name, train, test))):
+            reasons += reason
         else:
             found.append(ProbeTask(name, train, test))
     if not found and len(reasons) == 1:
@@ -109,7 +128,8 @@ def without(
     for task in chosen:
         sides = [[i for i in side if i.id not in left_out] for side in (task.train, task.test)]
         classes = {task.label(item) for item in sides[0]} if task.name in _CLASSES else {1, 2}
-        if min(map(len, sides)) < LEAST or len(classes) < 2:
+        few = min(map(len, sides)) < LEAST if task.stretches is None else not sides[1]
+        if few or len(classes) < 2:
             counts = " and ".join(str(len(side)) for side in sides)
             reasons.append(
                 f"{task.name}: of the audio of {len(task.train) + len(task.test)} utterances too "
@@ -124,13 +144,25 @@ def without(
 def _tiers(probe: str, utterances: Sequence[LabelledUtterance]) -> str:
     """Say what alignments hold instead of phones."""
     found = {tier for item in utterances if item.alignment for tier in item.alignment.tiers}
-    if probe != PHONE or not found or alignments.PHONES in found:
+    if probe not in (PHONE, *ABX) or not found or alignments.PHONES in found:
         return ""
     return f"; the alignments have {', '.join(sorted(found))}, none called {alignments.PHONES}"
 
 
+def _nothing_alike(task: ProbeTask) -> list[str]:
+    """Why ABX has nothing to compare on one of its sides; [] where it has."""
+    sides = [task.test] if task.stretches is not None else [task.train, task.test]
+    for side in sides:
+        said = [stretch for _, stretch in abx_probe.stretches_of(side, task.stretches)]
+        if not abx_probe.cells_of(task.name, said):
+            return [f"{task.name}: {abx_probe.NOTHING}"]
+    return []
+
+
 def _has(item: LabelledUtterance, probe: str) -> bool:
-    if probe == PHONE:
+    if probe in ABX and item.speaker is None:
+        return False
+    if probe in (PHONE, *ABX):
         return item.alignment is not None and alignments.PHONES in item.alignment.tiers
     if probe == PHONE_CTC:
         return item.phones is not None
@@ -139,16 +171,9 @@ def _has(item: LabelledUtterance, probe: str) -> bool:
 
 def frames_of(chosen: Sequence[ProbeTask]) -> list[LabelledUtterance]:
     """Utterances of which every frame is needed."""
-    return [
-        i for task in chosen if task.name in (PHONE, PHONE_CTC) for i in [*task.train, *task.test]
-    ]
+    return [i for task in chosen if task.name in _FRAMES for i in [*task.train, *task.test]]
 
 
 def means_of(chosen: Sequence[ProbeTask]) -> list[LabelledUtterance]:
     """Utterances of which the mean is needed."""
-    return [
-        i
-        for task in chosen
-        if task.name not in (PHONE, PHONE_CTC)
-        for i in [*task.train, *task.test]
-    ]
+    return [i for task in chosen if task.name not in _FRAMES for i in [*task.train, *task.test]]

@@ -9,10 +9,11 @@ import numpy as np
 
 from analysis.labelled_speech import alignments
 from analysis.labelled_speech.speech import LabelledUtterance
-from analysis.probes import chance, ctc, splits
+from analysis.probes import abx, abx_probe, chance, ctc, splits
 from analysis.probes.probe_data import Kept, phone_labels
+from analysis.probes.probe_request import DISTANCES
 from analysis.probes.probe_rows import Row
-from analysis.probes.probe_tasks import PHONE, PHONE_CTC, SPEAKER, ProbeTask
+from analysis.probes.probe_tasks import ABX, PHONE, PHONE_CTC, SPEAKER, ProbeTask
 from mt4ssl_core.bars import Bar
 from mt4ssl_core.model import linear_probe as linear
 
@@ -26,11 +27,13 @@ def run_probes(
     known: Mapping[str, list[Row]] | None = None,
     keep: Callable[[str, list[Row]], Any] | None = None,
     failed: list[str] | None = None,
+    distance: str = DISTANCES[0],
 ) -> list[Row]:
     """Train and test every probe on every layer; return a row of each.
 
     ``known``: rows of probes that are not trained again; ``keep`` gets those of each that is.
     ``failed`` gets "name: reason" of a probe that cannot be trained; None: that is raised.
+    ``distance``: of frames, for ABX.
 
     A row has layer, measure, value with its 95 % interval (low, high; speakers drawn again where
     they are known, else utterances), baseline (the commonest label; of phone_ctc: saying nothing),
@@ -46,7 +49,7 @@ def run_probes(
                 bar.advance(layers)
                 continue
             try:
-                found = _rows(task, kept, layers, seed, bar.advance)
+                found = _rows(task, kept, layers, seed, bar.advance, distance)
             except ValueError as error:
                 if failed is None:
                     raise ValueError(f"{task.name}: {error}") from error
@@ -62,8 +65,13 @@ def run_probes(
 
 
 def _rows(
-    task: ProbeTask, kept: Kept, layers: int, seed: int, advance: Callable[[int], Any]
-) -> list[Row]:
+    task: ProbeTask, kept: Kept, layers: int, seed: int, advance: Callable[[int], Any],
+    distance: str,
+) -> list[Row]:  # fmt: skip
+    if task.name in ABX:
+        found = _abx(task, kept, seed, distance)
+        advance(layers)
+        return found
     if task.name == PHONE_CTC:
         found = _ctc(task, kept, seed)
         advance(layers)
@@ -239,3 +247,40 @@ def _ctc(task: ProbeTask, kept: Kept, seed: int) -> list[Row]:
         )
         for layer, result in enumerate(found)
     ]
+
+
+def _abx(task: ProbeTask, kept: Kept, seed: int, distance: str) -> list[Row]:
+    """Errors between stretches of the test; of those to train on, which choose the layer.
+
+    Where the stretches were given there are no others: the best layer is the best in the test.
+    """
+
+    def of(items: Sequence[LabelledUtterance]) -> list[abx.Abx]:
+        said = abx_probe.stretches_of(items, task.stretches)
+        frames = {item.id: kept.frames[item.id] for item in items}
+        return abx_probe.errors(task.name, said, frames, distance, seed)
+
+    tested = of(task.test)
+    choosing = of(task.train) if task.train else tested
+    return [
+        _row(
+            layer,
+            task.name,
+            _over_speakers(result, seed),
+            direction="min",
+            baseline=0.5,
+            control=None,
+            held_out=other.rate(),
+            count=result.count,
+            of="triples",
+        )
+        for layer, (result, other) in enumerate(zip(tested, choosing, strict=True))
+    ]
+
+
+def _over_speakers(result: abx.Abx, seed: int) -> chance.Estimate:
+    """The error with its interval, drawing speakers again."""
+    rate, speakers = result.by_speaker()
+    if speakers < 2:
+        return chance.Estimate(result.rate(), math.nan, math.nan, 0.0)
+    return chance.bootstrap(rate, speakers, seed=seed)

@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from analysis.labelled_speech import speech
@@ -20,9 +21,10 @@ from analysis.probes import (
     probe_tasks,
     probe_training,
 )
+from analysis.probes.abx_items import read_items
 from analysis.probes.layer_features import LayerFeatures
 from analysis.probes.probe_data import Kept, frame_data, gather
-from analysis.probes.probe_request import MINUTES, ProbeRequest
+from analysis.probes.probe_request import DISTANCES, MINUTES, ProbeRequest
 from analysis.probes.probe_rows import Row
 from analysis.probes.probe_tasks import PHONE, PROBES, ProbeTask
 from analysis.records.score import ARROWS
@@ -34,6 +36,7 @@ from upstream.door.cache import fingerprint_of
 
 __all__ = ["MINUTES", "PROBES", "VERSION", "ProbeRequest", "probe", "score_layers"]
 VERSION = 2  # of what a row says: goes up when the same speech is scored otherwise
+RANKED = 4096  # frames that the effective rank is of
 JSON, TABLE, MARKDOWN = "probe.json", "probe.csv", "table.md"
 
 
@@ -78,7 +81,8 @@ def probe(asked: ProbeRequest) -> Probed:
     names = _checked(asked)
     notes: list[str] = []
     utterances = speech.read_speech(asked.data, asked.alignments, notes)
-    chosen, lacking = probe_tasks.possible_probes(utterances, names, asked.minutes)
+    items = None if asked.items is None else read_items(user_path(asked.items))
+    chosen, lacking = probe_tasks.possible_probes(utterances, names, asked.minutes, items)
     failed: list[str] = lacking if names else []
     store = FeatureStore(asked.store_dir, asked.store_gb) if asked.store_dir else None
     features = layer_features.open_upstream(asked.ckpt, asked.upstream, asked.device, store)
@@ -95,7 +99,7 @@ def probe(asked: ProbeRequest) -> Probed:
     partial = _Partial(out, {"model": features.fingerprint, **setting, "left_out": sorted(lost)})
     rows = probe_training.run_probes(
         chosen, kept, features.layers, asked.seed, known=partial.rows, keep=partial.keep,
-        failed=failed,
+        failed=failed, distance=asked.distance,
     )  # fmt: skip
     chosen = [task for task in chosen if any(row["measure"] == task.name for row in rows)]
     if not chosen:
@@ -108,6 +112,7 @@ def probe(asked: ProbeRequest) -> Probed:
         )
         rows += measured
         notes += left_out
+    rows += layer_measures.effective_ranks(*_sample(chosen, kept))
     reasons = list(dict.fromkeys([*lacking, *failed]))
     notes = [*reasons, *notes]
     if other is not None:
@@ -127,6 +132,17 @@ def probe(asked: ProbeRequest) -> Probed:
     return Probed(text, done, failed)
 
 
+def _sample(chosen: Sequence[ProbeTask], kept: Kept) -> tuple[np.ndarray, str]:
+    """Some thousand frames (N, L, D) of what was encoded, and what they are; means of utterances
+    where no frames were kept.
+    """
+    whole = probe_tasks.frames_of(chosen)
+    items = list({item.id: item for item in whole or probe_tasks.means_of(chosen)}.values())
+    sizes = [kept.frames[item.id].shape[1] if whole else 1 for item in items]
+    enough = int(np.searchsorted(np.cumsum(sizes), RANKED)) + 1
+    return kept.all_frames(items[:enough]), "frames" if whole else "utterances"
+
+
 def is_done(asked: ProbeRequest) -> bool:
     """Whether ``out`` holds the answer to what is asked, of the same file and speech."""
     found = _read(Path(asked.out) / JSON)
@@ -144,6 +160,10 @@ def _checked(asked: ProbeRequest) -> list[str] | None:
             f"--minutes {asked.minutes}, --clusters {asked.clusters}: expected more than 0 and at "
             "least 2; correct them"
         )
+    if asked.distance not in DISTANCES:
+        raise ValueError(
+            f"--distance {asked.distance}: unknown; choose from {', '.join(DISTANCES)}"
+        )
     if not 0 <= asked.seed < 2**32:
         raise ValueError(f"--seed {asked.seed}: expected 0 to {2**32 - 1}; correct it")
     if asked.probes is None:
@@ -154,11 +174,12 @@ def _checked(asked: ProbeRequest) -> list[str] | None:
 
 def _told(asked: ProbeRequest, utterances: Sequence[LabelledUtterance]) -> dict[str, Any]:
     """What decides the answer, but the checkpoint."""
-    kept = ("upstream", "probes", "minutes", "clusters", "compare", "seed")
+    kept = ("upstream", "probes", "minutes", "clusters", "compare", "seed", "distance")
     return {
         "data": [Path(source).name for source in asked.data],
         "labels": speech.speech_fingerprint(utterances),
         **{key: getattr(asked, key) for key in kept},
+        "items": asked.items and cache.file_fingerprint(user_path(asked.items)),
         "version": VERSION,
     }
 

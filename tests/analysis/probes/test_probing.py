@@ -9,6 +9,7 @@ from superb_data import tiny_checkpoint
 import mt4ssl_cli
 from analysis.labelled_speech.speech import read_speech
 from analysis.probes import probe_tasks, probe_training, probing
+from analysis.probes.abx_items import read_items
 from analysis.probes.layer_features import open_upstream
 from analysis.probes.probe_data import frame_data, gather
 
@@ -55,6 +56,7 @@ def test_every_probe_and_measure_of_a_checkpoint(source, tmp_path, capsys):
     found = json.loads((tmp_path / "out" / "probe.json").read_text())
     names = {row["measure"] for row in found["rows"]}
     assert names >= {"phone", "phone_ctc", "keyword", "gender", "cca_mel", "pnmi_excess"}
+    assert names >= {"abx_within", "abx_across", "effective_rank"}
     assert {matrix["measure"] for matrix in found["matrices"]} == {"cca", "cka"}
     assert np.shape(found["matrices"][1]["values"]) == (found["layers"],) * 2
     for name in ("phone", "cca_phone", "pnmi"):
@@ -92,7 +94,7 @@ def test_an_interrupted_probe_goes_on(source, tmp_path, monkeypatch):
     assert done == ["keyword", "gender", "phone_ctc"]
     found = json.loads((tmp_path / "out" / "probe.json").read_text())
     assert [row["measure"] for row in found["rows"]] == [
-        name for name in done for _ in range(found["layers"])
+        name for name in [*done, "effective_rank"] for _ in range(found["layers"])
     ]
     assert probing.is_done(asked) and not list((tmp_path / "out").glob("*.partial.json"))
     table = source / "index.csv"
@@ -107,6 +109,25 @@ def test_scores_of_a_checkpoint_alone(source):
     rows = probing.score_layers(tiny_checkpoint(), speech, ["keyword", "gender"])
     assert [row["measure"] for row in rows if row["chosen"]] == ["keyword", "gender"]
     assert rows == probing.score_layers(tiny_checkpoint(), speech, ["keyword", "gender"])
+
+
+def test_abx_of_an_item_file_is_that_of_the_same_triphones(source, tmp_path):
+    utterances = read_speech([source], source)
+    lines = ["#file onset offset #phone prev-phone next-phone speaker"]
+    for item in [item for item in utterances if item.split == "test"]:
+        said = item.alignment.tier("phones")
+        for a, b, c in zip(said, said[1:], said[2:], strict=False):
+            words = (item.path.stem, a.start, c.end, b.label, a.label, c.label, item.speaker)
+            lines.append(" ".join(map(str, words)))
+    (tmp_path / "x.item").write_text("\n".join(lines) + "\n")
+    features, found = open_upstream(tiny_checkpoint()), []
+    for items in (None, read_items(tmp_path / "x.item")):
+        chosen, _ = probe_tasks.possible_probes(utterances, probe_tasks.ABX, 20, items)
+        kept = gather(features, [], probe_tasks.frames_of(chosen), show=False)
+        rows = probe_training.run_probes(chosen, kept, features.layers, show=False)
+        found.append([(row["measure"], row["layer"], row["value"]) for row in rows])
+    assert found[0] == found[1] and {row[0] for row in found[0]} == {*probe_tasks.ABX}
+    assert all(0 <= value < 0.6 for *_, value in found[0])
 
 
 def test_the_table_names_the_layer_that_was_chosen():
