@@ -26,8 +26,9 @@ import torch
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
-from analysis.probes import abx, abx_items  # noqa: E402
-from analysis.probes.abx_items import Stretch  # noqa: E402
+from analysis.abx import errors as abx  # noqa: E402
+from analysis.abx import items as abx_items  # noqa: E402
+from analysis.abx.items import Stretch  # noqa: E402
 from benchmarks import pages  # noqa: E402
 from mt4ssl_core.files import write_json  # noqa: E402
 

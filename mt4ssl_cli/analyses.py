@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Annotated
 
+from analysis.abx.distances import DISTANCES
 from analysis.convergence.scoring import Scoring
-from analysis.probes.probe_request import DISTANCES, ProbeRequest
+from analysis.probes.probe_request import ProbeRequest
 from mt4ssl_cli import options as o
 from mt4ssl_cli.framework import command, group, incomplete
 

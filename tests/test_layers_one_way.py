@@ -52,7 +52,7 @@ FLOORS = {  # package: its rooms and files from the ground up; each imports only
     "analysis": [
         {"records"},
         {"tables", "labelled_speech"},
-        {"plots"},
+        {"plots", "abx"},
         {"probes"},
         {"comparing", "convergence", "layer_weights"},
         {"report", "superb_card"},

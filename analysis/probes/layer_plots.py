@@ -15,6 +15,7 @@ PANELS: tuple[tuple[str, str, tuple[str, ...]], ...] = (  # title, y axis, measu
     ("Keyword of an utterance", "accuracy", ("keyword",)),
     ("Speaker of an utterance", "accuracy", ("speaker",)),
     ("Gender of the speaker", "accuracy", ("gender",)),
+    ("Pitch, energy, tempo of an utterance", "R2 of a regression", ("pitch", "energy", "tempo")),
     ("ABX of triphones", "error (0.5: chance)", ("abx_within", "abx_across")),
     (
         "CCA with mel, phones, words, layer 0",

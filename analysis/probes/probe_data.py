@@ -9,6 +9,7 @@ import torch
 from analysis.labelled_speech import alignments
 from analysis.labelled_speech.alignments import PHONES, SILENCE, WORDS, unstressed
 from analysis.labelled_speech.speech import LabelledUtterance
+from analysis.probes import voice
 from analysis.probes.layer_features import LayerFeatures
 from analysis.probes.layer_measures import FrameData, segment_means
 from mt4ssl_core.data.audio import SAMPLE_RATE, load_wave
@@ -26,6 +27,9 @@ class Kept:
     frames: dict[str, np.ndarray] = field(default_factory=dict)  # (L, T, D) float16
 
     mel: dict[str, np.ndarray] = field(default_factory=dict)  # (T, 80) log energies
+    voices: dict[str, dict[str, float]] = field(
+        default_factory=dict
+    )  # pitch and energy, with means
 
     def rows(self, utterances: Iterable[LabelledUtterance]) -> np.ndarray:
         """Return the means of utterances, (U, L, D)."""
@@ -76,6 +80,7 @@ def gather(
             layers = features.frames(wave)
             if item.id in pooled:
                 kept.means[item.id] = layers.mean(1)
+                kept.voices[item.id] = {"pitch": voice.pitch(wave), "energy": voice.energy(wave)}
             if item.id in whole:
                 kept.frames[item.id] = layers.clip(-limit, limit).astype(np.float16)
                 kept.mel[item.id] = log_mel(torch.from_numpy(wave)).numpy()
@@ -83,6 +88,13 @@ def gather(
     finally:
         bar.close()
     return kept
+
+
+def few_frames(items: Iterable[LabelledUtterance], kept: Kept, most: int) -> np.ndarray:
+    """All frames of the first of some utterances, (N, L, D): at least ``most`` if there are."""
+    once = list({item.id: item for item in items}.values())
+    sizes = [kept.frames[i.id].shape[1] if i.id in kept.frames else 1 for i in once]
+    return kept.all_frames(once[: int(np.searchsorted(np.cumsum(sizes), most)) + 1])
 
 
 def _checked(item: LabelledUtterance, wave: np.ndarray) -> np.ndarray:

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-DISTANCES = ("angular", "cosine")  # of frames, in ABX
+from analysis.abx.distances import DISTANCES
+
 MINUTES = 20.0  # of speech to train a probe on, and to test it on
 
 

@@ -3,8 +3,9 @@
 phone: the phone of a frame (needs alignments); phone_ctc: the phones of an utterance in order, by
 one linear layer and CTC, as a phone error rate (needs no times); keyword, speaker, gender: of an
 utterance, from the mean over its frames. All but ``speaker`` are tested on speakers that the probe
-was not trained on. abx_within, abx_across: ABX errors of triphones (`analysis.probes.abx`), where
-nothing is trained; other speakers choose the layer.
+was not trained on. abx_within, abx_across: ABX errors of triphones (`analysis.abx`), where
+nothing is trained; other speakers choose the layer. pitch, energy, tempo: numbers of an utterance
+(`analysis.probes.voice`), from the mean over its frames; only where they are asked for.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -12,14 +13,18 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from analysis.abx import errors
+from analysis.abx import layers as abx
+from analysis.abx.items import ItemFile, Stretch
 from analysis.labelled_speech import alignments
 from analysis.labelled_speech.speech import LabelledUtterance
-from analysis.probes import abx, abx_probe, splits
-from analysis.probes.abx_items import ItemFile, Stretch
+from analysis.probes import splits
 
 PHONE, PHONE_CTC, KEYWORD, SPEAKER, GENDER = "phone", "phone_ctc", "keyword", "speaker", "gender"
-ABX = (abx.WITHIN, abx.ACROSS)
-PROBES = (PHONE, PHONE_CTC, KEYWORD, SPEAKER, GENDER, *ABX)
+ABX = (errors.WITHIN, errors.ACROSS)
+VOICE = PITCH, ENERGY, TEMPO = "pitch", "energy", "tempo"
+DEFAULT = (PHONE, PHONE_CTC, KEYWORD, SPEAKER, GENDER, *ABX)
+PROBES = (*DEFAULT, *VOICE)
 LEAST = 20  # utterances, on either side
 _CLASSES = (KEYWORD, SPEAKER, GENDER)  # labels of whole utterances
 _FRAMES = (PHONE, PHONE_CTC, *ABX)
@@ -68,8 +73,8 @@ def possible_probes(
 ) -> tuple[list[ProbeTask], list[str]]:
     """Return the probes that the labels allow, and why others are left out ("name: reason").
 
-    ``probes``: those wanted, None for all; ``minutes``: the most of either side of each; ``items``:
-    what ABX compares, instead of triphones of the alignments.
+    ``probes``: those wanted, None for `DEFAULT`; ``minutes``: the most of either side of each;
+    ``items``: what ABX compares, instead of triphones of the alignments.
 
     Raises:
         ValueError: an unknown probe, or the labels allow none.
@@ -79,8 +84,8 @@ def possible_probes(
         raise ValueError(f"--probes {unknown[0]}: unknown; choose from {', '.join(PROBES)}")
     found: list[ProbeTask] = []
     reasons: list[str] = []
-    given = None if items is None else abx_probe.said_in(items, utterances)
-    for name in probes or PROBES:
+    given = None if items is None else abx.said_in(items, utterances)
+    for name in probes or DEFAULT:
         if name in ABX and given is not None:
             task = ProbeTask(name, [], [i for i in utterances if i.id in given], given)
             reason = _nothing_alike(task)
@@ -153,9 +158,9 @@ def _nothing_alike(task: ProbeTask) -> list[str]:
     """Why ABX has nothing to compare on one of its sides; [] where it has."""
     sides = [task.test] if task.stretches is not None else [task.train, task.test]
     for side in sides:
-        said = [stretch for _, stretch in abx_probe.stretches_of(side, task.stretches)]
-        if not abx_probe.cells_of(task.name, said):
-            return [f"{task.name}: {abx_probe.NOTHING}"]
+        said = [stretch for _, stretch in abx.stretches_of(side, task.stretches)]
+        if not abx.cells_of(task.name, said):
+            return [f"{task.name}: {abx.NOTHING}"]
     return []
 
 
@@ -164,7 +169,9 @@ def _has(item: LabelledUtterance, probe: str) -> bool:
         return False
     if probe in (PHONE, *ABX):
         return item.alignment is not None and alignments.PHONES in item.alignment.tiers
-    if probe == PHONE_CTC:
+    if probe in (PITCH, ENERGY):
+        return True
+    if probe in (PHONE_CTC, TEMPO):
         return item.phones is not None
     return getattr(item, probe) is not None
 

@@ -1,19 +1,25 @@
 """Probes, trained and tested: what a linear map reads off each layer of a frozen encoder."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from analysis.abx.distances import DISTANCES
 from analysis.labelled_speech import alignments
 from analysis.labelled_speech.speech import LabelledUtterance
-from analysis.probes import abx, abx_probe, chance, ctc, splits
+from analysis.probes import abx_probe, chance, ctc, estimates, splits, voice_probe
 from analysis.probes.probe_data import Kept, phone_labels
-from analysis.probes.probe_request import DISTANCES
 from analysis.probes.probe_rows import Row
-from analysis.probes.probe_tasks import ABX, PHONE, PHONE_CTC, SPEAKER, ProbeTask
+from analysis.probes.probe_tasks import (
+    ABX,
+    PHONE,
+    PHONE_CTC,
+    SPEAKER,
+    VOICE,
+    ProbeTask,
+)
 from mt4ssl_core.bars import Bar
 from mt4ssl_core.model import linear_probe as linear
 
@@ -69,7 +75,7 @@ def _rows(
     distance: str,
 ) -> list[Row]:  # fmt: skip
     if task.name in ABX:
-        found = _abx(task, kept, seed, distance)
+        found = abx_probe.rows_of(task, kept, seed, distance)
         advance(layers)
         return found
     if task.name == PHONE_CTC:
@@ -77,29 +83,8 @@ def _rows(
         advance(layers)
         return found
     probe = _frame_probe if task.name == PHONE else _utterance_probe
+    probe = voice_probe.rows_of if task.name in VOICE else probe
     return probe(task, kept, layers, seed, advance)
-
-
-def _row(layer: int, name: str, estimate: chance.Estimate, **more: Any) -> Row:
-    row = {"layer": layer, "measure": name, "value": estimate.value}
-    row |= {"low": estimate.low, "high": estimate.high}
-    return row | {"unit": "fraction", "direction": "max", **more}
-
-
-def _rate(sums: np.ndarray, totals: np.ndarray, units: Sequence[str], seed: int) -> chance.Estimate:
-    """sum(sums) / sum(totals) with its interval, drawing ``units`` again: (U,), (U,), (U,)."""
-    names, ids = np.unique(np.asarray(units), return_inverse=True)
-    if len(names) < 2:
-        value = float(sums.sum() / totals.sum())
-        return chance.Estimate(value, math.nan, math.nan, 0.0)
-    top, bottom = (np.bincount(ids, weights, len(names)) for weights in (sums, totals))
-    return chance.bootstrap(
-        lambda drawn: float((drawn @ top) / (drawn @ bottom)), len(names), seed=seed
-    )
-
-
-def _units(items: Sequence[LabelledUtterance]) -> list[str]:
-    return [item.speaker or item.id for item in items]
 
 
 def _utterance_probe(
@@ -113,12 +98,12 @@ def _utterance_probe(
     for layer in range(layers):
         probe, penalty, chosen_on = linear.fit_best(train[:, layer], labels, held_out)
         right = (probe.predict(test[:, layer]) == truth).astype(float)
-        units = [i.id for i in task.test] if task.name == SPEAKER else _units(task.test)
+        units = [i.id for i in task.test] if task.name == SPEAKER else estimates.units(task.test)
         rows.append(
-            _row(
+            estimates.row(
                 layer,
                 task.name,
-                _rate(right, np.ones_like(right), units, seed),
+                estimates.rate(right, np.ones_like(right), units, seed),
                 baseline=chance.majority(labels, truth),
                 control=control and control(train[:, layer], penalty),
                 held_out=chosen_on,
@@ -197,7 +182,7 @@ def _frame_probe(
         chance.control_labels(side.pairs.tolist(), train.phones, seed) for side in (train, test)
     )
     # the same draw for both sides: it depends on the pair and the training phones alone
-    units = np.array(_units(task.test))[test.utterance]
+    units = np.array(estimates.units(task.test))[test.utterance]
     rows = []
     for layer in range(layers):
         x, z = train.layer(kept, layer), test.layer(kept, layer)
@@ -205,10 +190,10 @@ def _frame_probe(
         right = (probe.predict(z) == test.phones).astype(float)
         control = linear.fit(x, random, penalty)
         rows.append(
-            _row(
+            estimates.row(
                 layer,
                 PHONE,
-                _rate(right, np.ones_like(right), units, seed),
+                estimates.rate(right, np.ones_like(right), units, seed),
                 baseline=chance.majority(train.phones, test.phones),
                 control=float(np.mean(control.predict(z) == wanted)),
                 held_out=chosen_on,
@@ -234,10 +219,12 @@ def _ctc(task: ProbeTask, kept: Kept, seed: int) -> list[Row]:
     )
     first = len(choosing)
     return [
-        _row(
+        estimates.row(
             layer,
             PHONE_CTC,
-            _rate(result.errors[first:], result.lengths[first:], _units(task.test), seed),
+            estimates.rate(
+                result.errors[first:], result.lengths[first:], estimates.units(task.test), seed
+            ),
             direction="min",
             baseline=1.0,
             control=None,
@@ -247,40 +234,3 @@ def _ctc(task: ProbeTask, kept: Kept, seed: int) -> list[Row]:
         )
         for layer, result in enumerate(found)
     ]
-
-
-def _abx(task: ProbeTask, kept: Kept, seed: int, distance: str) -> list[Row]:
-    """Errors between stretches of the test; of those to train on, which choose the layer.
-
-    Where the stretches were given there are no others: the best layer is the best in the test.
-    """
-
-    def of(items: Sequence[LabelledUtterance]) -> list[abx.Abx]:
-        said = abx_probe.stretches_of(items, task.stretches)
-        frames = {item.id: kept.frames[item.id] for item in items}
-        return abx_probe.errors(task.name, said, frames, distance, seed)
-
-    tested = of(task.test)
-    choosing = of(task.train) if task.train else tested
-    return [
-        _row(
-            layer,
-            task.name,
-            _over_speakers(result, seed),
-            direction="min",
-            baseline=0.5,
-            control=None,
-            held_out=other.rate(),
-            count=result.count,
-            of="triples",
-        )
-        for layer, (result, other) in enumerate(zip(tested, choosing, strict=True))
-    ]
-
-
-def _over_speakers(result: abx.Abx, seed: int) -> chance.Estimate:
-    """The error with its interval, drawing speakers again."""
-    rate, speakers = result.by_speaker()
-    if speakers < 2:
-        return chance.Estimate(result.rate(), math.nan, math.nan, 0.0)
-    return chance.bootstrap(rate, speakers, seed=seed)

@@ -8,9 +8,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
+from analysis.abx.distances import DISTANCES
+from analysis.abx.items import read_items
 from analysis.labelled_speech import speech
 from analysis.labelled_speech.speech import LabelledUtterance
 from analysis.probes import (
@@ -21,10 +22,9 @@ from analysis.probes import (
     probe_tasks,
     probe_training,
 )
-from analysis.probes.abx_items import read_items
 from analysis.probes.layer_features import LayerFeatures
-from analysis.probes.probe_data import Kept, frame_data, gather
-from analysis.probes.probe_request import DISTANCES, MINUTES, ProbeRequest
+from analysis.probes.probe_data import Kept, few_frames, frame_data, gather
+from analysis.probes.probe_request import MINUTES, ProbeRequest
 from analysis.probes.probe_rows import Row
 from analysis.probes.probe_tasks import PHONE, PROBES, ProbeTask
 from analysis.records.score import ARROWS
@@ -112,7 +112,9 @@ def probe(asked: ProbeRequest) -> Probed:
         )
         rows += measured
         notes += left_out
-    rows += layer_measures.effective_ranks(*_sample(chosen, kept))
+    whole = probe_tasks.frames_of(chosen)
+    few = few_frames(whole or probe_tasks.means_of(chosen), kept, RANKED)
+    rows += layer_measures.effective_ranks(few, "frames" if whole else "utterances")
     reasons = list(dict.fromkeys([*lacking, *failed]))
     notes = [*reasons, *notes]
     if other is not None:
@@ -130,17 +132,6 @@ def probe(asked: ProbeRequest) -> Probed:
         f"{len(utterances)} utterances: {out / JSON}, {out / TABLE} and figures beside them"
     )
     return Probed(text, done, failed)
-
-
-def _sample(chosen: Sequence[ProbeTask], kept: Kept) -> tuple[np.ndarray, str]:
-    """Some thousand frames (N, L, D) of what was encoded, and what they are; means of utterances
-    where no frames were kept.
-    """
-    whole = probe_tasks.frames_of(chosen)
-    items = list({item.id: item for item in whole or probe_tasks.means_of(chosen)}.values())
-    sizes = [kept.frames[item.id].shape[1] if whole else 1 for item in items]
-    enough = int(np.searchsorted(np.cumsum(sizes), RANKED)) + 1
-    return kept.all_frames(items[:enough]), "frames" if whole else "utterances"
 
 
 def is_done(asked: ProbeRequest) -> bool:

@@ -14,7 +14,7 @@ import torch
 from mt4ssl_core.data import csv_tables
 from mt4ssl_core.data.audio import MIN_SAMPLES, SAMPLE_RATE, load_wave
 from mt4ssl_core.data.csv_tables import TEST, TRAIN
-from mt4ssl_core.data.manifest import stable_hash
+from mt4ssl_core.data.cuts import stable_hash
 from mt4ssl_core.data.normalization import normalize
 from mt4ssl_core.files import user_path
 from mt4ssl_core.model import linear_probe

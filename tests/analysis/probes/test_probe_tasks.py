@@ -53,18 +53,44 @@ def features(utterances, layers=2, seed=0):
 def rows():
     utterances = speech()
     chosen, left_out = probe_tasks.possible_probes(utterances)
-    assert [task.name for task in chosen] == list(probe_tasks.PROBES) and not left_out
+    assert [task.name for task in chosen] == list(probe_tasks.DEFAULT) and not left_out
     found = probe_training.run_probes(chosen, features(utterances), layers=2, show=False)
     return {(row["measure"], row["layer"]): row for row in found}
 
 
-@pytest.mark.parametrize("probe", probe_tasks.PROBES)
+@pytest.mark.parametrize("probe", probe_tasks.DEFAULT)
 def test_the_layer_that_has_it_is_found(rows, probe):
     without, having = rows[probe, 0], rows[probe, 1]
     assert having["chosen"] and not without["chosen"]
     errors = having["direction"] == "min"
     assert having["value"] < without["value"] if errors else having["value"] > 0.9
     assert having["low"] <= having["value"] <= having["high"]
+
+
+def test_numbers_of_utterances_are_found_where_they_are():
+    utterances, rng = speech(), np.random.default_rng(0)
+    kept, names = features(utterances), list(probe_tasks.VOICE)
+    for item in utterances:
+        numbers = {"pitch": rng.normal(7, 0.5), "energy": rng.normal(-30, 5)}
+        kept.voices[item.id] = numbers | ({"pitch": np.nan} if rng.random() < 0.1 else {})
+        kept.means[item.id][1, :2] = numbers["pitch"], numbers["energy"]
+    chosen, _ = probe_tasks.possible_probes(utterances, names)
+    found = probe_training.run_probes(chosen[:2], kept, layers=2, show=False)
+    for row in found:
+        assert row["chosen"] == (row["layer"] == 1) and row["unit"] == "R2"
+        assert row["value"] > 0.99 if row["layer"] else row["value"] < 0.1
+        assert row["low"] <= row["value"] <= row["high"]
+    assert [task.name for task in chosen] == names
+    failed = []
+    probe_training.run_probes(chosen[2:], kept, layers=2, show=False, failed=failed)
+    for item in utterances:
+        kept.voices[item.id]["pitch"] = np.nan
+    probe_training.run_probes(chosen[:1], kept, layers=2, show=False, failed=failed)
+    assert failed == [
+        "tempo: all utterances have one tempo; give others with --data",
+        "pitch: 0 utterances to train on and 0 to test on have a pitch, 20 of each are needed; "
+        "give more --data",
+    ]
 
 
 def test_without_information_a_probe_is_no_better_than_the_baseline(rows):
@@ -109,8 +135,8 @@ def test_what_the_labels_do_not_allow():
     assert any(text.startswith("phone: 0 utterances have its labels") for text in left_out)
     with pytest.raises(ValueError, match=r"keyword: 96 utterances.*; give more --data or --min"):
         probe_tasks.possible_probes(few, ["keyword"])
-    with pytest.raises(ValueError, match="--probes pitch: unknown; choose from phone"):
-        probe_tasks.possible_probes(few, ["pitch"])
+    with pytest.raises(ValueError, match="--probes tone: unknown; choose from phone"):
+        probe_tasks.possible_probes(few, ["tone"])
     with pytest.raises(ValueError, match="no probe is possible"):
         probe_tasks.possible_probes(few[:3])
 

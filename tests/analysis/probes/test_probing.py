@@ -7,9 +7,9 @@ import soundfile
 from superb_data import tiny_checkpoint
 
 import mt4ssl_cli
+from analysis.abx.items import read_items
 from analysis.labelled_speech.speech import read_speech
 from analysis.probes import probe_tasks, probe_training, probing
-from analysis.probes.abx_items import read_items
 from analysis.probes.layer_features import open_upstream
 from analysis.probes.probe_data import frame_data, gather
 
@@ -144,7 +144,7 @@ def test_the_table_names_the_layer_that_was_chosen():
     ("words", "told"),
     [
         (["--probes", "phone"], "phone: 0 utterances have its labels"),
-        (["--probes", "pitch"], "--probes pitch: unknown"),
+        (["--probes", "tone"], "--probes tone: unknown"),
         (["--clusters", "1"], "--clusters 1"),
         (["--compare", "hubrt"], "-u hubrt: no such upstream on s3prl's hub. Did you mean"),
         (["--data", "none.csv"], "none.csv: no such file or folder"),

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.probes import abx, dtw
-from analysis.probes.abx_items import Stretch, frames_between
+from analysis.abx import dtw
+from analysis.abx import errors as abx
+from analysis.abx.items import Stretch, frames_between
 
 
 def angle(one, other):

@@ -3,10 +3,11 @@ from pathlib import Path
 
 import pytest
 
+from analysis.abx import layers as abx_layers
+from analysis.abx.items import ItemFile, Stretch, read_items, triphones
 from analysis.labelled_speech.alignments import Alignment, Interval
 from analysis.labelled_speech.speech import LabelledUtterance
-from analysis.probes import abx_probe, probe_tasks
-from analysis.probes.abx_items import ItemFile, Stretch, read_items, triphones
+from analysis.probes import probe_tasks
 from benchmarks import abx as beside_fastabx
 
 HEAD = beside_fastabx.HEAD
@@ -33,7 +34,7 @@ def test_an_item_file(tmp_path):
         Stretch(5, 10, "b", ("a", "c"), "s"), Stretch(10, 15, "c", ("b", "d"), "t"),
     ]  # fmt: skip
     with pytest.raises(ValueError, match="1 of its 2 files are not in --data, first v;"):
-        abx_probe.said_in(items, [spoken()])
+        abx_layers.said_in(items, [spoken()])
 
 
 @pytest.mark.parametrize(

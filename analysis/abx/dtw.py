@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from analysis.probes.probe_request import DISTANCES
+from analysis.abx.distances import DISTANCES
 
 _CELLS = 1 << 20  # pairs of frames at once
 

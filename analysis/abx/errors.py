@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis.probes import dtw
-from analysis.probes.abx_items import Stretch
+from analysis.abx import dtw
+from analysis.abx.distances import DISTANCES
+from analysis.abx.items import Stretch
 
 WITHIN, ACROSS = "abx_within", "abx_across"
 MOST_ALIKE = 10  # of A, B and X each, as in ZeroSpeech
@@ -99,7 +100,7 @@ def score(
     offsets: np.ndarray,
     stretches: Sequence[Stretch],
     cells: Sequence[Cell],
-    distance: str = dtw.DISTANCES[0],
+    distance: str = DISTANCES[0],
 ) -> Abx:
     """Compare stretches of all frames (N, D); ``offsets`` (S,): where each one's utterance begins.
 
