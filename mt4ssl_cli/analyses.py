@@ -1,9 +1,10 @@
-"""``mt4ssl leaderboard``, ``layer-weights``, ``probe``, ``convergence`` and ``report``."""
+"""``mt4ssl leaderboard``, ``layer-weights``, ``probe``, ``choose``, ``convergence``, ``report``."""
 
 from pathlib import Path
 from typing import Annotated
 
 from analysis.abx.distances import DISTANCES
+from analysis.choosing.choice_request import ChoiceRequest
 from analysis.convergence.scoring import Scoring
 from analysis.probes.probe_request import ProbeRequest
 from mt4ssl_cli import options as o
@@ -16,6 +17,7 @@ SPEECH = (
     "labelled speech: a table index.csv (columns path, split, speaker, gender, keyword, phones), "
     "a mini_superb folder, TIMIT, LibriSpeech or Speech Commands"
 )
+CANDIDATES = "run folders, of which every kept checkpoint counts, and checkpoints"
 RUNS = "run.out folders; or: study CONFIG ... [KEY=VALUE ...], to pre-train them first"
 Several = list[str] | None
 
@@ -116,6 +118,40 @@ def probe(
     print(found.table)
     code = incomplete([f"not probed: {why}" for why in found.failed])
     print(found.done)
+    return code
+
+
+@command(
+    analyses,
+    "mt4ssl choose runs/first\nmt4ssl choose runs/a runs/b/last.pt --labels TIMIT --probes phone",
+)
+def choose(
+    candidates: Annotated[list[str], o.argument("RUN_OR_CKPT", CANDIDATES)],
+    out: Annotated[str, o.path("DIR", "for table, plot and choice.json")] = ChoiceRequest.out,
+    audio: Annotated[
+        str | None, o.path("DIR", "look at this audio", default="what the runs held out")
+    ] = None,
+    labels: Annotated[
+        Several, o.path("SOURCE ...", "let probes decide, on this, as --data of `mt4ssl probe`")
+    ] = None,
+    alignments: o.Alignments = None,
+    probes: Annotated[
+        str | None, o.word("A,B", "such as phone,keyword", default="all there are labels for")
+    ] = None,
+    minutes: o.Minutes = ChoiceRequest.minutes,
+    seed: o.Seed = ChoiceRequest.seed,
+    device: o.Device = ChoiceRequest.device,
+) -> int:
+    """Rank checkpoints and their layers, without labels or with some."""
+    from analysis.choosing import choosing
+
+    broken: list[str] = []
+    asked = ChoiceRequest(
+        candidates, out, audio, labels or (), alignments, probes, minutes, seed, device
+    )
+    print(choosing.choose(asked, broken))
+    code = incomplete(broken)
+    print(f"written: {Path(out) / choosing.JSON}, {choosing.TABLE} and {choosing.PLOT}.svg")
     return code
 
 

@@ -125,6 +125,7 @@ def test_links_and_paths_lead_somewhere(page):
         ("feature_store", "feature-store"),
         ("measure_checks", "measure-checks"),
         ("abx", "abx"),
+        ("choose", "choose"),
         ("parity", "parity"),
         ("real_keywords", "real-ks"),
         ("ctc_real", "real-ctc"),

@@ -54,7 +54,7 @@ FLOORS = {  # package: its rooms and files from the ground up; each imports only
         {"tables", "labelled_speech"},
         {"plots", "abx"},
         {"probes"},
-        {"comparing", "convergence", "layer_weights"},
+        {"choosing", "comparing", "convergence", "layer_weights"},
         {"report", "superb_card"},
         {"demo", "exporting"},
     ],

@@ -18,7 +18,7 @@ from analysis.probes import probe_tasks, probing
 from analysis.records import score as results
 from analysis.records import score_files
 from analysis.records.score_files import SUPERB
-from analysis.records.training_runs import VALID, TrainingRun
+from analysis.records.training_runs import VALID, TrainingRun, judged_alike
 from mt4ssl_core.bars import Bar
 from mt4ssl_core.files import write_json
 from upstream.door import cache
@@ -30,9 +30,6 @@ HELD_OUT = {  # in the log: (metric, unit, direction)
     "offline/loss": ("offline_loss", "nats", "min"),
     "offline/accuracy": ("offline_accuracy", "fraction", "max"),
 }
-_JUDGES = (  # of the loss on held-out audio
-    "data.labels", "data.valid_labels", "data.valid", "data.valid_share", "offline.num_classes",
-)  # fmt: skip
 
 
 def held_out(runs: Sequence[TrainingRun]) -> tuple[pd.DataFrame, list[str]]:
@@ -43,7 +40,7 @@ def held_out(runs: Sequence[TrainingRun]) -> tuple[pd.DataFrame, list[str]]:
     having = [
         run for run in runs if any(f"{VALID}{key}" in r for key in HELD_OUT for r in run.records)
     ]
-    if len({tuple(_plain(run.settings.get(key)) for key in _JUDGES) for run in having}) > 1:
+    if not judged_alike(having):
         why = "held-out losses are not compared: the labels or the held-out audio differ"
         return point_table.from_rows([]), [why]
     rows = []
@@ -253,7 +250,3 @@ def _is_number(value: Any) -> bool:
 
 def _is_nan(value: Any) -> bool:
     return isinstance(value, float) and not math.isfinite(value)
-
-
-def _plain(value: Any) -> Any:
-    return str(Path(value).resolve()) if isinstance(value, str) else value

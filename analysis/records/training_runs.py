@@ -25,6 +25,9 @@ _KEPT = re.compile(r"update_(\d+)\.pt")
 _LARGEST = 1 << 20  # bytes of a config
 _HOURS = ("train_hours", "audio_hours", "wall_hours")
 _DATA = ("data.train", "data.valid", "data.labels", "data.valid_labels")
+_JUDGES = (  # of the loss on held-out audio
+    "data.labels", "data.valid_labels", "data.valid", "data.valid_share", "offline.num_classes",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -243,6 +246,15 @@ def check(runs: Sequence[TrainingRun]) -> list[str]:
                 + (f" and {count - 1} more" if count > 1 else "")
             )
     return notes
+
+
+def judged_alike(runs: Sequence[TrainingRun]) -> bool:
+    """Whether the offline target's held-out losses of runs can be compared: labels and audio."""
+
+    def plain(value: Any) -> Any:
+        return str(Path(value).resolve()) if isinstance(value, str) else value
+
+    return len({tuple(plain(run.settings.get(key)) for key in _JUDGES) for run in runs}) < 2
 
 
 def shared_settings(runs: Sequence[TrainingRun]) -> dict[str, Any]:

@@ -1,0 +1,48 @@
+import math
+
+import pytest
+
+from analysis.choosing.ranking import Criterion, rank
+from benchmarks.choose import agreement
+
+LOSS = Criterion("loss", "held-out loss", "min", 3)
+RANK = Criterion("rank", "effective rank", "max", 1)
+SHOWN = Criterion("shown", "only shown", "max", 0)
+
+
+def test_the_weighted_mean_of_places_decides():
+    values = [
+        {"loss": 3.0, "rank": 9.0, "shown": 0.0},
+        {"loss": 1.0, "rank": 2.0, "shown": 1.0},
+        {"loss": 2.0, "rank": 5.0, "shown": 9.0},
+    ]
+    found = rank(values, [LOSS, RANK, SHOWN])
+    assert found.scores == [0.25, 0.75, 0.5] and found.order == [1, 2, 0]
+    assert found.places[1] == {"loss": 1, "rank": 3, "shown": 2}
+
+
+def test_of_equals_the_later_one_is_first():
+    found = rank([{"loss": 1.0}, {"loss": 1.0}, {"loss": 2.0}], [LOSS])
+    assert found.order == [1, 0, 2] and found.scores == [0.75, 0.75, 0.0]
+
+
+@pytest.mark.parametrize("unknown", [None, math.nan, math.inf])
+def test_what_is_unknown_of_some_does_not_count_and_is_said(unknown):
+    found = rank([{"loss": 1.0, "rank": unknown}, {"loss": 2.0, "rank": 3.0}], [LOSS, RANK])
+    assert found.used == [LOSS] and found.order == [0, 1]
+    assert found.left_out == ["effective rank: unknown of 1 of 2, not counted"]
+
+
+def test_nothing_to_compare():
+    found = rank([{}, {}], [LOSS])
+    assert found.scores == [None, None] and found.order == [1, 0] and not found.left_out
+
+
+def test_agreement_is_spearmans_correlation_turned_so_that_better_is_more():
+    stats = pytest.importorskip("scipy.stats")
+    losses, scores = [3.0, 2.5, 2.6, 2.0, 2.0], [0.1, 0.3, 0.2, 0.6, 0.5]
+    wanted = -stats.spearmanr(losses, scores).statistic
+    assert agreement(losses, scores, (-1, 1)) == pytest.approx(wanted)
+    assert agreement(losses, losses, (1, 1)) == pytest.approx(1)
+    assert math.isnan(agreement([1, 1, 1, 1], scores[:4], (1, 1)))
+    assert math.isnan(agreement(losses[:3], scores[:3], (1, 1)))
