@@ -7,6 +7,7 @@ from typing import Any, overload
 from torch import Tensor
 
 from mt4ssl.audio import Audio, is_one, waves_of
+from mt4ssl_core import shipped
 from mt4ssl_core.checkpoints import convert, python_file
 from mt4ssl_core.checkpoints.fingerprints import encoder_fingerprint
 from mt4ssl_core.checkpoints.foreign import hub_models
@@ -45,7 +46,8 @@ class Encoder:
         self.module, self.source = module.eval(), source
         self._loaded = self.fingerprint()
         self.layers, self.dim, self.frame_rate = module.layers, module.dim, module.frame_rate
-        self.name = module.name or hub_models.origin(source) or "/".join(Path(source).parts[-2:])
+        known = module.name or shipped.name_of(source) or hub_models.origin(source)
+        self.name = known or "/".join(Path(source).parts[-2:])
         self.params = sum(parameter.numel() for parameter in module.parameters())
 
     @classmethod
@@ -157,7 +159,8 @@ class Encoder:
 
 def load(source: str | Path, device: str = labelling.DEVICE) -> Encoder:
     """Load an encoder: a checkpoint of ours or fairseq's, a folder or name of Hugging Face's hub,
-    FILE.py:CLASS, or a name on s3prl's hub, such as "fbank".
+    "mt4ssl-small" where the package comes with it, FILE.py:CLASS, or a name on s3prl's hub, such
+    as "fbank".
 
     Nothing that is inside a checkpoint is executed; a Python file is. By default it goes to the GPU
     if there is one.

@@ -13,6 +13,7 @@ training = group()
 CONFIG = "a YAML file, or the name of a shipped one, e.g. base, tiny"
 FINETUNE = "a YAML file, or the name of a shipped one, e.g. ctc_10h, tiny_ctc"
 SETTINGS = "settings, e.g. data.train=DIR optim.lr=1e-3; `mt4ssl config` has them all"
+EXPORTED = "hf: transformers; compact: ours in half precision; these two have a model card"
 FROM = "go on from this checkpoint in run.out, e.g. previous.pt"
 
 
@@ -88,10 +89,11 @@ def config(name: Annotated[str | None, o.argument("CONFIG", CONFIG)] = None) -> 
 def export(
     checkpoint: o.Ckpt,
     out: o.Out,
-    to: Annotated[str, o.choice(FORMATS, "hf: Hugging Face transformers")] = FORMATS[0],
-    superb: Annotated[str | None, o.path("RUN", "hf: its scores go into the model card")] = None,
-    license: Annotated[str | None, o.word("ID", "hf: for the card, e.g. mit")] = None,
-    datasets: Annotated[str | None, o.word("A,B", "hf: for the card, names on the hub")] = None,
+    to: Annotated[str, o.choice(FORMATS, EXPORTED)] = FORMATS[0],
+    superb: Annotated[str | None, o.path("RUN", "its scores go into the model card")] = None,
+    license: Annotated[str | None, o.word("ID", "for the card, e.g. mit")] = None,
+    datasets: Annotated[str | None, o.word("A,B", "for the card, names on the hub")] = None,
+    about: Annotated[str | None, o.path("FILE", "Markdown for the card: sources, scores")] = None,
     push: Annotated[str | None, o.word("ORG/NAME", "upload it to Hugging Face's hub")] = None,
     public: Annotated[bool, o.flag("--public", "a model new there is for all to see")] = False,
     lm: Annotated[str | None, o.path("ARPA", "hf: language model beside a recogniser")] = None,
@@ -102,8 +104,8 @@ def export(
     from analysis import exporting
 
     exporting.export(
-        checkpoint, out, to, superb=superb, license=license, datasets=datasets, push=push,
-        public=public, lm=lm, lm_weight=lm_weight, word_score=word_score,
+        checkpoint, out, to, superb=superb, license=license, datasets=datasets, about=about,
+        push=push, public=public, lm=lm, lm_weight=lm_weight, word_score=word_score,
     )  # fmt: skip
 
 

@@ -30,6 +30,7 @@ FLOORS = {  # package: its rooms and files from the ground up; each imports only
             "locks",
             "memory",
             "settings",
+            "shipped",
             "threads",
         },
         {"data", "store"},

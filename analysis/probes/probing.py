@@ -201,7 +201,7 @@ class _Partial:
 
 def _of_user(asked: ProbeRequest) -> ProbeRequest:
     """Let encoders in Python files run, since the user has named them; find those of the hub."""
-    upstream, ckpt = hub.own(asked.upstream, asked.ckpt)
+    upstream, ckpt = hub.named(asked.upstream, asked.ckpt)
     _, compare = hub.own("mt4ssl", asked.compare)
     return replace(asked, upstream=str(upstream), ckpt=ckpt, compare=compare)
 

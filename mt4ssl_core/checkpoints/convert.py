@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mt4ssl_core import config
-from mt4ssl_core.checkpoints import checkpoint, python_file, recognisers
+from mt4ssl_core.checkpoints import checkpoint, compact, python_file, recognisers
 from mt4ssl_core.checkpoints.foreign import (
     checkpoint_files,
     fairseq,
@@ -22,7 +22,12 @@ from mt4ssl_core.checkpoints.foreign import (
     transformers_encoder,
 )
 from mt4ssl_core.checkpoints.foreign.assembled import encoder_of
-from mt4ssl_core.checkpoints.foreign.export import to_fairseq, to_hugging_face, to_torchaudio
+from mt4ssl_core.checkpoints.foreign.export import (
+    to_compact,
+    to_fairseq,
+    to_hugging_face,
+    to_torchaudio,
+)
 from mt4ssl_core.checkpoints.foreign.export.card import Card
 from mt4ssl_core.checkpoints.foreign.export.ctc import Head
 from mt4ssl_core.checkpoints.foreign.export.folder import NOTE, RECORD
@@ -49,7 +54,8 @@ def load_any(path: str | Path) -> dict[str, Any]:
     state dict of torchaudio's bundles; a Hugging Face folder with config.json and weights in
     safetensors or pytorch_model.bin, whole or in the shards that an index names; or one such file
     of weights with config.json beside it; or such a model's name on Hugging Face's hub, or its
-    folder in the hub's cache (see `hub_models.local`). Names that trainers put before those of the
+    folder in the hub's cache; what ``export`` wrote as compact, or the name of such a model that
+    comes with the package (see `hub_models.local`). Names that trainers put before those of the
     weights (``module.``, ``_orig_mod.``, ``model.``, ...) are taken away.
     From fairseq, ``optimizer_by_name`` maps our parameter names to {step, exp_avg, exp_avg_sq}, or
     is None when the file does not hold them. From Hugging Face, and from fairseq's models without
@@ -66,6 +72,8 @@ def load_any(path: str | Path) -> dict[str, Any]:
     """
     path = hub_models.local(path)
     with reading(path):
+        if (file := compact.weights_of(path)) is not None:
+            return compact.load(file)
         if checkpoint_files.is_hugging_face(path):
             return huggingface.load(path)
         state = checkpoint.read(path, fairseq.CLASSES)
@@ -126,6 +134,7 @@ def export(
     fairseq: checkpoint.pt as `to_fairseq` says, with heads, teacher and optimiser.
     torchaudio: model.pt, and export.json with the function and arguments that make its model.
     Recognisers become wav2vec_ctc there, and a model with ``aux``.
+    compact: for us, log-mel encoders too: the encoder alone in half precision, and a model card.
 
     Hugging Face's feature extractor adds 1e-7 to a waveform's variance, whatever the model was
     trained with (``encoder.normalize_eps``, 1e-5 by default and in fairseq; config.json says it).
@@ -150,6 +159,10 @@ def export(
         )
     if to == "fairseq":
         return to_fairseq.write(state, out, path, head)
+    if to == "compact":
+        if head is not None:
+            raise ValueError(f"{path}: a recogniser, and compact holds encoders; give --to hf")
+        return to_compact.write(state, out, path, about)
     if to == "torchaudio":
         return to_torchaudio.write(encoder_of(state, path), out, path, head)
     return to_hugging_face.write(encoder_of(state, path), out, path, state, about, head, lm)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mt4ssl_core import shipped
 from mt4ssl_core.settings import hub_names, values
 
 SEEDS: dict[str, Any] = {"at_least": 0, "below": 2**63}
@@ -65,7 +66,7 @@ class Rule:
     device: bool = False
     path: bool = False  # ``~`` is the home folder
     exists: bool = False  # a path of something that is read
-    hub: bool = False  # or a name on Hugging Face's hub
+    hub: bool = False  # or the name of a model, on Hugging Face's hub or one that comes with us
     shape: bool = False  # no checkpoint that was written with another value can go on
 
 
@@ -136,7 +137,7 @@ def unfound(settings: Any, name: Name) -> list[str]:
         value = getattr(settings, item.name)
         if not rule(item).exists or value in (None, MISSING) or _exists(value):
             continue
-        if not (rule(item).hub and hub_names.is_name(value)):
+        if not (rule(item).hub and (hub_names.is_name(value) or shipped.path(value))):
             said = f"{_named(name, item.name)}: {value or repr(value)}"
             out.append(f"{said}: no such file or folder; correct the path")
     return out

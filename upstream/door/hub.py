@@ -8,11 +8,13 @@ import sys
 from collections.abc import Collection
 from pathlib import Path
 
+from mt4ssl_core import shipped
 from mt4ssl_core.checkpoints import python_file
 from mt4ssl_core.checkpoints.foreign import hub_models
 from upstream.door import cache
 
 OURS = ("mt4ssl", "mt4ssl_local", "mt4ssl_url", "mt4ssl_untrained")
+SHIPPED = ("mt4ssl", "mt4ssl_untrained")  # without a checkpoint: the model of the package
 
 
 def own(upstream: str | None, ckpt: str | None) -> tuple[str | None, str | None]:
@@ -40,17 +42,28 @@ def own(upstream: str | None, ckpt: str | None) -> tuple[str | None, str | None]
     return upstream, str(hub_models.local(ckpt)) if ours and not cache.is_url(ckpt) else ckpt
 
 
+def named(upstream: str | None, ckpt: str | None) -> tuple[str | None, str | None]:
+    """`own`, of a user who scores a model: `SHIPPED` without a checkpoint have the one that comes
+    with the package, if it has one.
+    """
+    upstream, ckpt = own(upstream, ckpt)
+    if upstream in SHIPPED and not ckpt and (path := shipped.path(shipped.DEFAULT)):
+        ckpt = str(path)
+    return upstream, ckpt
+
+
 def need_checkpoint(name: str, ckpt: str | None) -> str:
-    """Return ``ckpt``.
+    """Return ``ckpt``, or what `named` takes instead.
 
     Raises:
         ValueError: it is missing; says how to give one.
     """
-    if ckpt:
-        return str(ckpt)
+    if found := ckpt or named(name, None)[1]:
+        return str(found)
+    why = ", since this copy of mt4ssl comes without a model" if name in SHIPPED else ""
     raise ValueError(
-        f"-u {name}: no checkpoint of this model is published; give one with -k CKPT "
-        "(a checkpoint of `mt4ssl pretrain`, a fairseq .pt or a folder of `mt4ssl export`)"
+        f"-u {name}: needs a checkpoint{why}; give one with -k CKPT (of `mt4ssl pretrain`, a "
+        "fairseq .pt or a folder of `mt4ssl export`)"
     )
 
 

@@ -8,7 +8,9 @@ from upstream.door.hub import need_checkpoint as _need_checkpoint
 
 
 def mt4ssl(ckpt: str | None = None, refresh: bool = False, **kwargs: Any) -> _Expert:
-    """Return the encoder of ``ckpt``: path or URL of our, a fairseq or an exported checkpoint."""
+    """Return the encoder of ``ckpt``: path or URL of our, a fairseq or an exported checkpoint; by
+    default the model that comes with the package.
+    """
     return _Expert(_need_checkpoint("mt4ssl", ckpt), refresh=refresh, **kwargs)
 
 

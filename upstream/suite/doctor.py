@@ -200,7 +200,7 @@ def doctor(
     """
     from mt4ssl_core.distributed import choose_device
 
-    upstream, ckpt = hub.own(upstream, ckpt)
+    upstream, ckpt = hub.named(upstream, ckpt)
     versions, broken = stack()
     print("\n".join([versions, *broken, ""]))
     found = None

@@ -52,15 +52,15 @@ class SuiteRequest:
         if type(self.seeds) is not int or not 1 <= self.seeds <= MOST_SEEDS:
             raise ValueError(f"--seeds {self.seeds}: give a whole number from 1 to {MOST_SEEDS}")
         self.out = user_path(self.out).absolute()
-        self.upstream, self.ckpt = hub.own(self.upstream, self.ckpt)
+        self.upstream, self.ckpt = hub.named(self.upstream, self.ckpt)
         self.upstream = self.upstream or ("mt4ssl" if self.ckpt else None)
         if self.upstream is None:
             raise ValueError(
                 "nothing to score; give a checkpoint, or --upstream with a name on s3prl's hub, "
                 "such as fbank"
             )
-        if self.upstream.startswith("mt4ssl") and not self.ckpt:
-            raise ValueError(f"--upstream {self.upstream} needs a checkpoint; give its path")
+        if self.upstream in hub.OURS:
+            self.ckpt = hub.need_checkpoint(self.upstream, self.ckpt)
         if self.ckpt and not cache.is_url(self.ckpt):
             path = user_path(self.ckpt)
             if not cache.exists(path):

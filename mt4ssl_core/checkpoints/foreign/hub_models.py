@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from mt4ssl_core import shipped
 from mt4ssl_core.files import read_json, user_path
 from mt4ssl_core.settings.hub_names import is_name
 
@@ -25,16 +26,21 @@ def local(source: str | Path) -> Path:
     """Return the folder or file that ``source`` stands for.
 
     That of a path is itself, or, of a model's folder in the hub's cache, the snapshot in it; that
-    of a name on the hub is its snapshot in the cache, where it is downloaded to if need be.
+    of a model that comes with the package is its folder there; that of a name on the hub is its
+    snapshot in the cache, where it is downloaded to if need be.
 
     Raises:
         ValueError: the name is not on the hub, gated, of a model that cannot be read, or cannot be
-            downloaded; or a cache folder without a snapshot.
+            downloaded; nearly that of a model that comes with the package; or a cache folder
+            without a snapshot.
     """
     path = user_path(source)
     if path.exists():
         return _snapshot(path) if CACHED.fullmatch(path.name) and path.is_dir() else path
+    if (ours := shipped.path(source)) is not None:
+        return ours
     if not is_name(source):
+        shipped.check_spelling(source)
         return path
     name, _, revision = str(source).partition("@")
     return _fetched(name, revision or "main")

@@ -52,8 +52,8 @@ def test_filter_banks_are_of_the_moment_that_alignments_say():
 def test_unknown_upstreams_and_missing_checkpoints():
     with pytest.raises(ValueError, match=r"fbnk: no such upstream on s3prl's hub\. Did you mean"):
         open_upstream(upstream="fbnk")
-    with pytest.raises(ValueError, match="no checkpoint of this model"):
-        open_upstream()
+    with pytest.raises(ValueError, match="-u mt4ssl_local: needs a checkpoint"):
+        open_upstream(upstream="mt4ssl_local")
     with pytest.raises(ValueError, match=r"none\.pt: no such checkpoint"):
         open_upstream("none.pt")
 

@@ -124,7 +124,7 @@ def test_forms_that_fairseq_lacks_are_named(tmp_path, changes, says):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("to", FORMATS)
+@pytest.mark.parametrize("to", ["hf", "fairseq", "torchaudio"])
 def test_log_mel_frames_go_nowhere(tmp_path, to):
     path = ours_file(tmp_path / "ours.pt", frontend="mel")
     with pytest.raises(ValueError, match=r"ours\.pt: encoder\.frontend is mel, and (Hug|fai|tor)"):

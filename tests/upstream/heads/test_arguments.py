@@ -74,7 +74,7 @@ def test_every_folder_of_s3prl_that_superb_has_is_found_or_says_what_to_add():
         ("-d speech_commands -i gone.ckpt", r"-i gone\.ckpt: no such file"),
         ("-d speech_commands -u fbnk", "Did you mean fbank"),
         ("-d speech_commands -u eval", "no such upstream"),
-        ("-d speech_commands -u mt4ssl", "no checkpoint of this model is published"),
+        ("-d speech_commands -u mt4ssl_local", "needs a checkpoint; give one with -k"),
         ("-d speech_commands -u mt4ssl -k gone.pt", r"gone\.pt: no such checkpoint"),
         ("-d speech_commands -o config.optimizr.lr=1", r"Did you mean optimizer\.lr"),
         ("-d speech_commands -o args.seed=x", "expected a number"),

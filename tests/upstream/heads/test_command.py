@@ -71,7 +71,7 @@ def test_a_device_that_is_not_here_is_named(monkeypatch):
     [
         (["--hub", "huggingface"], "--hub huggingface: .* download the model"),
         (["--push_to_hf_hub", "1"], "--push_to_hf_hub"),
-        (["-u", "mt4ssl"], "no checkpoint of this model is published; give one with -k"),
+        (["-u", "mt4ssl_local"], "needs a checkpoint; give one with -k"),
         (["-u", "mt4ssl", "-k", "gone.pt"], r"gone\.pt: no such checkpoint"),
         (["-u", "fbnk"], "Did you mean fbank"),
         ([], "no upstream; give one with -u"),

@@ -27,7 +27,7 @@ def test_the_command_that_retries(tmp_path, monkeypatch):
     ("changes", "says"),
     [
         ({}, "nothing to score; give a checkpoint, or --upstream"),
-        ({"upstream": "mt4ssl_untrained"}, "needs a checkpoint"),
+        ({"upstream": "mt4ssl_local"}, "needs a checkpoint"),
         ({"ckpt": "/gone.pt"}, r"/gone\.pt: no such checkpoint"),
         ({"upstream": "fbank", "tasks": "kws"}, "did you mean ks"),
         ({"upstream": "fbank", "rates": ["fast"]}, "--rates fast: expected numbers"),

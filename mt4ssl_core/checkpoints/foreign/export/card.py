@@ -3,6 +3,7 @@
 It says what is known of the checkpoint, and nothing else.
 """
 
+import dataclasses
 import hashlib
 import json
 import re
@@ -16,11 +17,16 @@ import yaml
 from mt4ssl_core import config
 from mt4ssl_core.checkpoints import run_log
 from mt4ssl_core.command_line import printable
-from mt4ssl_core.config import EncoderConfig
+from mt4ssl_core.config import DataConfig, EncoderConfig
+from mt4ssl_core.files import atomic_path
+from mt4ssl_core.model.mel_frames import STEP
+from mt4ssl_core.settings import bounds, registry
+from mt4ssl_core.settings.frames import HOP, SAMPLE_RATE
 
 NAME = "README.md"
 _SIGNED = re.compile(r"<!-- mt4ssl ([0-9a-f]{64}) -->\n\Z")
 _TOLD = ("encoder", "masking", "optim")  # sections of a config that do not say where things lay
+_OF_RUN = ("seed", "precision")  # of the section `run`
 
 
 @dataclass(frozen=True)
@@ -28,8 +34,8 @@ class Card:
     """What a card says beside what the checkpoint knows.
 
     name: what the model is called; the folder's name by default. license, datasets: as the hub
-    knows them; left out by default. section: Markdown about its scores. files: what is put beside
-    the card, by its name.
+    knows them; left out by default. section: Markdown about its scores, its audio and the like.
+    files: what is put beside the card, by its name.
     """
 
     name: str | None = None
@@ -44,30 +50,39 @@ def text(
     state: Mapping[str, Any],
     out: Path,
     origin: str | Path,
-    kind: str,
+    kind: str | None,
     note: str | None = None,
 ) -> str:
     """The README.md of a checkpoint in our form that is exported to ``out``; ``kind`` is the
-    model_type there, ``note`` what its users have to know.
+    model_type in transformers, None of what is ours alone, ``note`` what its users have to know.
     """
     name = printable(card.name or out.absolute().name)
     quoted = json.dumps(name, ensure_ascii=False)
     ctc = "ctc" in state["targets"]
     task = "automatic-speech-recognition" if ctc else "feature-extraction"
-    about: dict[str, Any] = {"library_name": "transformers", "pipeline_tag": task}
+    library = "mt4ssl" if kind is None else "transformers"
+    about: dict[str, Any] = {"library_name": library, "pipeline_tag": task}
     about |= {"license": card.license} if card.license else {}
     about |= {"datasets": list(card.datasets)} if card.datasets else {}
-    about["tags"] = ["mt4ssl", kind, "speech", "audio", "self-supervised-learning"]
+    kinds = [] if kind is None else [kind]
+    about["tags"] = ["mt4ssl", *kinds, "speech", "audio", "self-supervised-learning"]
     front = yaml.safe_dump(about, sort_keys=False, allow_unicode=True)
     parts = [
         f"---\n{front}---\n\n# {name.rsplit('/', 1)[-1]}",
         _form(state),
-        f"## Load\n\n{_recognising(quoted) if ctc else _loading(quoted)}",
+        f"## Load\n\n{_recognising(quoted) if ctc else _loading(quoted, kind)}",
         f"Note: {note}." if note else "",
         *_training(state, origin),
         card.section,
     ]
     return signed("\n\n".join(part.strip() for part in parts if part) + "\n")
+
+
+def write_files(card: Card, folder: Path) -> None:
+    """Put what is beside a card into ``folder``."""
+    for name, content in card.files.items():
+        with atomic_path(folder / name) as temporary:
+            temporary.write_bytes(content)
 
 
 def signed(card: str) -> str:
@@ -90,13 +105,21 @@ def _form(state: Mapping[str, Any]) -> str:
     """What the encoder is."""
     cfg = EncoderConfig(**config.completed({"encoder": state["config"]["encoder"]})["encoder"])
     params = sum(value.numel() for value in state["encoder"].values())
+    hop = STEP * cfg.mel_stack if cfg.frontend == "mel" else HOP
     return (
         f"A speech encoder with {cfg.layers} transformer layers of {cfg.dim} and {params:,} "
-        "parameters. It hears speech at 16 kHz and gives 50 frames per second."
+        f"parameters. It hears speech at 16 kHz and gives {SAMPLE_RATE / hop:g} frames per second."
     )
 
 
-def _loading(quoted: str) -> str:
+def _loading(quoted: str, kind: str | None) -> str:
+    if kind is None:
+        return (
+            "```python\n"
+            "import mt4ssl\n\n"
+            f'features = mt4ssl.load({quoted}).features("speech.wav")  # (layers, frames, dim)\n'
+            "```"
+        )
     return (
         "```python\n"
         "from transformers import AutoFeatureExtractor, AutoModel\n\n"
@@ -127,13 +150,34 @@ def _training(state: Mapping[str, Any], origin: str | Path) -> Iterator[str]:
     amounts = run_log.amounts(Path(origin))
     facts["audio"] = _hours(amounts.get("train_hours"), amounts.get("train_files"))
     facts["audio heard"] = _hours(progress.get("audio_hours"))
+    facts["took"] = _hours(progress.get("wall_hours"))
     facts["learned from"] = ", ".join(state["targets"])
     lines = [f"- {name}: {value}" for name, value in facts.items() if value]
-    told = (*_TOLD, *state["targets"])
-    parts = {name: settings[name] for name in told if settings.get(name) is not None}
-    listed = yaml.safe_dump(parts, sort_keys=False, allow_unicode=True)
     yield "## Training\n\n" + "\n".join(lines)
+    parts = {name: settings[name] for name in _TOLD if settings.get(name) is not None}
+    if pretrained := not state["targets"].keys() - registry.known().keys():
+        parts = _repeatable(settings) | parts
+    parts |= {name: settings.get(name) for name in state["targets"]}
+    listed = yaml.safe_dump(parts, sort_keys=False, allow_unicode=True)
+    if pretrained:
+        yield f"The settings below as `settings.yaml`, with audio and labels of yours:\n\n{_AGAIN}"
     yield f"<details><summary>Settings</summary>\n\n```yaml\n{listed}```\n\n</details>"
+
+
+_AGAIN = """```bash
+mt4ssl pretrain settings.yaml data.train=AUDIO.tsv data.labels=AUDIO.km
+```"""
+
+
+def _repeatable(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What it takes to pre-train so again, beside the model's own: not where anything lay."""
+    plain = [f.name for f in dataclasses.fields(DataConfig) if not bounds.rule(f).path]
+    data, run = settings.get("data") or {}, settings.get("run") or {}
+    return {
+        "data": {name: data[name] for name in plain if name in data},
+        "run": {name: run[name] for name in _OF_RUN if name in run},
+        **{name: None for name in registry.known() if settings.get(name) is None},
+    }
 
 
 def _count(value: Any) -> str:

@@ -13,7 +13,7 @@ from mt4ssl_core.checkpoints.foreign.export.forms import check_frontend
 from mt4ssl_core.checkpoints.foreign.export.language_model import ForeignLM
 from mt4ssl_core.checkpoints.foreign.weight_names import HF, OURS, name_rows, rename
 from mt4ssl_core.config import EncoderConfig, to_dict
-from mt4ssl_core.files import atomic_path, write_json, write_text
+from mt4ssl_core.files import write_json, write_text
 from mt4ssl_core.model.encoder import Encoder
 from mt4ssl_core.settings.frames import SAMPLE_RATE
 
@@ -67,9 +67,7 @@ def write(
             folder / card.NAME,
             card.text(about, known, out, origin, options["model_type"], note(folder)),
         )
-        for name, content in about.files.items():
-            with atomic_path(folder / name) as temporary:
-                temporary.write_bytes(content)
+        card.write_files(about, folder)
     return out
 
 
