@@ -1,10 +1,12 @@
 """torch.compile of the encoder's blocks: whole graphs, few of them, the same numbers."""
 
+import finetuning_runs
 import pytest
 import reference
 import torch
 import toy
 
+from mt4ssl_core.finetuning.finetune import finetune
 from mt4ssl_core.model import compiling
 from mt4ssl_core.model.context import Layer, PosConvBlock
 from mt4ssl_core.model.encoder import Encoder
@@ -66,17 +68,32 @@ def test_no_block_goes_back_to_eager_after_many_forms(monkeypatch):
                     encoder.train(train)(torch.randn(2, 4000), torch.tensor([4000, shortest]))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("front", ["conv", "mel"])
-def test_losses_of_200_compiled_updates_are_those_of_eager_ones(front, tmp_path):
-    torch._dynamo.reset()
-    data, losses, names = toy.corpus(tmp_path, utterances=8), {}, {}
-    changes = {**QUICK, **SMALL, **DRY, "optim__max_updates": 200, "encoder__frontend": front}
+def pretrained(folder, word):
+    data = toy.corpus(folder, utterances=8)
+    changes = {**QUICK, **SMALL, **DRY, "optim__max_updates": 200, "run__compile": word}
     changes["optim__lr"] = 5e-4  # a higher rate drives what was rounded otherwise further apart
+    return pretrain(toy.configuration(data, folder / "run", **changes))
+
+
+def finetuned(folder, word):
+    speech = finetuning_runs.corpus(folder, utterances=8)
+    shape = folder / "mel.yaml"
+    shape.write_text(finetuning_runs.SHAPE.replace("layers: 2", "layers: 1\n  frontend: mel"))
+    changes = {**DRY, "encoder__final_dropout": 0.0, "encoder__layerdrop": 0.0, "data__valid": None}
+    changes |= {"encoder__shape": shape, "optim__max_updates": 200, "optim__lr": 5e-4}
+    run = folder / "run"
+    return finetune(finetuning_runs.configuration(speech, run, run__compile=word, **changes))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("learned", [pretrained, finetuned])
+def test_losses_of_200_compiled_updates_are_those_of_eager_ones(learned, tmp_path):
+    torch._dynamo.reset()
+    losses, names = {}, {}
     for word in ("false", "true"):
-        cfg = toy.configuration(data, tmp_path / word, run__compile=word, **changes)
-        last = pretrain(cfg)
-        losses[word] = [r["loss"] for r in read_jsonl(tmp_path / word / "log.jsonl") if "loss" in r]
+        last = learned(tmp_path / word, word)
+        log = read_jsonl(last.parent / "log.jsonl")
+        losses[word] = [record["loss"] for record in log if "loss" in record]
         names[word] = set(torch.load(last, weights_only=True)["encoder"])
     assert len(losses["true"]) == 200
     assert losses["true"] == pytest.approx(losses["false"], rel=1e-3)
