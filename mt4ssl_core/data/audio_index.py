@@ -4,6 +4,7 @@ from array import array
 from collections.abc import Iterator
 from hashlib import blake2b
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 import numpy as np
 from lhotse.cut import Cut
@@ -13,10 +14,14 @@ from mt4ssl_core.data.audio import SAMPLE_RATE
 from mt4ssl_core.data.columns import KEPT_FROM, Columns, kept
 from mt4ssl_core.data.cuts import Cuts, as_bytes, file_cut, hash_prefix, id_hash
 from mt4ssl_core.data.tsv import listed_twice, read_root, read_rows
+from mt4ssl_core.files import stamp
 
 _LONGEST = (1 << 63) - 1  # samples: what is listed beyond that counts as that
 _TOLD = 10_000  # rows between two looks at the bar
 _PIECE = 1 << 24  # bytes of ids that are read at once
+
+
+_mapped: "WeakValueDictionary[tuple, AudioIndex]" = WeakValueDictionary()  # in this process
 
 
 class AudioIndex:
@@ -38,8 +43,14 @@ class AudioIndex:
         Raises ValueError naming file and line: as of `mt4ssl_core.data.tsv.read_tsv`.
         """
         root = read_root(path)
+        name = (path.absolute(), *(stamp(path) or ()))
+        if known := _mapped.get(name):
+            return known
         columns = kept("index", [path], lambda: _columns(path), _fits)
-        return cls(path, root, columns)
+        found = cls(path, root, columns)
+        if columns.path:
+            _mapped[name] = found
+        return found
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -77,7 +88,7 @@ class AudioIndex:
 
     def lists_as(self, other: "AudioIndex") -> bool:
         """Whether another list has the same ids in the same order."""
-        return np.array_equal(self.hashes, other.hashes)
+        return self is other or np.array_equal(self.hashes, other.hashes)
 
     def id_bytes(self, rows: np.ndarray) -> Iterator[memoryview]:
         """Yield the ids of ``rows``, (V,), each with a NUL behind it; several rows at a time."""

@@ -97,6 +97,14 @@ def test_ids_are_found(corpus, monkeypatch, same_hash):
             assert index.find_all(wanted).tolist() == [-1, 7]
 
 
+def test_one_process_maps_a_list_once(corpus):
+    index = AudioIndex.open(corpus)
+    assert AudioIndex.open(corpus) is index
+    with open(corpus, "a") as file:
+        file.write("ü1/../ü1.wav\t900\n")
+    assert len(AudioIndex.open(corpus)) == 61 and len(index) == 60
+
+
 def test_a_name_that_is_there_twice_is_named(corpus):
     with open(corpus, "a") as file:
         file.write("ü3.wav\t900\nü2.wav\t900\n")
