@@ -1,11 +1,12 @@
 """Lloyd's k-means in plain torch, on any device."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import torch
 from torch import Tensor
+from torch.nn.functional import embedding_bag
 
 from mt4ssl_core.bars import Bar
 from mt4ssl_core.threads import thread_pool
@@ -15,8 +16,6 @@ _PARTS = 32  # that the cores take in turn; as many on every machine, so that su
 _START_POINTS, _START_VALUES = 1 << 14, 1 << 21  # of the sample that centroids start from
 _GRAM_VALUES = 1 << 25  # of the products of that sample's points that are kept (256 MB)
 _TRIALS = 8  # points drawn for every centroid, of which the best is taken
-_SHARES, _EACH = (16, 4), 16  # parts of the points that go first, if they have so many per centroid
-_COARSE, _USED = 1e-3, 0.9  # their tolerance; share of the centroids that has to have points there
 _SAME = 1e-8  # squared distance, over the points' variance, that rounding can leave
 _NEAR = 1 / 16  # squared distance, over the point's norm, below which products lose digits
 TOLERANCE = 1e-4  # share of the inertia that an iteration has to take away
@@ -42,16 +41,15 @@ def fit_kmeans(
     progress: bool = False,
     tolerance: float = TOLERANCE,
 ) -> Fit:
-    """Cluster points (N, D) by Lloyd's algorithm, in at most ``iterations`` over all of them.
+    """Cluster points (N, D) by Lloyd's algorithm, in at most ``iterations``.
 
     It stops when one has taken away no more than this share of the inertia (``tolerance``): with
     the default, further ones gain a few tenths of a per cent together.
 
-    Starts from greedy k-means++ on a random sample of the points, and goes over a sixteenth and a
-    quarter of them first, where they are many: most of the way is gone at a fraction of the cost.
-    A centroid that has lost all its points moves to a point far from every other centroid, so the
-    inertia never rises; where there are fewer different points than k, it stays without any.
-    Repeats exactly on a CPU; on a GPU up to the order of its sums.
+    Starts from greedy k-means++ on a random sample of the points. A centroid that has lost all its
+    points moves to a point far from every other centroid, so the inertia never rises; where there
+    are fewer different points than k, it stays without any. Repeats exactly on a CPU; on a GPU up
+    to the order of its sums.
     ValueError: fewer points than k, or NaN/infinity among them.
     """
     if not 1 <= k <= len(points):
@@ -64,44 +62,19 @@ def fit_kmeans(
     points = points.detach().float().to(device)
     random = torch.Generator().manual_seed(seed)  # of the CPU: the same draws on every device
     origin = points.mean(0)
-    centroids = _start(points, k, random, progress) - origin
-    for size in (len(points) // share for share in _SHARES):
-        if size >= _EACH * k:
-            order = torch.randperm(len(points), generator=random)[:size].to(points.device)
-            coarse = max(_COARSE, tolerance)
-            found = _lloyd(points[order], origin, centroids, iterations, coarse, None, progress)
-            centroids = found.centroids if found.used >= _USED * k else centroids
-    found = _lloyd(points, origin, centroids, iterations, tolerance, random, progress)
-    return replace(found, centroids=(found.centroids + origin).cpu())
-
-
-def _lloyd(
-    points: Tensor,
-    origin: Tensor,
-    centroids: Tensor,
-    iterations: int,
-    tolerance: float,
-    random: torch.Generator | None,
-    progress: bool,
-) -> Fit:
-    """Run Lloyd's algorithm from centroids (K, D), which are relative to ``origin`` (D,).
-
-    With ``random``, those without points are placed anew; else they stay: a sample may miss theirs.
-    """
+    centroids = _start(points, k, random, progress) - origin  # relative to it, as all below
     inertia: list[float] = []
     reseeded, converged = 0, False
     parts = parts_of(points, origin)
-    bar = Bar(f"k-means of {len(points):,} frames, iteration", iterations, show=progress)
+    bar = Bar("k-means iteration", iterations, show=progress)
     for _ in bar.over(range(iterations)):
         updated, distance, count = lloyd_step(parts, origin, centroids)
         empty = count == 0
         inertia.append(float(distance.double().mean()))
         bar.show(distance=f"{inertia[-1]:.4g}")
-        moved = 0
-        if random is not None and empty.any():
-            moved = _place_anew(updated, empty, points, origin, distance, random)
+        if empty.any() and (moved := _place_anew(updated, empty, points, origin, distance, random)):
             reseeded += moved
-        if not moved and len(inertia) > 1 and inertia[-2] - inertia[-1] <= tolerance * inertia[-2]:
+        elif len(inertia) > 1 and inertia[-2] - inertia[-1] <= tolerance * inertia[-2]:
             converged = True
             break
         centroids = updated
@@ -109,7 +82,7 @@ def _lloyd(
         _, distance, count = lloyd_step(parts, origin, centroids)
         inertia.append(float(distance.double().mean()))
     used = int((count > 0).sum())
-    return Fit(centroids, inertia, reseeded, used, converged)
+    return Fit((centroids + origin).cpu(), inertia, reseeded, used, converged)
 
 
 def _start(points: Tensor, k: int, random: torch.Generator, show: bool = False) -> Tensor:
@@ -186,30 +159,24 @@ def nearest(points: Tensor, centroids: Tensor) -> Tensor:
 
     Both are taken relative to the centroids' mean: an offset that all share leaves no rounding.
     """
-    origin = centroids.detach().mean(0)
-    chunks = _chunks(points.detach(), origin, centroids.detach() - origin)
-    return torch.cat([ids for _, _, ids in chunks])
+    points, centroids = points.detach(), centroids.detach()
+    origin = centroids.mean(0)
+    return _nearest(points - origin, centroids - origin)[0]
 
 
-def _chunks(
-    points: Tensor, origin: Tensor, centroids: Tensor
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Yield of points (N, D), chunk by chunk: themselves relative to ``origin`` (C, D), their
-    squared distances to the nearest centroid less their norms (C,), and its id (C,).
-
-    What is yielded is overwritten by the next chunk.
-    """
+def _nearest(points: Tensor, centroids: Tensor) -> tuple[Tensor, Tensor]:
+    """Return ids (N,) of the nearest, and squared distances (N,) less the points' norms."""
     rows = min(len(points), _CHUNK if points.device.type == "cpu" else _CHUNK_GPU)
     norms = centroids.square().sum(1)[None]  # (1, K)
-    moved = torch.empty_like(points[:rows], dtype=centroids.dtype)
-    all_scores = moved.new_empty(rows, len(centroids))
+    buffer = centroids.new_empty(rows, len(centroids))
+    ids, best = [], []
     for chunk in points.split(max(1, rows)):
-        relative = torch.sub(chunk, origin, out=moved[: len(chunk)])
-        scores = all_scores[: len(chunk)]  # (C, K)
-        torch.addmm(norms, relative, centroids.T, alpha=-2, out=scores)
+        scores = torch.addmm(norms, chunk, centroids.T, alpha=-2, out=buffer[: len(chunk)])
         # NumPy's argmin takes a fifth of the time of torch's
-        ids = torch.from_numpy(scores.numpy().argmin(1)) if scores.is_cpu else scores.argmin(1)
-        yield relative, scores.gather(1, ids[:, None])[:, 0], ids
+        found = torch.from_numpy(scores.numpy().argmin(1)) if scores.is_cpu else scores.argmin(1)
+        ids.append(found)
+        best.append(scores.gather(1, found[:, None])[:, 0])
+    return torch.cat(ids), torch.cat(best)
 
 
 Part = tuple[Tensor, Tensor]  # points (N, D), and their squared distances (N,) to an origin
@@ -241,17 +208,12 @@ def lloyd_step(
 def _sum_up(origin: Tensor, centroids: Tensor, part: Part) -> tuple[Tensor, Tensor, Tensor]:
     """Return the sum of points (K, D) and their number (K,) per centroid, and distances (N,)."""
     points, norms = part
-    k = len(centroids)
-    sums = torch.zeros_like(centroids)
-    counts = torch.zeros(k, dtype=torch.int64, device=points.device)
-    distances, done = [], 0
-    for relative, less, ids in _chunks(points, origin, centroids):
-        sums.index_add_(0, ids, relative)
-        counts += torch.bincount(ids, minlength=k)
-        norm = norms[done : done + len(ids)]
-        distance = (less + norm).clamp_min_(0)
-        near = (distance < _NEAR * norm).nonzero()[:, 0]
-        distance[near] = (relative[near] - centroids[ids[near]]).square().sum(1)
-        distances.append(distance)
-        done += len(ids)
-    return sums.double(), counts, torch.cat(distances)
+    relative = points - origin
+    ids, less = _nearest(relative, centroids)
+    counts = torch.bincount(ids, minlength=len(centroids))
+    # sorted by centroid, their points are bags to be summed: faster than one row after the other
+    sums = embedding_bag(ids.argsort(), relative, counts.cumsum(0) - counts, mode="sum")
+    distance = (less + norms).clamp_min_(0)
+    near = (distance < _NEAR * norms).nonzero()[:, 0]
+    distance[near] = (relative[near] - centroids[ids[near]]).square().sum(1)
+    return sums.double(), counts, distance

@@ -19,14 +19,17 @@ def encoded_size(shape: tuple[int, int, int], precision: str) -> int:
 
 
 def encode(features: Tensor, precision: str) -> tuple[bytes, str]:
-    """Return the bytes of finite features and their precision: fp32 where fp16 would overflow."""
-    features = features.detach().float().cpu().contiguous()
+    """Return the bytes of finite features and their precision: fp32 where fp16 would overflow.
+
+    They are converted where they are, and leave a GPU in the precision that is stored.
+    """
+    features = features.detach().float().contiguous()
     if precision == "int8":
         scales, steps = _quantize(features)
-        return scales.numpy().tobytes() + steps.numpy().tobytes(), precision
+        return scales.cpu().numpy().tobytes() + steps.cpu().numpy().tobytes(), precision
     if precision == "fp16" and not _fits_half(features):
         precision = "fp32"
-    return features.to(_TYPES[precision]).numpy().tobytes(), precision
+    return features.to(_TYPES[precision]).cpu().numpy().tobytes(), precision
 
 
 def decode(data: memoryview, shape: tuple[int, int, int], precision: str) -> Tensor:
