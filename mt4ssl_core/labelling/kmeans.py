@@ -6,7 +6,6 @@
 
 import json
 import os
-from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -15,16 +14,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from lhotse.cut import Cut
 
 from mt4ssl_core.checkpoints.fingerprints import checkpoint_fingerprint
-from mt4ssl_core.data.audio import num_samples
 from mt4ssl_core.data.audio_bar import AudioBar
-from mt4ssl_core.data.cuts import stable_hash
 from mt4ssl_core.data.labels import KM_SHA256, LabelStore
-from mt4ssl_core.data.manifest import MAX_SKIPPED, Manifest, open_manifest
+from mt4ssl_core.data.manifest import MAX_SKIPPED, Manifest, hours_of, open_manifest
 from mt4ssl_core.data.mfcc import SAMPLE_RATE
-from mt4ssl_core.data.tsv import read_root, read_tsv
+from mt4ssl_core.data.tsv import read_root, read_rows
 from mt4ssl_core.distributed import World, choose_device, start, stop
 from mt4ssl_core.files import read_json, remove_leftovers, sha256_of, user_path, write_json, writing
 from mt4ssl_core.labelling import sample
@@ -99,10 +95,10 @@ def fit_corpus(
     origin = FeatureSource.of(features, chosen, _opened(store, store_gb, features))
     manifest = _listed(source, min_seconds, strict, max_skipped)
     wanted = (sample_frames or SAMPLE_FRAMES) * (1 if mini_batch else 2)
-    hours = _hours(sample.drawn(manifest.cuts, wanted, seed))
+    hours = hours_of(manifest.cuts.take(sample.drawn(manifest.cuts, wanted, seed)))
     read = partial(stream, source=origin, workers=workers, strict=strict)
     with AudioBar.over("sample", replace(manifest, hours=hours), progress) as bar:
-        reservoir, left = sample.take(list(manifest.cuts), wanted, sample_frames, seed, read, bar)
+        reservoir, left = sample.take(manifest.cuts, wanted, sample_frames, seed, read, bar)
     bar.check(str(source), max_skipped, f"{out_path} was not written; {_ALLOW}")
     points = reservoir.points if reservoir else torch.zeros(0, 1)
     found = fit_kmeans(points, k, iterations, seed, chosen, progress)
@@ -112,9 +108,9 @@ def fit_corpus(
             f"{k} clusters; is the audio silent? Give other audio or at most {found.used} clusters"
         )
     moved = MiniBatch(found.centroids, points, chosen)
-    if mini_batch and left:
-        left.sort(key=lambda cut: stable_hash("mini-batch", seed, cut.id))
-        with AudioBar("mini-batches", _hours(left), [], progress, bar.failed) as rest:
+    if mini_batch and len(left):
+        left = left.take(sample.shuffled(left, "mini-batch", seed))
+        with AudioBar("mini-batches", hours_of(left), [], progress, bar.failed) as rest:
             for _, wave, frames in read(left, bar=rest):
                 moved.add(frames)
                 rest.advance(len(wave) / SAMPLE_RATE)
@@ -197,7 +193,8 @@ def label_corpus(
         world.barrier()  # nobody else labels there
         growing = GrowingLabels(out, name, job, _root(source), (world.rank, world.size))
         with growing.writing() as write:
-            cuts = growing.remaining(list(manifest.cuts)[world.rank :: world.size], bar)
+            mine = np.arange(world.rank, len(manifest.cuts), world.size)
+            cuts = growing.remaining(manifest.cuts.take(mine), bar)
             for cut, wave, frames in stream(cuts, origin, workers, strict, bar):
                 write(cut.id, len(wave), model.apply(frames).tolist())
                 bar.advance(len(wave) / SAMPLE_RATE)
@@ -213,8 +210,7 @@ def label_corpus(
         def finish() -> None:
             whole = growing
             if world.size > 1:
-                ids = (cut.id for cut in manifest.cuts)
-                whole = joined(out, name, job, _root(source), world.size, ids)
+                whole = joined(out, name, job, _root(source), world.size, manifest.cuts)
             assert whole.rows == rows
             whole.finish(len(model.centroids))
             about = {"kmeans": str(model_path), "kmeans_sha256": sha256, "features": origin.name}
@@ -265,7 +261,7 @@ def label_stats(km_path: str | Path) -> dict[str, Any]:
     return {
         "utterances": len(store),
         "frames": int(counts.sum()),
-        "hours": sum(row.num_samples for row in read_tsv(Path(km_path).with_suffix(".tsv")))
+        "hours": sum(samples for _, samples, _ in read_rows(Path(km_path).with_suffix(".tsv")))
         / SAMPLE_RATE
         / 3600,
         "classes": store.num_classes,
@@ -273,10 +269,6 @@ def label_stats(km_path: str | Path) -> dict[str, Any]:
         "entropy_nats": float(-(share * np.log(share)).sum()),
         "top_share": float(share.max()),
     }
-
-
-def _hours(cuts: Iterable[Cut]) -> float:
-    return sum(map(num_samples, cuts)) / SAMPLE_RATE / 3600
 
 
 def _stop(found: Fit) -> str:

@@ -2,19 +2,22 @@
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from array import array
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from lhotse.cut import Cut
 
-from mt4ssl_core.data.audio import num_samples
 from mt4ssl_core.data.audio_bar import AudioBar
+from mt4ssl_core.data.cuts import Cuts, id_hash
 from mt4ssl_core.data.label_lines import line_offsets
 from mt4ssl_core.data.labels import write_dict
 from mt4ssl_core.data.mfcc import HOP, SAMPLE_RATE
-from mt4ssl_core.data.tsv import format_row, id_problem, read_tsv
+from mt4ssl_core.data.tsv import format_row, id_problem, read_rows
 from mt4ssl_core.files import temporary_beside, writing
 
 LONGEST_NAME = 240  # bytes of NAME, so that no file made of it has a name of more than 255
@@ -42,28 +45,33 @@ class GrowingLabels:
         self._final = {kind: out / f"{name}.{kind}" for kind in ("tsv", "km")}
         self._files = {kind: out / f".{name}{of}.{kind}.partial" for kind in ("tsv", "km")}
         self._job = out / f".{name}{of}.job.json"
-        self.done: dict[str, int] = {}  # id -> samples of the rows from the run before
-        self.rows = 0
+        # of the rows from the run before: `id_hash` (R,) uint64, samples (R,)
+        self.done, self.samples = np.zeros(0, np.uint64), np.zeros(0, np.int64)
         if self._job.is_file() and self._job.read_text() == json.dumps(job):
-            self.done = self._cut_to_whole_rows()
-            self.rows = len(self.done)
-        if not self.done:
+            self._cut_to_whole_rows()
+        self.rows = len(self.done)
+        if not self.rows:
             with writing(self._final["km"]):
                 self._files["tsv"].write_text(f"{root}\n", encoding="utf-8")
                 self._files["km"].write_bytes(b"")
                 self._job.write_text(json.dumps(job))
 
-    def _cut_to_whole_rows(self) -> dict[str, int]:
-        """Cut both files to the rows that both hold to the end of the line, and return those."""
+    def _cut_to_whole_rows(self) -> None:
+        """Cut both files to the rows that both hold to the end of the line, and take those up."""
         if not all(path.is_file() for path in self._files.values()):
-            return {}
+            return
         ends = {kind: _line_ends(path) for kind, path in self._files.items()}
         rows = min(len(ends["km"]), len(ends["tsv"]) - 1)
         if rows < 1:
-            return {}
+            return
         os.truncate(self._files["km"], ends["km"][rows - 1])
         os.truncate(self._files["tsv"], ends["tsv"][rows])
-        return {row.id: row.num_samples for row in read_tsv(self._files["tsv"])}
+        hashes, samples = array("Q"), array("q")
+        for id, length, _ in read_rows(self._files["tsv"]):
+            hashes.append(id_hash(id))
+            samples.append(length)
+        self.done = np.frombuffer(hashes, np.uint64)
+        self.samples = np.frombuffer(samples, np.int64)
 
     @contextmanager
     def writing(self) -> Iterator[Callable[[str, int, list[int]], None]]:
@@ -108,24 +116,42 @@ class GrowingLabels:
 
         return read
 
-    def remaining(self, cuts: Iterable, bar: AudioBar) -> Iterator:
+    def places_in(self, cuts: Cuts) -> np.ndarray:
+        """Return the place of each row that is done among ``cuts``, (R,), -1 where it has none."""
+        if not len(self.done) or not len(cuts):
+            return np.full(len(self.done), -1)
+        hashes = cuts.hashes()
+        order = np.argsort(hashes)
+        found = np.searchsorted(hashes, self.done, sorter=order)
+        places = order[np.minimum(found, len(order) - 1)]
+        return np.where(hashes[places] == self.done, places, -1)
+
+    def row(self, number: int) -> tuple[str, int]:
+        """Return id and samples of a row that is done."""
+        id, samples, _ = next(islice(read_rows(self._files["tsv"]), number, None))
+        return id, samples
+
+    def remaining(self, cuts: Cuts, bar: AudioBar) -> Iterator[Cut]:
         """Iterate over the cuts that have no row yet; those that no row can hold are skipped.
 
         A file that could not be read before an interruption is tried again.
 
         Raises ValueError: a row is of an utterance that is no longer there, or of another length.
         """
-        cuts = list(cuts)
-        lengths = {cut.id: num_samples(cut) for cut in cuts}
-        for id, samples in self.done.items():
-            if abs(lengths.get(id, -HOP) - samples) > HOP:
-                what = "has another length" if id in lengths else "is no longer in the corpus"
-                raise ValueError(f"{self._files['tsv']}: {id} {what}; start again")
+        places = self.places_in(cuts)
+        lengths = np.where(places < 0, -2 * HOP, cuts.samples[places] if len(cuts) else 0)
+        for number in np.flatnonzero(np.abs(lengths - self.samples) > HOP).tolist():
+            what = "has another length" if places[number] >= 0 else "is no longer in the corpus"
+            raise ValueError(f"{self._files['tsv']}: {self.row(number)[0]} {what}; start again")
+        for samples in self.samples:
             bar.advance(samples / SAMPLE_RATE)
-        for cut in cuts:
+        left = np.ones(len(cuts), dtype=bool)
+        left[places] = False
+        for place in np.flatnonzero(left):
+            cut = cuts[int(place)]
             if problem := id_problem(cut.id):
                 bar.skip(repr(cut.id), problem)
-            elif cut.id not in self.done:
+            else:
                 yield cut
 
     def finish(self, num_classes: int) -> None:
@@ -149,21 +175,25 @@ class GrowingLabels:
 
 
 def joined(
-    out: Path, name: str, job: dict[str, Any], root: Path, processes: int, ids: Iterable[str]
+    out: Path, name: str, job: dict[str, Any], root: Path, processes: int, cuts: Cuts
 ) -> GrowingLabels:
-    """Put the rows that several processes have written together, in the order of ``ids``.
+    """Put the rows that several processes have written together, in the order of ``cuts``.
 
     Returns the labels as of one process, to be finished.
     """
     parts = [GrowingLabels(out, name, job, root, (rank, processes)) for rank in range(processes)]
     GrowingLabels(out, name, job, root).forget()  # of an attempt that was interrupted
     whole = GrowingLabels(out, name, job, root)
-    places = {id: (part, row) for part, of in enumerate(parts) for row, id in enumerate(of.done)}
+    places = [part.places_in(cuts) for part in parts]
+    order = np.argsort(np.concatenate(places), kind="stable")
+    ends = np.cumsum([len(part) for part in places])
     labels = [part.labels() for part in parts]
     with whole.writing() as write:
-        for id in filter(places.__contains__, ids):
-            part, row = places[id]
-            write(id, parts[part].done[id], labels[part](row))
+        for number in order.tolist():
+            part = int(np.searchsorted(ends, number, "right"))
+            row = number - int(ends[part]) + len(places[part])
+            if (place := int(places[part][row])) >= 0:
+                write(cuts.id(place), int(parts[part].samples[row]), labels[part](row))
     for each in parts:
         each.forget()
     return whole

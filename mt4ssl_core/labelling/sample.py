@@ -4,12 +4,10 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
-from lhotse.cut import Cut
 from torch import Tensor
 
-from mt4ssl_core.data.audio import num_samples
 from mt4ssl_core.data.audio_bar import AudioBar
-from mt4ssl_core.data.cuts import stable_hash
+from mt4ssl_core.data.cuts import Cuts, stable_hash
 from mt4ssl_core.data.mfcc import SAMPLE_RATE
 from mt4ssl_core.settings.frames import num_frames
 from mt4ssl_core.settings.labelling_defaults import SAMPLE_FRAMES
@@ -46,23 +44,24 @@ class Reservoir:
 
 
 def take(
-    cuts: list[Cut],
+    cuts: Cuts,
     wanted: int,
     size: int | None,
     seed: int,
     read: Callable[..., Iterable],
     bar: AudioBar,
-) -> tuple[Reservoir | None, list[Cut]]:
+) -> tuple[Reservoir | None, Cuts]:
     """Sample ``size`` frames of random utterances that hold as many as are ``wanted``.
 
     Returns the sample, None without any audio, and the cuts that were not needed.
     """
     reservoir: Reservoir | None = None
-    while cuts and (reservoir is None or reservoir.seen < wanted):
+    while len(cuts) and (reservoir is None or reservoir.seen < wanted):
         taken = drawn(cuts, wanted - (reservoir.seen if reservoir else 0), seed)
-        gone = {cut.id for cut in taken}
-        cuts = [cut for cut in cuts if cut.id not in gone]
-        for _, wave, frames in read(taken, bar=bar):
+        left = np.ones(len(cuts), dtype=bool)
+        left[taken] = False
+        taken_cuts, cuts = cuts.take(taken), cuts.take(np.flatnonzero(left))
+        for _, wave, frames in read(taken_cuts, bar=bar):
             if reservoir is None:
                 fitting = SAMPLE_BYTES // (4 * frames.shape[1])
                 reservoir = Reservoir(size or min(SAMPLE_FRAMES, fitting), seed)
@@ -71,10 +70,18 @@ def take(
     return reservoir, cuts
 
 
-def drawn(cuts: Iterable[Cut], frames: int, seed: int) -> list[Cut]:
-    """Return as many random utterances (one at least) as hold ``frames``, in the corpus's order."""
-    cuts = list(cuts)
-    order = sorted(range(len(cuts)), key=lambda i: stable_hash("k-means", seed, cuts[i].id))
-    counts = np.array([num_frames(num_samples(cuts[i])) for i in order])
+def drawn(cuts: Cuts, frames: int, seed: int) -> np.ndarray:
+    """Return the places of as many random utterances (one at least) as hold ``frames``, in the
+    corpus's order.
+    """
+    order = shuffled(cuts, "k-means", seed)
+    counts = num_frames(cuts.samples[order])
     enough = int(np.searchsorted(counts.cumsum(), frames)) + 1
-    return [cuts[i] for i in sorted(order[:enough])]
+    return np.sort(order[:enough])
+
+
+def shuffled(cuts: Cuts, what: str, seed: int) -> np.ndarray:
+    """Return the places of all utterances in an order that depends on ``what``, seed and ids."""
+    ids = (cuts.id(place) for place in range(len(cuts)))
+    keys = np.fromiter((stable_hash(what, seed, id) for id in ids), np.uint64, len(cuts))
+    return np.argsort(keys, kind="stable")

@@ -170,18 +170,18 @@ def test_memory_never_holds_more_than_the_sample(corpus, tmp_path, monkeypatch):
 
 
 def test_some_utterances_are_always_drawn_and_no_more_than_needed(corpus):
-    cuts = list(open_manifest(corpus, min_seconds=0.025).cuts)
+    cuts = open_manifest(corpus, min_seconds=0.025).cuts
     frames = {cut.id: num_frames(round(cut.duration * 16000)) for cut in cuts}
     firsts = set()
     for seed in range(50):
         for wanted in (1, 60, 200):
-            drawn = [cut.id for cut in sample.drawn(cuts, wanted, seed)]
+            drawn = [cuts.id(place) for place in sample.drawn(cuts, wanted, seed)]
             assert drawn == [id for id in frames if id in drawn]
             total = sum(frames[id] for id in drawn)
             assert wanted <= total < wanted + max(frames.values())
-        firsts.add(sample.drawn(cuts, 1, seed)[0].id)
+        firsts.add(sample.drawn(cuts, 1, seed)[0])
     assert len(firsts) == len(cuts)
-    assert sample.drawn(cuts, 10**9, 0) == cuts
+    assert len(sample.drawn(cuts, 10**9, 0)) == len(cuts)
 
 
 @pytest.mark.parametrize("device", ["cuda", "foo"])

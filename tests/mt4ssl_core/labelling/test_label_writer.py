@@ -1,9 +1,13 @@
 import os
+import tracemalloc
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import pytest
 
 from mt4ssl_core.data.audio_bar import AudioBar
+from mt4ssl_core.data.cuts import ListedCuts, id_hash
 from mt4ssl_core.data.labels import LabelStore
 from mt4ssl_core.labelling.label_writer import GrowingLabels, joined
 
@@ -16,7 +20,7 @@ class Cut:
     duration: float = 400 / 16_000
 
 
-CUTS = [Cut(f"{name}.wav") for name in "abcde"]
+CUTS: Any = ListedCuts(Cut(f"{name}.wav") for name in "abcde")
 
 
 class Kill(BaseException):
@@ -85,7 +89,7 @@ def test_power_cut_anywhere_loses_only_unfinished_rows(tmp_path, km_bytes, tsv_b
     rows = min(km_bytes // 4, tsv_bytes // 10)
     assert growing.rows == min(rows, 2)
     with growing.writing() as write:
-        for number, cut in enumerate(CUTS[growing.rows : 2], start=growing.rows):
+        for number, cut in enumerate(list(CUTS)[growing.rows : 2], start=growing.rows):
             write(cut.id, 400 + number, [number, number])
     growing.finish(2)
     assert (tmp_path / "train.km").read_text() == "0 0\n1 1\n"
@@ -118,6 +122,47 @@ def test_kill_among_the_renames_leaves_no_old_labels_with_a_new_list(tmp_path, m
         LabelStore.open(tmp_path / "train.km")
 
 
+class Numbered(ListedCuts):
+    """So many utterances of one frame; none is in memory."""
+
+    def __init__(self, count):
+        self.samples = np.full(count, 400)
+
+    def __len__(self):
+        return len(self.samples)
+
+    def id(self, index):
+        return f"a-rather-long-name-of-a-speaker/and-of-a-book/{index:09d}.flac"
+
+    def __getitem__(self, index):
+        return Cut(self.id(index))
+
+    def hashes(self, seed=0):
+        return np.fromiter((id_hash(self.id(i)) for i in range(len(self))), np.uint64, len(self))
+
+
+def test_memory_hardly_grows_with_the_rows(tmp_path):
+    """Half of them were written by a run that was interrupted."""
+    peaks = {}
+    for count in (10_000, 30_000):
+        cuts: Any = Numbered(count)
+        ids = (cuts.id(place) for place in range(0, count, 2))
+        with pytest.raises(Kill), begin(tmp_path / str(count)).writing() as write:
+            for id in ids:
+                write(id, 400, [3])
+            raise Kill
+        tracemalloc.start()
+        growing = begin(tmp_path / str(count))
+        left = growing.remaining(cuts, AudioBar("test", 1.0, [], False))
+        with growing.writing() as write:
+            for cut in left:
+                write(cut.id, 400, [3])
+        peaks[count] = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert growing.rows == count
+    assert (peaks[30_000] - peaks[10_000]) / 20_000 < 100  # bytes
+
+
 def test_another_job_begins_anew(tmp_path):
     interrupted(tmp_path, ["a.wav"])
     growing = begin(tmp_path, {**JOB, "kmeans_sha256": "2"})
@@ -147,7 +192,7 @@ def test_parts_of_several_processes_are_joined_in_order(tmp_path):
                 if number != 2:  # it could not be read
                     write(CUTS[number].id, 400 + number, [number, rank])
     begin(tmp_path)  # of one process, interrupted before
-    whole = joined(tmp_path, "train", JOB, tmp_path, 2, (cut.id for cut in CUTS))
+    whole = joined(tmp_path, "train", JOB, tmp_path, 2, CUTS)
     assert whole.rows == 4
     whole.finish(5)
     assert names(tmp_path) == ["dict.km.txt", "train.km", "train.tsv"]
