@@ -92,6 +92,8 @@ class DataConfig:
     label_rate: labels per second. Of other rates than 50 frame t gets label floor(t * rate / 50),
         as in fairseq: 100 (HuBERT's MFCC recipe) takes every second one.
     valid_share: share of the utterances of `train` held out for validation when `valid` is null.
+    select: longest:0.5, shortest:0.5 or random:0.5: the utterances of `train`, without those held
+        out, that are learned from: half of the audio; null: all.
     min_seconds: shorter utterances are left out. max_seconds: longer ones are cropped, at random,
         per epoch.
     batch_seconds: audio per batch and process, padding included.
@@ -107,6 +109,7 @@ class DataConfig:
     valid_labels: str | None = path(None, exists=True)
     label_rate: float = number(50.0, at_least=5, at_most=1000)
     valid_share: float = number(0.01, at_least=0, below=1)
+    select: str | None = None
     min_seconds: float = number(2.0, at_least=WINDOW / SAMPLE_RATE, at_most=1e5)
     max_seconds: float = number(20.0, at_least=WINDOW / SAMPLE_RATE, at_most=1e5)
     batch_seconds: float = number(237.5, above=0, at_most=1e6)

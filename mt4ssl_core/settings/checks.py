@@ -3,7 +3,7 @@
 import math
 from typing import TYPE_CHECKING
 
-from mt4ssl_core.settings import registry
+from mt4ssl_core.settings import registry, selecting
 from mt4ssl_core.settings.bounds import MISSING
 from mt4ssl_core.settings.frames import HOP, SAMPLE_RATE, WINDOW, num_frames
 
@@ -112,6 +112,11 @@ def _data_problems(cfg: "Config") -> list[str]:
             "run.probe: it is measured at validations, of which there are none; set "
             "run.validate_every and data.valid_share, or data.valid"
         )
+    if data.select is not None:
+        try:
+            selecting.parse(data.select)
+        except ValueError as error:
+            out.append(f"data.select: {error}")
     if data.min_seconds > data.max_seconds:
         out.append(
             f"data.min_seconds: {data.min_seconds}; must be at most data.max_seconds = "

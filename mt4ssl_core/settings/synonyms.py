@@ -53,6 +53,7 @@ _NAMES = {
     "data.min_seconds": (
         "min_len min_length min_duration min_sample_size min_duration_in_seconds min_sec"
     ),
+    "data.select": "subset subsample selection",
     "data.buckets": "num_buckets n_buckets num_batch_buckets",
     "encoder.dim": (
         "hidden_size hidden_dim embed_dim embedding_dim d_model model_dim encoder_embed_dim width "

@@ -11,8 +11,10 @@ from mt4ssl_core.data.batch import Batch
 from mt4ssl_core.data.labels import LabelStore
 from mt4ssl_core.data.loader import PretrainLoader
 from mt4ssl_core.data.manifest import Manifest, open_manifest, split_valid
+from mt4ssl_core.data.selection import select
 from mt4ssl_core.distributed import World
 from mt4ssl_core.model.mt4ssl import MT4SSL
+from mt4ssl_core.settings import selecting
 from mt4ssl_core.training.progress import Progress
 
 Numbered = tuple[Batch, int]  # a batch, and how many of its epoch are consumed with it
@@ -58,6 +60,10 @@ def open_data(
     else:
         manifest, held_out = split_valid(manifest, data.valid_share)
         valid_labels = labels
+    notes = manifest.notes + held_out.notes
+    if data.select is not None:
+        manifest, note = _selected(manifest, data.select)
+        notes.append(note)
 
     def loader(manifest: Manifest, labels: LabelStore | None, repeats: int) -> PretrainLoader:
         return PretrainLoader(
@@ -79,12 +85,20 @@ def open_data(
         "train_files": len(manifest.cuts),
         "held_out_hours": round(held_out.hours, 4),
         "left_out": [f"{path}: {reason}" for path, reason in left_out],
-        "not_looked_at": manifest.notes + held_out.notes + kept,
+        "select": data.select,
+        "not_looked_at": notes + kept,
     }
     # first: most labels are compared with their audio here
     training = loader(manifest, labels, cfg.masking.repeats)
     valid = loader(held_out, valid_labels, 1) if held_out.hours > 0 else None
     return training, valid, amounts, left_out
+
+
+def _selected(manifest: Manifest, text: str) -> tuple[Manifest, str]:
+    """The part of the training audio that data.select asks for, and what to say of it."""
+    kept = select(manifest, selecting.parse(text))
+    counts = f"{len(kept.cuts):,} of {len(manifest.cuts):,} utterances"
+    return kept, f"data.select={text}: {kept.hours:.2f} of {manifest.hours:.2f} h, {counts}"
 
 
 def endless(loader: PretrainLoader, progress: Progress) -> Generator[Numbered]:
