@@ -9,6 +9,7 @@ import typer
 
 from mt4ssl_cli import framework
 from mt4ssl_cli.analyses import analyses
+from mt4ssl_cli.data import data
 from mt4ssl_cli.kmeans import kmeans
 from mt4ssl_cli.recognition import recognition
 from mt4ssl_cli.small import small
@@ -45,7 +46,7 @@ def _options(
     pass
 
 
-for commands in (training, recognition, kmeans, superb, task, store, analyses, small):
+for commands in (training, recognition, kmeans, data, superb, task, store, analyses, small):
     app.add_typer(commands)
 
 

@@ -13,7 +13,7 @@ MANY, SECONDS = whole(at_least=1, at_most=10**10), real(at_least=0, at_most=1e5)
 CODE = "ckpt:FILE.py:CLASS:LAYER, to let that file run, if the k-means was fitted on it"
 SAMPLE = f"{labelling.SAMPLE_FRAMES:,}"
 Audio = Annotated[
-    str, o.argument("AUDIO", "folder of audio, fairseq .tsv, lhotse CutSet or Shar folder")
+    str, o.argument("AUDIO", "folder of audio, fairseq .tsv, lhotse CutSet, Shar folder or shards")
 ]
 MinSeconds = Annotated[float, o.number(SECONDS, "shorter files are left out")]
 

@@ -85,8 +85,8 @@ class RunConfig(RunBasics):
 class DataConfig:
     """What is read and how it is batched.
 
-    train, valid: a folder of audio, a fairseq .tsv, a lhotse CutSet (.jsonl, .jsonl.gz) or a Shar
-        folder.
+    train, valid: a folder of audio, a fairseq .tsv, a lhotse CutSet (.jsonl, .jsonl.gz), a Shar
+        folder, or shards that `mt4ssl data shard` wrote (with their labels).
     labels, valid_labels: the .km file with one line of cluster ids per utterance; its .tsv lies
         beside it, or is `train` (`valid`) itself.
     label_rate: labels per second. Of other rates than 50 frame t gets label floor(t * rate / 50),
@@ -94,6 +94,8 @@ class DataConfig:
     valid_share: share of the utterances of `train` held out for validation when `valid` is null.
     select: longest:0.5, shortest:0.5 or random:0.5: the utterances of `train`, without those held
         out, that are learned from: half of the audio; null: all.
+    shuffle_hours: of shards, audio per process that is shuffled together; what is in no shards is
+        shuffled as a whole.
     min_seconds: shorter utterances are left out. max_seconds: longer ones are cropped, at random,
         per epoch.
     batch_seconds: audio per batch and process, padding included.
@@ -110,6 +112,7 @@ class DataConfig:
     label_rate: float = number(50.0, at_least=5, at_most=1000)
     valid_share: float = number(0.01, at_least=0, below=1)
     select: str | None = None
+    shuffle_hours: float = number(20.0, above=0, at_most=1e6)
     min_seconds: float = number(2.0, at_least=WINDOW / SAMPLE_RATE, at_most=1e5)
     max_seconds: float = number(20.0, at_least=WINDOW / SAMPLE_RATE, at_most=1e5)
     batch_seconds: float = number(237.5, above=0, at_most=1e6)

@@ -15,6 +15,7 @@ from mt4ssl_core.config import HOP, SAMPLE_RATE, WINDOW
 from mt4ssl_core.data import ffmpeg_audio
 from mt4ssl_core.data.containers import check_regular, claimed_and_present, finished
 from mt4ssl_core.data.cut_sources import check_shell, file_sources
+from mt4ssl_core.data.shards.tar_members import read_member
 
 MIN_SAMPLES = WINDOW  # of which the encoder makes one frame
 SUFFIXES = {".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aifc", ".aiff", ".au"}
@@ -258,9 +259,7 @@ def _decode_cut(cut: Cut) -> tuple[np.ndarray, int]:
     whole = cut.start == 0 and cut.duration == cut.recording.duration
     file: str | io.BytesIO = path
     if span := _span(cut):
-        with open(path, "rb") as archive:
-            archive.seek(span[0])
-            file = io.BytesIO(archive.read(span[1]))
+        file = io.BytesIO(read_member(path, *span))
     stored = cut.recording.sources[0].channels
     wanted = [cut.channel] if isinstance(cut.channel, int) else list(cut.channel)
     columns = [stored.index(channel) for channel in wanted] if set(wanted) != set(stored) else None

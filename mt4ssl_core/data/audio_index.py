@@ -92,14 +92,19 @@ class AudioIndex:
 
     def id_bytes(self, rows: np.ndarray) -> Iterator[memoryview]:
         """Yield the ids of ``rows``, (V,), each with a NUL behind it; several rows at a time."""
-        breaks = np.flatnonzero(np.diff(rows) != 1) + 1
-        for first, stop in zip([0, *breaks], [*breaks, len(rows)], strict=True):
-            if first == stop:
-                continue
-            begin = int(self._ends[rows[first] - 1]) if rows[first] else 0
-            end = int(self._ends[rows[stop - 1]])
-            for piece in range(begin, end, _PIECE):
-                yield self._names[piece : min(piece + _PIECE, end)].data
+        return pieces_of(self._names, self._ends, rows)
+
+
+def pieces_of(names: np.ndarray, ends: np.ndarray, rows: np.ndarray) -> Iterator[memoryview]:
+    """Yield the bytes of some ``rows`` (V,) of ``names``, of which row r ends at ``ends[r]``."""
+    breaks = np.flatnonzero(np.diff(rows) != 1) + 1
+    for first, stop in zip([0, *breaks], [*breaks, len(rows)], strict=True):
+        if first == stop:
+            continue
+        begin = int(ends[rows[first] - 1]) if rows[first] else 0
+        end = int(ends[rows[stop - 1]])
+        for piece in range(begin, end, _PIECE):
+            yield names[piece : min(piece + _PIECE, end)].data
 
 
 class IndexedCuts(Cuts):

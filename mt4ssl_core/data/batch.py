@@ -12,10 +12,13 @@ from torch import Tensor
 from mt4ssl_core.config import MaskingConfig
 from mt4ssl_core.data.audio import HOP, SAMPLE_RATE, audio_name, load_wave, num_samples
 from mt4ssl_core.data.cuts import stable_hash
-from mt4ssl_core.data.labels import LabelStore
+from mt4ssl_core.data.labels import LabelStore, Unusable
 from mt4ssl_core.data.masking import Places, frame_labels, span_mask
 from mt4ssl_core.data.normalization import normalize
+from mt4ssl_core.data.shards.shard_labels import ShardLabels
 from mt4ssl_core.settings.frames import num_frames
+
+Labels = LabelStore | ShardLabels
 
 
 class Skipped(NamedTuple):
@@ -73,7 +76,7 @@ class Batch:
 class BatchReader:
     """Turns cuts into a batch: all that a worker process needs to know."""
 
-    labels: LabelStore | None
+    labels: Labels | None
     normalize: bool
     normalize_eps: float
     seed: int
@@ -87,13 +90,13 @@ class BatchReader:
         ids, waves, labels, skipped = [], [], [], []
         for cut in cuts:
             try:
-                wave = load_wave(cut)
-            except ValueError as error:
+                wave = _wave(cut)
+                row = self._labels_of(cut, len(wave))
+            except Unusable as error:
                 if self.strict:
                     raise
                 skipped.append(self._skipped(cut, error))
                 continue
-            row = self._labels_of(cut, len(wave))
             if self.normalize:
                 wave = normalize(wave, self.normalize_eps)
             wave, row = self._crop(cut.id, epoch, wave, row)
@@ -135,7 +138,7 @@ class BatchReader:
     def _labels_of(self, cut: Cut, samples: int) -> Tensor | None:
         if self.labels is None:
             return None
-        return torch.from_numpy(self.labels.frames(cut.id, num_frames(samples)))
+        return torch.from_numpy(self.labels.of_cut(cut, num_frames(samples)))
 
     def _crop(
         self, id: str, epoch: int, wave: np.ndarray, labels: Tensor | None
@@ -149,6 +152,13 @@ class BatchReader:
         if labels is not None:
             labels = labels[frame : frame + num_frames(len(wave))]
         return wave, labels
+
+
+def _wave(cut: Cut) -> np.ndarray:
+    try:
+        return load_wave(cut)
+    except ValueError as error:
+        raise Unusable(str(error)) from error
 
 
 def _pad(rows: list, value: float, dtype: torch.dtype) -> Tensor:

@@ -98,7 +98,7 @@ class LabelLines:
 
     def _parse_fast(self, text: bytes) -> np.ndarray | None:
         """Return the classes in some lines, (T,) int64; None when that needs a closer look."""
-        labels = _integers(text) if self.classes is None else None
+        labels = integers(text) if self.classes is None else None
         if labels is None or (
             labels.size and not 0 <= labels.min() <= labels.max() < self.num_classes
         ):
@@ -159,7 +159,7 @@ def _counts(text: bytes, starts: np.ndarray) -> np.ndarray:
     return np.add.reduceat(begins, starts, dtype=np.int64)
 
 
-def _integers(text: bytes) -> np.ndarray | None:
+def integers(text: bytes) -> np.ndarray | None:
     """Parse integers between white space, (N,) int64; None when anything else is among them."""
     if not text.strip():
         return np.zeros(0, dtype=np.int64)

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+from lhotse.cut import Cut
 
 from mt4ssl_core.config import HOP, SAMPLE_RATE
 from mt4ssl_core.data.audio_index import AudioIndex, IndexedCuts
@@ -30,6 +31,10 @@ from mt4ssl_core.settings.frames import num_frames
 FRAME_RATE = SAMPLE_RATE / HOP  # of the encoder, Hz: 50
 TOLERANCE = 2  # frames by which a row may be longer or shorter than its audio
 KM_SHA256 = "km_sha256"  # in NAME.stats.json beside NAME.km
+
+
+class Unusable(ValueError):
+    """An utterance that cannot be used, while others can."""
 
 
 def read_dict(path: str | Path) -> list[str]:
@@ -137,6 +142,10 @@ class LabelStore:
         labels = self[id]
         at = np.floor(np.arange(num_frames) * (self.rate / FRAME_RATE) + 1e-9).astype(np.int64)
         return np.append(labels, -1)[np.minimum(at, len(labels))]
+
+    def of_cut(self, cut: Cut, num_frames: int) -> np.ndarray:
+        """Return `frames` of a cut."""
+        return self.frames(cut.id, num_frames)
 
     def _row(self, id: str) -> int:
         row = self._index.find(id)

@@ -8,7 +8,7 @@ epoch has to cost nothing.
 
 import math
 import multiprocessing.connection
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
@@ -28,11 +28,12 @@ from mt4ssl_core.data.audio import (
     own_rate,
     read_header,
 )
-from mt4ssl_core.data.batch import Batch, BatchReader
+from mt4ssl_core.data.batch import Batch, BatchReader, Labels
 from mt4ssl_core.data.cuts import Cuts
 from mt4ssl_core.data.labels import TOLERANCE, LabelStore
 from mt4ssl_core.data.loader_workers import deaths_wait, obituary, signals_wait, start_worker
 from mt4ssl_core.data.manifest import Manifest
+from mt4ssl_core.data.shards.shard_order import ShardOrder, Shards
 
 _DYING = 2.0  # seconds until a killed process, whose connections are closed, counts as ended
 _WIDTH = 1.05  # longest / shortest in a bucket, when the number of buckets is not given
@@ -68,6 +69,9 @@ class PretrainLoader:
         world_size: number of processes.
         masking: which frames the batches hide; None: none, and they have no mask.
         hop: samples from one frame of the encoder to the next.
+        shuffle_hours: of a corpus in shards that are shuffled together (see `shard_order`), where
+            it has more per process; None: everything is, as where there are no shards. The
+            processes then read different shards, so what one process alone gets is another order.
         crop: False keeps every utterance whole; one that is longer than a batch is one by itself.
 
     Raises ValueError when an utterance has no labels, or another number than it has frames.
@@ -76,7 +80,7 @@ class PretrainLoader:
     def __init__(
         self,
         manifest: Manifest,
-        labels: LabelStore | None,
+        labels: Labels | None,
         cfg: BatchSettings,
         *,
         normalize: bool,
@@ -87,11 +91,12 @@ class PretrainLoader:
         crop: bool = True,
         masking: MaskingConfig | None = None,
         hop: int = HOP,
+        shuffle_hours: float | None = None,
     ):
         assert 0 <= rank < world_size
         self.cuts = manifest.cuts
         self.cfg, self.seed, self.rank, self.world_size = cfg, seed, rank, world_size
-        if labels is not None:  # before anything starts: a run may meet such a row hours later
+        if isinstance(labels, LabelStore):  # at once: a run may meet such a row hours later
             labels.check_cuts(self.cuts, hint=partial(_length_hint, self.cuts))
         longest = int(min(cfg.max_seconds, cfg.batch_seconds) * SAMPLE_RATE) if crop else None
         self.reader = BatchReader(
@@ -99,6 +104,17 @@ class PretrainLoader:
         )
         lengths = self.cuts.samples
         self.lengths = lengths if longest is None else np.minimum(lengths, longest)
+        self.order = self._shard_order(shuffle_hours)
+
+    def _shard_order(self, hours: float | None) -> ShardOrder | None:
+        """Return the order of a corpus in shards that is too long to be shuffled as a whole."""
+        if hours is None or self.seconds <= hours * 3600 * self.world_size:
+            return None
+        shards = Shards.of(self.cuts)
+        if shards is None:
+            return None
+        window = hours * 3600 * SAMPLE_RATE
+        return ShardOrder(shards, self.lengths, self._group, self.seed, self.world_size, window)
 
     @property
     def seconds(self) -> float:
@@ -107,15 +123,20 @@ class PretrainLoader:
 
     @property
     def fingerprint(self) -> str:
-        """A name of the ids and lengths, in their order: others make other batches."""
+        """A name of the ids and lengths, in their order: others make other batches.
+
+        So do other processes, where each reads shards of its own.
+        """
         digest = blake2b(self.lengths.tobytes(), digest_size=16)
         for ids in self.cuts.id_bytes():
             digest.update(ids)
+        if self.order is not None:
+            digest.update(b"shared by %d" % self.world_size)
         return digest.hexdigest()
 
     def num_batches(self, epoch: int) -> int:
         """Return how many batches each process gets in this epoch."""
-        return math.ceil(len(self._groups(epoch)) / self.world_size)
+        return len(self._plan(epoch, 0))
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Yield this process's batches of an epoch from number ``start`` on.
@@ -124,14 +145,14 @@ class PretrainLoader:
         them. Raises ValueError naming the file: with ``strict`` the first that cannot be decoded
         (else it is in ``Batch.skipped``); or naming a worker process that was killed.
         """
-        mine = self.plan(epoch)[start:]
-        if not mine:
+        plan = self._plan(epoch, start)
+        if not len(plan):
             return
         loader = DataLoader(
             _EpochData(self.reader, epoch),
             batch_size=None,
-            sampler=_Plan(self.cuts, mine),
-            num_workers=min(self.cfg.workers, len(mine)),
+            sampler=plan,
+            num_workers=min(self.cfg.workers, len(plan)),
             worker_init_fn=start_worker,
             pin_memory=torch.cuda.is_available(),
             generator=torch.Generator(),  # or it would advance the global one, which resuming sees
@@ -168,18 +189,27 @@ class PretrainLoader:
 
         Empty ones at the end stand for batches that there are not.
         """
+        return list(self._plan(epoch, 0).groups)
+
+    def _plan(self, epoch: int, start: int) -> "_Plan":
+        """What this process reads in an epoch, from batch number ``start`` on."""
+        if self.order is not None:
+            count = max(0, self.order.rounds(epoch) - start)
+            return _Plan(self.cuts, self.order.batches(epoch, self.rank, start), count)
         groups = self._groups(epoch)
         groups += [np.zeros(0, dtype=np.int64)] * (-len(groups) % self.world_size)
-        return groups[self.rank :: self.world_size]
+        mine = groups[self.rank :: self.world_size][start:]
+        return _Plan(self.cuts, mine, len(mine))
 
     def _groups(self, epoch: int) -> list[np.ndarray]:
         """Indices of the utterances in each batch of an epoch, for all processes."""
         if not len(self.cuts):
             return []
-        rng = np.random.default_rng([self.seed, epoch])
-        return group_by_length(
-            self.lengths, int(self.cfg.batch_seconds * SAMPLE_RATE), self.cfg.buckets, rng
-        )
+        return self._group(self.lengths, np.random.default_rng([self.seed, epoch]))
+
+    def _group(self, lengths: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
+        most = int(self.cfg.batch_seconds * SAMPLE_RATE)
+        return group_by_length(lengths, most, self.cfg.buckets, rng)
 
 
 def group_by_length(
@@ -231,13 +261,14 @@ class _Plan(Sampler[list[Cut]]):
     """The batches to be read; cuts are made a few batches before they are used."""
 
     cuts: Cuts
-    groups: list[np.ndarray]
+    groups: Iterable[np.ndarray]
+    count: int
 
     def __iter__(self) -> Iterator[list[Cut]]:
         return ([self.cuts[index] for index in group] for group in self.groups)
 
     def __len__(self) -> int:
-        return len(self.groups)
+        return self.count
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,7 @@ from mt4ssl_core.data.containers import check_regular
 from mt4ssl_core.data.cut_sources import file_sources
 from mt4ssl_core.data.cuts import Cuts, ListedCuts, file_cut
 from mt4ssl_core.data.list_files import THREADS, look_at_files, require_files
+from mt4ssl_core.data.shards.shard_folder import ShardCuts, is_shards, open_shards
 from mt4ssl_core.files import user_path
 
 _MANY = 500  # files whose headers take long to read
@@ -86,8 +87,9 @@ def open_manifest(
 
     ``source``: a folder of audio (looked through with all its subfolders; any rate and number of
     channels), a fairseq ``.tsv``, a ``.csv`` with a column ``path`` (relative to it), a lhotse
-    CutSet (``.jsonl``, ``.jsonl.gz``), or a Shar folder (``cuts.*.jsonl.gz`` with
-    ``recording.*.tar``, local files). ``texts``: the caller reads the ``.txt`` files of a folder.
+    CutSet (``.jsonl``, ``.jsonl.gz``), a Shar folder (``cuts.*.jsonl.gz`` with
+    ``recording.*.tar``, local files), or a folder that `mt4ssl data shard` wrote. ``texts``: the
+    caller reads the ``.txt`` files of a folder.
 
     Raises ValueError naming the culprit: nothing at ``source``, no audio in it, another kind of
     file, a manifest that names a missing file or an id twice, nothing long enough, more than the
@@ -97,7 +99,9 @@ def open_manifest(
     source = user_path(source)
     found = Manifest(ListedCuts(), 0.0)
     shortest = max(min_seconds, MIN_SAMPLES / SAMPLE_RATE)
-    if source.suffix == ".tsv" and source.exists() and not source.is_dir():
+    if is_shards(source):
+        found.cuts = _sift_shards(source, found, shortest, strict)
+    elif source.suffix == ".tsv" and source.exists() and not source.is_dir():
         found.cuts = _sift_rows(source, found, shortest, strict)
     else:
         found.cuts = _sift(source, _listing(source, found.notes, texts), found, shortest, strict)
@@ -183,6 +187,16 @@ def _sift_rows(path: Path, found: Manifest, shortest: float, strict: bool) -> In
         _leave_out(found, str(index.file(row)), problem, strict)
     short[list(problems)] = True
     return IndexedCuts(index, np.flatnonzero(~short))
+
+
+def _sift_shards(folder: Path, found: Manifest, shortest: float, strict: bool) -> ShardCuts:
+    """The same of shards; that their utterances can be read was seen when they were written."""
+    cuts = open_shards(folder)
+    long = cuts.samples >= shortest * SAMPLE_RATE
+    for place in np.flatnonzero(~long).tolist():
+        problem = _too_short(cuts.samples[place] / SAMPLE_RATE, shortest)
+        _leave_out(found, f"{folder} (cut {cuts.id(place)})", problem, strict)
+    return cuts if long.all() else cuts.take(np.flatnonzero(long))
 
 
 def _too_short(seconds: float, shortest: float) -> str:

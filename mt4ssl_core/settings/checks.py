@@ -1,11 +1,13 @@
 """What settings must be together; each alone is checked by `bounds.problems`."""
 
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mt4ssl_core.settings import registry, selecting
 from mt4ssl_core.settings.bounds import MISSING
 from mt4ssl_core.settings.frames import HOP, SAMPLE_RATE, WINDOW, num_frames
+from mt4ssl_core.settings.shards import FACTS, JOB
 
 if TYPE_CHECKING:
     from mt4ssl_core.config import Config, DataConfig, EncoderConfig, OptimConfig
@@ -90,14 +92,19 @@ def _target_problems(cfg: "Config") -> list[str]:
 
 def _label_problems(data: "DataConfig", target: str) -> list[str]:
     out = []
-    if data.train not in ("", MISSING) and data.labels is None:
+    if data.train not in ("", MISSING) and data.labels is None and not _sharded(data.train):
         out.append(
             f"data.labels: the {target} target needs labels; make them with `mt4ssl kmeans`, or "
             f"set {target}=null (with random_projection={{}} no labels are needed)"
         )
-    if data.valid is not None and data.valid_labels is None:
+    if data.valid is not None and data.valid_labels is None and not _sharded(data.valid):
         out.append(f"data.valid_labels: the {target} target needs labels for data.valid too")
     return out
+
+
+def _sharded(folder: str) -> bool:
+    """Whether there are shards, which may hold labels."""
+    return any((Path(folder) / name).is_file() for name in (FACTS, JOB))
 
 
 def _data_problems(cfg: "Config") -> list[str]:

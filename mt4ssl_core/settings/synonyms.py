@@ -53,6 +53,7 @@ _NAMES = {
     "data.min_seconds": (
         "min_len min_length min_duration min_sample_size min_duration_in_seconds min_sec"
     ),
+    "data.shuffle_hours": "shuffle_buffer shuffle_buffer_size buffer_size shuffle_window",
     "data.select": "subset subsample selection",
     "data.buckets": "num_buckets n_buckets num_batch_buckets",
     "encoder.dim": (

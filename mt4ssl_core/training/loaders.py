@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from mt4ssl_core.config import Config
-from mt4ssl_core.data.batch import Batch
+from mt4ssl_core.data.batch import Batch, Labels
+from mt4ssl_core.data.cuts import Cuts
 from mt4ssl_core.data.labels import LabelStore
 from mt4ssl_core.data.loader import PretrainLoader
 from mt4ssl_core.data.manifest import Manifest, open_manifest, split_valid
 from mt4ssl_core.data.selection import select
+from mt4ssl_core.data.shards.shard_folder import ShardCuts
+from mt4ssl_core.data.shards.shard_labels import ShardLabels
 from mt4ssl_core.distributed import World
 from mt4ssl_core.model.mt4ssl import MT4SSL
 from mt4ssl_core.settings import selecting
@@ -37,7 +40,9 @@ def open_data(
     needs_labels = any(target.needs_labels for target in targets)
     classes = min((t.label_classes for t in targets if t.label_classes), default=0)
 
-    def open_labels(path: str | None, audio: str) -> LabelStore | None:
+    def open_labels(path: str | None, audio: str, cuts: Cuts | None = None) -> Labels | None:
+        if needs_labels and not path and isinstance(cuts, ShardCuts):
+            return ShardLabels.of(cuts, classes, data.label_rate)
         if not needs_labels or not path:
             return None
         return LabelStore.open(path, classes, label_rate=data.label_rate, audio=audio)
@@ -52,11 +57,11 @@ def open_data(
         world.on_main(keep)
     manifest = listed(data.train)
     left_out = list(manifest.skipped)
-    labels = open_labels(data.labels, data.train)
+    labels = open_labels(data.labels, data.train, manifest.cuts)
     if data.valid is not None:
         held_out = listed(data.valid)
         left_out += held_out.skipped
-        valid_labels = open_labels(data.valid_labels, data.valid)
+        valid_labels = open_labels(data.valid_labels, data.valid, held_out.cuts)
     else:
         manifest, held_out = split_valid(manifest, data.valid_share)
         valid_labels = labels
@@ -65,7 +70,7 @@ def open_data(
         manifest, note = _selected(manifest, data.select)
         notes.append(note)
 
-    def loader(manifest: Manifest, labels: LabelStore | None, repeats: int) -> PretrainLoader:
+    def loader(manifest: Manifest, labels: Labels | None, repeats: int) -> PretrainLoader:
         return PretrainLoader(
             manifest,
             labels,
@@ -77,6 +82,7 @@ def open_data(
             world_size=world.size,
             masking=replace(cfg.masking, repeats=repeats),
             hop=model.encoder.hop,
+            shuffle_hours=data.shuffle_hours,
         )
 
     kept = [store.note for store in {labels, valid_labels} if store and store.note]

@@ -23,7 +23,9 @@ class Training(Resumable):
     """All that a run of pre-training carries."""
 
     command = "pretrain"
-    order: ClassVar = {"run.seed", "data.batch_seconds", "data.buckets", "data.max_seconds"}
+    order: ClassVar = {
+        "run.seed", "data.batch_seconds", "data.buckets", "data.max_seconds", "data.shuffle_hours",
+    }  # fmt: skip
     measure: ClassVar = {
         "run.seed", "data.batch_seconds", "data.max_seconds", "data.labels", "data.valid_labels",
         "masking.prob", "masking.length", "masking.same_count",

@@ -224,13 +224,13 @@ def test_numbers_of_a_command_line(read, text, value):
 PAGES = sorted({path.removeprefix("mt4ssl ") for path, *_ in parameters()})
 
 
-@pytest.mark.parametrize("page", ["", "kmeans", "superb", "store", *PAGES])
+@pytest.mark.parametrize("page", ["", "kmeans", "data", "superb", "store", *PAGES])
 def test_a_page_of_help(page, capsys):
     assert mt4ssl_cli.main([*page.split(), "--help"]) == 0
     said = capsys.readouterr().out
     assert said.startswith(f"Usage: mt4ssl {page}".strip())
     assert max(map(len, said.splitlines())) <= 80
-    if page not in ("kmeans", "superb", "store"):
+    if page not in ("kmeans", "data", "superb", "store"):
         assert f"Example:\n    mt4ssl {page}".rstrip() in said
     if page not in PAGES:  # a group alone shows its help
         assert mt4ssl_cli.main(page.split()) == 0 and capsys.readouterr().out == said

@@ -14,6 +14,7 @@ import toy
 
 from mt4ssl_core import config
 from mt4ssl_core.checkpoints import checkpoint
+from mt4ssl_core.data.shards import shard_writer
 from mt4ssl_core.distributed import World
 from mt4ssl_core.training.journal import read_jsonl
 from mt4ssl_core.training.pretrain import pretrain
@@ -120,6 +121,30 @@ def test_kill_9_and_resume_is_bitwise_the_same_run(data, tmp_path, workers, repe
     records = [read_jsonl(tmp_path / name / "log.jsonl") for name in ("whole", "cut")]
     losses = [[(r["update"], r["loss"]) for r in log if "loss" in r] for log in records]
     assert losses[0] == losses[1] and len(losses[0]) == 10
+
+
+@pytest.mark.slow
+def test_shards_and_a_selection_resume_exactly(data, tmp_path, capsys):
+    """10 updates == 5 + kill -9 + resume + 5, in windows of 3.6 s; the labels of the shards."""
+    shard_writer.shard(data[0], tmp_path / "shards", labels=data[1], shard_mb=0.1)
+    shared = {"data__select": "longest:0.7", "data__shuffle_hours": 0.001, "data__workers": 2}
+    sharded = (tmp_path / "shards", None)
+    pretrain(toy.configuration(sharded, tmp_path / "whole", **shared))
+    assert "data.select=longest:0.7: 0.0" in capsys.readouterr().out
+    record = read_jsonl(tmp_path / "whole" / "log.jsonl")[0]
+    assert record["select"] == "longest:0.7" and 10 < record["train_files"] < 20
+    words = ["pretrain", "tiny", *toy.overrides(sharded, tmp_path / "cut", **shared)]
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, *words], cwd=toy.ROOT, env=ENV, start_new_session=True
+    )
+    assert process.wait(300) == -signal.SIGKILL
+    pretrain(toy.configuration(sharded, tmp_path / "cut", **shared))
+    whole, cut = (checkpoint.load(tmp_path / name / "last.pt") for name in ("whole", "cut"))
+    same(whole, cut)
+    changed = shared | {"data__select": "random:0.5"}
+    pretrain(toy.configuration(sharded, tmp_path / "cut", optim__max_updates=11, **changed))
+    said = capsys.readouterr().out
+    assert "data.select: 'longest:0.7' -> 'random:0.5'" in said and "this epoch starts" in said
 
 
 def test_sigterm_saves_and_says_so(data, tmp_path):
