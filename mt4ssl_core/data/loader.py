@@ -228,15 +228,19 @@ def group_by_length(
     bucket = ((logs - logs.min()) / width + rng.random()).astype(np.int32)  # (U,)
     del logs
     order = np.lexsort((rng.random(len(lengths)), -bucket))
-    longest = np.ones(bucket.max() + 1, dtype=np.int64)
+    counts = np.bincount(bucket)
+    longest = np.ones(len(counts), dtype=np.int64)
     np.maximum.at(longest, bucket, lengths)
-    sizes = np.maximum(1, most // longest).tolist()  # utterances in a batch that starts in a bucket
-    groups, first = [], 0
-    while first < len(order):
-        size = sizes[bucket[order[first]]]
-        groups.append(order[first : first + size])
-        first += size
-    return [groups[index] for index in rng.permutation(len(groups))]
+    sizes = np.maximum(1, most // longest)  # of a batch that starts in a bucket
+    starts, first, end = [], 0, 0
+    for number in np.flatnonzero(counts)[::-1]:
+        end += int(counts[number])
+        starts.append(np.arange(first, end, sizes[number]))
+        first += len(starts[-1]) * int(sizes[number])
+    bounds = np.append(np.concatenate(starts), len(order))
+    chosen = rng.permutation(len(bounds) - 1)
+    pairs = zip(bounds[chosen].tolist(), bounds[chosen + 1].tolist(), strict=True)
+    return [order[start:stop] for start, stop in pairs]
 
 
 def _length_hint(cuts: Cuts, place: int) -> str:
