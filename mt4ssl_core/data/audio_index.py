@@ -17,6 +17,7 @@ from mt4ssl_core.data.tsv import listed_twice, read_root, read_rows
 from mt4ssl_core.files import stamp
 
 _LONGEST = (1 << 63) - 1  # samples: what is listed beyond that counts as that
+_LENGTH = 7  # bytes of a row about that are no name
 _TOLD = 10_000  # rows between two looks at the bar
 _PIECE = 1 << 24  # bytes of ids that are read at once
 
@@ -162,7 +163,8 @@ def _columns(path: Path) -> Columns:
             ends.append(len(names))
             samples.append(min(length, _LONGEST))
             if not len(ends) % _TOLD:
-                bar.advance(len(names) / MB - bar.done)
+                bar.advance((len(names) + _LENGTH * len(ends)) / MB - bar.done)
+        bar.advance(size / MB - bar.done)
     hashes = np.frombuffer(digests, ">u8").astype(np.uint64)
     arrays: dict[str, np.ndarray] = {
         "names": np.frombuffer(names, np.uint8),
