@@ -203,19 +203,20 @@ def check(length: float, rounds: int = 5) -> str:
     """Predicted and measured time of one utterance on this CPU, in float32.
 
     Processor time on one thread does not count what other programs take; medians are of rounds in
-    which the ceilings and the update take turns.
+    which the ceilings (a product of the feed-forward blocks' size, a copy) and the update take
+    turns.
     """
     torch.set_num_threads(1)
     keep_memory()
-    kind, size = torch.float32, 2048
-    a, x = torch.randn(size, size), torch.randn(1 << 25)
-    y, product = torch.empty_like(x), torch.empty_like(a)
+    kind, products = torch.float32, 16
+    a, b, x = torch.randn(int(length * 50), 768), torch.randn(768, 3072), torch.randn(1 << 25)
+    y, flops = torch.empty_like(x), products * 2 * a.numel() * b.shape[1]
     update = update_of(build("BASE", "cpu", kind), 1, int(length * 16_000), "cpu", kind)
     with Count() as operations:
         update()
     peaks, bandwidths, times, ratios = [], [], [], []
     for _ in range(rounds):
-        peaks.append(2 * size**3 / spent(lambda: torch.mm(a, a, out=product)))
+        peaks.append(flops / spent(lambda: [a @ b for _ in range(products)]))
         bandwidths.append(2 * 4 * x.numel() / spent(lambda: y.copy_(x)))
         times.append(spent(update))
         predicted = seconds(operations.operations, peaks[-1], bandwidths[-1])
