@@ -103,7 +103,7 @@ def pick(first: System, second: System, asked: str) -> tuple[list[str], list[str
     if (told and lines) or not kept:
         raise ValueError(
             "\n  ".join(["not to be compared:", *lines])
-            + "\nrun these tasks for both with `mt4ssl superb run`, or leave them out with --tasks"
+            + "\n  run these for both with `mt4ssl superb run`, or leave them out with --tasks"
         )
     return kept, [f"left out: {line}" for line in lines]
 
@@ -126,7 +126,7 @@ def check(first: System, second: System, names: Sequence[str], force: bool) -> l
     if problems:
         raise ValueError(
             "\n  ".join(["these are no tests of two systems:", *problems])
-            + "\nscore both with the same command and corpora, or leave tasks out with --tasks"
+            + "\n  score both with the same command and corpora, or leave tasks out with --tasks"
         )
     return ["smoke runs: these say nothing of the systems"] if smoke else []
 

@@ -190,7 +190,9 @@ def updates_done(item: Planned) -> int:
     ]
     if differ:
         raise ValueError(
-            f"{last} was made under other settings:\n  " + "\n  ".join(differ) + "\ngive the same, "
+            f"{last} was made under other settings:\n  "
+            + "\n  ".join(differ)
+            + "\n  give the same, "
             f"another --out, or remove {item.folder}"
         )
     return int(state["progress"]["update"])

@@ -80,7 +80,7 @@ def submit(
     if problems:
         raise ValueError(
             "\n  ".join([f"{folder}: {len(problems)} thing(s) missing:", *problems])
-            + "\nrun these tasks, or leave them out with --tasks"
+            + "\n  run these tasks, or leave them out with --tasks"
         )
     target = Path(out).absolute() if out else folder / FILE
     with (

@@ -181,7 +181,7 @@ def _refuse_other_settings(out: Path, plans: Sequence[TaskPlan]) -> None:
     if problems:
         raise ValueError(
             "\n  ".join(["results are not mixed:", *problems])
-            + f"\ngive another --out, or remove these folders and their files in "
+            + f"\n  give another --out, or remove these folders and their files in "
             f"{out / run_folder.JOBS}"
         )
 

@@ -139,7 +139,7 @@ def test_an_unfinished_run_goes_on(setting):
 def test_a_run_of_another_setting_is_refused_before_anything_starts(setting):
     (item,) = plan(setting, "both", words=["optim.lr=1e-3"])
     make(item, name="last.pt")
-    with pytest.raises(ValueError, match=r"optim\.lr: 0\.001 there, 0\.002 now\ngive the same"):
+    with pytest.raises(ValueError, match=r"optim\.lr: 0\.001 there, 0\.002 now\n  give the same"):
         study(setting, "offline", "both")
     assert not (setting / "out" / "offline" / "seed1" / "started").exists()
 
