@@ -59,30 +59,30 @@ def fit_kmeans(
         )
     if not bool(points.isfinite().all()):
         raise ValueError("the features contain NaN or infinity; use another checkpoint or layer")
-    points = points.detach().float().to(device)
+    origin = points.detach().float().mean(0)
+    points = points.detach().float().to(device) - origin.to(device)  # as all below
     random = torch.Generator().manual_seed(seed)  # of the CPU: the same draws on every device
-    origin = points.mean(0)
-    centroids = _start(points, k, random, progress) - origin  # relative to it, as all below
+    centroids = _start(points, k, random, progress)
     inertia: list[float] = []
     reseeded, converged = 0, False
-    parts = parts_of(points, origin)
+    parts = parts_of(points)
     bar = Bar("k-means iteration", iterations, show=progress)
     for _ in bar.over(range(iterations)):
-        updated, distance, count = lloyd_step(parts, origin, centroids)
+        updated, distance, count = lloyd_step(parts, centroids)
         empty = count == 0
         inertia.append(float(distance.double().mean()))
         bar.show(distance=f"{inertia[-1]:.4g}")
-        if empty.any() and (moved := _place_anew(updated, empty, points, origin, distance, random)):
+        if empty.any() and (moved := _place_anew(updated, empty, points, distance, random)):
             reseeded += moved
         elif len(inertia) > 1 and inertia[-2] - inertia[-1] <= tolerance * inertia[-2]:
             converged = True
             break
         centroids = updated
     else:
-        _, distance, count = lloyd_step(parts, origin, centroids)
+        _, distance, count = lloyd_step(parts, centroids)
         inertia.append(float(distance.double().mean()))
     used = int((count > 0).sum())
-    return Fit((centroids + origin).cpu(), inertia, reseeded, used, converged)
+    return Fit(centroids.cpu() + origin.cpu(), inertia, reseeded, used, converged)
 
 
 def _start(points: Tensor, k: int, random: torch.Generator, show: bool = False) -> Tensor:
@@ -99,18 +99,16 @@ def _place_anew(
     centroids: Tensor,
     empty: Tensor,
     points: Tensor,
-    origin: Tensor,
     distance: Tensor,
     random: torch.Generator,
 ) -> int:
     """Move the empty ones of the centroids (K, D); return how many there were points for.
 
-    Centroids are relative to ``origin`` (D,). The points to choose from are drawn in proportion to
-    their squared distances (N,).
+    The points to choose from are drawn in proportion to their squared distances (N,).
     """
     size = min(len(points), max(1024, 4 * int(empty.sum())))
     noise = torch.empty(len(points)).exponential_(generator=random).to(points.device)
-    sample = (points[(distance / noise).topk(size).indices] - origin).cpu().double()
+    sample = points[(distance / noise).topk(size).indices].cpu().double()
     kept = centroids[~empty].cpu().double()
     exact = torch.cdist(sample, kept, compute_mode="donot_use_mm_for_euclid_dist")
     chosen = _spread(sample, int(empty.sum()), random, exact.min(1).values.square())
@@ -179,41 +177,37 @@ def _nearest(points: Tensor, centroids: Tensor) -> tuple[Tensor, Tensor]:
     return torch.cat(ids), torch.cat(best)
 
 
-Part = tuple[Tensor, Tensor]  # points (N, D), and their squared distances (N,) to an origin
+Part = tuple[Tensor, Tensor]  # points (N, D), and their squared norms (N,)
 
 
-def parts_of(points: Tensor, origin: Tensor) -> list[Part]:
+def parts_of(points: Tensor) -> list[Part]:
     """Share points (N, D) out into parts that the cores take in turn."""
     size = max(1024, -(-len(points) // _PARTS))
-    return [(part, (part - origin).square().sum(1)) for part in points.split(size)]
+    return [(part, part.square().sum(1)) for part in points.split(size)]
 
 
-def lloyd_step(
-    parts: Sequence[Part], origin: Tensor, centroids: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
+def lloyd_step(parts: Sequence[Part], centroids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return new centroids (K, D), squared distances to the old (N,), and points of each (K,).
 
-    Centroids are relative to ``origin`` (D,), and stay where they have no points.
+    Centroids without points stay. Exact where all are relative to the points' mean.
     """
     workers = torch.get_num_threads() if centroids.device.type == "cpu" else 1
     with thread_pool(workers) as pool:
-        work = partial(_sum_up, origin, centroids)
-        sums, counts, distances = zip(*pool.map(work, parts), strict=True)
+        sums, counts, distances = zip(*pool.map(partial(_sum_up, centroids), parts), strict=True)
     count = torch.stack(counts).sum(0)
     means = torch.stack(sums).sum(0) / count.clamp_min(1)[:, None]
     means = means.to(centroids.dtype).where(count[:, None] > 0, centroids)
     return means, torch.cat(distances), count
 
 
-def _sum_up(origin: Tensor, centroids: Tensor, part: Part) -> tuple[Tensor, Tensor, Tensor]:
+def _sum_up(centroids: Tensor, part: Part) -> tuple[Tensor, Tensor, Tensor]:
     """Return the sum of points (K, D) and their number (K,) per centroid, and distances (N,)."""
     points, norms = part
-    relative = points - origin
-    ids, less = _nearest(relative, centroids)
+    ids, less = _nearest(points, centroids)
     counts = torch.bincount(ids, minlength=len(centroids))
     # sorted by centroid, their points are bags to be summed: faster than one row after the other
-    sums = embedding_bag(ids.argsort(), relative, counts.cumsum(0) - counts, mode="sum")
+    sums = embedding_bag(ids.argsort(), points, counts.cumsum(0) - counts, mode="sum")
     distance = (less + norms).clamp_min_(0)
     near = (distance < _NEAR * norms).nonzero()[:, 0]
-    distance[near] = (relative[near] - centroids[ids[near]]).square().sum(1)
+    distance[near] = (points[near] - centroids[ids[near]]).square().sum(1)
     return sums.double(), counts, distance

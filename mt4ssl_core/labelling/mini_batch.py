@@ -55,4 +55,4 @@ class MiniBatch:
         self._centroids += share[:, None] * (means - self._centroids)
 
     def _step(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return lloyd_step(parts_of(points, self._origin), self._origin, self._centroids)
+        return lloyd_step(parts_of(points - self._origin), self._centroids)

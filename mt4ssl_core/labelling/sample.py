@@ -12,7 +12,7 @@ from mt4ssl_core.data.mfcc import SAMPLE_RATE
 from mt4ssl_core.settings.frames import num_frames
 from mt4ssl_core.settings.labelling_defaults import SAMPLE_FRAMES
 
-SAMPLE_BYTES = 1 << 30  # a sample is at most this large
+SAMPLE_BYTES = 1 << 30  # a sample is at most this large; a fit takes as much again
 
 
 class Reservoir:
