@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from mt4ssl_core.settings import bounds, checks, registry
+from mt4ssl_core.settings import bounds, checks, registry, selecting
 from mt4ssl_core.settings.bounds import (
     MISSING,
     SEEDS,
@@ -26,6 +26,7 @@ from mt4ssl_core.settings.bounds import (
     number,
     numbers,
     path,
+    text,
 )
 from mt4ssl_core.settings.frames import HOP as HOP
 from mt4ssl_core.settings.frames import SAMPLE_RATE as SAMPLE_RATE
@@ -88,7 +89,7 @@ class DataConfig:
     train, valid: a folder of audio, a fairseq .tsv, a lhotse CutSet (.jsonl, .jsonl.gz), a Shar
         folder, or shards that `mt4ssl data shard` wrote (with their labels).
     labels, valid_labels: the .km file with one line of cluster ids per utterance; its .tsv lies
-        beside it, or is `train` (`valid`) itself.
+        beside it, or is `train` (`valid`) itself. Of shards: null, or the same folder.
     label_rate: labels per second. Of other rates than 50 frame t gets label floor(t * rate / 50),
         as in fairseq: 100 (HuBERT's MFCC recipe) takes every second one.
     valid_share: share of the utterances of `train` held out for validation when `valid` is null.
@@ -111,7 +112,7 @@ class DataConfig:
     valid_labels: str | None = path(None, exists=True)
     label_rate: float = number(50.0, at_least=5, at_most=1000)
     valid_share: float = number(0.01, at_least=0, below=1)
-    select: str | None = None
+    select: str | None = text(None, selecting.parse)
     shuffle_hours: float = number(20.0, above=0, at_most=1e6)
     min_seconds: float = number(2.0, at_least=WINDOW / SAMPLE_RATE, at_most=1e5)
     max_seconds: float = number(20.0, at_least=WINDOW / SAMPLE_RATE, at_most=1e5)

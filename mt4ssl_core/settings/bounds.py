@@ -67,6 +67,7 @@ class Rule:
     path: bool = False  # ``~`` is the home folder
     exists: bool = False  # a path of something that is read
     hub: bool = False  # or the name of a model, on Hugging Face's hub or one that comes with us
+    text: Callable[[str], Any] | None = None  # reads a text; its ValueError says what is wrong
     shape: bool = False  # no checkpoint that was written with another value can go on
 
 
@@ -95,6 +96,11 @@ def choice(default: str | None, *words: str) -> Any:
 def choices(default: Sequence[str], *words: str) -> Any:
     """Return a field for a list of some words, each one of ``words``."""
     return field(default_factory=lambda: list(default), metadata={_KEY: Rule(words=words)})
+
+
+def text(default: str | None, read: Callable[[str], Any]) -> Any:
+    """Return a field for a text that ``read`` understands."""
+    return field(default=default, metadata={_KEY: Rule(text=read)})
 
 
 def device(default: str | None) -> Any:
@@ -165,6 +171,11 @@ def _problem(rule: Rule, value: Any) -> str | None:
         return f"{wrong[0]!r}; use {_either(rule.words)}"
     if rule.device and DEVICE.fullmatch(value) is None:
         return f"{value!r}; use auto, cpu, cuda or cuda:N"
+    if rule.text is not None:
+        try:
+            rule.text(value)
+        except ValueError as error:
+            return str(error)
     if rule.path and ("\0" in value or not (value or rule.exists)):
         return f"{value!r}; expected a path"
     return None

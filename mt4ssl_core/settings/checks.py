@@ -4,7 +4,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mt4ssl_core.settings import registry, selecting
+from mt4ssl_core.settings import registry
 from mt4ssl_core.settings.bounds import MISSING
 from mt4ssl_core.settings.frames import HOP, SAMPLE_RATE, WINDOW, num_frames
 from mt4ssl_core.settings.shards import FACTS, JOB
@@ -104,7 +104,10 @@ def _label_problems(data: "DataConfig", target: str) -> list[str]:
 
 def _sharded(folder: str) -> bool:
     """Whether there are shards, which may hold labels."""
-    return any((Path(folder) / name).is_file() for name in (FACTS, JOB))
+    try:
+        return any((Path(folder) / name).is_file() for name in (FACTS, JOB))
+    except OSError:  # such as a name too long
+        return False
 
 
 def _data_problems(cfg: "Config") -> list[str]:
@@ -119,11 +122,6 @@ def _data_problems(cfg: "Config") -> list[str]:
             "run.probe: it is measured at validations, of which there are none; set "
             "run.validate_every and data.valid_share, or data.valid"
         )
-    if data.select is not None:
-        try:
-            selecting.parse(data.select)
-        except ValueError as error:
-            out.append(f"data.select: {error}")
     if data.min_seconds > data.max_seconds:
         out.append(
             f"data.min_seconds: {data.min_seconds}; must be at most data.max_seconds = "

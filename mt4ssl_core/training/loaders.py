@@ -41,7 +41,7 @@ def open_data(
     classes = min((t.label_classes for t in targets if t.label_classes), default=0)
 
     def open_labels(path: str | None, audio: str, cuts: Cuts | None = None) -> Labels | None:
-        if needs_labels and not path and isinstance(cuts, ShardCuts):
+        if needs_labels and isinstance(cuts, ShardCuts) and cuts.are_in(path or audio):
             return ShardLabels.of(cuts, classes, data.label_rate)
         if not needs_labels or not path:
             return None

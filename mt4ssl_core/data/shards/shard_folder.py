@@ -16,7 +16,7 @@ from mt4ssl_core.data.cuts import Cuts, file_cut, id_hash
 from mt4ssl_core.data.shards import shard_index
 from mt4ssl_core.data.shards.shard_index import IDS, ShardIndex, merged, scanned
 from mt4ssl_core.data.shards.tar_members import REMEDY
-from mt4ssl_core.files import read_json
+from mt4ssl_core.files import read_json, user_path
 from mt4ssl_core.settings.shards import FACTS, JOB
 
 ALL = "shards.index"  # of all tars of a folder
@@ -38,6 +38,10 @@ class ShardCuts(Cuts):
     def folder(self) -> Path:
         """Where the shards lie."""
         return self.index.tars[0].parent
+
+    def are_in(self, folder: str | Path) -> bool:
+        """Whether this is the folder of the shards."""
+        return user_path(folder).resolve() == self.folder.resolve()
 
     def __len__(self) -> int:
         """Return how many there are."""

@@ -140,7 +140,7 @@ def test_every_number_has_both_bounds_and_every_text_a_rule():
         if "bool" in str(field.type):
             continue
         if "str" in str(field.type):
-            assert rule.path or rule.words or rule.device, (section, field.name)
+            assert rule.path or rule.words or rule.device or rule.text, (section, field.name)
             continue
         limits = rule.bounds
         low, high = max(limits.at_least, limits.above), min(limits.at_most, limits.below)
