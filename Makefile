@@ -84,6 +84,7 @@ bench: install
 # The tables and plots of docs/results.md and the picture of README, from the committed results.
 tables: install
 	$(BIN)/python benchmarks/demo_scores.py --tables-only
+	$(BIN)/python benchmarks/demo_search.py --tables-only
 	$(BIN)/python benchmarks/learnability.py --tables-only
 	$(BIN)/python benchmarks/feature_store.py --tables-only
 	$(BIN)/python benchmarks/measure_checks.py --tables-only

@@ -6,6 +6,7 @@ Every step is skipped when its result is there, so an interrupted demo goes on w
 import itertools
 import json
 import multiprocessing
+import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -19,13 +20,13 @@ from mt4ssl_core.bars import Bar
 if TYPE_CHECKING:
     import pandas
 
-UPDATES = 700
+CONFIG, UPDATES = "demo", 1600
 PROBE_MINUTES = 1.5
 ACCUMULATE = "runner.gradient_accumulate_steps"
 TASKS: dict[str, dict[str, Any]] = {  # the same head, steps and rate for every system
     "ks": {"runner.total_steps": 200, "optimizer.lr": 5e-3},
     "sid": {"runner.total_steps": 200, "optimizer.lr": 5e-3, ACCUMULATE: 1},
-    "pr": {"runner.total_steps": 220, "optimizer.lr": 1e-2, ACCUMULATE: 1},
+    "pr": {"runner.total_steps": 400, "optimizer.lr": 1e-2, ACCUMULATE: 1},
 }
 SYSTEMS = {  # label: name on s3prl's hub
     "mt4ssl": "mt4ssl",
@@ -33,7 +34,6 @@ SYSTEMS = {  # label: name on s3prl's hub
     "fbank": "fbank",
     "fbank, no CMVN": "fbank_no_cmvn",
 }
-SHOWN = ("mt4ssl", "untrained copy", "fbank")  # by the demo; benchmarks/demo_scores.py has all
 
 
 @contextmanager
@@ -44,7 +44,19 @@ def timed(name: str) -> Iterator[None]:
     print(f"[{time.perf_counter() - started:5.1f} s] {name}", flush=True)
 
 
-def learn(out: Path, audio: Path, updates: int) -> Path:
+def heard(out: Path, corpora: dict[str, Any]) -> Path:
+    """The folder of what is pre-trained on: unlabelled speech, and that which PR's head learns
+    from, unlabelled, as LibriSpeech's training audio is of SUPERB's models.
+    """
+    folder = out / "heard"
+    folder.mkdir(parents=True, exist_ok=True)
+    for audio in (corpora["pretrain"], corpora["pr"]["path"] / "train-clean-100"):
+        if not (folder / audio.name).is_symlink():
+            (folder / audio.name).symlink_to(os.path.relpath(audio, folder))
+    return folder
+
+
+def learn(out: Path, audio: Path, updates: int, overrides: Sequence[str] = ()) -> Path:
     """Audio -> k-means labels -> MT4SSL; returns the checkpoint."""
     from mt4ssl_core import config, configs
     from mt4ssl_core.labelling import kmeans
@@ -57,12 +69,13 @@ def learn(out: Path, audio: Path, updates: int) -> Path:
             kmeans.fit_corpus(audio, km, k=100)
             kmeans.label_corpus(km, audio, labels.parent)
     cfg = config.load(
-        configs.path("tiny"),
+        configs.path(CONFIG),
         [
             f"data.train={labels.with_suffix('.tsv')}",
             f"data.labels={labels}",
             f"run.out={checkpoint.parent}",
             f"optim.max_updates={updates}",
+            *overrides,
         ],
     )
     with timed(f"MT4SSL pre-training, {updates} updates"):
@@ -147,17 +160,15 @@ def probe(out: Path, checkpoint: Path) -> None:
             raise ValueError(f"not probed: {'; '.join(failed)}; see {folder / 'log'}")
 
 
-def score(
-    out: Path, corpora: dict[str, Any], checkpoint: Path, seeds: int, systems: Sequence[str]
-) -> None:
+def score(out: Path, corpora: dict[str, Any], checkpoint: Path, seeds: int) -> None:
     """Train and test every head of every system, and probe ours, two at a time."""
     jobs = [
-        (out, task, SYSTEMS[system], corpora[task]["root"], checkpoint, seeds)
-        for task, system in itertools.product(TASKS, systems)
+        (out, task, upstream, corpora[task]["root"], checkpoint, seeds)
+        for task, upstream in itertools.product(TASKS, SYSTEMS.values())
     ]
     # fresh processes: s3prl's import and torch's threads do not survive a fork
     with (
-        timed(f"heads of {len(systems)} systems on {len(TASKS)} tasks, {seeds} seed(s); probes"),
+        timed(f"heads of {len(SYSTEMS)} systems on {len(TASKS)} tasks, {seeds} seed(s); probes"),
         ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool,
     ):
         pending = [pool.submit(probe, out, checkpoint)]
@@ -183,7 +194,7 @@ def report(out: Path, seeds: int = 1) -> str:
     from analysis.tables import results_page
     from mt4ssl_core.files import write_text
 
-    table = results_page.markdown(scores(out), SHOWN)
+    table = results_page.markdown(scores(out), list(SYSTEMS))
     write_text(out / "table.md", table)
     stats = json.loads((out / "labels" / "train.stats.json").read_text())
     references = {
@@ -196,14 +207,14 @@ def report(out: Path, seeds: int = 1) -> str:
     return table
 
 
-def run(out: Path, seeds: int = 1, updates: int = UPDATES, systems: Sequence[str] = SHOWN) -> None:
+def run(out: Path, seeds: int = 1, updates: int = UPDATES) -> None:
     """All steps but the report."""
     import mini_superb
 
     with timed("mini_superb: synthesised corpora"):
         corpora = mini_superb.make(out / "mini_superb", list(TASKS))
-    checkpoint = learn(out, corpora["pretrain"], updates)
-    score(out, corpora, checkpoint, seeds, systems)
+    checkpoint = learn(out, heard(out, corpora), updates)
+    score(out, corpora, checkpoint, seeds)
 
 
 def demo(out: Path, seeds: int = 1, updates: int = UPDATES) -> None:

@@ -121,6 +121,7 @@ def test_links_and_paths_lead_somewhere(page):
     ("script", "marker"),
     [
         ("demo_scores", "demo-scores"),
+        ("demo_search", "demo-search"),
         ("learnability", "learnability"),
         ("feature_store", "feature-store"),
         ("measure_checks", "measure-checks"),
