@@ -104,8 +104,9 @@ def measure(asked: ChoiceRequest) -> list[Row]:
     found, notes = candidates.find(asked.candidates, broken)
     judged, _ = judging.by_signals(found, asked, broken)
     probed, probes, _ = judging.by_probes(found, asked, notes, broken)
-    if broken:
-        raise ValueError("; ".join(broken))
+    print(*notes, *broken, sep="\n", file=sys.stderr)
+    if min(len(judged), len(probed)) < len(found):
+        raise ValueError("not every checkpoint can be measured; give others")
     pairs = [(one.values, other.shown) for one, other in zip(judged, probed, strict=True)]
     runs: dict[str, list] = {}
     for candidate, pair in zip(found, pairs, strict=True):

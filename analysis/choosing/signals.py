@@ -26,14 +26,15 @@ CLUSTERS = 50
 DRAWN = 7  # what decides which utterances these are
 
 
-# Weights: of what agreed with probes over the checkpoints in docs/results.md, the more the better.
+# Weights: the held-out loss orders checkpoints of a run nearly as probes do (docs/results.md); rank
+# and uniformity go with it. Clusters of early checkpoints stand apart best, so they are only shown.
 OF_CHECKPOINTS = (
     Criterion("offline/loss", "held-out loss of the offline target", "min", 3),
     Criterion("offline/accuracy", "held-out accuracy of the offline target", "max", 0),
     Criterion("effective_rank", "effective rank, mean of layers", "max", 1),
-    Criterion("uniformity", "uniformity, mean of layers", "min", 0),
-    Criterion("silhouette", "silhouette of clusters, mean of layers", "max", 1),
-    Criterion("davies_bouldin", "Davies-Bouldin of clusters, mean of layers", "min", 1),
+    Criterion("uniformity", "uniformity, mean of layers", "min", 1),
+    Criterion("silhouette", "silhouette of clusters, mean of layers", "max", 0),
+    Criterion("davies_bouldin", "Davies-Bouldin of clusters, mean of layers", "min", 0),
     Criterion("offline/entropy", "entropy of predictions", "min", 0),
     Criterion("offline/code_perplexity", "code perplexity", "max", 0),
     Criterion("online/target_var", "spread of the teacher's targets", "max", 0),

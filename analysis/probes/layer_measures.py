@@ -22,6 +22,7 @@ from mt4ssl_core.labelling import lloyd
 from mt4ssl_core.model import geometry
 
 Row = dict[str, Any]
+DIRECTIONS = "directions"  # the unit of what is no score
 NULL_DRAWS, BOOTSTRAP_DRAWS = 50, 500
 VARIANCE = 0.999  # of a layer, in the directions that CCA looks at
 FRAMES = 20_000  # that CCA and CKA look at, evenly spread: their cost grows with N D^2
@@ -119,7 +120,7 @@ def effective_ranks(features: np.ndarray, of: str) -> list[Row]:
     for layer in range(features.shape[1]):
         rank = geometry.effective_rank(torch.from_numpy(features[:, layer].astype(np.float64)))
         row = _row(layer, "effective_rank", rank, math.nan, math.nan, count=len(features), of=of)
-        rows.append(row | {"unit": "directions"})
+        rows.append(row | {"unit": DIRECTIONS})
     return rows
 
 

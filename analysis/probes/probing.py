@@ -23,6 +23,7 @@ from analysis.probes import (
     probe_training,
 )
 from analysis.probes.layer_features import LayerFeatures
+from analysis.probes.layer_measures import DIRECTIONS
 from analysis.probes.probe_data import Kept, few_frames, frame_data, gather
 from analysis.probes.probe_request import MINUTES, ProbeRequest
 from analysis.probes.probe_rows import Row
@@ -272,7 +273,7 @@ def _finite(value: Any) -> Any:
 def markdown_table(found: dict[str, Any]) -> str:
     """The rows of probe.json as Markdown: a line per measure, a column per layer.
 
-    In bold: a probe's layer that was best on training data held out, the best of other measures.
+    In bold: a probe's layer that was best on training data held out, the best of other scores.
     Probes have their baseline (the commonest label; for phone_ctc, saying nothing) and the control
     task's accuracy at that layer beside them.
     """
@@ -284,10 +285,13 @@ def markdown_table(found: dict[str, Any]) -> str:
         part = sorted((row for row in rows if row["measure"] == name), key=lambda r: r["layer"])
         best = probe_rows.best_row(part)
         cells = {row["layer"]: probe_rows.table_value(row["value"]) for row in part}
-        cells[best["layer"]] = f"**{cells[best['layer']]}**"
+        scored = best.get("unit") != DIRECTIONS
+        bold = "**" if scored else ""
+        cells[best["layer"]] = f"{bold}{cells[best['layer']]}{bold}"
         shown = [cells.get(layer, "-") for layer in range(found["layers"])]
         beside = [best.get("baseline"), best.get("control")]
         shown += ["-" if value is None else f"{value:.3f}" for value in beside]
-        lines.append(f"| {name} {ARROWS[part[0]['direction']]} | " + " | ".join(shown) + " |")
+        called = f"{name} {ARROWS[part[0]['direction']]}" if scored else name
+        lines.append(f"| {called} | " + " | ".join(shown) + " |")
     title, notes = markdown_text(found["model"]), map(markdown_text, found["notes"])
     return "\n".join([f"{title}, layer by layer:", "", *lines, "", *notes]) + "\n"

@@ -39,7 +39,8 @@ class Monitors:
 
     def read(self) -> dict[str, float]:
         """Effective rank of the last layer and as a mean over all; of the last layer also its
-        uniformity and, for every target with classes, how well they stand apart. {} of no frames.
+        uniformity and, for every target that takes them for more than one class, how well classes
+        stand apart. {} of no frames.
         """
         if not self.kept:
             return {}
@@ -52,6 +53,7 @@ class Monitors:
         }
         for name, parts in self.codes.items():
             codes = torch.cat(parts)
-            found[f"{name}/silhouette"] = geometry.silhouette(last, codes)
-            found[f"{name}/davies_bouldin"] = geometry.davies_bouldin(last, codes)
+            if len(codes.unique()) > 1:
+                found[f"{name}/silhouette"] = geometry.silhouette(last, codes)
+                found[f"{name}/davies_bouldin"] = geometry.davies_bouldin(last, codes)
         return found

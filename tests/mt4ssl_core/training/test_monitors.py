@@ -33,3 +33,6 @@ def test_padding_and_what_is_beyond_the_sample_are_left_out():
     assert found["uniformity"] == pytest.approx(geometry.uniformity(seen[-1]))
     assert found["signs/silhouette"] == pytest.approx(geometry.silhouette(seen[-1], codes))
     assert found["signs/davies_bouldin"] == pytest.approx(geometry.davies_bouldin(seen[-1], codes))
+    alike = Monitors()
+    alike.add(Encoded(states[-1].abs(), lengths, list(states.abs()), []), [Signs(None, None)])
+    assert not [name for name in alike.read() if name.startswith("signs")]  # one class
