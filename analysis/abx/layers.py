@@ -1,6 +1,6 @@
 """ABX of every layer, for `mt4ssl probe`: which stretches of which utterances are compared."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,10 +17,10 @@ NOTHING = (
 LATE = 2  # frames that a stretch may end after its utterance
 
 
-def cells_of(name: str, stretches: Sequence[Stretch], seed: int = 0) -> list[abx.Cell]:
-    """The comparisons of ``abx.WITHIN`` or ``abx.ACROSS`` that some stretches allow."""
+def cells_of(name: str, stretches: Sequence[Stretch], seed: int = 0) -> Iterator[abx.Cell]:
+    """Yield the comparisons of ``abx.WITHIN`` or ``abx.ACROSS`` that some stretches allow."""
     make = abx.cells_within if name == abx.WITHIN else abx.cells_across
-    return list(make(stretches, abx.MOST_ALIKE, seed))
+    return make(stretches, abx.MOST_ALIKE, seed)
 
 
 def said_in(items: ItemFile, utterances: Sequence[LabelledUtterance]) -> dict[str, list[Stretch]]:
@@ -67,7 +67,7 @@ def errors(
     kept = [(key, _inside(stretch, frames[key].shape[1], key)) for key, stretch in said]
     kept = [(key, stretch) for key, stretch in kept if stretch.first < stretch.stop]
     stretches = [stretch for _, stretch in kept]
-    cells = cells_of(name, stretches, seed)
+    cells = list(cells_of(name, stretches, seed))
     if not cells:
         raise ValueError(NOTHING)
     names = list(dict.fromkeys(key for key, _ in kept))

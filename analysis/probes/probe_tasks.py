@@ -159,7 +159,7 @@ def _nothing_alike(task: ProbeTask) -> list[str]:
     sides = [task.test] if task.stretches is not None else [task.train, task.test]
     for side in sides:
         said = [stretch for _, stretch in abx.stretches_of(side, task.stretches)]
-        if not abx.cells_of(task.name, said):
+        if next(abx.cells_of(task.name, said), None) is None:
             return [f"{task.name}: {abx.NOTHING}"]
     return []
 
