@@ -17,12 +17,11 @@ import numpy as np
 import torch
 
 from analysis.probes import chance, cluster_quality, similarity
+from analysis.probes.probe_rows import DIRECTIONS, Row
 from mt4ssl_core.bars import Bar
 from mt4ssl_core.labelling import lloyd
 from mt4ssl_core.model import geometry
 
-Row = dict[str, Any]
-DIRECTIONS = "directions"  # the unit of what is no score
 NULL_DRAWS, BOOTSTRAP_DRAWS = 50, 500
 VARIANCE = 0.999  # of a layer, in the directions that CCA looks at
 FRAMES = 20_000  # that CCA and CKA look at, evenly spread: their cost grows with N D^2

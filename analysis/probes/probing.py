@@ -23,7 +23,6 @@ from analysis.probes import (
     probe_training,
 )
 from analysis.probes.layer_features import LayerFeatures
-from analysis.probes.layer_measures import DIRECTIONS
 from analysis.probes.probe_data import Kept, few_frames, frame_data, gather
 from analysis.probes.probe_request import MINUTES, ProbeRequest
 from analysis.probes.probe_rows import Row
@@ -285,7 +284,7 @@ def markdown_table(found: dict[str, Any]) -> str:
         part = sorted((row for row in rows if row["measure"] == name), key=lambda r: r["layer"])
         best = probe_rows.best_row(part)
         cells = {row["layer"]: probe_rows.table_value(row["value"]) for row in part}
-        scored = best.get("unit") != DIRECTIONS
+        scored = best.get("unit") != probe_rows.DIRECTIONS
         bold = "**" if scored else ""
         cells[best["layer"]] = f"{bold}{cells[best['layer']]}{bold}"
         shown = [cells.get(layer, "-") for layer in range(found["layers"])]

@@ -234,6 +234,11 @@ _TOLD = {  # by the title of the panel
     "Keyword of an utterance": "Can the word be read from the mean over time?",
     "Speaker of an utterance": "Can the speaker be told? Layers that forget the voice fall here.",
     "Gender of the speaker": "Can the speaker's gender be told?",
+    "Pitch, energy, tempo of an utterance": "Can it be told how something is said? The share of "
+    "the variance that a linear regression explains; below 0 the mean would be better.",
+    "ABX of triphones": "How often a phone is nearer to another phone than to itself, within a "
+    "speaker and with another one. Nothing is trained.",
+    "Effective rank (RankMe)": "How many directions the frames of a layer use. It is no score.",
     "CCA with mel, phones, words, layer 0": "How much of a layer is a linear function of the "
     "spectrum (mel), of phones, of words, or of the encoder's input. Mel usually falls and phones "
     "rise with depth.",
@@ -246,7 +251,8 @@ _TOLD = {  # by the title of the panel
 
 def _peaks(found: Mapping[str, Mapping[str, Any]], measures: Sequence[str]) -> list[str]:
     """Say which layer is best, where one measure is shown."""
-    if len(measures) > 1:
+    rows = [row for probe in found.values() for row in probe["rows"]]
+    if len(measures) > 1 or any(row.get("unit") == probe_rows.DIRECTIONS for row in rows):
         return []
     best = {label: probe_rows.best_row(probe["rows"]) for label, probe in found.items()}
     several = len(best) > 1

@@ -9,7 +9,8 @@ import report_runs
 import score_runs
 from pretraining_runs import run as pretraining_run
 
-from analysis.report import report
+from analysis.probes import layer_plots
+from analysis.report import report, sections
 from mt4ssl_core.files import write_json
 
 VOID = {"meta", "link", "br"}
@@ -323,3 +324,7 @@ def test_word_error_rates_stand_beside_the_published_ones(tmp_path):
     write_json(run / "decode" / "decode.json", record | {"wer": 3})
     with pytest.raises(ValueError, match=r"decode\.json: not a record"):
         text_of(run)
+
+
+def test_every_panel_of_probes_has_a_sentence():
+    assert {title for title, *_ in layer_plots.PANELS} == sections._TOLD.keys()
