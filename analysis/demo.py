@@ -20,7 +20,7 @@ from mt4ssl_core.bars import Bar
 if TYPE_CHECKING:
     import pandas
 
-CONFIG, UPDATES = "demo", 1600
+CONFIG, UPDATES = "demo", 1400
 PROBE_MINUTES = 1.5
 ACCUMULATE = "runner.gradient_accumulate_steps"
 TASKS: dict[str, dict[str, Any]] = {  # the same head, steps and rate for every system
