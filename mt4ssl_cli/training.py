@@ -45,11 +45,12 @@ def pretrain(
 ) -> None:
     """Pre-train an encoder."""
     from mt4ssl_core import config as settings
+    from mt4ssl_core.lines import say_once
     from mt4ssl_core.training import pretrain as train
 
     more = ["data.strict=true"] if strict else []
     cfg = settings.load(config, [*(overrides or []), *more], files=True)
-    print(f"checkpoint: {train.pretrain(cfg, resume_from)}")
+    say_once(f"checkpoint: {train.pretrain(cfg, resume_from)}")
 
 
 @command(
@@ -66,11 +67,12 @@ def finetune(
 ) -> None:
     """Fine-tune an encoder to a recogniser, with CTC."""
     from mt4ssl_core.finetuning import finetune as loop
+    from mt4ssl_core.lines import say_once
     from mt4ssl_core.settings import finetuning
 
     more = ["data.strict=true"] if strict else []
     cfg = finetuning.load(config, [*(overrides or []), *more], files=True)
-    print(f"checkpoint: {loop.finetune(cfg, resume_from)}")
+    say_once(f"checkpoint: {loop.finetune(cfg, resume_from)}")
 
 
 @command(training, "mt4ssl config base")

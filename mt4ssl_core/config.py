@@ -47,6 +47,7 @@ class RunBasics:
     compile: true, false or auto: torch.compile of the encoder's blocks; auto is on CUDA only.
     activation_checkpointing: keep of each of the encoder's blocks its input alone and compute the
         rest again for its gradient: less memory for more time, the same numbers.
+    timeout: minutes that a process waits for the others before it takes them for lost and ends.
     log_every, validate_every, save_every: in updates; 0 switches validation off.
     keep_every: checkpoints kept for good at multiples of this many updates (0: only last and best).
     loggers: what shows the numbers of log.jsonl: tensorboard, wandb, trackio; [] for none.
@@ -58,6 +59,7 @@ class RunBasics:
     device: str = device("auto")
     compile: str = choice("auto", "auto", "true", "false")
     activation_checkpointing: bool = False
+    timeout: float = number(30.0, above=0, at_most=100_000)
     log_every: int = number(50, at_least=1, at_most=MOST)
     validate_every: int = number(5000, at_least=0, at_most=MOST)
     save_every: int = number(5000, at_least=1, at_most=MOST)

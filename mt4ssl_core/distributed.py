@@ -96,11 +96,11 @@ def start(device: str, patience: timedelta | None = None) -> World:
 
     A process waits for the others at most ``patience`` (torch's default: minutes).
     """
-    size = int(os.environ.get("WORLD_SIZE", "1"))
+    size = _of_torchrun("WORLD_SIZE", 1)
     if size == 1:
         return World(0, 1, choose_device(device))
     on_gpu = choose_device(device).type == "cuda"
-    local = int(os.environ.get("LOCAL_RANK", "0"))
+    local = _of_torchrun("LOCAL_RANK", 0)
     if on_gpu and device not in ("auto", "cuda"):
         raise ValueError(f"run.device={device}: torchrun gives each process its GPU; use cuda")
     chosen = choose_device(f"cuda:{local}") if on_gpu else torch.device("cpu")
@@ -113,7 +113,23 @@ def start(device: str, patience: timedelta | None = None) -> World:
 
 
 @contextmanager
-def peers(world: World, out: str) -> Iterator[None]:
+def joined(device: str, out: str, minutes: float) -> Iterator[World]:
+    """Train with the other processes of the run in ``out`` while the body runs.
+
+    minutes: that a process waits for the others before it takes them for lost.
+
+    Raises:
+        ConnectionError: another process of the run cannot be reached.
+    """
+    try:
+        with peers(out):
+            yield start(device, timedelta(minutes=minutes))
+    finally:
+        stop()
+
+
+@contextmanager
+def peers(out: str) -> Iterator[None]:
     """Turn what the backend says when another process is gone into a line that says so.
 
     Raises:
@@ -122,14 +138,28 @@ def peers(world: World, out: str) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:  # the backends' own errors are RuntimeErrors
-        if world.size == 1 or not (isinstance(error, dist.DistError) or _LOST.search(str(error))):
+        rank, size = _of_torchrun("RANK", 0), _of_torchrun("WORLD_SIZE", 1)
+        if size == 1 or not (isinstance(error, dist.DistError) or _LOST.search(str(error))):
             raise
         reason = " ".join(str(error).split())
         raise ConnectionError(
-            f"process {world.rank} of {world.size} of the run in {out} lost another one, which was "
-            f"killed or stopped (out of memory? see its own message, and dmesg); run the same "
-            f"command again: it goes on from the last checkpoint there is ({reason[:200]})"
+            f"process {rank} of {size} of the run in {out} lost another one, which was killed, "
+            f"stopped or never came (out of memory? see its own message, and dmesg); {_next()} "
+            f"from the last checkpoint there is ({reason[:200]})"
         ) from error
+
+
+def _next() -> str:
+    """What comes after the loss of a process."""
+    most, made = _of_torchrun("TORCHELASTIC_MAX_RESTARTS", 0), "TORCHELASTIC_RESTART_COUNT"
+    if _of_torchrun(made, 0) < most:
+        return "torchrun starts all of them again, which go on"
+    return "run the same command again: it goes on"
+
+
+def _of_torchrun(name: str, alone: int) -> int:
+    """A number that torchrun tells its processes; ``alone`` where it does not."""
+    return int(os.environ.get(name, alone))
 
 
 def stop() -> None:

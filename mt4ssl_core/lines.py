@@ -100,6 +100,12 @@ def say(text: str, stream: Any = None) -> None:
         tqdm.write(printable(text) + rest, file=stream)
 
 
+def say_once(text: str) -> None:
+    """Print a line on stdout; of torchrun's processes, the first does."""
+    if os.environ.get("RANK", "0") == "0":
+        print(text)
+
+
 def width(stream: Any) -> int:
     """Return how many columns of a terminal can be written without wrapping, with room for ^C."""
     try:

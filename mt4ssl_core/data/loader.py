@@ -138,14 +138,16 @@ class PretrainLoader:
         """Return how many batches each process gets in this epoch."""
         return len(self._plan(epoch, 0))
 
-    def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+    def batches(self, epoch: int, start: int = 0, earlier: int = 0) -> Iterator[Batch]:
         """Yield this process's batches of an epoch from number ``start`` on.
+
+        The first ``earlier`` batches of the sequence that a single process gets are nobody's.
 
         Skipping decodes nothing. Worker processes live as long as the iterator; closing it ends
         them. Raises ValueError naming the file: with ``strict`` the first that cannot be decoded
         (else it is in ``Batch.skipped``); or naming a worker process that was killed.
         """
-        plan = self._plan(epoch, start)
+        plan = self._plan(epoch, start, earlier)
         if not len(plan):
             return
         loader = DataLoader(
@@ -191,12 +193,13 @@ class PretrainLoader:
         """
         return list(self._plan(epoch, 0).groups)
 
-    def _plan(self, epoch: int, start: int) -> "_Plan":
+    def _plan(self, epoch: int, start: int, earlier: int = 0) -> "_Plan":
         """What this process reads in an epoch, from batch number ``start`` on."""
         if self.order is not None:
+            assert not earlier, "shards are read anew by another number of processes"
             count = max(0, self.order.rounds(epoch) - start)
             return _Plan(self.cuts, self.order.batches(epoch, self.rank, start), count)
-        groups = self._groups(epoch)
+        groups = self._groups(epoch)[earlier:]
         groups += [np.zeros(0, dtype=np.int64)] * (-len(groups) % self.world_size)
         mine = groups[self.rank :: self.world_size][start:]
         return _Plan(self.cuts, mine, len(mine))

@@ -86,13 +86,10 @@ def finetune(cfg: FinetuneConfig, resume_from: str | None = None) -> Path:
     """
     loggers.check(cfg.run.loggers)
     jiwer()  # or a run would stop at its first validation
-    world = distributed.start(cfg.run.device)
-    try:
-        out = Path(cfg.run.out)
-        with distributed.peers(world, cfg.run.out), sole_run(out, world), tuned(world.device):
-            return _finetune(cfg, world, resume_from)
-    finally:
-        distributed.stop()
+    run, out = cfg.run, Path(cfg.run.out)
+    together = distributed.joined(run.device, run.out, run.timeout)
+    with together as world, sole_run(out, world), tuned(world.device):
+        return _finetune(cfg, world, resume_from)
 
 
 def _finetune(cfg: FinetuneConfig, world: World, resume_from: str | None) -> Path:
@@ -151,7 +148,7 @@ def _train(run: Run, train: Part) -> None:
             continue
         stopping = update(run, micro, train, utterances)
         progress.update += 1
-        progress.epoch, progress.batches = micro[-1][0].epoch, micro[-1][1]
+        progress.consume(micro[-1][0].epoch, micro[-1][1])
         run.skips.keep(progress)
         progress.wall_hours += (time.perf_counter() - started) / 3600
         after_update(run, stopping)

@@ -109,14 +109,14 @@ def _selected(manifest: Manifest, text: str) -> tuple[Manifest, str]:
 
 def endless(loader: PretrainLoader, progress: Progress) -> Generator[Numbered]:
     """Batches from where ``progress`` is on, each with how many of its epoch are then consumed."""
-    epoch, start = progress.epoch, progress.batches
+    epoch, start, earlier = progress.epoch, progress.batches, progress.earlier
     while True:
         count = start
-        for count, batch in enumerate(loader.batches(epoch, start), start + 1):
+        for count, batch in enumerate(loader.batches(epoch, start, earlier), start + 1):
             yield batch, count
-        if count == 0:
+        if count + earlier == 0:
             raise ValueError("no batch could be made of data.train; is data.min_seconds too high?")
-        epoch, start = epoch + 1, 0
+        epoch, start, earlier = epoch + 1, 0, 0
 
 
 def next_batches(

@@ -60,13 +60,10 @@ def pretrain(cfg: Config, resume_from: str | None = None) -> Path:
         OSError: a file cannot be written, or another process of this run cannot be reached.
     """
     loggers.check(cfg.run.loggers)
-    world = distributed.start(cfg.run.device)
-    try:
-        out = Path(cfg.run.out)
-        with distributed.peers(world, cfg.run.out), sole_run(out, world), tuned(world.device):
-            return _pretrain(cfg, world, resume_from)
-    finally:
-        distributed.stop()
+    run, out = cfg.run, Path(cfg.run.out)
+    together = distributed.joined(run.device, run.out, run.timeout)
+    with together as world, sole_run(out, world), tuned(world.device):
+        return _pretrain(cfg, world, resume_from)
 
 
 def _pretrain(cfg: Config, world: World, resume_from: str | None) -> Path:
@@ -120,7 +117,7 @@ def _train(run: Run) -> None:
             continue
         stopping = update(run, micro, hidden)
         progress.update += 1
-        progress.epoch, progress.batches = micro[-1][0].epoch, micro[-1][1]
+        progress.consume(micro[-1][0].epoch, micro[-1][1])
         run.skips.keep(progress)
         progress.wall_hours += (time.perf_counter() - started) / 3600
         after_update(run, stopping)

@@ -11,8 +11,10 @@ _MOST = 10**12  # of any counter: beyond it a file is damaged
 
 @dataclass
 class Progress:
-    """How far a run is; ``batches`` of this epoch were consumed, not merely prefetched.
+    """How far a run is.
 
+    epoch, batches: so many batches of this epoch has each of ``processes`` consumed, not merely
+        prefetched, after the first ``earlier`` ones, which other numbers of processes consumed.
     best: lowest held-out loss. validated: update of the last validation.
     train_data, held_out_data: names of ids and lengths (see `PretrainLoader.fingerprint`).
     skipped_files, skipped_seconds: what could not be used of this epoch so far.
@@ -21,6 +23,7 @@ class Progress:
     update: int = 0
     epoch: int = 0
     batches: int = 0
+    earlier: int = 0
     processes: int = 1
     audio_hours: float = 0.0
     wall_hours: float = 0.0
@@ -30,6 +33,22 @@ class Progress:
     held_out_data: str | None = None
     skipped_files: int = 0
     skipped_seconds: float = 0.0
+
+    def consume(self, epoch: int, batches: int) -> None:
+        """Each process has now consumed ``batches`` of ``epoch``."""
+        if epoch != self.epoch:
+            self.earlier = 0
+        self.epoch, self.batches = epoch, batches
+
+    def begin_again(self) -> None:
+        """Go back to the beginning of the epoch."""
+        self.batches, self.earlier = 0, 0
+        self.skipped_files, self.skipped_seconds = 0, 0.0
+
+    def share_among(self, processes: int) -> None:
+        """Let another number of processes go on with the next batch of the epoch."""
+        self.earlier += self.batches * self.processes
+        self.batches, self.processes = 0, processes
 
 
 def read_progress(values: Mapping[str, Any], path: Path) -> Progress:

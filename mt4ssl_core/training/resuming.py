@@ -110,7 +110,8 @@ class Resumable:
         Raises:
             ValueError: it is of another model, or its parts do not fit each other.
         """
-        changed = self._changes(schema.settings(state["config"], path, self.sections()))
+        old = schema.settings(state["config"], path, self.sections())
+        changed = self._changes(old)
         other = [line for _, reshapes, line in changed.values() if reshapes]
         if other:
             listing = "\n  ".join(other)
@@ -128,11 +129,23 @@ class Resumable:
         self.progress = read_progress(state["progress"], path)
         lines = [line for _, _, line in changed.values()]
         if self.progress.processes != self.world.size:
-            lines.append(f"processes: {self.progress.processes} -> {self.world.size}")
-            self.progress.processes, self._new_order = self.world.size, True
+            lines += self._other_processes(schema.accumulated(old, path))
+            self.progress.share_among(self.world.size)
         self._new_order |= bool(self.order & changed.keys())
         self._new_measure = bool(self.measure & changed.keys())
         return lines
+
+    def _other_processes(self, accumulated: int) -> list[str]:
+        """What to say of another number of processes, which ``accumulated`` micro-batches each."""
+        was, processes = self.progress.processes, self.world.size
+        before, now = was * accumulated, processes * self.cfg.optim.accumulate
+        batches = f"batches per update: {now}, as before"
+        if now != before:
+            batches = f"batches per update: {before} -> {now}, with the same learning rate"
+            if before % processes == 0:
+                batches += f"; optim.accumulate={before // processes} keeps {before}"
+        dropout = "dropout is drawn per process, and differs from here on"
+        return [f"processes: {was} -> {processes}; {dropout}", batches]
 
     def meet_data(self, train: str, held_out: str | None) -> list[str]:
         """Compare the data with those of the run that is resumed; returns what to say of it.
@@ -145,9 +158,9 @@ class Resumable:
         if progress.update and (self._new_order or progress.train_data != train):
             if progress.train_data not in (None, train):
                 lines.append("the training data have changed (other files, or other lengths)")
-            if progress.batches:
+            if progress.batches or progress.earlier:
                 lines.append("the data order has changed: this epoch starts again")
-            progress.batches, progress.skipped_files, progress.skipped_seconds = 0, 0, 0.0
+            progress.begin_again()
         if progress.best is not None and (self._new_measure or progress.held_out_data != held_out):
             lines.append("the held-out data have changed: the next validation makes best.pt anew")
             progress.best = None

@@ -37,6 +37,18 @@ def settings(
     return {section: part for section, part in out.items() if section in known}
 
 
+def accumulated(known: Mapping[str, dict[str, Any] | None], path: Path) -> int:
+    """Return the micro-batches per update of a checkpoint's ``known`` settings.
+
+    Raises:
+        ValueError: no number of micro-batches.
+    """
+    value = (known.get("optim") or {}).get("accumulate", 1)
+    if type(value) is not int or not 0 < value <= _MOST:
+        raise ValueError(f"{path}: config.optim.accumulate is {value!r:.60}, no number of batches")
+    return value
+
+
 def finite_weights(values: Any, what: str, path: Path) -> dict[str, Tensor]:
     """Return the named tensors ``values`` if all of them are finite.
 

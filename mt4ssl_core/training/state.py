@@ -119,4 +119,5 @@ class Training(Resumable):
     def take_progress(self, values: dict[str, Any], where: Path) -> None:
         """Go on from this progress, at the beginning of its epoch."""
         self.progress = read_progress(values, where)
-        self.progress.batches, self.progress.processes = 0, self.world.size
+        self.progress.begin_again()
+        self.progress.processes = self.world.size

@@ -36,15 +36,27 @@ def test_one_process_is_its_own_world():
         torch.distributed.DistNetworkError("Connection closed by peer"),
     ],
 )
-def test_a_lost_process_is_named_as_such(error):
-    world = distributed.World(0, 2, torch.device("cpu"))
-    said = r"process 0 of 2 .* run the same command again"
-    with pytest.raises(ConnectionError, match=said), distributed.peers(world, "runs/a"):
-        raise error
+def test_a_lost_process_is_named_with_what_comes_next(error, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for restarts, said in (("0", "run the same command again"), ("1", "torchrun starts all of")):
+        monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", restarts)
+        both = rf"process 0 of 2 .* {said}"
+        with pytest.raises(ConnectionError, match=both), distributed.peers("runs/a"):
+            raise error
 
 
-def test_other_errors_stay_what_they_are():
-    for size, text in ((2, "boom"), (1, "gloo")):
-        world = distributed.World(0, size, torch.device("cpu"))
-        with pytest.raises(RuntimeError, match=text), distributed.peers(world, "runs/a"):
+def test_other_errors_stay_what_they_are(monkeypatch):
+    for size, text in (("2", "boom"), ("1", "gloo")):
+        monkeypatch.setenv("WORLD_SIZE", size)
+        with pytest.raises(RuntimeError, match=text), distributed.peers("runs/a"):
             raise RuntimeError(text)
+
+
+def test_a_process_that_never_comes_is_waited_for_so_long_and_no_longer(monkeypatch):
+    for name, value in {"WORLD_SIZE": 2, "RANK": 1, "MASTER_ADDR": "127.0.0.1"}.items():
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.setenv("MASTER_PORT", "1")  # where nobody answers
+    said = r"process 1 of 2 of the run in runs/a lost another"
+    together = distributed.joined("cpu", "runs/a", minutes=0.02)
+    with pytest.raises(ConnectionError, match=said), together:
+        pass

@@ -6,12 +6,17 @@ import subprocess
 import sys
 
 import pytest
+import ranks
 import torch
 import toy
 
+from mt4ssl_core.checkpoints import checkpoint
 from mt4ssl_core.distributed import World
+from mt4ssl_core.model.mt4ssl import MT4SSL
 from mt4ssl_core.training import validation
+from mt4ssl_core.training.loaders import endless, open_data
 from mt4ssl_core.training.pretrain import pretrain
+from mt4ssl_core.training.progress import Progress
 from mt4ssl_core.training.state import Training
 
 RECORDED = """
@@ -84,17 +89,79 @@ def test_validation_has_the_same_masks_and_crops_every_time(data, tmp_path, monk
     assert list(seen) == [5, 10, 15] and seen[5] == seen[10] == seen[15]
 
 
-@pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1), (2, 2)])
-def test_another_number_of_processes_starts_the_epoch_again(data, tmp_path, before, after):
-    cfg = toy.configuration(data, tmp_path / "run")
-    then = Training(cfg, World(0, before, torch.device("cpu")))
-    then.progress.update, then.progress.batches, then.progress.train_data = 7, 3, "data"
-    now = Training(cfg, World(0, after, torch.device("cpu")))
+@pytest.mark.parametrize(
+    ("before", "after", "accumulate", "batches"),
+    [
+        (2, 2, 2, None),
+        (2, 1, 4, "4, as before"),
+        (2, 4, 1, "4, as before"),
+        (2, 1, 2, "4 -> 2, with the same learning rate; optim.accumulate=4 keeps 4"),
+        (2, 3, 2, "4 -> 6, with the same learning rate"),
+    ],
+)
+def test_another_number_of_processes_goes_on_and_says_what_an_update_is(
+    data, tmp_path, before, after, accumulate, batches
+):
+    def world(size):
+        return World(0, size, torch.device("cpu"))
+
+    then = Training(toy.configuration(data, tmp_path / "run", optim__accumulate=2), world(before))
+    then.progress.update, then.progress.train_data = 7, "data"
+    then.progress.earlier, then.progress.batches = 1, 3
+    cfg = toy.configuration(data, tmp_path / "run", optim__accumulate=accumulate)
+    now = Training(cfg, world(after))
     said = now.resume(then.state_dict(), tmp_path) + now.meet_data("data", None)
-    if before == after:
-        assert said == [] and now.progress.batches == 3
+    progress = now.progress
+    if batches is None:
+        assert said == [] and (progress.earlier, progress.batches) == (1, 3)
         return
-    again = "the data order has changed: this epoch starts again"
-    assert said == [f"processes: {before} -> {after}", again]
-    assert (now.progress.update, now.progress.batches, now.progress.processes) == (7, 0, after)
+    dropout = "dropout is drawn per process, and differs from here on"
+    expected = [f"processes: 2 -> {after}; {dropout}", f"batches per update: {batches}"]
+    assert [line for line in said if "optim.accumulate:" not in line] == expected
+    assert (progress.update, progress.earlier, progress.batches) == (7, 1 + 2 * 3, 0)
     assert Training(cfg, now.world).resume(now.state_dict(), tmp_path) == []  # said once
+
+
+def test_each_batch_of_an_epoch_is_used_once_by_changing_numbers_of_processes(data, tmp_path):
+    cfg = toy.configuration(data, tmp_path / "run", data__batch_seconds=2.0)
+    model = MT4SSL(cfg)
+
+    def loaders(size):
+        found = [open_data(cfg, model, World(0, 1, torch.device("cpu")))[0] for _ in range(size)]
+        for rank, loader in enumerate(found):
+            loader.rank, loader.world_size = rank, size
+        return found
+
+    alone = [batch.ids for batch in loaders(1)[0].batches(0)]
+    progress, used = Progress(processes=2), []
+    for size, rounds in ((2, 3), (1, 2), (3, 1), (4, 100)):
+        if size != progress.processes:
+            progress.share_among(size)
+        found = [endless(loader, progress) for loader in loaders(size)]
+        for _ in range(rounds):
+            given = [next(batches) for batches in found]
+            if given[0][0].epoch:
+                break
+            used += [batch.ids for batch, _ in given if batch.ids]
+            progress.consume(0, given[0][1])
+    assert used == alone and len(alone) > 12
+    progress.consume(1, 1)
+    assert progress.earlier == 0
+
+
+def test_resuming_on_one_process_with_twice_the_batches_learns_the_same(data, tmp_path):
+    """Two processes for two updates, then one: equal to one throughout, but for dropout."""
+    shared = {
+        "encoder__dropout": 0.0, "encoder__attention_dropout": 0.0, "encoder__layerdrop": 0.0,
+        "run__validate_every": 0, "data__batch_seconds": 2.0, "optim__warmup": 0.0,
+        "optim__hold": 1.0, "optim__decay": 0.0,
+    }  # fmt: skip
+    words = toy.overrides(data, tmp_path / "cut", **shared, optim__max_updates=2)
+    said, codes = ranks.together((2, ["pretrain", "tiny", *words]))
+    assert codes == [[0, 0]], said
+    more = {"optim__accumulate": 2, "optim__max_updates": 5, **shared}
+    cut = checkpoint.load(pretrain(toy.configuration(data, tmp_path / "cut", **more)))
+    whole = checkpoint.load(pretrain(toy.configuration(data, tmp_path / "whole", **more)))
+    for key, value in whole["encoder"].items():
+        assert (cut["encoder"][key] - value).abs().max() <= 1e-5, key
+    assert cut["progress"]["epoch"] == 0 and cut["progress"]["earlier"] == 4
