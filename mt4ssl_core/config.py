@@ -77,11 +77,14 @@ class RunConfig(RunBasics):
         the optimiser and counters. Both are looked at only while `out` holds no last.pt.
     probe: a table of labelled utterances (columns path, keyword or label, speaker, gender, split)
         that a linear probe is trained and tested on at every validation; nothing learns from it.
+    parallel: how several processes share the work. ddp: each has the whole model. fsdp: each has
+        its part of weights, moments and teacher; for models that fill a GPU.
     """
 
     init_from: str | None = path(None, exists=True, hub=True)
     continue_from: str | None = path(None, exists=True, hub=True)
     probe: str | None = path(None, exists=True)
+    parallel: str = choice("ddp", "ddp", "fsdp")
 
 
 @dataclass

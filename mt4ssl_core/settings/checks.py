@@ -72,7 +72,22 @@ def _parameters(e: "EncoderConfig") -> float:
 
 def problems(cfg: "Config") -> list[str]:
     """Return what does not fit together."""
-    return [*_target_problems(cfg), *_data_problems(cfg), *stage_problems(cfg.optim)]
+    parts = _target_problems(cfg), _data_problems(cfg), _sharding_problems(cfg)
+    return [line for part in (*parts, stage_problems(cfg.optim)) for line in part]
+
+
+def _sharding_problems(cfg: "Config") -> list[str]:
+    out = []
+    if cfg.run.parallel == "fsdp" and cfg.encoder.layerdrop:
+        out.append(
+            f"encoder.layerdrop: {cfg.encoder.layerdrop}; with run.parallel=fsdp all processes "
+            "compute the same layers, so it must be 0"
+        )
+    if cfg.run.parallel == "fsdp" and cfg.run.precision == "fp16":
+        out.append("run.precision: fp16; with run.parallel=fsdp use bf16 or fp32")
+    if cfg.run.parallel == "fsdp" and cfg.run.probe is not None:
+        out.append("run.probe: with run.parallel=fsdp no process can look at the model alone; null")
+    return out
 
 
 def _target_problems(cfg: "Config") -> list[str]:

@@ -71,6 +71,8 @@ def _pretrain(cfg: Config, world: World, resume_from: str | None) -> Path:
     saver, notes = begin(training, out, resume_from)
     if compiling.wanted(cfg.run.compile, world.device):
         compiling.compile_blocks(training.model)
+    if cfg.run.parallel == "fsdp" and world.size > 1:
+        training.shard()
     train, valid, amounts, left_out = open_data(cfg, training.model, world)
     progress = training.progress
     notes += training.meet_data(train.fingerprint, valid.fingerprint if valid else None)

@@ -13,6 +13,7 @@ from mt4ssl_core.distributed import World
 from mt4ssl_core.model.optim import AdamW
 from mt4ssl_core.training import schema
 from mt4ssl_core.training.progress import Progress, read_progress
+from mt4ssl_core.training.sharding import gathered, part_like, shard
 
 
 def _flat(values: dict[str, Any]) -> dict[str, Any]:
@@ -43,6 +44,7 @@ class Resumable:
         self.scaler = torch.amp.GradScaler(world.device.type, enabled=cfg.run.precision == "fp16")
         self.progress = Progress(processes=world.size)
         self._new_order, self._new_measure = False, False
+        self.sharded = False
 
     @classmethod
     def sections(cls) -> Mapping[str, type]:
@@ -56,6 +58,21 @@ class Resumable:
     def state_dict(self) -> dict[str, Any]:
         """A checkpoint in the format of checkpoint.py."""
         raise NotImplementedError
+
+    def whole_state(self) -> dict[str, Any]:
+        """`state_dict` for a file, which the first process writes; all processes call it."""
+        state = self.state_dict()
+        return gathered(state, self.world.is_main) if self.sharded else state
+
+    def shard(self) -> None:
+        """Share weights and moments out among the processes, which all call it."""
+        moments = {n: self.optimizer.state.get(p) for n, p in self.model.named_parameters()}
+        shard(self.model, self.world)
+        self.optimizer, self.sharded = AdamW(self.model, self.cfg.optim), True
+        for name, parameter in self.model.named_parameters():
+            if entry := moments[name]:
+                parts = {key: part_like(entry[key], parameter) for key in schema.MOMENTS}
+                self.optimizer.state[parameter] = {**entry, **parts}
 
     def load_weights(self, state: dict[str, Any], where: Path) -> None:
         """Take the weights of a checkpoint; ValueError: it is of another architecture."""
@@ -83,9 +100,10 @@ class Resumable:
     def step_if_finite(self, figures: Tensor) -> bool:
         """Let the optimiser go on if ``figures`` are finite, without asking the device for them.
 
-        Returns False, and does nothing, with a loss scale, where only `step` can.
+        Returns False, and does nothing, where only `step` can: with a loss scale, and of a model
+        that is sharded.
         """
-        if self.scaler.is_enabled():
+        if self.scaler.is_enabled() or self.sharded:
             return False
         self.optimizer.step_unless(~figures.isfinite().all())
         return True

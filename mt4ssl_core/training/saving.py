@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from mt4ssl_core.checkpoints import checkpoint
 from mt4ssl_core.files import duplicate
@@ -34,17 +35,19 @@ class Saver:
             OSError: it cannot be written; the last one is whole, then.
         """
         names = [f"update_{training.progress.update}.pt"] * keep + [BEST] * best
-        training.world.on_main(lambda: self._write(training, names))
-
-    def _write(self, training: Resumable, copies: list[str]) -> None:
-        self.check()
         progress = asdict(training.progress)
-        if progress != self.saved:
-            again = self.saved is not None and self.saved["update"] == progress["update"]
+        state = training.whole_state() if progress != self.saved else None
+        training.world.on_main(lambda: self._write(state, progress["update"], names))
+        self.saved = progress
+
+    def _write(self, state: dict[str, Any] | None, update: int, copies: list[str]) -> None:
+        self.check()
+        if state is not None:
+            again = self.saved is not None and self.saved["update"] == update
             stays = self.keep_previous and not again  # so that it is of another update
             previous = self.folder / PREVIOUS if stays else None
-            checkpoint.save(self.last, training.state_dict(), previous)
-            self.saved, self.keep_previous = progress, True
+            checkpoint.save(self.last, state, previous)
+            self.keep_previous = True
         for name in copies:  # copies, not links: what damages one must not damage the other
             duplicate(self.last, self.folder / name)
 

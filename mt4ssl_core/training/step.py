@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
 from torch.nn.parallel import DistributedDataParallel
 
 from mt4ssl_core.data.batch import Batch
@@ -16,12 +17,13 @@ from mt4ssl_core.distributed import World
 from mt4ssl_core.model.targets import TargetLoss
 from mt4ssl_core.training.loaders import Numbered
 from mt4ssl_core.training.run import Run
+from mt4ssl_core.training.sharding import is_sharded, whole
 from mt4ssl_core.training.stopping import report_nan
 
 
 def wrap(model: nn.Module, world: World) -> nn.Module:
-    """The model as all processes train it together; itself if there is one."""
-    if world.size == 1:
+    """The model as all processes train it together; itself if there is one, or if it is sharded."""
+    if world.size == 1 or is_sharded(model):
         return model
     return DistributedDataParallel(  # without device_ids, which would move lengths to a GPU
         model,
@@ -40,6 +42,8 @@ def micro_batch_context(wrapped: nn.Module, last: bool) -> Any:
     """Gradients are exchanged between processes at the last micro-batch only."""
     if isinstance(wrapped, DistributedDataParallel) and not last:
         return wrapped.no_sync()
+    if isinstance(wrapped, FSDPModule):
+        wrapped.set_requires_gradient_sync(last)
     return nullcontext()
 
 
@@ -77,7 +81,8 @@ def read_later(values: Tensor) -> Callable[[], list[float]]:
 
 def clip(model: nn.Module, limit: float) -> Tensor:
     """Clip the gradients to this norm (0: never); returns the norm before that."""
-    norm = nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
+    grads = [p.grad for p in model.parameters() if p.grad is not None]
+    norm = whole(nn.utils.get_total_norm(grads))
     if limit:
         nn.utils.clip_grads_with_norm_(model.parameters(), limit, norm)
     return norm

@@ -70,8 +70,9 @@ def report_nan(
         "epoch": micro[-1][0].epoch,
     }
     write_json(report, facts)
+    state = training.whole_state()
     if world.is_main:
-        checkpoint.save(out / "before_nan.pt", training.state_dict())
+        checkpoint.save(out / "before_nan.pt", state)
     world.barrier()  # or the first to stop would end the others while they write
     raise ValueError(
         f"the loss or its gradient is not a number at update {progress.update + 1}; {report} names "

@@ -25,7 +25,7 @@ class Measured:
 
     values: means of what targets report. skipped: what could not be used. read: seconds that could.
     monitors: of a sample with nothing hidden (`Monitors`), and of `run.probe`; on the first process
-        alone.
+        alone, which cannot look at a sharded model.
     """
 
     values: dict[str, float]
@@ -131,7 +131,7 @@ def _measure(training: Resumable, loader: PretrainLoader, requested: list[int]) 
         batch = batch.to(world.device)
         losses = losses_of(model, batch, cfg, world, training.progress.update)
         with autocast(cfg, world):
-            if world.is_main and monitors.lacking and batch.ids:
+            if world.is_main and monitors.lacking and batch.ids and not training.sharded:
                 monitors.add(model.encoder(batch.waves, batch.lengths), model.each_target())
         meter.add_losses(losses)
     values = meter.read(world, list(model.each_target()), [])

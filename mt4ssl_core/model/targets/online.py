@@ -66,8 +66,8 @@ class Ema:
             [theirs[name] for name in averaged],
             1 - self.decay_at(step),
         )
-        copied = [name for name in ours if name.startswith(self.copied)]
-        torch._foreach_copy_([ours[name] for name in copied], [theirs[name] for name in copied])
+        for name in ours.keys() - set(averaged):  # few; a sharded model knows of no foreach copy
+            ours[name].copy_(theirs[name])
 
 
 def instance_norm(x: Tensor, lengths: Tensor | None) -> Tensor:
