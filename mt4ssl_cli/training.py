@@ -4,12 +4,15 @@ from typing import Annotated
 
 from mt4ssl_cli import options as o
 from mt4ssl_cli.framework import Command, command, group
+from mt4ssl_cli.readers import one_of
 from mt4ssl_core.config import DataConfig
 from mt4ssl_core.settings import labelling_defaults as labelling
 from mt4ssl_core.settings.export_formats import FORMATS
 from mt4ssl_core.settings.recognition_defaults import BeamSettings
+from mt4ssl_core.slurm import LOOPS
 
 training = group()
+LOOP = one_of(LOOPS)["parser"]
 CONFIG = "a YAML file, or the name of a shipped one, e.g. base, tiny"
 FINETUNE = "a YAML file, or the name of a shipped one, e.g. ctc_10h, tiny_ctc"
 SETTINGS = "settings, e.g. data.train=DIR optim.lr=1e-3; `mt4ssl config` has them all"
@@ -73,6 +76,24 @@ def finetune(
     more = ["data.strict=true"] if strict else []
     cfg = finetuning.load(config, [*(overrides or []), *more], files=True)
     say_once(f"checkpoint: {loop.finetune(cfg, resume_from)}")
+
+
+@command(
+    training,
+    "mt4ssl submit pretrain mine.yaml --slurm nodes=2 gpus_per_node=8",
+    cls=Trains,
+    resumes=True,
+)
+def submit(
+    loop: Annotated[str, o.argument("|".join(LOOPS), "which command", LOOP)],
+    config: Annotated[str, o.argument("CONFIG", "as of that command")],
+    overrides: Annotated[list[str] | None, o.argument("KEY=VALUE", SETTINGS, str)] = None,
+    slurm: Annotated[list[str] | None, o.word("KEY=VALUE ...", "for submitit")] = None,
+) -> None:
+    """Hand a run to SLURM, which goes on with it after each time limit; again: how far it is."""
+    from mt4ssl_core import submitting
+
+    print(submitting.submit(loop, config, overrides or (), slurm or ()))
 
 
 @command(training, "mt4ssl config base")

@@ -31,6 +31,7 @@ FLOORS = {  # package: its rooms and files from the ground up; each imports only
             "memory",
             "settings",
             "shipped",
+            "slurm",
             "threads",
         },
         {"data", "store"},
@@ -39,6 +40,7 @@ FLOORS = {  # package: its rooms and files from the ground up; each imports only
         {"labelling", "training"},
         {"recognition"},
         {"finetuning"},
+        {"submitting"},
     ],
     "upstream": [
         {"door", "fairseq_shim"},

@@ -181,7 +181,8 @@ def _leave(run: Run) -> None:
         SystemExit: always.
     """
     run.journal.say(f"stopped by a signal; {_save_early(run)}")
-    raise SystemExit(128 + run.requested[0] if run.requested else 143)
+    first = max(part[0] for part in run.training.world.gather(run.requested) if part)
+    raise SystemExit(128 + first)
 
 
 def _log(run: Run, more: bool) -> None:

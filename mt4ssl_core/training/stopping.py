@@ -16,19 +16,20 @@ from mt4ssl_core.training.resuming import Resumable
 
 @contextmanager
 def stop_requests() -> Iterator[list[int]]:
-    """A list that receives the number of a SIGTERM, SIGINT or SIGHUP; a second one stops at once.
+    """A list that receives the number of a SIGTERM, SIGINT, SIGHUP or SIGUSR1 or 2; a second
+    SIGTERM or SIGINT stops at once.
 
-    A closed terminal sends SIGHUP, which may come with others, so it never counts as a second one.
-    Where it is ignored (``nohup``) it stays so.
+    A closed terminal sends SIGHUP, and SLURM a SIGUSR before it ends a job; others may follow, so
+    these never count as a first or second one. Where SIGHUP is ignored (``nohup``) it stays so.
     """
     received: list[int] = []
 
     def remember(number: int, frame: Any) -> None:
-        if received and signal.SIGHUP not in (number, received[0]):
+        if received and {number, received[0]} <= {signal.SIGTERM, signal.SIGINT}:
             raise KeyboardInterrupt
         received.append(number)
 
-    wanted = [signal.SIGTERM, signal.SIGINT]
+    wanted = [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2]
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         wanted.append(signal.SIGHUP)
     try:

@@ -17,19 +17,18 @@ from pathlib import Path
 from typing import Any
 
 import upstream
+from mt4ssl_core import slurm
 from mt4ssl_core.threads import cores
-from upstream.door import overrides
 from upstream.door.stand_in import StandIn
 from upstream.suite.scheduling import Executor, Handle, JobBatch
 
-INLINE, LOCAL, SLURM = "inline", "local", "slurm"
+INLINE, LOCAL, SLURM = "inline", "local", slurm.SLURM
 NAMES = (INLINE, LOCAL, SLURM)
 _YEAR = 366 * 24 * 60  # minutes; submitit stops a local job after two by default
 _SLURM = {"timeout_min": 3 * 24 * 60, "cpus_per_task": 8, "mem_gb": 32}
 _CORES = ("OMP_NUM_THREADS", "MT4SSL_CORES")  # of torch, and of QbE's processes
 _CONTROLLER = "controller.log"  # what submitit's process says that starts a batch's
 _PATIENCE = 5.0  # seconds for a process to end after SIGINT
-_REQUEUES = 100  # a job that was timed out goes on from its checkpoint
 
 
 class _Over:
@@ -127,19 +126,8 @@ class Slurm:
             self._executor(Path(place))  # wrong parameters are found before anything starts
 
     def _executor(self, folder: Path) -> Any:
-        submitit = _submitit()
-        many = {"slurm_max_num_timeout": _REQUEUES} if self.cluster == SLURM else {}
-        try:
-            executor = submitit.AutoExecutor(folder, cluster=self.cluster, **many)
-            executor.update_parameters(**_renamed(self.parameters))
-        except (RuntimeError, NameError, AssertionError, ValueError, TypeError) as error:
-            first = str(error).strip().splitlines()[0]
-            raise ValueError(
-                f"--executor slurm: {first}; run it where sbatch and srun are, with --slurm "
-                "key=value as submitit names them (timeout_min, mem_gb, cpus_per_task, "
-                "gpus_per_node, partition, account, qos, ...)"
-            ) from error
-        return executor
+        said = "--executor slurm"
+        return slurm.executor(_submitit(), folder, self.parameters, said, self.cluster)
 
     def start(self, batch: JobBatch) -> Handle:
         """Hand the batch to SLURM, unless an earlier suite did and it is still there."""
@@ -169,7 +157,7 @@ def make(
     folder: Path,
     device: str,
     slots: int | None = None,
-    slurm: Sequence[str] = (),
+    parameters: Sequence[str] = (),
 ) -> Executor:
     """Return the executor of a name; its files go into ``folder``.
 
@@ -180,36 +168,15 @@ def make(
         raise ValueError(f"--jobs {slots}: give 1 or a larger whole number")
     if name not in NAMES:
         raise ValueError(f"--executor {name}: choose one of {', '.join(NAMES)}")
-    if slurm and name != SLURM:
+    if parameters and name != SLURM:
         raise ValueError(f"--slurm goes with --executor slurm, not with {name}")
     if name == INLINE:
         return Inline()
     on_cpu = device == "cpu"
     if name == LOCAL:
         return Local(folder, [] if on_cpu else visible_gpus(), slots)
-    return Slurm(folder, {"gpus_per_node": 0 if on_cpu else 1, **slurm_parameters(slurm)}, slots)
-
-
-def slurm_parameters(pairs: Sequence[str]) -> dict[str, Any]:
-    """Read ``key=value`` words into submitit's parameters.
-
-    Raises:
-        ValueError: a word without ``=``.
-    """
-    found = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not equals or not key:
-            raise ValueError(f"--slurm {pair}: expected key=value, such as partition=gpu")
-        found[key.removeprefix("slurm_")] = overrides.parse_value(value)
-    return found
-
-
-def _renamed(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Give parameters that only SLURM knows submitit's prefix for these."""
-    common = {"name", "timeout_min", "mem_gb", "nodes", "cpus_per_task", "gpus_per_node"}
-    common |= {"tasks_per_node", "stderr_to_stdout"}
-    return {key if key in common else f"slurm_{key}": v for key, v in parameters.items()}
+    given = {"gpus_per_node": 0 if on_cpu else 1, **slurm.parameters(parameters)}
+    return Slurm(folder, given, slots)
 
 
 def visible_gpus() -> list[str]:
@@ -263,10 +230,4 @@ def _fresh(folder: Path, batch: JobBatch) -> Path:
 
 
 def _submitit() -> Any:
-    try:
-        import submitit
-    except ImportError as error:
-        raise ValueError(
-            'submitit is not installed; pip install "mt4ssl[superb]", or use --executor inline'
-        ) from error
-    return submitit
+    return slurm.submitit("superb", "use --executor inline")
