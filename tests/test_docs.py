@@ -45,8 +45,9 @@ def test_every_command_parses(page):
 
 def _parse(words):
     if words[0] == "torchrun":
-        words = words[3:]
-        words = ["mt4ssl", *words[2:]] if words[:2] == ["-m", "mt4ssl_cli"] else ["python", *words]
+        ours = "mt4ssl_cli" in words
+        words = words[words.index("mt4ssl_cli") + 1 :] if ours else words[3:]
+        words = ["mt4ssl" if ours else "python", *words]
     program, rest = words[0], words[1:]
     if program == "python" and rest[0] == "run_downstream.py":
         arguments.parse(rest[1:])
