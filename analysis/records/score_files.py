@@ -254,8 +254,8 @@ def places(folder: Path) -> tuple[list[Path], list[Path]]:
 
 
 def _left_out(folder: Path, run: Path) -> bool:
-    apart = ("update_", run_folder.HEADS)
-    return any(part.startswith(apart) for part in folder.relative_to(run).parts)
+    of_checkpoint = any(part.startswith("update_") for part in folder.relative_to(run).parts)
+    return of_checkpoint or run_folder.of_other_heads(folder)
 
 
 def _tested(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -158,12 +158,14 @@ def model_name(run: RunFiles) -> str | None:
 
 def _walk(folder: Path, depth: int) -> Iterator[tuple[Path, set[str]]]:
     """Yield folders, from the top, with the names of their files; scores of single checkpoints
-    (superb/update_N), which `mt4ssl convergence` reads, are left out.
+    (superb/update_N), which `mt4ssl convergence` reads, are left out, and those of other heads,
+    which are read with their suite.
     """
     entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     yield folder, {entry.name for entry in entries if entry.is_file()}
     for entry in entries if depth else ():
         hidden = entry.name.startswith((".", "update_"))
+        hidden = hidden or run_folder.of_other_heads(Path(entry.path))
         if entry.is_dir(follow_symlinks=False) and not hidden:
             yield from _walk(folder / entry.name, depth - 1)
 
@@ -214,7 +216,9 @@ def scores(runs: Sequence[RunFiles]) -> dict[str, ModelScores]:
 
 
 def _called(name: str, model: str, models: int, alone: bool) -> str:
-    if models == 1 or model == name:
+    if model == name or model.startswith(f"{name} ("):  # with other heads
+        return model
+    if models == 1:
         return name
     rest = model.removeprefix(f"{name}: ")
     return rest if alone else f"{name}: {rest}"

@@ -93,6 +93,11 @@ def claimed(out: Path, owner: Mapping[str, Any], patience: float = 5.0) -> Itera
         yield token
 
 
+def of_other_heads(folder: Path) -> bool:
+    """Whether a folder is that of other heads in a suite's, which is read with it."""
+    return folder.name.startswith(HEADS) and (folder.parent / SUITE).is_file()
+
+
 def abandoned(out: Path, token: str) -> bool:
     """Whether the suite that locked ``out`` with ``token`` is gone."""
     return not locks.held(out / LOCK, token)

@@ -49,6 +49,14 @@ def text_of(folder, *others, **options):
     return report.report(folder, others, **options).read_text(encoding="utf-8")
 
 
+def test_other_heads_of_a_suite_have_one_row(tmp_path):
+    run = score_runs.suite(tmp_path / "run", score_runs.record("ks", 0.5))
+    changed = {"heads": "deep", "overrides": {"a": 1}}
+    score_runs.suite(run / "heads_deep", score_runs.record("ks", 0.6, **changed))
+    text = text_of(run, names=["mine"])
+    assert "mine (deep heads)" in text and "heads_deep" not in text and "mine: mine" not in text
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     return report_runs.whole(tmp_path_factory.mktemp("runs") / "first")

@@ -148,6 +148,9 @@ def test_other_heads_have_rows_and_ranks_of_their_own(tmp_path):
     assert (
         "Rank correlation (Spearman) of deep with official heads: ks/acc 0.40 (4 models)." in text
     )
+    alone = score_runs.suite(tmp_path / "alone" / "heads_deep", record("ks", 0.5, **changed))
+    for folder in (alone, alone.parent):
+        assert "alone (deep heads)" in leaderboard.leaderboard([folder], names=["alone"])
 
 
 def test_csv_has_all_digits_and_says_which_table(tmp_path):
