@@ -72,7 +72,7 @@ def measure(name: str, work: Path, machine: str) -> None:
         "masked_accuracy": last["offline/accuracy"],
         "scores": scores(out, corpora, checkpoint, ("mt4ssl", "untrained copy")),
     }
-    found = read()
+    found = comparable()
     if not found["filter banks"]:
         found["filter banks"] = scores(work / "fbank", corpora, checkpoint, FREE)
     found["rows"] = [old for old in found["rows"] if old["recipe"] != name] + [row]
@@ -90,17 +90,23 @@ def scores(
     return demo.scores(out)[["system", "task", "metric", "value", "direction"]].to_dict("records")
 
 
-def read() -> dict[str, Any]:
-    """What has been measured so far."""
-    nothing = {"setting": {"corpora": f"mini_superb, seed {SEED}"}, "filter banks": [], "rows": []}
-    return read_json(RESULTS) if RESULTS.exists() else nothing
+def comparable() -> dict[str, Any]:
+    """What has been measured so far with the heads that the demo has now."""
+    setting = {
+        "corpora": f"mini_superb, seed {SEED}",
+        "heads": {task: demo.TASKS[task] for task in TASKS},
+    }
+    found = read_json(RESULTS) if RESULTS.exists() else {}
+    if found.get("setting") == setting:
+        return found
+    return {"setting": setting, "filter banks": [], "rows": []}
 
 
 def table() -> str:
     """The table of docs/results.md, from the committed JSON."""
-    found = read()
-    if not found["rows"]:
+    if not RESULTS.exists():
         return "Not run yet."
+    found = read_json(RESULTS)
     parts = [pd.DataFrame(found["filter banks"])]
     for row in found["rows"]:
         each = pd.DataFrame(row["scores"])
@@ -115,7 +121,12 @@ def table() -> str:
         f"{r['recipe']} {r['updates']:,} in {r['minutes']:.1f} minutes" for r in found["rows"]
     )
     machines = ", ".join(sorted({row["machine"] for row in found["rows"]}))
-    return f"{shown}\nCorpora of seed {SEED}, one seed each, on {machines}. Updates: {costs}."
+    heads = found["setting"]["heads"]
+    steps = ", ".join(f"{heads[task]['runner.total_steps']} of {task.upper()}" for task in TASKS)
+    return (
+        f"{shown}\nCorpora of seed {SEED}, one seed each, on {machines}; updates of the heads: "
+        f"{steps}. Updates of pre-training: {costs}."
+    )
 
 
 def main() -> None:
@@ -130,7 +141,7 @@ def main() -> None:
         parser.error(
             f"{', '.join(sorted(unknown))}: no such recipe; choose of {', '.join(RECIPES)}"
         )
-    measured = {row["recipe"] for row in read()["rows"]}
+    measured = {row["recipe"] for row in comparable()["rows"]}
     for name in [] if args.tables_only else args.names or [n for n in RECIPES if n not in measured]:
         measure(name, args.work.absolute(), args.machine)
     pages.show("demo-search", table())

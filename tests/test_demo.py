@@ -45,11 +45,14 @@ def test_the_search_shows_each_recipe_beside_its_untrained_copy(tmp_path, monkey
 
     pair = [score("mt4ssl", 0.5), score("untrained copy", 0.75)]
     row = {"recipe": "demo", "updates": 1200, "minutes": 2.0, "machine": "m", "scores": pair}
-    found = {"filter banks": [score("fbank", 0.6)], "rows": [row]}
+    heads = {"ks": {"runner.total_steps": 4}, "pr": {"runner.total_steps": 5}}
+    found = {"filter banks": [score("fbank", 0.6)], "rows": [row], "setting": {"heads": heads}}
     write_json(demo_search.RESULTS, found)
     shown = demo_search.table()
     assert "| demo | **50.0** |" in shown and "| untrained: demo | 75.0 |" in shown
     assert "| fbank | 60.0 |" in shown and "demo 1,200 in 2.0 minutes" in shown
+    assert "4 of KS, 5 of PR" in shown
+    assert not demo_search.comparable()["rows"]  # of other heads than the demo's
 
 
 @pytest.mark.slow
