@@ -183,6 +183,7 @@ Part = tuple[Tensor, Tensor]  # points (N, D), and their squared norms (N,)
 def parts_of(points: Tensor) -> list[Part]:
     """Share points (N, D) out into parts that the cores take in turn."""
     size = max(1024, -(-len(points) // _PARTS))
+    size += -size % _CHUNK  # no chunk of a few rows: its product takes as long as a whole one's
     return [(part, part.square().sum(1)) for part in points.split(size)]
 
 
