@@ -13,7 +13,7 @@ from torch import Tensor
 
 from analysis.abx.distances import DISTANCES
 
-_CELLS = 1 << 20  # pairs of frames at once
+_NUMBERS = 1 << 22  # in the frames that are gathered at once: 16 MB, not hundreds
 
 
 def unit_frames(frames: np.ndarray) -> Tensor:
@@ -40,7 +40,8 @@ def pair_distances(
     begin = 0
     while begin < len(order):  # of similar lengths: little is padded
         one, other = sizes[order[begin]]
-        some = order[begin : begin + max(1, _CELLS // (2 * one * other))]
+        most = max(1, _NUMBERS // ((one + 2 * other) * units.shape[1]))
+        some = order[begin : begin + most]
         some = some[(sizes[some, 0] == one) & (sizes[some, 1] <= 2 * other)]
         found[some] = _warped(units, starts[pairs[some]], sizes[some], distance).numpy()
         begin += len(some)
