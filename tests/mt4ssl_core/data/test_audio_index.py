@@ -191,11 +191,14 @@ def test_memory_of_an_utterance(tmp_path, monkeypatch):
         return found, found.plan(0)
 
     start()
-    tracemalloc.start()
-    try:
-        start()
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
+    peaks = []
+    for _ in range(3):  # other threads of the test session may allocate meanwhile
+        tracemalloc.start()
+        try:
+            start()
+            peaks.append(tracemalloc.get_traced_memory()[1])
+        finally:
+            tracemalloc.stop()
+    peak = min(peaks)
     mapped = sum(file.stat().st_size for file in tmp_path.glob(".x.*"))
     assert (peak + mapped) / count < 200
