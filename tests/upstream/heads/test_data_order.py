@@ -9,8 +9,11 @@ import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, WeightedRandomSampler
 
 from mt4ssl_core.store import store as feature_store
+from upstream import compat
 from upstream.heads import data_order
 from upstream.store.lazy_audio import Reading, Utterance
+
+compat.install()  # its datasets read with torchaudio
 
 
 class Crops(Dataset[Any]):
