@@ -6,6 +6,7 @@ import torch
 from superb_data import TINY, tiny_checkpoint
 
 import upstream
+from mt4ssl_core import shipped
 
 
 def test_importing_the_room_does_not_import_s3prl():
@@ -34,9 +35,8 @@ def test_every_name_gives_an_upstream_or_says_how(name, tmp_path, monkeypatch):
     ckpt = tiny_checkpoint().as_uri() if name == "mt4ssl_url" else str(tiny_checkpoint())
     model = getattr(hub, name)(ckpt=ckpt, model_config=None, refresh=False)
     assert model.get_downsample_rates("hidden_states") == 320
-    with pytest.raises(
-        ValueError, match=f"-u {name}: no checkpoint .* is published; give one with -k"
-    ):
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path / "empty")
+    with pytest.raises(ValueError, match=f"-u {name}: needs a checkpoint.*; give one with -k"):
         getattr(hub, name)(ckpt=None, model_config=None, refresh=False)
 
 

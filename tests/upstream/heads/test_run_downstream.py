@@ -7,6 +7,7 @@ import torch
 from superb_data import FEW_STEPS, SPEED, Bomb, corpora, tiny_checkpoint
 
 import run_downstream
+from mt4ssl_core import shipped
 from upstream.door import overrides
 from upstream.heads import results
 
@@ -30,10 +31,11 @@ def test_one_command_trains_tests_and_writes_json(tmp_path, capsys):
     assert f"ks test acc = {record['value']}" in capsys.readouterr().out
 
 
-def test_a_mistake_is_one_line_and_exit_code_2(tmp_path, capsys):
+def test_a_mistake_is_one_line_and_exit_code_2(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path / "empty")
     assert run_downstream.main(command(tmp_path / "exp")) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
-    assert error.startswith("run_downstream: error: -u mt4ssl: no checkpoint")
+    assert error.startswith("run_downstream: error: -u mt4ssl: needs a checkpoint")
     assert not (tmp_path / "exp").exists()
 
 
