@@ -9,6 +9,7 @@ from typing import Any
 from analysis.records import training_runs
 from analysis.records.attempts import Attempts
 from analysis.records.training_runs import VALID, TrainingRun
+from mt4ssl_core import shipped
 from upstream.door import hub
 
 
@@ -54,8 +55,8 @@ def find(given: Sequence[str], broken: list[str]) -> tuple[list[Candidate], list
 
 
 def _is_model(folder: Path) -> bool:
-    """Whether a folder is a checkpoint itself, as Hugging Face's are."""
-    return (folder / "config.json").is_file()
+    """Whether a folder is a checkpoint itself, as Hugging Face's and compact ones are."""
+    return any((folder / name).is_file() for name in ("config.json", shipped.WEIGHTS))
 
 
 def _of_run(run: TrainingRun, losses: bool, notes: list[str]) -> list[Candidate]:

@@ -24,8 +24,10 @@ def choose(asked: ChoiceRequest, broken: list[str]) -> str:
     ``broken`` gets a line on each checkpoint that cannot be looked at. Returns the table.
 
     Raises:
-        ValueError: nothing to choose from, no audio, or labels that allow no probe.
+        ValueError: nothing to choose from, no audio, labels that allow no probe, or options that
+            do not go together.
     """
+    _check(asked)
     found, notes = candidates.find(asked.candidates, broken)
     if asked.labels:
         judged, criteria, source = judging.by_probes(found, asked, notes, broken)
@@ -46,6 +48,14 @@ def choose(asked: ChoiceRequest, broken: list[str]) -> str:
     names = [item.candidate.name for item in judged]
     choice_plots.draw(names, ranking, [item.layers for item in judged], inside[0].used, out / PLOT)
     return text
+
+
+def _check(asked: ChoiceRequest) -> None:
+    if asked.labels and asked.audio is not None:
+        raise ValueError("--audio is looked at without labels; leave it or --labels out")
+    for name in ("probes", "alignments"):
+        if getattr(asked, name) is not None and not asked.labels:
+            raise ValueError(f"--{name} is for probes, which need labels; give --labels SOURCE")
 
 
 def _reasons(

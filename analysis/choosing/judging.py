@@ -74,7 +74,7 @@ def by_probes(
             with attempts.one():
                 rows = probing.score_layers(
                     candidate.path, utterances, [task.name for task in chosen], asked.seed,
-                    asked.minutes,
+                    asked.minutes, device=asked.device,
                 )  # fmt: skip
                 directions |= {row["measure"]: row["direction"] for row in rows}
                 best = [row for row in rows if row["chosen"]]

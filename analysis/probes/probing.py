@@ -48,6 +48,7 @@ def score_layers(
     minutes: float = MINUTES,
     upstream: str = "mt4ssl",
     store: FeatureStore | None = None,
+    device: str = "auto",
 ) -> list[Row]:
     """Return the rows of some probes of every layer of a checkpoint (`run_probes`).
 
@@ -55,7 +56,7 @@ def score_layers(
         ValueError: no such checkpoint or probe, or too little speech with its labels.
     """
     chosen, _ = probe_tasks.possible_probes(utterances, probes, minutes)
-    features = layer_features.open_upstream(checkpoint, upstream, store=store)
+    features = layer_features.open_upstream(checkpoint, upstream, device, store)
     kept = gather(features, probe_tasks.means_of(chosen), probe_tasks.frames_of(chosen), show=False)
     return probe_training.run_probes(chosen, kept, features.layers, seed, show=False)
 

@@ -98,6 +98,8 @@ def test_what_cannot_be_looked_at_is_named_and_the_rest_is_ranked(runs, tmp_path
         (["{runs}/nothing.pt", "--audio", "{runs}/audio"], "nothing.pt"),
         (["{runs}/audio"], "no log.jsonl"),
         (["{runs}/first", "--audio", "{runs}/nowhere"], "nowhere"),
+        (["{runs}/first", "--audio", "{runs}/audio", "--labels", "x"], "--audio is looked at"),
+        (["{runs}/first", "--probes", "phone"], "--probes is for probes, which need labels"),
     ],
 )
 def test_mistakes_are_one_line(runs, tmp_path, capsys, words, told):
