@@ -41,7 +41,8 @@ def parameters(pairs: Sequence[str]) -> dict[str, Any]:
             value = yaml.safe_load(text)
         except yaml.YAMLError:
             value = text
-        found[key.removeprefix("slurm_")] = text if isinstance(value, dict) else value
+        plain = isinstance(value, dict) and not text.startswith("{")  # "a: b" is no mapping
+        found[key.removeprefix("slurm_")] = text if plain else value
     return found
 
 

@@ -89,10 +89,11 @@ def submit(
     if (here := _status(package, out, cfg.optim.max_updates)) is not None:
         return here
     gpus = 0 if cfg.run.device == "cpu" else 1
-    wanted = {**_DEFAULTS, "gpus_per_node": gpus, **slurm.parameters(given)}
-    wanted.setdefault("tasks_per_node", max(1, wanted["gpus_per_node"] or 0))
+    named = {"name": f"{loop}-{out.name}", "gpus_per_node": gpus}
+    wanted = {**_DEFAULTS, **named, **slurm.parameters(given)}
+    each = wanted["gpus_per_node"]
+    wanted.setdefault("tasks_per_node", each if isinstance(each, int) and each > 0 else 1)
     made = slurm.executor(package, out / FOLDER, wanted, "--slurm", cluster)
-    made.update_parameters(name=f"{loop}-{out.name}")
     try:
         job = made.submit(Job(loop, name, tuple(overrides)))
     except package.core.utils.FailedJobError as error:

@@ -74,6 +74,7 @@ def test_a_run_is_handed_over_once(fake, words):
     ("given", "said"),
     [
         (["partition"], "--slurm partition: expected key=value"),
+        (["gpus_per_node=a100:4"], r"--slurm: .*gpus_per_node.*a100:4.*sbatch and srun"),
         (["partitoin=gpu"], r"--slurm: .*partitoin.*run it where sbatch and srun are"),
         (["partition=full"], r"sbatch refused the run in .*QOSMaxSubmit.*; correct --slurm"),
     ],
@@ -82,6 +83,14 @@ def test_what_slurm_cannot_take_is_refused(fake, words, given, said):
     with pytest.raises(ValueError, match=said):
         submitting.submit("pretrain", "tiny", words, given)
     assert not (fake / "run" / submitting.NOTE).exists()
+
+
+def test_a_name_and_a_mapping_reach_slurm(fake, words):
+    given = ["name=mine", "additional_parameters={nice: 5}"]
+    submitting.submit("pretrain", "tiny", words, given)
+    script = (fake / "given.sh").read_text()
+    assert "#SBATCH --job-name=mine\n" in script and "#SBATCH --nice=5\n" in script
+    assert slurm.parameters(["comment=a: b"]) == {"comment": "a: b"}
 
 
 def test_a_note_that_is_not_ours_and_a_missing_package(fake, words, monkeypatch):
