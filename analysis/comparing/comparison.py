@@ -140,6 +140,11 @@ def _finding(task: str, metric: dict[str, Any], mine: Read, beside: Read) -> Fin
     for over, units in ((ITEMS, alone), (SPEAKERS, who)):
         found = resampling.spread(mine.outcome, beside.outcome, units) if units else None
         spreads |= {over: found} if found else {}
+    if not spreads:
+        raise ValueError(
+            f"{task}: {len(alone)} item(s), too few to draw from again; test both on more, or "
+            "leave it out with --tasks"
+        )
     tests = {f"bootstrap over {over}": spread.p for over, spread in spreads.items()}
     tests |= _paired(mine, beside)
     sign = PERCENT if metric["direction"] == "max" else -PERCENT

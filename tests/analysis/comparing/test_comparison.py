@@ -111,6 +111,8 @@ def test_what_are_no_tests_of_two_systems(tmp_path):
     short = {"config": runs.config_of("ks", total_steps=7)}
     refused(whole, ks(tmp_path / "short", 0.9, record=short), "other protocols: runner.total_steps")
     refused(whole, ks(tmp_path / "fewer", 0.9, names=NAMES[1:]), "1 items were tested in one of")
+    single = [ks(tmp_path / name, 1.0, names=NAMES[:1]) for name in ("one", "other")]
+    refused(*single, r"ks: 1 item\(s\), too few to draw from again; test both on more")
     whitened = {"kind": "whiten"}
     refused(whole, ks(tmp_path / "white", 0.9, feature_transform=whitened), "other features: ")
     rate = runs.config_of("ks")
