@@ -15,6 +15,7 @@ from toy import configuration, corpus
 from analysis import exporting
 from mt4ssl_core import config, shipped
 from mt4ssl_core.checkpoints import checkpoint, compact, convert, tensor_files
+from mt4ssl_core.checkpoints.foreign.export.card import Card
 from mt4ssl_core.checkpoints.foreign.export.to_compact import difference
 from mt4ssl_core.distributed import World
 from mt4ssl_core.training.state import Training
@@ -74,6 +75,14 @@ def test_the_card_has_the_command_the_hours_and_what_its_user_adds(tmp_path):
         assert fact in card
     assert "mt4ssl pretrain settings.yaml data.train=AUDIO.tsv" in card
     assert str(tmp_path) not in card
+
+
+def test_the_card_of_one_on_the_hub_says_how_it_gets_here(tmp_path):
+    path = ours_file(tmp_path / "ours.pt")
+    convert.export(path, tmp_path / "out", "compact", Card("org/name"))
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert 'mt4ssl.load(snapshot_download("org/name")).features' in card
+    assert "from huggingface_hub import snapshot_download" in card
 
 
 def test_the_settings_in_the_card_train_the_same_model(tmp_path):

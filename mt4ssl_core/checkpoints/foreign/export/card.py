@@ -114,10 +114,13 @@ def _form(state: Mapping[str, Any]) -> str:
 
 def _loading(quoted: str, kind: str | None) -> str:
     if kind is None:
+        on_hub = "/" in quoted  # which mt4ssl asks for models of transformers' form only
+        imports = "from huggingface_hub import snapshot_download\n" if on_hub else ""
+        source = f"snapshot_download({quoted})" if on_hub else quoted
         return (
             "```python\n"
-            "import mt4ssl\n\n"
-            f'features = mt4ssl.load({quoted}).features("speech.wav")  # (layers, frames, dim)\n'
+            f"import mt4ssl\n{imports}\n"
+            f'features = mt4ssl.load({source}).features("speech.wav")  # (layers, frames, dim)\n'
             "```"
         )
     return (
