@@ -128,6 +128,24 @@ def seconds(operations: Iterable[Operation], peak: float, bandwidth: float) -> f
     return sum(max(item.flops / peak, item.size / bandwidth) for item in operations)
 
 
+class Kept:
+    """The memory that backward waits for; what several tensors share counts once."""
+
+    def __init__(self) -> None:
+        self.storages: dict[int, torch.UntypedStorage] = {}
+
+    def keep(self, x: Tensor) -> Tensor:
+        """Take a tensor down that is saved for backward; returns it."""
+        storage = x.untyped_storage()
+        self.storages[storage._cdata] = storage  # held, so that its number stays its own
+        return x
+
+    @property
+    def bytes(self) -> int:
+        """Of all of it."""
+        return sum(storage.nbytes() for storage in self.storages.values())
+
+
 def update_of(model: MT4SSL, count: int, samples: int, device: str, kind: torch.dtype) -> Callable:
     """Forward and backward of a batch of ``count`` utterances; everything made beforehand."""
     lengths = torch.full((count,), samples)
@@ -156,18 +174,11 @@ def counted(size: str, count: int, length: float) -> tuple[Count, float, float]:
     """The operations of an update, its parameters, and the bytes that backward waits for."""
     model = build(size, "meta", torch.bfloat16)
     update = update_of(model, count, int(length * 16_000), "meta", torch.bfloat16)
-    kept: dict[int, Tensor] = {}
-
-    def keep(x: Tensor) -> Tensor:
-        kept[id(x.untyped_storage()._cdata)] = x
-        return x
-
-    operations = Count(keep=True)
-    with operations, torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
+    operations, kept = Count(keep=True), Kept()
+    with operations, torch.autograd.graph.saved_tensors_hooks(kept.keep, lambda x: x):
         update()
     parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    saved = sum(x.numel() * x.element_size() for x in kept.values())
-    return operations, parameters, saved
+    return operations, parameters, kept.bytes
 
 
 def rows(count: int, length: float) -> list[str]:

@@ -2,7 +2,7 @@
 
 import torch
 
-from benchmarks.roofline import Count, seconds
+from benchmarks.roofline import Count, Kept, seconds
 
 
 def test_what_lies_between_two_matrix_products_is_one_kernel_that_keeps_its_results_to_itself():
@@ -26,3 +26,11 @@ def test_what_is_needed_again_later_is_written_by_the_kernel_that_made_it():
             (kept + 1) @ kept
     between = found.fused()[1]
     assert len(between.written) == 2 and len(between.read) == 1
+
+
+def test_memory_that_several_saved_tensors_share_counts_once():
+    kept, x = Kept(), torch.ones(4, 4, device="meta", requires_grad=True)
+    with torch.autograd.graph.saved_tensors_hooks(kept.keep, lambda saved: saved):
+        y = x.exp()  # saves itself
+        (y * y.T).sum()  # saves it again, and turned
+    assert kept.bytes == 64
