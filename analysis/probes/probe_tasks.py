@@ -77,11 +77,16 @@ def possible_probes(
     ``items``: what ABX compares, instead of triphones of the alignments.
 
     Raises:
-        ValueError: an unknown probe, or the labels allow none.
+        ValueError: an unknown probe, the labels allow none, or ``items`` without ABX.
     """
     unknown = [name for name in probes or () if name not in PROBES]
     if unknown:
         raise ValueError(f"--probes {unknown[0]}: unknown; choose from {', '.join(PROBES)}")
+    if items is not None and probes and not {*ABX} & {*probes}:
+        raise ValueError(
+            f"--items {items.path}: says what {' and '.join(ABX)} compare; name one of them in "
+            "--probes, or leave it out"
+        )
     found: list[ProbeTask] = []
     reasons: list[str] = []
     given = None if items is None else abx.said_in(items, utterances)

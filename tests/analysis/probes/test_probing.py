@@ -126,6 +126,8 @@ def test_abx_of_an_item_file_is_that_of_the_same_triphones(source, tmp_path):
         kept = gather(features, [], probe_tasks.frames_of(chosen), show=False)
         rows = probe_training.run_probes(chosen, kept, features.layers, show=False)
         found.append([(row["measure"], row["layer"], row["value"]) for row in rows])
+    with pytest.raises(ValueError, match=r"x\.item: says what abx_within and"):
+        probe_tasks.possible_probes(utterances, ["phone"], 20, read_items(tmp_path / "x.item"))
     assert found[0] == found[1] and {row[0] for row in found[0]} == {*probe_tasks.ABX}
     assert all(0 <= value < 0.6 for *_, value in found[0])
 
