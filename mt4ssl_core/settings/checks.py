@@ -86,7 +86,10 @@ def _sharding_problems(cfg: "Config") -> list[str]:
     if cfg.run.parallel == "fsdp" and cfg.run.precision == "fp16":
         out.append("run.precision: fp16; with run.parallel=fsdp use bf16 or fp32")
     if cfg.run.parallel == "fsdp" and cfg.run.probe is not None:
-        out.append("run.probe: with run.parallel=fsdp no process can look at the model alone; null")
+        out.append(
+            f"run.probe: {cfg.run.probe}; with run.parallel=fsdp no process can look at the model "
+            "alone, so it must be null"
+        )
     return out
 
 

@@ -44,6 +44,10 @@ from mt4ssl_core.training.stopping import stop_requests
 from mt4ssl_core.training.validation import validate
 
 NOTHING = "no frame was hidden; raise masking.prob, or data.min_seconds"
+UNSEEN = (
+    "run.parallel=fsdp: validations measure losses alone; no process can look at the model by "
+    "itself, so effective rank, uniformity and how classes stand apart are not logged"
+)
 
 
 def pretrain(cfg: Config, resume_from: str | None = None) -> Path:
@@ -73,6 +77,7 @@ def _pretrain(cfg: Config, world: World, resume_from: str | None) -> Path:
         compiling.compile_blocks(training.model)
     if cfg.run.parallel == "fsdp" and world.size > 1:
         training.shard()
+        notes.append(UNSEEN)
     train, valid, amounts, left_out = open_data(cfg, training.model, world)
     progress = training.progress
     notes += training.meet_data(train.fingerprint, valid.fingerprint if valid else None)

@@ -6,7 +6,7 @@ import toy
 
 from mt4ssl_core.checkpoints import checkpoint
 from mt4ssl_core.training.journal import read_jsonl
-from mt4ssl_core.training.pretrain import pretrain
+from mt4ssl_core.training.pretrain import UNSEEN, pretrain
 
 STEADY = {
     "encoder__layerdrop": 0.0, "optim__max_updates": 3, "optim__accumulate": 2,
@@ -35,6 +35,7 @@ def test_sharded_equals_whole_and_goes_on_from_it(tmp_path):
         words[name, updates] = ["pretrain", "tiny", *given]
     said, codes = ranks.together(*((2, given) for given in words.values()))
     assert codes == [[0, 0]] * 4, said
+    assert said.count(UNSEEN) == 3  # once in each run that is sharded
     whole, sharded, cut = (
         checkpoint.load(tmp_path / name / "last.pt") for name in ("ddp", "fsdp", "cut")
     )
@@ -59,6 +60,7 @@ def test_sharded_equals_whole_and_goes_on_from_it(tmp_path):
     [
         ({"encoder__layerdrop": 0.1}, r"encoder.layerdrop: 0.1; .*it must be 0"),
         ({"run__precision": "fp16"}, r"run.precision: fp16; .*bf16 or fp32"),
+        ({"run__probe": "index.csv"}, r"run.probe: index.csv; .*it must be null"),
     ],
 )
 def test_what_cannot_be_sharded_is_refused(tmp_path, change, said):
