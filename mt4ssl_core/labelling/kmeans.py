@@ -6,7 +6,7 @@
 
 import json
 import os
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -186,11 +186,13 @@ def label_corpus(
         "source": str(user_path(source).resolve()),
         "min_seconds": min_seconds,
     }
-    alone = lock(out / f".{name}.lock", f"{out / name}.km") if world.is_main else nullcontext()
-    with alone, AudioBar.over("label", manifest, progress and world.is_main) as bar:
-        if world.is_main:
+    with ExitStack() as held, AudioBar.over("label", manifest, progress and world.is_main) as bar:
+
+        def take() -> None:
+            held.enter_context(lock(out / f".{name}.lock", f"{out / name}.km"))
             remove_leftovers(out)
-        world.barrier()  # nobody else labels there
+
+        world.on_main(take)  # nobody else labels there
         growing = GrowingLabels(out, name, job, _root(source), (world.rank, world.size))
         with growing.writing() as write:
             mine = np.arange(world.rank, len(manifest.cuts), world.size)
@@ -216,6 +218,7 @@ def label_corpus(
             about = {"kmeans": str(model_path), "kmeans_sha256": sha256, "features": origin.name}
             _describe(out / f"{name}.km", about | _counting(origin.name), bar)
 
+        world.barrier()  # all rows of all processes are in their files
         world.on_main(finish)
     stats: dict[str, Any] = read_json(out / f"{name}.stats.json")
     stop()
