@@ -60,7 +60,7 @@ def executor(
         made = package.AutoExecutor(folder, cluster=cluster, **many)
         made.update_parameters(**named)
     except (RuntimeError, NameError, AssertionError, ValueError, TypeError) as error:
-        first = str(error).strip().splitlines()[0]
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ValueError(
             f"{said}: {first}; run it where sbatch and srun are, with --slurm key=value as "
             "submitit names them (timeout_min, mem_gb, cpus_per_task, gpus_per_node, nodes, "

@@ -70,11 +70,15 @@ class OnlineProbe:
 
     def measure(self, encoder: Encoder) -> dict[str, float]:
         """Accuracies on the utterances tested on: COLUMN/last, of the last layer, and COLUMN/best,
-        of the best one.
+        of the best one. {} where no audio of the table can be read.
 
         The encoder has to be in the mode for evaluation.
         """
-        layers, found = self._means(encoder), {}  # (U, L, D)
+        if self._waves is None:
+            self._waves = self._load()
+        if not self._waves:
+            return {}
+        layers, found = self._means(encoder, self._waves), {}  # (U, L, D)
         for column in self.columns:
             if not self._enough(column, self.utterances):
                 continue
@@ -90,12 +94,10 @@ class OnlineProbe:
         return found
 
     @torch.no_grad()
-    def _means(self, encoder: Encoder) -> np.ndarray:
+    def _means(self, encoder: Encoder, waves: Sequence[np.ndarray]) -> np.ndarray:
         """Means over time of every layer of every utterance, (U, L, D)."""
-        if self._waves is None:
-            self._waves = self._load()
         device, found = next(encoder.parameters()).device, []
-        for wave in self._waves:
+        for wave in waves:
             if encoder.cfg.normalize:
                 wave = normalize(wave, encoder.cfg.normalize_eps)
             batch = torch.from_numpy(wave)[None].to(device)

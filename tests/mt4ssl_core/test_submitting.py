@@ -76,6 +76,7 @@ def test_a_run_is_handed_over_once(fake, words):
         (["partition"], "--slurm partition: expected key=value"),
         (["gpus_per_node=a100:4"], r"--slurm: .*gpus_per_node.*a100:4.*sbatch and srun"),
         (["partitoin=gpu"], r"--slurm: .*partitoin.*run it where sbatch and srun are"),
+        (["gpus_per_node=h100:4"], r"--slurm: .*run it where sbatch and srun are"),
         (["partition=full"], r"sbatch refused the run in .*QOSMaxSubmit.*; correct --slurm"),
     ],
 )

@@ -99,6 +99,10 @@ def test_audio_that_cannot_be_read_is_left_out_and_said(table, data, tmp_path):
     probe = OnlineProbe(str(tmp_path / "index.csv"), told.append)
     assert probe.measure(encoder) and probe.measure(encoder)
     assert len(told) == 1 and "1 of 61 utterances" in told[0] and "gone.wav" in told[0]
+    (tmp_path / "index.csv").write_text(table.read_text())  # beside which there is no audio
+    probe = OnlineProbe(str(tmp_path / "index.csv"), told.append)
+    assert probe.measure(encoder) == probe.measure(encoder) == {}
+    assert len(told) == 2 and "60 of 60 utterances" in told[1]
 
 
 def test_a_probe_without_validation_is_refused(data, tmp_path, table):
