@@ -2,6 +2,8 @@
 
 import os
 import re
+import secrets
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +15,8 @@ import torch.distributed as dist
 from torch import Tensor
 
 _LOST = re.compile(r"gloo|nccl", re.IGNORECASE)
+_PATIENCE = timedelta(minutes=30)  # torch's own
+_LOOK = 0.05  # seconds between two looks for the first process
 
 
 @dataclass(frozen=True)
@@ -108,8 +112,47 @@ def start(device: str, patience: timedelta | None = None) -> World:
         torch.cuda.set_device(chosen)
     if not dist.is_initialized():
         backend = "cpu:gloo,cuda:nccl" if on_gpu else "gloo"  # host facts do not wait for a GPU
-        dist.init_process_group(backend, timeout=patience)
+        if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+            rank, wait = _of_torchrun("RANK", 0), patience or _PATIENCE
+            address, port = os.environ["MASTER_ADDR"], _of_torchrun("MASTER_PORT", 0)
+            shared = dist.TCPStore(address, port, size, is_master=False, timeout=wait)
+            store = of_this_start(shared, rank, size, wait)
+            dist.init_process_group(
+                backend, timeout=patience, store=store, rank=rank, world_size=size
+            )
+        else:
+            dist.init_process_group(backend, timeout=patience)
     return World(dist.get_rank(), size, chosen)
+
+
+def of_this_start(
+    shared: "dist.Store", rank: int, size: int, patience: timedelta
+) -> "dist.PrefixStore":
+    """The part of a store of torchrun that the processes of this start have to themselves.
+
+    torchrun keeps one store for all its restarts. Without this a process would find the addresses
+    that the former ones left there, and wait for these.
+
+    Raises:
+        DistError: the others did not come in time.
+    """
+    store, mine = dist.PrefixStore("mt4ssl", shared), secrets.token_hex(8)
+    if rank == 0:
+        store.set("start", mine)
+        for other in range(1, size):
+            store.wait([f"{mine}/{other}"], patience)
+            theirs = store.get(f"{mine}/{other}").decode()
+            store.set(f"{mine}/{other}/{theirs}", "here")
+        return dist.PrefixStore(mine, store)
+    end = time.monotonic() + patience.total_seconds()
+    while True:
+        named = store.get("start").decode()  # perhaps of a former one, which answers no more
+        store.set(f"{named}/{rank}", mine)
+        if store.check([f"{named}/{rank}/{mine}"]):
+            return dist.PrefixStore(named, store)
+        if time.monotonic() > end:
+            raise dist.DistStoreError(f"the first process did not come in {patience}")
+        time.sleep(_LOOK)
 
 
 @contextmanager

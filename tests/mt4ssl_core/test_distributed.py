@@ -1,3 +1,7 @@
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
 import pytest
 import torch
 
@@ -60,3 +64,18 @@ def test_a_process_that_never_comes_is_waited_for_so_long_and_no_longer(monkeypa
     together = distributed.joined("cpu", "runs/a", minutes=0.02)
     with pytest.raises(ConnectionError, match=said), together:
         pass
+
+
+def test_a_start_meets_nothing_that_a_former_one_left():
+    shared, wait = torch.distributed.HashStore(), timedelta(seconds=20)
+    for _ in range(3):
+        with ThreadPoolExecutor(1) as pool:
+            sooner = pool.submit(distributed.of_this_start, shared, 1, 2, wait)
+            time.sleep(0.1)  # and finds what the former start left
+            first = distributed.of_this_start(shared, 0, 2, wait)
+            second = sooner.result(20)
+        assert not first.check(["address"])
+        first.set("address", "here")
+        assert second.get("address") == b"here"
+    with pytest.raises(torch.distributed.DistError, match="did not come in"):
+        distributed.of_this_start(shared, 1, 2, timedelta(seconds=0.1))
