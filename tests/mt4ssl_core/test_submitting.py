@@ -66,8 +66,8 @@ def test_a_run_is_handed_over_once(fake, words):
     assert not (fake / "given.sh").exists()
     (fake / "state").write_text("TIMEOUT")
     slurm.submitit("slurm", "").SlurmJob.watcher.clear()
-    assert "update 4" not in submitting.submit("pretrain", "tiny", words, given)
-    assert (fake / "given.sh").exists()
+    assert "update 4" not in submitting.submit("pretrain", "tiny", words, [*given, "name=mine"])
+    assert "#SBATCH --job-name=mine\n" in (fake / "given.sh").read_text()
 
 
 @pytest.mark.parametrize(
