@@ -107,7 +107,8 @@ def fit_corpus(
             f"{source}: {len(points):,} frames, but only {found.used} different ones, cannot make "
             f"{k} clusters; is the audio silent? Give other audio or at most {found.used} clusters"
         )
-    moved = MiniBatch(found.centroids, points, chosen)
+    seen = reservoir.seen if reservoir else 0
+    moved = MiniBatch(found.centroids, points, chosen, seen)
     if mini_batch and len(left):
         left = left.take(sample.shuffled(left, "mini-batch", seed))
         with AudioBar("mini-batches", hours_of(left), [], progress, bar.failed) as rest:
@@ -120,7 +121,7 @@ def fit_corpus(
     meta = {
         "features_sha256": origin.sha256,
         "frames": str(len(points)),
-        "frames_seen": str(reservoir.seen if reservoir else 0),
+        "frames_seen": str(seen),
         "frames_streamed": str(moved.seen),
         "seed": str(seed),
         "iterations": str(len(found.inertia) - 1),

@@ -18,10 +18,15 @@ class MiniBatch:
         centroids: (K, D), to begin with.
         sample: points (N, D) that they were fitted on.
         device: where the blocks are taken to.
+        drawn_from: frames that the sample stands for; None: itself alone.
     """
 
     def __init__(
-        self, centroids: Tensor, sample: Tensor, device: str | torch.device = "cpu"
+        self,
+        centroids: Tensor,
+        sample: Tensor,
+        device: str | torch.device = "cpu",
+        drawn_from: int | None = None,
     ) -> None:
         self._first = centroids
         self._origin = centroids.mean(0).to(device)
@@ -29,6 +34,7 @@ class MiniBatch:
         self._waiting: list[Tensor] = []
         self.seen = 0  # frames after the sample
         self._sample = sample
+        self._each = (drawn_from or len(sample)) / max(1, len(sample))  # frames for one of it
         self._weight: Tensor | None = None  # frames that have moved each centroid
 
     def add(self, frames: Tensor) -> None:
@@ -47,11 +53,12 @@ class MiniBatch:
         if not self._waiting:
             return
         if self._weight is None:
-            _, _, self._weight = self._step(self._sample.to(self._origin.device))
+            _, _, count = self._step(self._sample.to(self._origin.device))
+            self._weight = count.double() * self._each
         means, _, count = self._step(torch.cat(self._waiting))
         self._waiting.clear()
         self._weight += count
-        share = count / self._weight.clamp_min(1)
+        share = (count / self._weight.clamp_min(1)).to(means.dtype)
         self._centroids += share[:, None] * (means - self._centroids)
 
     def _step(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -32,3 +32,9 @@ def test_centroids_without_frames_stay():
     moving = MiniBatch(centroids, torch.zeros(5, 2))
     moving.add(torch.ones(5, 2))
     assert torch.allclose(moving.finish(), torch.tensor([[0.5, 0.5], [100.0, 100.0]]))
+
+
+def test_a_sample_weighs_as_many_frames_as_it_was_drawn_from():
+    moving = MiniBatch(torch.zeros(1, 2), torch.zeros(5, 2), drawn_from=15)
+    moving.add(torch.ones(5, 2))
+    assert torch.allclose(moving.finish(), torch.full((1, 2), 0.25))
