@@ -52,7 +52,7 @@ def test_paths_and_links_in_the_readme_lead_somewhere():
 def test_numbers_of_the_readme_stand_in_the_results():
     """Of the section with results, and of the picture's description."""
     results = docs_pages.read("results")
-    section = README.split("## Four results")[1].split("\n## ")[0]
+    section = README.split("## Five results")[1].split("\n## ")[0]
     numbers = re.findall(r"\b\d+\.\d+\b|\b\d+x", section)
     assert len(numbers) > 12
     for number in numbers:
