@@ -32,7 +32,6 @@ from analysis.abx.items import Stretch  # noqa: E402
 from benchmarks import pages  # noqa: E402
 from mt4ssl_core.files import write_json  # noqa: E402
 
-RESULTS = ROOT / "benchmarks" / "results"
 DIM, PHONES, CONTEXTS, SPEAKERS = 768, 20, 12, 10
 HEAD = "#file onset offset #phone prev-phone next-phone speaker"
 THEIRS = """
@@ -134,15 +133,14 @@ def measure(python: str, size: float, repeats: int) -> list[dict[str, Any]]:
 
 def table() -> str:
     """The table of docs/results.md, from the committed JSON."""
-    paths = sorted(RESULTS.glob("abx_*.json"))
-    if not paths:
-        return "Not run yet."
+    kept = pages.records("abx")
+    if not kept:
+        return pages.NOT_RUN
     lines = [
         "| ABX | stretches | error, ours | error, fastabx | seconds, ours | seconds, fastabx |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
     ]
-    for path in paths:
-        found = json.loads(path.read_text())
+    for found in kept:
         lines += [
             f"| {row['speaker']} speakers, {found['machine']} | {row['stretches']} "
             f"| {row['error']:.5f} | {row['fastabx_error']:.5f} "
@@ -165,7 +163,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         rows = measure(args.python, args.size, args.repeats)
         versions = {"python": platform.python_version(), "torch": str(torch.__version__)}
         found = {"machine": args.machine, "dim": DIM, "versions": versions, "rows": rows}
-        write_json(RESULTS / f"abx_{args.machine}.json", found)
+        write_json(pages.record_path("abx", args.machine), found)
     print(table())
     pages.show("abx", table())
 

@@ -29,7 +29,6 @@ from analysis.choosing.ranking import Criterion  # noqa: E402
 from benchmarks import pages  # noqa: E402
 from mt4ssl_core.files import write_json  # noqa: E402
 
-RESULTS = ROOT / "benchmarks" / "results"
 STUDY = ROOT / "analysis" / "scores" / "convergence" / "results.json"
 LOSSES = {"offline_loss": "offline/loss", "offline_accuracy": "offline/accuracy"}
 LEAST = 4  # points of a correlation
@@ -134,8 +133,8 @@ PARTS = {
 def table() -> str:
     """The table of docs/results.md: the study's rows from its scores, the others from the JSON."""
     rows = study_rows()
-    for path in sorted(RESULTS.glob("choose_*.json")):
-        rows += json.loads(path.read_text())["rows"]
+    for record in pages.records("choose"):
+        rows += record["rows"]
     probes = list(dict.fromkeys(row["probe"] for row in rows))
     lines = ["| over | monitor | " + " | ".join(probes) + " | points |"]
     lines.append("| --- | --- |" + " ---: |" * (len(probes) + 1))
@@ -173,7 +172,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         setting = {"probes": args.probes, "minutes": args.minutes}
         versions = {"python": platform.python_version(), "torch": str(torch.__version__)}
         found = {"machine": args.machine, "setting": setting, "versions": versions, "rows": rows}
-        write_json(RESULTS / f"choose_{args.machine}.json", found)
+        write_json(pages.record_path("choose", args.machine), found)
     print(table())
     pages.show("choose", table())
 

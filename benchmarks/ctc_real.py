@@ -13,7 +13,6 @@ training speakers. Every piece (corpus, seed, start) is kept in --work: the same
 import argparse
 import csv
 import io
-import json
 import os
 import platform
 import sys
@@ -53,7 +52,6 @@ from mt4ssl_core.settings import finetuning  # noqa: E402
 from mt4ssl_core.settings.finetuning import TextConfig  # noqa: E402
 from mt4ssl_core.settings.recognition_defaults import BeamSettings  # noqa: E402
 
-RESULTS = ROOT / "benchmarks" / "results"
 CORPORA = {"an4": "AN4", "speechocean762": "speechocean762"}
 STARTS = {"pre-trained": [], "untrained": ["encoder.random=true"], "log-mel": []}
 SEARCHES = ("greedy", "3-gram")
@@ -217,7 +215,7 @@ def score(folder: Path, out: Path, special: Recogniser | None) -> None:
 
 def measure(args: argparse.Namespace) -> Path:
     """Do what is not done yet, and write what there is after each piece."""
-    path = RESULTS / f"ctc_real_{args.machine}.json"
+    path = pages.record_path("ctc_real", args.machine)
     corpora = args.only.split(",")
     checkpoint = args.checkpoint.resolve()
     check_work(args)
@@ -302,10 +300,10 @@ def rows(work: Path, pieces: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]
 
 def table() -> str:
     """The table of docs/results.md, from the committed JSON."""
-    paths = sorted(RESULTS.glob("ctc_real_*.json"))
-    if not paths:
-        return "Not run yet."
-    found = json.loads(paths[0].read_text())
+    kept = pages.records("ctc_real")
+    if not kept:
+        return pages.NOT_RUN
+    found = kept[0]
     heads = ["test set", "start", "seeds", "WER % greedy", "WER % 3-gram", "CER % greedy"]
     lines = [f"| {' | '.join(heads)} |", "| --- | --- |" + " ---: |" * (len(heads) - 2)]
     by_cell = {(r["corpus"], r["start"], r["search"]): r for r in found["rows"]}

@@ -105,7 +105,7 @@ def comparable() -> dict[str, Any]:
 def table() -> str:
     """The table of docs/results.md, from the committed JSON."""
     if not RESULTS.exists():
-        return "Not run yet."
+        return pages.NOT_RUN
     found = read_json(RESULTS)
     parts = [pd.DataFrame(found["filter banks"])]
     for row in found["rows"]:

@@ -26,12 +26,11 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 from benchmarks import pages  # noqa: E402
 from mt4ssl_core import config, configs  # noqa: E402
-from mt4ssl_core.files import read_json, write_json  # noqa: E402
+from mt4ssl_core.files import write_json  # noqa: E402
 from mt4ssl_core.labelling.hidden_states import batches, hidden_states  # noqa: E402
 from mt4ssl_core.memory import keep_memory  # noqa: E402
 from mt4ssl_core.model.encoder import Encoder  # noqa: E402
 
-RESULTS = Path(__file__).parent / "results"
 RATE = 16_000
 LENGTHS = {"equal": [6.0] * 4, "unequal": [10.0, 6.0, 3.0, 1.5]}  # seconds
 BATCH_SECONDS = 24.0
@@ -113,8 +112,8 @@ def table_of(record: dict[str, Any]) -> str:
 
 def table() -> str:
     """The table of docs/results.md, from the committed JSON."""
-    found = sorted(RESULTS.glob("extract_*.json"))
-    return table_of(read_json(found[0])) if found else "Not run yet."
+    kept = pages.records("extract")
+    return table_of(kept[0]) if kept else pages.NOT_RUN
 
 
 def main() -> None:
@@ -139,7 +138,7 @@ def main() -> None:
             "setting": setting,
             "seconds": measure(args.rounds, args.threads, args.scale),
         }
-        write_json(args.out or RESULTS / f"extract_{args.machine}.json", record)
+        write_json(args.out or pages.record_path("extract", args.machine), record)
         print(table_of(record))
     if args.out is None:
         pages.show("extract", table())

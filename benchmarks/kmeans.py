@@ -34,10 +34,9 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 from benchmarks import pages  # noqa: E402
 from mt4ssl_core.data.mfcc import log_mel, mfcc  # noqa: E402
-from mt4ssl_core.files import read_json, write_json  # noqa: E402
+from mt4ssl_core.files import write_json  # noqa: E402
 from mt4ssl_core.labelling.lloyd import fit_kmeans  # noqa: E402
 
-RESULTS = Path(__file__).parent / "results"
 ITERATIONS, CENTRES = 25, 4000
 SIZES = ((200_000, 39), (50_000, 768))
 OURS, FAISS, RANDOM, PLUS = "ours", "faiss", "scikit-learn, random", "scikit-learn, k-means++"
@@ -186,9 +185,8 @@ def table_of(record: dict[str, Any]) -> str:
 
 def table() -> str:
     """The table of docs/results.md, from the committed JSON."""
-    found = [read_json(path) for path in sorted(RESULTS.glob("kmeans_*.json"))]
-    found = [record for record in found if "curves" in record["kmeans"][0]]
-    return table_of(found[0]) if found else "Not run yet."
+    kept = pages.records("kmeans")
+    return table_of(kept[0]) if kept else pages.NOT_RUN
 
 
 def main() -> None:
@@ -215,7 +213,7 @@ def main() -> None:
             ],
             "features": [features(length, 50 * args.repeats) for length in (1.0, 4.0, 15.0)],
         }
-        write_json(args.out or RESULTS / f"kmeans_{args.machine}.json", result)
+        write_json(args.out or pages.record_path("kmeans", args.machine), result)
         print(table_of(result))
     if args.out is None:
         pages.show("kmeans", table())

@@ -6,7 +6,6 @@ and the table in docs/results.md.
 """
 
 import argparse
-import json
 import os
 import platform
 import statistics
@@ -28,7 +27,6 @@ from mt4ssl_core.data.loader import PretrainLoader  # noqa: E402
 from mt4ssl_core.data.manifest import open_manifest  # noqa: E402
 from mt4ssl_core.files import write_json  # noqa: E402
 
-RESULTS = ROOT / "benchmarks" / "results"
 FORMATS = {"wav": ("WAV", "PCM_16"), "flac": ("FLAC", "PCM_16"), "opus": ("OGG", "OPUS")}
 WORKERS = (0, 1, 2)
 NEEDED = 7_000  # seconds of audio per second that a GPU learns from
@@ -88,10 +86,10 @@ def measure(audio: Path, minutes: float, rounds: int) -> dict[str, Any]:
 
 def table() -> str:
     """The table of docs/results.md, from the committed JSON."""
-    paths = sorted(RESULTS.glob("loader_*.json"))
-    if not paths:
-        return "Not run yet."
-    record = json.loads(paths[0].read_text())
+    kept = pages.records("loader")
+    if not kept:
+        return pages.NOT_RUN
+    record = kept[0]
     lines = [
         f"| x real time | no process of its own | 1 process | 2 processes | cores for {NEEDED:,} |",
         "| --- | ---: | ---: | ---: | ---: |",
@@ -124,7 +122,7 @@ def main() -> None:
             parser.error("give a folder of audio")
         about = {"machine": args.machine, "cores": os.cpu_count(), "load": os.getloadavg()[0]}
         found = measure(Path(args.audio), args.minutes, args.rounds)
-        write_json(RESULTS / f"loader_{args.machine}.json", about | found)
+        write_json(pages.record_path("loader", args.machine), about | found)
     pages.show("loader", table())
 
 

@@ -34,7 +34,6 @@ from mt4ssl_core.data.manifest import open_manifest, split_valid  # noqa: E402
 from mt4ssl_core.files import write_json  # noqa: E402
 from mt4ssl_core.settings.frames import num_frames  # noqa: E402
 
-RESULTS = ROOT / "benchmarks" / "results"
 WAYS = {
     "lists": "lists, as fairseq's loaders",
     "first": "ours, the index is made",
@@ -137,10 +136,10 @@ def measure(count: int, folder: Path) -> dict[str, Any]:
 
 def table() -> str:
     """The table of docs/results.md, from the committed JSON."""
-    paths = sorted(RESULTS.glob("manifest_*.json"))
-    if not paths:
-        return "Not run yet."
-    record = json.loads(paths[0].read_text())
+    kept = pages.records("manifest")
+    if not kept:
+        return pages.NOT_RUN
+    record = kept[0]
     lines = ["| utterances | | s | bytes each | of these mapped | at the peak |"]
     lines.append("| ---: | --- | ---: | ---: | ---: | ---: |")
     for size in record["sizes"]:
@@ -180,7 +179,7 @@ def main() -> None:
             finally:
                 shutil.rmtree(folder)
         about = {"machine": args.machine, "python": platform.python_version(), "load": load}
-        write_json(RESULTS / f"manifest_{args.machine}.json", about | {"sizes": sizes})
+        write_json(pages.record_path("manifest", args.machine), about | {"sizes": sizes})
     pages.show("manifest", table())
 
 

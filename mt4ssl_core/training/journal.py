@@ -75,7 +75,8 @@ class Meter:
             for key, counts in (("code", loss.usage), ("label", loss.wanted)):
                 if counts is not None:
                     name = f"{loss.name}/{key}_perplexity"
-                    self.usage[name] = counts + self.usage.get(name, torch.zeros_like(counts))
+                    known = self.usage.get(name)
+                    self.usage[name] = counts if known is None else known + counts
 
     def read(
         self, world: World, targets: Sequence[Target], more: Sequence[str]
