@@ -1,9 +1,11 @@
 """The few things that several processes agree on; all are no-ops for one process."""
 
+import gc
 import os
 import re
 import secrets
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -167,8 +169,18 @@ def joined(device: str, out: str, minutes: float) -> Iterator[World]:
     try:
         with peers(out):
             yield start(device, timedelta(minutes=minutes))
+    except BaseException as error:
+        _let_go(error)
+        raise
     finally:
         stop()
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Empty the frames that an error came through: they hold DDP, and it the process group."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 @contextmanager
@@ -208,4 +220,5 @@ def _of_torchrun(name: str, alone: int) -> int:
 def stop() -> None:
     """Leave the other processes."""
     if dist.is_available() and dist.is_initialized():
+        gc.collect()  # a DDP that outlives the group may wait for ever for the group's threads
         dist.destroy_process_group()

@@ -1,5 +1,7 @@
 import time
+import weakref
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
@@ -79,3 +81,28 @@ def test_a_start_meets_nothing_that_a_former_one_left():
         assert second.get("address") == b"here"
     with pytest.raises(torch.distributed.DistError, match="did not come in"):
         distributed.of_this_start(shared, 1, 2, timedelta(seconds=0.1))
+
+
+@pytest.mark.parametrize("error", [None, SystemExit(3), RuntimeError("gloo: reset")])
+def test_a_model_does_not_outlive_the_group_of_processes(error, monkeypatch):
+    """DDP's reducer would: it holds the group, and may then wait for ever for its threads."""
+
+    class Model: ...
+
+    def train():
+        model = Model()
+        model.itself = model  # as in DDP
+        models.append(weakref.ref(model))
+        if error is not None:
+            raise error
+
+    models, left = [], []
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(distributed, "start", lambda *_: distributed.World(0, 2, "cpu"))
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(
+        torch.distributed, "destroy_process_group", lambda: left.append(models[0]() is None)
+    )
+    with suppress(ConnectionError, SystemExit), distributed.joined("cpu", "runs/a", 1):
+        train()
+    assert left == [True]
