@@ -58,7 +58,7 @@ from mt4ssl_core.training.step import (
 )
 from mt4ssl_core.training.stopping import stop_requests
 
-METRICS = (*STEP_METRICS, "blank_share")
+METRICS = (*STEP_METRICS, "head_lr", "blank_share")
 NOTHING = (
     "no utterance could be used; mend the files that skipped.txt names, beside the checkpoints"
 )
@@ -165,7 +165,7 @@ def update(run: Run, micro: list[Numbered], train: Part, count: float) -> bool:
     cfg, world, model = training.cfg, training.world, training.model
     step = training.progress.update
     seed_dropout(cfg.run.seed, step, world.rank)
-    rate = training.optimizer.prepare(step)
+    rates = training.optimizer.prepare(step)
     training.optimizer.zero_grad()
     summed = torch.zeros((), device=world.device)
     for i, (batch, _) in enumerate(micro):
@@ -192,7 +192,7 @@ def update(run: Run, micro: list[Numbered], train: Part, count: float) -> bool:
             run.meter.add("blank_share", blanks.sum() / count_valid, count_valid)
             none = torch.zeros(1)
             add_padding(run, batch, none if hidden.frames is None else hidden.frames)
-    return descend(run, micro, summed, count, rate, {"ctc": total.detach()})
+    return descend(run, micro, summed, count, rates, {"ctc": total.detach()})
 
 
 def hide(run: Run, batch: Batch) -> Hidden:

@@ -74,6 +74,11 @@ class Finetuning(Resumable):
         """{name: dataclass} of the config in its checkpoints."""
         return {**SECTIONS, "encoder": EncoderConfig, START: StartConfig}
 
+    def own_rates(self) -> dict[str, float]:
+        """That of the head, if it has one."""
+        rate = self.cfg.optim.head_lr
+        return {} if rate is None else {"head": rate}
+
     def settings(self) -> dict[str, Any]:
         """The config in its checkpoints: ``encoder`` is the encoder's own."""
         values = config.to_dict(self.cfg)

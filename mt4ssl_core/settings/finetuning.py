@@ -137,9 +137,15 @@ class HidingConfig:
 
 @dataclass
 class FinetuneOptim(OptimConfig):
-    """Adam with a tri-stage schedule."""
+    """Adam with a tri-stage schedule.
+
+    head_lr: the highest rate of the new output layer, null: lr. A layer that starts at random may
+        need a higher one than a pre-trained encoder; SpeechBrain's wav2vec 2.0 recipes tune so,
+        with an optimiser for each.
+    """
 
     lr: float = number(3e-5, above=0, at_most=100)
+    head_lr: float | None = number(None, above=0, at_most=100)
     eps: float = number(1e-8, above=0, at_most=1)
     weight_decay: float = number(0.0, at_least=0, at_most=1000)
     max_updates: int = number(80_000, at_least=1, at_most=MOST)

@@ -140,7 +140,7 @@ def update(run: Run, micro: list[Numbered], count: float) -> bool:
     cfg, world, model = training.cfg, training.world, training.model
     step = training.progress.update
     seed_dropout(cfg.run.seed, step, world.rank)
-    rate = training.optimizer.prepare(step)
+    rates = training.optimizer.prepare(step)
     training.optimizer.zero_grad()
     summed = torch.zeros((), device=world.device)
     for i, (batch, _) in enumerate(micro):
@@ -155,4 +155,4 @@ def update(run: Run, micro: list[Numbered], count: float) -> bool:
         if batch.mask is not None:
             add_padding(run, batch, batch.mask)
     parts = {item.name: item.total for item in losses}
-    return descend(run, micro, summed, count, rate, parts)
+    return descend(run, micro, summed, count, rates, parts)

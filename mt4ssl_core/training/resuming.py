@@ -40,7 +40,7 @@ class Resumable:
         if cfg.run.activation_checkpointing:
             trained.encoder.checkpoint_activations()
         self.model = trained
-        self.optimizer = AdamW(self.model, cfg.optim)
+        self.optimizer = AdamW(self.model, cfg.optim, self.own_rates())
         self.scaler = torch.amp.GradScaler(world.device.type, enabled=cfg.run.precision == "fp16")
         self.progress = Progress(processes=world.size)
         self._new_order, self._new_measure = False, False
@@ -50,6 +50,10 @@ class Resumable:
     def sections(cls) -> Mapping[str, type]:
         """{name: dataclass} of its config."""
         raise NotImplementedError
+
+    def own_rates(self) -> Mapping[str, float]:
+        """{part of the model: its highest learning rate} where that is not optim.lr."""
+        return {}
 
     def settings(self) -> dict[str, Any]:
         """Its config as plain values, as a checkpoint holds them."""
@@ -68,7 +72,8 @@ class Resumable:
         """Share weights and moments out among the processes, which all call it."""
         moments = {n: self.optimizer.state.get(p) for n, p in self.model.named_parameters()}
         shard(self.model, self.world)
-        self.optimizer, self.sharded = AdamW(self.model, self.cfg.optim), True
+        self.optimizer = AdamW(self.model, self.cfg.optim, self.own_rates())
+        self.sharded = True
         for name, parameter in self.model.named_parameters():
             if entry := moments[name]:
                 parts = {key: part_like(entry[key], parameter) for key in schema.MOMENTS}
@@ -138,7 +143,8 @@ class Resumable:
                 "give these values as they were, or another run.out"
             )
         self.load_weights(state, path)
-        parameters = self.optimizer.param_groups[0]["params"]
+        groups = self.optimizer.param_groups
+        parameters = [parameter for group in groups for parameter in group["params"]]
         for number, entry in schema.adam_state(state["optimizer"], parameters, path).items():
             self._place(parameters[number], entry)
         scale = schema.loss_scale(state["scaler"], path)

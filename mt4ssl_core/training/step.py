@@ -93,14 +93,15 @@ def descend(
     micro: list[Numbered],
     summed: Tensor,
     count: float,
-    rate: float,
+    rates: Mapping[str, float],
     parts: Mapping[str, Tensor],
 ) -> bool:
     """Change the weights by the gradients that ``backward`` left; True when any process was asked
     to stop. A GPU is waited for once, when all but the optimiser's part has been computed.
 
     summed: the loss of this process's micro-batches, of which ``count`` in all processes is the
-    number that it is a mean over. parts: of the last micro-batch's loss, for a report of NaN.
+    number that it is a mean over. rates: by their names in the log. parts: of the last
+    micro-batch's loss, for a report of NaN.
 
     Raises:
         ValueError: the loss or its gradient is not finite.
@@ -115,14 +116,15 @@ def descend(
     stepped = training.step_if_finite(facts[:2])
     loss, grad_norm, seconds, stop = reading()
     if not training.is_good(loss, grad_norm):
-        report_nan(training, micro, parts, loss, grad_norm, rate)
+        report_nan(training, micro, parts, loss, grad_norm, rates)
     if not stepped:
         training.step()
     overflow = not math.isfinite(grad_norm)
     meter.add("loss", loss)
     meter.add("grad_norm", float("nan") if overflow else grad_norm)
     meter.add("overflows", float(overflow))
-    meter.add("lr", rate)
+    for name, rate in rates.items():
+        meter.add(name, rate)
     meter.add("audio_seconds", seconds)
     training.progress.audio_hours += seconds / 3600
     return stop > 0

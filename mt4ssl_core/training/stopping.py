@@ -50,7 +50,7 @@ def report_nan(
     parts: Mapping[str, Tensor],
     loss: float,
     grad_norm: float,
-    rate: float,
+    rates: Mapping[str, float],
 ) -> None:
     """Write what led to a NaN, with the ``parts`` of the last micro-batch's loss, beside the
     checkpoint of the last good weights, then stop.
@@ -65,7 +65,7 @@ def report_nan(
         "update": progress.update + 1,
         "loss": str(loss),
         "grad_norm": str(grad_norm),
-        "lr": rate,
+        **rates,
         "last_micro_batch": {name: str(value.item()) for name, value in parts.items()},
         "utterances": [batch.ids for batch, _ in micro],
         "epoch": micro[-1][0].epoch,

@@ -86,8 +86,8 @@ sys.exit(mt4ssl_cli.main())
 
 
 def test_kill_9_and_resume_is_bitwise_the_same_run(speech, tmp_path):
-    """10 updates == 5 + kill -9 + resume + 5, with frozen updates, dropout and LayerDrop."""
-    shared = {"optim__accumulate": 2, "encoder__freeze_updates": 3}
+    """10 updates == 5 + kill -9 + resume + 5, with frozen updates, two rates and dropout."""
+    shared = {"optim__accumulate": 2, "encoder__freeze_updates": 3, "optim__head_lr": 0.01}
     finetune(toy.configuration(speech, tmp_path / "whole", **shared))
     words = ["finetune", "tiny_ctc", *toy.overrides(speech, tmp_path / "cut", **shared)]
     process = subprocess.Popen(
@@ -110,7 +110,7 @@ def test_two_processes_equal_one_with_twice_the_batch(speech, tmp_path):
     shared = {
         "encoder__dropout": 0.0, "encoder__activation_dropout": 0.0, "encoder__layerdrop": 0.0,
         "encoder__final_dropout": 0.0, "encoder__freeze_updates": 1, "data__batch_seconds": 3.0,
-        "optim__max_updates": 4, "run__validate_every": 2,
+        "optim__max_updates": 4, "run__validate_every": 2, "optim__head_lr": 0.01,
     }  # fmt: skip
     finetune(toy.configuration(speech, tmp_path / "one", optim__accumulate=2, **shared))
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
@@ -144,6 +144,22 @@ def test_frozen_updates_move_the_head_alone(speech, tmp_path):
     finetune(cfg)
     again = load_ctc(tmp_path / "other" / "last.pt").encoder.state_dict()
     assert all(torch.equal(untrained[name], again[name]) for name in untrained)
+
+
+def test_a_run_of_one_rate_goes_on_with_two(speech, tmp_path, capsys):
+    out = tmp_path / "run"
+    every = {"encoder__layerdrop": 0.0}  # a skipped layer has no moments
+    finetune(toy.configuration(speech, out, optim__max_updates=1, **every))
+    before = checkpoint.load(out / "last.pt")["optimizer"]
+    two_rates = {"optim__max_updates": 2, "optim__head_lr": 0.05}
+    finetune(toy.configuration(speech, out, **two_rates, **every))
+    assert "optim.head_lr: None -> 0.05" in capsys.readouterr().out
+    after = checkpoint.load(out / "last.pt")["optimizer"]
+    assert [len(state["param_groups"]) for state in (before, after)] == [1, 2]
+    assert before["state"].keys() == after["state"].keys()
+    assert {int(entry["step"]) for entry in after["state"].values()} == {2}
+    one, two = log_of(out, "lr")
+    assert "head_lr" not in one and two["head_lr"] == pytest.approx(25 * two["lr"])
 
 
 def test_an_untrained_copy_has_the_form_and_other_weights(speech, tmp_path):

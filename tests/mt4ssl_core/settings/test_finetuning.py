@@ -55,6 +55,12 @@ def test_all_problems_are_reported_at_once():
         assert part in str(caught.value), part
 
 
+@pytest.mark.parametrize("rate", ["0", "-1e-3", "nan", "101"])
+def test_a_rate_of_the_head_that_cannot_be_is_refused(rate):
+    with pytest.raises(ValueError, match=r"optim\.head_lr: .*must be above 0 and at most 100"):
+        finetuning.load("tiny_ctc", [*GIVEN, f"optim.head_lr={rate}"])
+
+
 def test_a_configuration_of_the_other_kind_is_said():
     with pytest.raises(ValueError, match="tiny: a configuration of pre-training"):
         finetuning.load("tiny", GIVEN)
