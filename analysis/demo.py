@@ -59,15 +59,16 @@ def heard(out: Path, corpora: dict[str, Any]) -> Path:
 def learn(out: Path, audio: Path, updates: int, overrides: Sequence[str] = ()) -> Path:
     """Audio -> k-means labels -> MT4SSL; returns the checkpoint."""
     from mt4ssl_core import config, configs
-    from mt4ssl_core.labelling import kmeans
+    from mt4ssl_core.labelling.kmeans_fit import fit_corpus
+    from mt4ssl_core.labelling.kmeans_label import label_corpus
     from mt4ssl_core.training import pretrain
 
     labels, checkpoint = out / "labels" / "train.km", out / "pretrain" / "last.pt"
     if not labels.exists():
         km = out / "kmeans.safetensors"
         with timed("k-means on MFCC, and a label for every frame"):
-            kmeans.fit_corpus(audio, km, k=100)
-            kmeans.label_corpus(km, audio, labels.parent)
+            fit_corpus(audio, km, k=100)
+            label_corpus(km, audio, labels.parent)
     cfg = config.load(
         configs.path(CONFIG),
         [

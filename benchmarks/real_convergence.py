@@ -30,7 +30,8 @@ from analysis.records.score import ARROWS  # noqa: E402
 from benchmarks import pages  # noqa: E402
 from mt4ssl_core.data import tsv  # noqa: E402
 from mt4ssl_core.files import atomic_path, write_json  # noqa: E402
-from mt4ssl_core.labelling import kmeans  # noqa: E402
+from mt4ssl_core.labelling.kmeans_fit import fit_corpus  # noqa: E402
+from mt4ssl_core.labelling.kmeans_label import label_corpus  # noqa: E402
 
 SCORES = ROOT / "analysis" / "scores" / "convergence"
 CONFIGS = ("both_targets", "offline_only", "online_only")  # .yaml there
@@ -68,8 +69,8 @@ def measure(audio: Path, work: Path, jobs: int) -> None:
     km, made = work / "km.safetensors", work / "labels" / "train.km"
     if not made.exists():
         speech = heard(audio, work)
-        kmeans.fit_corpus(speech, km, k=CLUSTERS, min_seconds=0.5)
-        kmeans.label_corpus(km, speech, made.parent, min_seconds=0.5)
+        fit_corpus(speech, km, k=CLUSTERS, min_seconds=0.5)
+        label_corpus(km, speech, made.parent, min_seconds=0.5)
     data = [str(audio / name) for name in PROBED]
     scoring = comparison.Scoring(probe_data=data, probes=",".join(PROBES), probe_minutes=MINUTES)
     train = [f"data.train={made.with_suffix('.tsv')}", f"data.labels={made}", "data.workers=1"]

@@ -32,7 +32,8 @@ from mt4ssl_core.checkpoints import checkpoint  # noqa: E402
 from mt4ssl_core.checkpoints.fingerprints import checkpoint_fingerprint  # noqa: E402
 from mt4ssl_core.data import tsv  # noqa: E402
 from mt4ssl_core.files import write_json, write_text  # noqa: E402
-from mt4ssl_core.labelling import kmeans  # noqa: E402
+from mt4ssl_core.labelling.kmeans_fit import fit_corpus  # noqa: E402
+from mt4ssl_core.labelling.kmeans_label import label_corpus  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results" / "real_small.json"
 SEARCH = RESULTS.with_name("real_small_search.json")
@@ -84,8 +85,8 @@ def prepare(audio: Path, work: Path) -> None:
     write_text(work / "excluded_speakers.txt", "".join(f"{name}\n" for name in excluded))
     tsv.write_tsv(work / "heard.tsv", audio.resolve(), heard)
     km = work / "km.safetensors"
-    kmeans.fit_corpus(work / "heard.tsv", km, k=CLUSTERS, min_seconds=SHORTEST)
-    kmeans.label_corpus(km, work / "heard.tsv", work / "pretrain", min_seconds=SHORTEST)
+    fit_corpus(work / "heard.tsv", km, k=CLUSTERS, min_seconds=SHORTEST)
+    label_corpus(km, work / "heard.tsv", work / "pretrain", min_seconds=SHORTEST)
 
 
 def score(

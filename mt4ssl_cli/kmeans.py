@@ -40,9 +40,9 @@ def fit(
     store_gb: o.LayerStoreGb = None,
 ) -> None:
     """Cluster the frames of a corpus."""
-    from mt4ssl_core.labelling import kmeans
+    from mt4ssl_core.labelling.kmeans_fit import fit_corpus
 
-    kmeans.fit_corpus(
+    fit_corpus(
         audio, out, features=features, k=clusters, sample_frames=sample_frames,
         iterations=iterations, seed=seed, min_seconds=min_seconds, strict=strict, device=device,
         store=store_dir, store_gb=store_gb, max_skipped=max_skipped, mini_batch=mini_batch,
@@ -64,9 +64,9 @@ def label(
     store_gb: o.LayerStoreGb = None,
 ) -> None:
     """Label every frame of a corpus with its cluster."""
-    from mt4ssl_core.labelling import kmeans
+    from mt4ssl_core.labelling.kmeans_label import label_corpus
 
-    kmeans.label_corpus(
+    label_corpus(
         model, audio, out, name=name, features=features, min_seconds=min_seconds, strict=strict,
         device=device, store=store_dir, store_gb=store_gb, max_skipped=max_skipped,
     )  # fmt: skip

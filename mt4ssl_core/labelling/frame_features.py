@@ -22,6 +22,7 @@ from mt4ssl_core.settings.frames import num_frames
 from mt4ssl_core.store.store import FRAMES, FeatureKind, FeatureStore, content_key
 from mt4ssl_core.threads import cores
 
+ALLOW = "mend the files named, or allow more with --max-skipped"
 COUNTING = "Hugging Face's: 0 is the input of the first transformer layer"  # of LAYER in ckpt:
 Features = Callable[[np.ndarray], Tensor]  # float32 samples (N,) at 16 kHz -> (T, D), 50 Hz
 
@@ -99,6 +100,28 @@ def resolved(features: str) -> str:
     """Return "mfcc" or "ckpt:PATH:LAYER" so that it is found from any folder."""
     path, _, layer = features.removeprefix("ckpt:").rpartition(":")
     return f"ckpt:{Path(path).resolve()}:{layer}" if path else features
+
+
+def layer_store(
+    folder: str | Path | None, gigabytes: float | None, features: str | Features
+) -> FeatureStore | None:
+    """Open the store of hidden states in ``folder``, if one is given.
+
+    Raises ValueError: these ``features`` are no hidden states.
+    """
+    if folder is None:
+        return None
+    if not isinstance(features, str) or not features.startswith("ckpt:"):
+        raise ValueError(
+            f"store {folder}: it keeps the hidden states of ckpt:PATH:LAYER, and these features "
+            "are others; leave it out"
+        )
+    return FeatureStore(folder, gigabytes)
+
+
+def counting(features: str) -> dict[str, str]:
+    """How the layer of ckpt:PATH:LAYER is counted, for whoever compares labels with others'."""
+    return {"layers_counted_as": COUNTING} if features.startswith("ckpt:") else {}
 
 
 def _counted(encoder: SpeechEncoder, frames: Tensor, samples: int) -> Tensor:

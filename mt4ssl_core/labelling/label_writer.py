@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from array import array
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -36,8 +37,8 @@ class GrowingLabels:
     ) -> None:
         """Take up the files of an interrupted run of the same job, or begin new ones.
 
-        ``part``: the number of this process, and how many share the job; `joined` puts their rows
-        together.
+        ``part``: the number of this process, and how many share the job; `joined_labels` puts
+        their rows together.
         """
         out.mkdir(parents=True, exist_ok=True)
         of = f".{part[0]}of{part[1]}" if part[1] > 1 else ""
@@ -47,7 +48,7 @@ class GrowingLabels:
         self._job = out / f".{name}{of}.job.json"
         # of the rows from the run before: `id_hash` (R,) uint64, samples (R,)
         self.done, self.samples = np.zeros(0, np.uint64), np.zeros(0, np.int64)
-        if self._job.is_file() and self._job.read_text() == json.dumps(job):
+        if self._job.is_file() and self._job.read_bytes() == json.dumps(job).encode():
             self._cut_to_whole_rows()
         self.rows = len(self.done)
         if not self.rows:
@@ -174,7 +175,7 @@ class GrowingLabels:
         self._job.unlink()
 
 
-def joined(
+def joined_labels(
     out: Path, name: str, job: dict[str, Any], root: Path, processes: int, cuts: Cuts
 ) -> GrowingLabels:
     """Put the rows that several processes have written together, in the order of ``cuts``.
@@ -197,6 +198,14 @@ def joined(
     for each in parts:
         each.forget()
     return whole
+
+
+def remove_parts(out: Path, name: str) -> None:
+    """Remove what interrupted runs of any number of processes have left of the labels NAME."""
+    ours = re.compile(rf"\.{re.escape(name)}(\.\d+of\d+)?\.((tsv|km)\.partial|job\.json)")
+    for path in out.glob(".*"):
+        if ours.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 def _line_ends(path: Path) -> np.ndarray:

@@ -288,8 +288,8 @@ def test_mini_superb_as_a_module_is_the_command_with_a_note(tmp_path):
 @pytest.mark.parametrize(
     ("place", "words", "said"),
     [("mini_superb.corpus.make_some", ["mini", "out"], "starts over"),
-     ("mt4ssl_core.labelling.kmeans.fit_corpus", ["kmeans", "fit", "a", "km"], "starts over"),
-     ("mt4ssl_core.labelling.kmeans.label_corpus", ["kmeans", "label", "km", "a", "out"],
+     ("mt4ssl_core.labelling.kmeans_fit.fit_corpus", ["kmeans", "fit", "a", "km"], "starts over"),
+     ("mt4ssl_core.labelling.kmeans_label.label_corpus", ["kmeans", "label", "km", "a", "out"],
       "goes on where it stopped"),
      ("analysis.demo.demo", ["demo"], "goes on where it stopped")],
 )  # fmt: skip

@@ -19,7 +19,7 @@ from analysis.records import head_files
 from mt4ssl_core import config
 from mt4ssl_core.checkpoints import checkpoint, convert, tensor_files
 from mt4ssl_core.checkpoints.foreign import checkpoint_files
-from mt4ssl_core.labelling.kmeans import KMeans
+from mt4ssl_core.labelling.kmeans_model import KMeans
 from upstream.heads import states
 
 

@@ -15,7 +15,8 @@ from mt4ssl_core.checkpoints.convert import export_hf, load_encoder
 from mt4ssl_core.checkpoints.encoder_check import check, counts
 from mt4ssl_core.checkpoints.fingerprints import checkpoint_fingerprint
 from mt4ssl_core.labelling.extract import extract
-from mt4ssl_core.labelling.kmeans import fit_corpus, label_corpus
+from mt4ssl_core.labelling.kmeans_fit import fit_corpus
+from mt4ssl_core.labelling.kmeans_label import label_corpus
 
 RNG = np.random.default_rng(0)
 MIXED = ("lengths = torch", "waves = [w - torch.cat(list(waves)).mean() for w in waves]\n        "

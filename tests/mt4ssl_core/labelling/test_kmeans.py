@@ -1,9 +1,11 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+import ranks
 import soundfile
 import torch
 from safetensors.torch import save_file
@@ -14,9 +16,11 @@ from mt4ssl_core.data.audio import load_wave
 from mt4ssl_core.data.labels import LabelStore, read_dict
 from mt4ssl_core.data.manifest import open_manifest
 from mt4ssl_core.data.mfcc import mfcc
-from mt4ssl_core.data.tsv import read_tsv
+from mt4ssl_core.data.tsv import TsvRow, read_tsv, write_tsv
 from mt4ssl_core.labelling import sample
-from mt4ssl_core.labelling.kmeans import KMeans, fit_corpus, label_corpus, label_stats
+from mt4ssl_core.labelling.kmeans_fit import fit_corpus
+from mt4ssl_core.labelling.kmeans_label import label_corpus, label_stats
+from mt4ssl_core.labelling.kmeans_model import KMeans
 from mt4ssl_core.locks import lock
 from mt4ssl_core.model.encoder import Encoder
 from mt4ssl_core.settings.frames import num_frames
@@ -436,16 +440,16 @@ def test_labels_of_one_folder_share_their_classes(corpus, model, tmp_path):
 
 SCRIPT = """
 import sys, time
-from mt4ssl_core.labelling import kmeans, sample
-real, labelled = kmeans.KMeans.apply, []
+from mt4ssl_core.labelling import kmeans_label, sample
+real, labelled = kmeans_label.KMeans.apply, []
 def slow(self, features):
     if len(labelled) == 5:
         print("five", flush=True)
         time.sleep(600)
     labelled.append(features)
     return real(self, features)
-kmeans.KMeans.apply = slow
-kmeans.label_corpus(sys.argv[1], sys.argv[2], sys.argv[3], progress=False)
+kmeans_label.KMeans.apply = slow
+kmeans_label.label_corpus(sys.argv[1], sys.argv[2], sys.argv[3], progress=False)
 """
 
 
@@ -467,12 +471,19 @@ def test_killed_labelling_goes_on_and_ends_the_same(corpus, model, tmp_path):
 @pytest.mark.slow
 def test_several_processes_give_the_labels_of_one(corpus, model, tmp_path):
     (corpus / "sub/01.wav").write_bytes(b"not audio")
+    cut = corpus / "cut.wav"
+    cut.write_bytes((corpus / "00.wav").read_bytes()[:5000])
     alone = label(model, corpus, tmp_path / "alone", max_skipped=0.5)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    command += ["-m", "mt4ssl_cli", "kmeans", "label", str(model), str(corpus)]
-    command += [str(tmp_path / "two"), "--device", "cpu", "--max-skipped", "0.5"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
+    words = ["kmeans", "label", model, corpus, tmp_path / "two", "--device", "cpu"]
+    half = tmp_path / "half.tsv"  # of which one process alone meets what is damaged
+    write_tsv(half, corpus, [TsvRow(name, Path(), 4000) for name in ("00.wav", "cut.wav")])
+    strict = ["kmeans", "label", model, half, tmp_path / "strict", "--device", "cpu", "--strict"]
+    said, codes = ranks.together((2, [*words, "--max-skipped", "0.5"]), (2, strict))
+    assert codes == [[0, 0], [2, 2]], said
+    assert said.count(f"error: {cut}: ") == said.count("lost another one, which was killed") == 1, (
+        said
+    )
+    assert "Traceback" not in said and "unexpected" not in said
     assert visible(tmp_path / "two") == visible(tmp_path / "alone") == LABELS
     for name in LABELS[:2] + LABELS[3:]:
         assert (tmp_path / "two" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()

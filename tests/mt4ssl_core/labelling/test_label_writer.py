@@ -9,7 +9,7 @@ import pytest
 from mt4ssl_core.data.audio_bar import AudioBar
 from mt4ssl_core.data.cuts import ListedCuts, id_hash
 from mt4ssl_core.data.labels import LabelStore
-from mt4ssl_core.labelling.label_writer import GrowingLabels, joined
+from mt4ssl_core.labelling.label_writer import GrowingLabels, joined_labels, remove_parts
 
 JOB = {"kmeans_sha256": "1", "hours": 1.0}
 
@@ -192,10 +192,26 @@ def test_parts_of_several_processes_are_joined_in_order(tmp_path):
                 if number != 2:  # it could not be read
                     write(CUTS[number].id, 400 + number, [number, rank])
     begin(tmp_path)  # of one process, interrupted before
-    whole = joined(tmp_path, "train", JOB, tmp_path, 2, CUTS)
+    whole = joined_labels(tmp_path, "train", JOB, tmp_path, 2, CUTS)
     assert whole.rows == 4
     whole.finish(5)
     assert names(tmp_path) == ["dict.km.txt", "train.km", "train.tsv"]
     assert (tmp_path / "train.km").read_text() == "0 0\n1 1\n3 1\n4 0\n"
     lines = (tmp_path / "train.tsv").read_text().splitlines()
     assert lines[1:] == ["a.wav\t400", "b.wav\t401", "d.wav\t403", "e.wav\t404"]
+
+
+def test_what_runs_of_other_numbers_of_processes_left_is_removed_and_nothing_else(tmp_path):
+    for part in ((0, 2), (1, 2), (2, 3), (0, 1)):
+        GrowingLabels(tmp_path, "train", JOB, tmp_path, part)
+    GrowingLabels(tmp_path, "train.more", JOB, tmp_path)
+    (tmp_path / ".train.lock").touch()
+    remove_parts(tmp_path, "train")
+    more = [".train.more.job.json", ".train.more.km.partial", ".train.more.tsv.partial"]
+    assert names(tmp_path) == [".train.lock", *more]
+
+
+def test_the_job_of_an_interrupted_run_that_is_no_text_begins_anew(tmp_path):
+    interrupted(tmp_path, ["a.wav"])
+    (tmp_path / ".train.job.json").write_bytes(b"\xff")
+    assert begin(tmp_path).rows == 0

@@ -16,7 +16,8 @@ from mt4ssl_core.data.shards.shard_labels import ShardLabels
 from mt4ssl_core.data.shards.shard_writer import shard
 from mt4ssl_core.data.tsv import TsvRow, write_tsv
 from mt4ssl_core.labelling import utterances
-from mt4ssl_core.labelling.kmeans import fit_corpus, label_corpus
+from mt4ssl_core.labelling.kmeans_fit import fit_corpus
+from mt4ssl_core.labelling.kmeans_label import label_corpus
 from mt4ssl_core.settings.frames import num_frames
 
 SMALL = 0.1  # MB of a tar: a few utterances
