@@ -166,11 +166,23 @@ def joined(device: str, out: str, minutes: float) -> Iterator[World]:
     Raises:
         ConnectionError: another process of the run cannot be reached.
     """
+    with leaving(out):
+        yield start(device, timedelta(minutes=minutes))
+
+
+@contextmanager
+def leaving(out: str) -> Iterator[None]:
+    """Leave the other processes of the run in ``out``, if any were met, however the body ends.
+
+    Raises:
+        ConnectionError: another one cannot be reached.
+    """
     try:
         with peers(out):
-            yield start(device, timedelta(minutes=minutes))
+            yield
     except BaseException as error:
-        _let_go(error)
+        if together():
+            _let_go(error)
         raise
     finally:
         stop()
@@ -200,7 +212,7 @@ def peers(out: str) -> Iterator[None]:
         raise ConnectionError(
             f"process {rank} of {size} of the run in {out} lost another one, which was killed, "
             f"stopped or never came (out of memory? see its own message, and dmesg); {_next()} "
-            f"from the last checkpoint there is ({reason[:200]})"
+            f"from what was saved last ({reason[:200]})"
         ) from error
 
 
@@ -213,12 +225,24 @@ def _next() -> str:
 
 
 def _of_torchrun(name: str, alone: int) -> int:
-    """A number that torchrun tells its processes; ``alone`` where it does not."""
-    return int(os.environ.get(name, alone))
+    """A number that torchrun tells its processes; ``alone`` where it does not.
+
+    Raises:
+        ValueError: something else has set it.
+    """
+    text = os.environ.get(name, str(alone))
+    if not text.isascii() or not text.isdigit():
+        raise ValueError(f"{name}={text!r:.40}: not a number; start with torchrun, or unset {name}")
+    return int(text)
 
 
 def stop() -> None:
     """Leave the other processes."""
-    if dist.is_available() and dist.is_initialized():
+    if together():
         gc.collect()  # a DDP that outlives the group may wait for ever for the group's threads
         dist.destroy_process_group()
+
+
+def together() -> bool:
+    """Whether this process has met others."""
+    return dist.is_available() and dist.is_initialized()

@@ -58,6 +58,24 @@ def test_other_errors_stay_what_they_are(monkeypatch):
             raise RuntimeError(text)
 
 
+@pytest.mark.parametrize("text", ["two", "", "-1", "1.5"])
+def test_a_number_of_processes_that_is_none_is_refused(text, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", text)
+    with pytest.raises(ValueError, match=rf"WORLD_SIZE='{text}': not a number; start with torch"):
+        distributed.start("cpu")
+
+
+def test_the_frames_of_an_error_stay_for_a_debugger_where_there_is_one_process():
+    with pytest.raises(KeyError) as caught, distributed.joined("cpu", "runs/a", 1):
+        _fail()
+    assert caught.traceback[-1].frame.f_locals["here"] == 1
+
+
+def _fail():
+    here = 1
+    raise KeyError(here)
+
+
 def test_a_process_that_never_comes_is_waited_for_so_long_and_no_longer(monkeypatch):
     for name, value in {"WORLD_SIZE": 2, "RANK": 1, "MASTER_ADDR": "127.0.0.1"}.items():
         monkeypatch.setenv(name, str(value))

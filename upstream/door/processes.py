@@ -7,7 +7,7 @@ first one alone tests and writes results.
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from typing import Any, TypeVar, cast
 
@@ -22,12 +22,12 @@ PATIENCE = timedelta(days=1)  # the others wait while the first process evaluate
 
 def rank() -> int:
     """Return this process's number among those that train together, 0 when alone."""
-    return dist.get_rank() if _together() else 0
+    return dist.get_rank() if distributed.together() else 0
 
 
 def size() -> int:
     """Return how many processes train together."""
-    return dist.get_world_size() if _together() else 1
+    return dist.get_world_size() if distributed.together() else 1
 
 
 def is_first() -> bool:
@@ -46,17 +46,21 @@ def join(device: str) -> int | None:
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
-def part() -> None:
-    """Leave the other processes once all are here."""
-    if _together():
+def part(entries: Iterable[Any]) -> None:
+    """Leave the other processes once all are here; models are no longer shared, which would need
+    them.
+    """
+    if distributed.together():
         dist.barrier()
+        for entry in entries:
+            entry.model = bare(entry)
         distributed.stop()
 
 
 def from_first(make: Callable[[], Made]) -> Made:
     """Return what the first process makes; the others wait for it."""
     made = [make() if rank() == 0 else None]
-    if _together():
+    if distributed.together():
         dist.broadcast_object_list(made)
     return cast(Made, made[0])
 
@@ -100,7 +104,3 @@ def alone(entries: list[Any]) -> Iterator[None]:
     finally:
         for entry, model in zip(entries, shared, strict=True):
             entry.model = model
-
-
-def _together() -> bool:
-    return dist.is_available() and dist.is_initialized()

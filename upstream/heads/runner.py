@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mt4ssl_core import bars
+from mt4ssl_core import bars, distributed
 from upstream import compat
 from upstream.door import overrides, processes, s3prl_names, tasks
 from upstream.door.stand_in import StandIn
@@ -90,8 +90,9 @@ def launch(asked: command.Command) -> list[dict[str, Any]]:
     if not processes.is_first() and asked.mode != "train":
         return []
     started = time.time()
-    runner = _s3prl(asked)
-    processes.part()
+    with distributed.leaving(str(asked.expdir or "this experiment")):
+        runner = _s3prl(asked)
+        processes.part(runner.all_entries)
     if not asked.then_test or not processes.is_first():
         return runner.records
     fresh = None if runner.init_ckpt else started

@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+import weakref
 
 import pytest
 import torch
@@ -74,7 +75,7 @@ def test_two_processes_share_the_transform_that_one_would_fit(tmp_path, monkeypa
 def test_one_process_is_on_its_own(monkeypatch):
     assert (processes.rank(), processes.size(), processes.is_first()) == (0, 1, True)
     assert processes.join("cpu") is None
-    processes.part()
+    processes.part([])
     monkeypatch.setenv("RANK", "1")
     assert processes.is_first()
     monkeypatch.setenv("WORLD_SIZE", "2")
@@ -107,3 +108,19 @@ def test_a_shared_model_is_used_alone_in_an_evaluation(world_of_one):
         assert type(entry.model) is torch.nn.Linear
     assert type(entry.model) is torch.nn.parallel.DistributedDataParallel
     assert (processes.rank(), processes.size()) == (0, 1)
+
+
+def test_a_shared_model_does_not_outlive_the_group_of_processes(world_of_one, monkeypatch):
+    class Entry:
+        def __init__(self):
+            self.model = ddp.share(torch.nn.Linear(2, 2))
+
+    entry, left = Entry(), []
+    shared = weakref.ref(entry.model)
+    with monkeypatch.context() as patched:
+        patched.setattr(torch.distributed, "barrier", lambda: None)
+        patched.setattr(
+            torch.distributed, "destroy_process_group", lambda: left.append(shared() is None)
+        )
+        processes.part([entry])
+    assert left == [True] and type(entry.model) is torch.nn.Linear
