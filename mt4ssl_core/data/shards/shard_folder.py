@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -50,9 +51,8 @@ class ShardCuts(Cuts):
     def __getitem__(self, place: int) -> Cut:
         """Return one."""
         row, columns = self._row(place), self.index.columns
-        tar = self.index.tars[int(np.searchsorted(self.index.starts, row, "right")) - 1]
         samples, id = int(columns["samples"][row]), self._id(row)
-        cut = file_cut(id, tar, SAMPLE_RATE, 1, samples)
+        cut = file_cut(id, self.index.tar_of(row), SAMPLE_RATE, 1, samples)
         cut.custom = {
             SPAN: [int(columns["audio"][row]), int(columns["audio_bytes"][row])],
             LABEL_SPAN: [int(columns["labels"][row]), int(columns["label_bytes"][row])],
@@ -111,14 +111,16 @@ def read_facts(folder: Path) -> dict[str, Any]:
     """
     path = folder / FACTS
     if not path.is_file():
+        job = read_json(folder / JOB)
+        source = job.get("source", "the corpus") if isinstance(job, dict) else "the corpus"
         raise ValueError(
             f"{folder}: these shards are not finished; give the same command again, `mt4ssl data "
-            f"shard` of {read_json(folder / JOB).get('source')}"
+            f"shard` of {source!s:.200}"
         )
     facts = read_json(path)
-    wanted = {"format": str, "shards": int, "utterances": int, "classes": int | None}
+    wanted = {"format": (str,), "shards": (int,), "utterances": (int,), "classes": (int, NoneType)}
     if not isinstance(facts, dict) or any(
-        key not in facts or not isinstance(facts[key], kind) for key, kind in wanted.items()
+        key not in facts or type(facts[key]) not in kinds for key, kinds in wanted.items()
     ):
         raise ValueError(f"{path}: should say {', '.join(wanted)}; {REMEDY}")
     if facts["format"] != shard_index.FORMAT:

@@ -81,6 +81,10 @@ class ShardIndex:
         ends = self.columns["id_end"]
         return self.columns[IDS][int(ends[row - 1]) if row else 0 : int(ends[row]) - 1].tobytes()
 
+    def tar_of(self, row: int) -> Path:
+        """Return the tar in which an utterance lies."""
+        return self.tars[int(np.searchsorted(self.starts, row, "right")) - 1]
+
     def save(self, path: Path) -> None:
         """Write it, atomically."""
         facts = {
@@ -152,7 +156,10 @@ class ShardIndex:
 
 
 def merged(parts: Sequence[ShardIndex]) -> ShardIndex:
-    """Return one index of all."""
+    """Return one index of all.
+
+    Raises ValueError: an utterance is there twice; names the tars.
+    """
     counts = [len(part) for part in parts]
     columns = {
         name: np.concatenate([part.columns[name] for part in parts]) for name in (*COLUMNS, IDS)
@@ -162,7 +169,25 @@ def merged(parts: Sequence[ShardIndex]) -> ShardIndex:
     for first, stop, by in zip(starts, starts[1:], shift, strict=False):
         columns["id_end"][first:stop] += by
     tars = [tar for part in parts for tar in part.tars]
-    return ShardIndex(tars, [n for part in parts for n in part.sizes], starts, columns)
+    index = ShardIndex(tars, [n for part in parts for n in part.sizes], starts, columns)
+    _check_twice(index)
+    return index
+
+
+def _check_twice(index: ShardIndex) -> None:
+    hashes = index.columns["hash"]
+    order = np.argsort(hashes, kind="stable")
+    for place in np.flatnonzero(hashes[order[1:]] == hashes[order[:-1]]).tolist():
+        rows = [int(row) for row in order[place : place + 2]]
+        id, other = (index.id_bytes(row) for row in rows)
+        if id == other:
+            tars = [
+                index.tars[int(np.searchsorted(index.starts, row, "right")) - 1] for row in rows
+            ]
+            raise ValueError(
+                f"{tars[1]}: {id.decode(errors='replace')!r:.200} is in {tars[0].name} already; "
+                + REMEDY
+            )
 
 
 def scanned(tar: Path) -> ShardIndex:
@@ -174,15 +199,21 @@ def scanned(tar: Path) -> ShardIndex:
     rows, key, about, labels = Rows(), "", None, (0, 0)
     for name, start, size in members(tar):
         stem, suffix = name.split(".")
+        if suffix == META and about is not None:
+            raise ValueError(f"{tar}: no audio of {key} before {name}; {REMEDY}")
         if suffix == META:
             key, about, labels = stem, _meta(tar, name, start, size), (0, 0)
         elif about is None or stem != key:
             raise ValueError(f"{tar}: no {stem}.{META} before {name}; {REMEDY}")
+        elif suffix == LABELS and labels != (0, 0):
+            raise ValueError(f"{tar}: {name} is there twice; {REMEDY}")
         elif suffix == LABELS:
             labels = (start, size)
         else:
             rows.add(about[0], about[1], (start, size), labels)
             about = None
+    if about is not None:
+        raise ValueError(f"{tar}: no audio of {key}; {REMEDY}")
     starts = np.array([0, len(rows.numbers)], dtype=np.int64)
     index = ShardIndex([tar], [tar.stat().st_size], starts, rows.columns())
     index.check(tar)
@@ -196,7 +227,7 @@ def _meta(tar: Path, name: str, start: int, size: int) -> tuple[str, int]:
             raise ValueError(f"{size:,} bytes")
         found = json.loads(read_member(tar, start, size))
         id, samples = found["id"], found["samples"]
-        named = isinstance(id, str) and id and "\0" not in id
+        named = isinstance(id, str) and id and b"\0" not in as_bytes(id)
         if not named or type(samples) is not int or not MIN_SAMPLES <= samples <= _LONGEST:
             raise ValueError(f"id {id!r:.40}, samples {samples!r:.40}")
     except (ValueError, LookupError, TypeError, RecursionError) as error:

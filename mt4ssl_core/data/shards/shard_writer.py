@@ -155,6 +155,7 @@ def _is_done(out: Path, request: dict[str, Any]) -> bool:
         if path.exists():
             found = read_json(path)
             there = found.get("request", found) if isinstance(found, dict) else {}
+            there = there if isinstance(there, dict) else {}
             if there == request:
                 return path.name == FACTS
             other = [key for key in request if there.get(key) != request[key]]
@@ -184,7 +185,7 @@ def _write_all(job: _Job) -> dict[str, Any]:
 def _parts(job: _Job) -> Iterator[ShardIndex]:
     """Yield the indexes of all tars; those behind the last that is whole are written."""
     number, place = 0, 0
-    while place < len(job.order) and (index := _finished(job.tar(number), place)) is not None:
+    while place < len(job.order) and (index := _finished(job, number, place)) is not None:
         for path, reason in index.about["skipped"]:
             job.bar.skip(path, reason)
         for samples in index.columns["samples"].tolist():
@@ -199,13 +200,28 @@ def _parts(job: _Job) -> Iterator[ShardIndex]:
             number, place = number + 1, index.about["next"]
 
 
-def _finished(tar: Path, place: int) -> ShardIndex | None:
+def _finished(job: _Job, number: int, place: int) -> ShardIndex | None:
     """Return the index of a tar that is whole, and begins at this place of the order."""
+    tar = job.tar(number)
     with suppress(ValueError, OSError):
         index = ShardIndex.load(tar.with_suffix(INDEX))
-        if index.whole() and index.about.get("first") == place < index.about["next"]:
+        if index.tars == [tar] and index.whole() and _is_part(index, place, len(job.order)):
             return index
     return None
+
+
+def _is_part(index: ShardIndex, place: int, count: int) -> bool:
+    """Whether an index says what `_write_one` writes of a tar that begins here, of ``count``."""
+    about, numbers = index.about, ("first", "next", "clipped")
+    if not all(type(about.get(name)) is int for name in numbers):
+        return False
+    skipped = about.get("skipped")
+    pairs = isinstance(skipped, list) and all(
+        isinstance(pair, list) and [type(text) for text in pair] == [str, str] for pair in skipped
+    )
+    if not pairs or not (about["first"] == place < about["next"] <= count):
+        return False
+    return len(index) + len(skipped) == about["next"] - place
 
 
 def _write_one(

@@ -15,6 +15,7 @@ from mt4ssl_core.data.shards.shard_index import ShardIndex
 from mt4ssl_core.data.shards.shard_labels import ShardLabels
 from mt4ssl_core.data.shards.shard_writer import shard
 from mt4ssl_core.data.tsv import TsvRow, write_tsv
+from mt4ssl_core.files import write_json
 from mt4ssl_core.labelling import utterances
 from mt4ssl_core.labelling.kmeans_fit import fit_corpus
 from mt4ssl_core.labelling.kmeans_label import label_corpus
@@ -217,7 +218,12 @@ def entry(name, size=0, kind=tarfile.REGTYPE):
     return info.tobuf(tarfile.GNU_FORMAT)
 
 
+def filled(content):
+    return content + bytes(-len(content) % 512)
+
+
 META = json.dumps({"id": "a", "samples": 16_000}).encode()
+ALIEN = json.dumps({"id": "\ud800", "samples": 16_000}).encode()  # text that no file can hold
 LONG = json.dumps({"id": "a", "samples": 10**30}).encode()
 
 
@@ -235,6 +241,13 @@ LONG = json.dumps({"id": "a", "samples": 10**30}).encode()
         (entry("a.json", len(LONG)) + LONG, "should say the id and the samples"),
         (entry("a.json", 100_000) + b"[" * 100_000, "should say the id and the samples"),
         (entry("a.json", len(META)) + META, "truncated: its end is missing"),
+        (entry("a.json", len(META)) + filled(META) + bytes(1024), "no audio of a; "),
+        (2 * (entry("a.json", len(META)) + filled(META)), "no audio of a before a.json"),
+        (
+            entry("a.json", len(META)) + filled(META) + 2 * (entry("a.km", 1) + filled(b"1")),
+            "a.km is there twice",
+        ),
+        (entry("a.json", len(ALIEN)) + ALIEN, "should say the id and the samples"),
         (b"\1" * 512, "no member of a tar is there"),
     ],
 )
@@ -245,6 +258,44 @@ def test_a_hostile_tar_is_refused_by_name(copy, hostile, said):
     with pytest.raises(ValueError, match=r"shard-000001\.tar") as error:
         opened(copy)
     assert said in str(error.value)
+
+
+def test_a_tar_that_is_there_twice_is_refused(copy):
+    for path in copy.glob("*.index"):
+        path.unlink()
+    one, other = copy / "shard-000000.tar", copy / "shard-000001.tar"
+    other.write_bytes(one.read_bytes())
+    with pytest.raises(
+        ValueError, match=r"shard-000001\.tar: '.*' is in shard-000000\.tar already"
+    ):
+        opened(copy)
+
+
+@pytest.mark.parametrize(
+    "about",
+    [{"next": 10**6}, {"next": 1.5}, {"skipped": [[1, 2]]}, {"skipped": [["a", "b"]]},
+     {"skipped": None}, {"clipped": "no"}, {"first": True}],
+)  # fmt: skip
+def test_a_part_whose_index_says_other_things_is_written_again(corpus, copy, about):
+    whole = contents(copy)
+    write_json(copy / "shards.job.json", json.loads(whole["shards.json"])["request"])
+    (copy / "shards.json").unlink()
+    first = ShardIndex.load(copy / "shard-000000.index")
+    first.about |= about
+    first.save(copy / "shard-000000.index")
+    shard(corpus / "train.tsv", copy, labels=corpus / "train.km", shard_mb=SMALL)
+    assert contents(copy) == whole
+
+
+@pytest.mark.parametrize("text", ["[]", '{"request": []}', '{"classes": true}', "null"])
+def test_facts_of_another_form_are_refused(corpus, copy, text):
+    for name in ("shards.json", "shards.job.json"):
+        (copy / name).write_text(text)
+        with pytest.raises(ValueError, match=r"should say|not finished|another format"):
+            opened(copy)
+        with pytest.raises(ValueError, match=r"shards of another format, .*; give a new folder"):
+            shard(corpus / "train.tsv", copy, labels=corpus / "train.km", shard_mb=SMALL)
+        (copy / name).unlink()
 
 
 def test_damaged_members_are_skipped_by_name(copy):
