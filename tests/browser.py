@@ -19,7 +19,7 @@ FLAGS = (
     "--disable-quic", "--disable-background-networking", "--disable-component-update",
     "--disable-sync", "--disable-extensions", "--remote-debugging-pipe",
 )  # fmt: skip
-PATIENCE = 60.0  # seconds for an answer
+PATIENCE = 180.0  # seconds for an answer
 PROBLEMS = ("Runtime.exceptionThrown", "Log.entryAdded", "Runtime.consoleAPICalled")
 
 
@@ -136,5 +136,5 @@ def chromium() -> Iterator[Browser]:
         finally:
             os.close(into)
             process.terminate()
-            process.wait(20)
+            process.wait(120)
             os.close(outof)

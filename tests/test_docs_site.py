@@ -57,7 +57,7 @@ def test_the_built_pages_in_a_browser(site):
         tab.size(1280, 900)
         field = "document.querySelector('.md-search__input')"
         tab.run(f"{field}.focus(), {field}.value = 'layerdrop'")
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while "EncoderConfig" not in tab.run("document.querySelector('.md-search').innerText"):
             assert time.monotonic() < deadline, "no result of the search"
             tab.run(f"{field}.dispatchEvent(new Event('keyup'))")

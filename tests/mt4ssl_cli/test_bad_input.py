@@ -152,9 +152,9 @@ def test_export_and_extract(corpus, tmp_path):
 
 def test_help_and_version_work_from_the_command_line():
     for flag in ("--help", "--version"):
-        done = subprocess.run(toy.cli(flag), capture_output=True, text=True, timeout=60)
+        done = subprocess.run(toy.cli(flag), capture_output=True, text=True, timeout=300)
         assert done.returncode == 0 and "mt4ssl" in done.stdout
-    done = subprocess.run(toy.cli("nothing"), capture_output=True, text=True, timeout=60)
+    done = subprocess.run(toy.cli("nothing"), capture_output=True, text=True, timeout=300)
     assert done.returncode == 2
 
 
@@ -188,7 +188,7 @@ def test_the_wheel_pre_trains_in_an_empty_environment(tmp_path):
         check=True, capture_output=True, text=True, cwd=tmp_path,
     ).stdout  # fmt: skip
     assert where.startswith(inside)
-    subprocess.run([mt4ssl, "--help"], check=True, timeout=60, cwd=tmp_path)
+    subprocess.run([mt4ssl, "--help"], check=True, timeout=300, cwd=tmp_path)
     corpus = toy.corpus(tmp_path / "corpus")
     arguments = toy.overrides(corpus, tmp_path / "run", optim__max_updates=2)
     subprocess.run([mt4ssl, "pretrain", "tiny", *arguments], check=True, timeout=300, cwd=tmp_path)

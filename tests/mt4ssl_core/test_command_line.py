@@ -151,7 +151,7 @@ def test_an_output_that_cannot_be_written(shell, code, said):
     line = shell.format(python=sys.executable, **code_of)
     ended = subprocess.run(
         ["env", "-u", "PYTHONUNBUFFERED", "bash", "-c", line],
-        capture_output=True, text=True, timeout=60,
+        capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert ended.returncode == code
     assert ended.stderr.startswith(said) and len(ended.stderr.splitlines()) == bool(said)

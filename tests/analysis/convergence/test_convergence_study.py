@@ -31,7 +31,7 @@ if name == "endless":
     (out / "log.jsonl").write_text(json.dumps({**line, "update": 3}) + "\\n")
     signal.signal(signal.SIGTERM, lambda *_: ((out / "stopped").touch(), os._exit(143)))
     (out / "ready").touch()
-    time.sleep(60)
+    time.sleep(600)
 last = {**line, "update": 16, "audio_hours": 2.0, "wall_hours": 1.0, "valid/offline/loss": 2.0}
 (out / "log.jsonl").write_text(json.dumps(line) + "\\n" + json.dumps(last) + "\\n")
 shutil.copy(out / "made.pt", out / "last.pt")
@@ -169,7 +169,7 @@ def test_a_signal_stops_the_children_and_says_so(setting):
     ready = setting / "out" / "endless" / "seed1" / "ready"
 
     def interrupt():
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while not ready.exists() and time.monotonic() < deadline:
             time.sleep(0.05)
         os.kill(os.getpid(), signal.SIGINT)
@@ -179,6 +179,11 @@ def test_a_signal_stops_the_children_and_says_so(setting):
         study(setting, "endless", "both")
     assert ready.with_name("stopped").exists()
     assert not (setting / "out" / "both" / "seed1" / "started").exists()
+
+
+def begun_to_learn(log):
+    """Whether an update is made: before the first there is no checkpoint to stop at."""
+    return log.exists() and '"loss"' in log.read_text()
 
 
 @pytest.mark.slow
@@ -197,11 +202,11 @@ def test_a_study_for_real_is_resumed_after_ctrl_c(tmp_path):
         [sys.executable, "-c", program], cwd=toy.ROOT, stderr=subprocess.PIPE, text=True
     )
     logs = [tmp_path / "out" / name / "seed1" / "log.jsonl" for name in ("both", "offline")]
-    deadline = time.monotonic() + 200
-    while time.monotonic() < deadline and not all(p.exists() and p.stat().st_size for p in logs):
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline and not all(map(begun_to_learn, logs)):
         time.sleep(0.1)
     begun.send_signal(signal.SIGINT)
-    _, said = begun.communicate(timeout=100)
+    _, said = begun.communicate(timeout=300)
     assert begun.returncode != 0 and "KeyboardInterrupt" in said
     for log in logs:
         assert 0 < checkpoint.load(log.with_name("last.pt"))["progress"]["update"] <= 60

@@ -460,7 +460,7 @@ def test_killed_labelling_goes_on_and_ends_the_same(corpus, model, tmp_path):
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None and process.stdout.readline() == "five\n"
     process.kill()
-    assert process.wait(30) != 0
+    assert process.wait(300) != 0
     assert not [name for name in visible(out) if not name.startswith(".")]
     label(model, corpus, out)
     assert visible(out) == LABELS

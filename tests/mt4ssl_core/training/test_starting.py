@@ -212,7 +212,7 @@ def started(overrides, log, lines=3, **options):
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"}, **options,
     )  # fmt: skip
-    deadline = time.time() + 120
+    deadline = time.time() + 300
     while time.time() < deadline and not (log.exists() and log.read_text().count("\n") >= lines):
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.02)
@@ -235,7 +235,7 @@ def test_a_closed_terminal_saves_unless_it_is_to_be_ignored(data, tmp_path, igno
         time.sleep(1)
         assert process.poll() is None
         process.send_signal(signal.SIGTERM)
-    output = process.communicate(timeout=60)[0]
+    output = process.communicate(timeout=300)[0]
     assert process.returncode == 128 + (signal.SIGTERM if ignored else signal.SIGHUP)
     update = checkpoint.load(tmp_path / "run" / "last.pt")["progress"]["update"]
     assert update == read_jsonl(log)[-1]["update"] and f"last.pt holds update {update}" in output
@@ -245,14 +245,14 @@ def test_a_killed_loader_worker_is_named_after_saving(data, tmp_path):
     log = tmp_path / "run" / "log.jsonl"
     overrides = toy.overrides(data, tmp_path / "run", **{**ENDLESS, "data__workers": 2})
     process = started(overrides, log)
-    deadline = time.time() + 60
+    deadline = time.time() + 300
     while process.poll() is None and time.time() < deadline:  # an epoch's workers come and go
         found = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True)
         for child in found.stdout.split()[:1]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(int(child), signal.SIGKILL)
         time.sleep(0.2)
-    output = process.communicate(timeout=60)[0]
+    output = process.communicate(timeout=300)[0]
     assert process.returncode == 2 and "Traceback" not in output, output[-1500:]
     said = "was killed by signal 9 (Killed); if memory ran out, lower data.workers"
     assert said in output, output[-1500:]

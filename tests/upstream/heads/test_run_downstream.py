@@ -84,5 +84,5 @@ def test_with_s3prls_own_progress_bars_off(tmp_path):
     """TQDM_DISABLE makes an unmended s3prl train for ever."""
     argv = command(tmp_path / "exp", "-k", str(tiny_checkpoint()))
     env = {"TQDM_DISABLE": "1", "PATH": "/usr/bin:/bin", "MT4SSL_CACHE": str(tmp_path)}
-    subprocess.run([sys.executable, str(SCRIPT), *argv], env=env, check=True, timeout=120)
+    subprocess.run([sys.executable, str(SCRIPT), *argv], env=env, check=True, timeout=300)
     assert results.read(tmp_path / "exp")

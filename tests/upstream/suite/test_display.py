@@ -47,7 +47,7 @@ def test_the_steps_of_a_job_are_in_its_state(tmp_path, plan, monkeypatch):
         with Bar("step", 10) as bar:
             bar.advance(3)
             bars.measured({"loss": "1.5"})
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 300
             while not (found := run_folder.read_state(setting.out, job.name)).get("steps"):
                 assert time.monotonic() < deadline
                 time.sleep(0.02)
