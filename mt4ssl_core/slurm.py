@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
+from mt4ssl_core.settings.values import of_word
 
 LOOPS = ("pretrain", "finetune")  # that SLURM is given
 SLURM = "slurm"  # submitit's name of it; `local` and `debug` are for tests
@@ -37,12 +37,7 @@ def parameters(pairs: Sequence[str]) -> dict[str, Any]:
         key, equals, text = pair.partition("=")
         if not equals or not key:
             raise ValueError(f"--slurm {pair}: expected key=value, such as partition=gpu")
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError:
-            value = text
-        plain = isinstance(value, dict) and not text.startswith("{")  # "a: b" is no mapping
-        found[key.removeprefix("slurm_")] = text if plain else value
+        found[key.removeprefix("slurm_")] = of_word(text)
     return found
 
 

@@ -5,6 +5,7 @@ that a path is never read as a number and 5e-4 never as a text. Only ``null`` an
 nothing, as everywhere in YAML.
 """
 
+import ast
 import math
 import re
 import types
@@ -16,6 +17,7 @@ import yaml
 
 LIMIT = 1 << 20  # bytes of a YAML file of settings
 SHOWN = 60  # characters of a wrong value in a message
+_WORDS = {"true": True, "false": False, "null": None}
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 
@@ -50,6 +52,26 @@ def parse(text: str) -> Any:
         raise ValueError("nested too deeply") from None
     except (yaml.YAMLError, ValueError, TypeError, AttributeError) as error:
         raise ValueError(" ".join(str(error).split())) from None
+
+
+def of_word(text: str) -> Any:
+    """Return a value that no field's type decides: a Python literal, true, false or null, a list or
+    mapping in brackets as YAML has it, else the text itself.
+
+    So 010 and 1:30, which YAML takes for 8 and 90, stay what was typed.
+    """
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        pass
+    if text.lower() in _WORDS:
+        return _WORDS[text.lower()]
+    if not text.startswith(("[", "{")):
+        return text
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return text
 
 
 def read(path: Path) -> Any:

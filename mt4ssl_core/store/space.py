@@ -64,7 +64,7 @@ Entry = tuple[str, tuple[Any, ...]]  # name of a writer's files, record of its i
 
 
 class Space:
-    """The records of one kind, by content key."""
+    """The records of one kind, by content key. Threads may read while one of them writes."""
 
     def __init__(self, store: "FeatureStore", kind: FeatureKind) -> None:
         self.store, self.kind = store, kind
@@ -90,7 +90,7 @@ class Space:
         return len(self._entries)
 
     def __contains__(self, key: bytes) -> bool:
-        return key in self._entries or (self._look_again() and key in self._entries)
+        return self._entry(key) is not None
 
     def get(self, key: bytes) -> Tensor | None:
         """Return the features (L, T, D), float32 or float16; None when they are not there.
@@ -98,9 +98,10 @@ class Space:
         fp32 and fp16 are views of the file, not to be changed in place. A record that fails its
         checksum, looked at when it is first read, is forgotten, so that it can be stored again.
         """
-        if key not in self:
+        entry = self._entry(key)
+        if entry is None:
             return None
-        writer, (_, offset, size, layers, frames, dim, precision, checksum) = self._entries[key]
+        writer, (_, offset, size, layers, frames, dim, precision, checksum) = entry
         data = self._data(writer, offset, size)
         if data is None or not (key in self._verified or zlib.crc32(data) == checksum):
             self._forget(key, writer, offset, spoiled=data is not None)
@@ -187,6 +188,13 @@ class Space:
             os.close(self._shard[0])
         self._shard = None
         self._maps.clear()  # views of them keep theirs open
+
+    def _entry(self, key: bytes) -> Entry | None:
+        """Where a record is; asked for once, since another thread may forget it meanwhile."""
+        found = self._entries.get(key)
+        if found is None and self._look_again():
+            found = self._entries.get(key)
+        return found
 
     def _look_again(self) -> bool:
         if time.monotonic() - self._looked <= PATIENCE:

@@ -91,7 +91,9 @@ def test_a_name_and_a_mapping_reach_slurm(fake, words):
     submitting.submit("pretrain", "tiny", words, given)
     script = (fake / "given.sh").read_text()
     assert "#SBATCH --job-name=mine\n" in script and "#SBATCH --nice=5\n" in script
-    assert slurm.parameters(["comment=a: b"]) == {"comment": "a: b"}
+    words = ["comment=a: b", "account=010", "time=1:30", "partition=on", "slurm_exclusive=true"]
+    said = {"comment": "a: b", "account": "010", "time": "1:30", "partition": "on"}
+    assert slurm.parameters(words) == said | {"exclusive": True}
 
 
 def test_a_note_that_is_not_ours_and_a_missing_package(fake, words, monkeypatch):

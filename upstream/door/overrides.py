@@ -3,16 +3,14 @@
 The syntax is s3prl's: ``config.optimizer.lr=1e-3,,args.seed=3``.
 """
 
-import ast
 import difflib
 import inspect
 import sys
 from collections.abc import Iterator
 from typing import Any
 
-import yaml
-
 from mt4ssl_core.files import user_path
+from mt4ssl_core.settings.values import of_word
 
 # settings that s3prl reads when they are there, and that a config may leave out
 OPTIONAL = {
@@ -35,7 +33,7 @@ OPTIONAL = {
 
 
 def parse(text: str) -> list[tuple[str, Any]]:
-    """Read ``key=value,,key=value`` into pairs of a key and a value (see `parse_value`).
+    """Read ``key=value,,key=value`` into pairs of a key and a value (see `of_word`).
 
     Raises:
         ValueError: a part without ``=``, or a key that begins with neither ``args.`` nor
@@ -50,7 +48,7 @@ def parse(text: str) -> list[tuple[str, Any]]:
         if not key.startswith(("args.", "config.")):
             hint = _suggest(f"config.{key}", [f"config.{key}"] if "." in key else [])
             raise ValueError(f"-o {key}: a key begins with args. or config.{hint}")
-        pairs.append((key, _at_home(parse_value(value.strip()))))
+        pairs.append((key, _at_home(of_word(value.strip()))))
     return pairs
 
 
@@ -59,19 +57,6 @@ def _at_home(value: Any) -> Any:
     if isinstance(value, list):
         return [_at_home(part) for part in value]
     return str(user_path(value)) if isinstance(value, str) and value.startswith("~") else value
-
-
-def parse_value(text: str) -> Any:
-    """Read one value: a Python literal, else a YAML scalar or list, else the text itself."""
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        pass
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        return text
-    return text if isinstance(value, dict) else value
 
 
 def render(pairs: dict[str, Any]) -> str:

@@ -16,6 +16,7 @@ import yaml
 
 import downstream_configs
 from mt4ssl_core.files import reading
+from mt4ssl_core.settings.values import of_word
 from upstream.door import overrides
 
 UNSET = "???"  # a path that the user has to give
@@ -77,7 +78,7 @@ def read(path: str | Path) -> dict[str, Any]:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
         check_sections(config, str(path))
         for key, value in overrides.flatten(config):
-            number = overrides.parse_value(value) if isinstance(value, str) else None
+            number = of_word(value) if isinstance(value, str) else None
             if isinstance(number, float):
                 raise ValueError(f"{path}: {key}: YAML reads {value} as text; write {number:.1e}")
     found: dict[str, Any] = config

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mt4ssl_core.files import user_path
+from mt4ssl_core.settings.values import of_word
 from upstream.door import cache, hub, overrides, tasks
 from upstream.door import s3prl_names as named
 from upstream.heads.task_request import NONE, SEED, TRANSFORMS
@@ -198,7 +199,7 @@ def read_changes(words: Sequence[str], names: Sequence[str]) -> dict[str, dict[s
             raise ValueError(f"--set {word}: expected TASK:KEY=VALUE, as ks:runner.total_steps=500")
         if task not in names:
             raise ValueError(f"--set {word}: {task} is not among --tasks ({', '.join(names)})")
-        found.setdefault(task, {})[key] = overrides.parse_value(value)
+        found.setdefault(task, {})[key] = of_word(value)
     for task, changes in found.items():
         config = tasks.read(tasks.path_of(task))
         overrides.override(overrides.render(changes), None, config, quiet=True)

@@ -8,8 +8,11 @@ import resource
 import select
 import signal
 import struct
+import sys
+import threading
 import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -109,6 +112,32 @@ def test_every_kind_has_its_own_space(tmp_path):
         assert torch.allclose(found, features_of(number), atol=2e-3)
     renamed = FeatureKind(**{**vars(kind()), "upstream": "another name"})
     assert torch.equal(again.space(renamed).get(b"k" * 16), features_of(0))
+
+
+def test_a_thread_reads_while_records_are_forgotten_and_stored_again(tmp_path):
+    """As the one that reads ahead for a GPU does."""
+    space, over, before = filled(tmp_path, 1), threading.Event(), sys.getswitchinterval()
+
+    def read() -> int:
+        times = 0
+        while not over.is_set():
+            found = space.get(key_of(0))
+            assert found is None or torch.equal(found, features_of(0))
+            times += found is not None
+        return times
+
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(2) as pool:
+            readers = [pool.submit(read) for _ in range(2)]
+            for _ in range(300):
+                writer, record = space._entries[key_of(0)]
+                space._forget(key_of(0), writer, record[1], spoiled=False)
+                assert space.put(key_of(0), features_of(0))
+            over.set()
+            assert all(reader.result() >= 0 for reader in readers)
+    finally:
+        sys.setswitchinterval(before)
 
 
 def write_until_killed(folder, ready) -> None:

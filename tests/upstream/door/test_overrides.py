@@ -36,13 +36,6 @@ def test_values_are_read_without_running_them(tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_name_of_python_is_text():
-    assert overrides.parse_value("dict") == "dict"
-    assert overrides.parse_value("[dev, test]") == ["dev", "test"]
-    assert overrides.parse_value("null") is None
-    assert overrides.parse_value("a: b") == "a: b"
-
-
 @pytest.mark.parametrize(
     ("text", "says"),
     [
