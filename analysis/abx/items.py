@@ -14,6 +14,7 @@ from typing import NamedTuple
 from analysis.labelled_speech import alignments
 from analysis.labelled_speech.alignments import PHONES, SILENCE, unstressed
 from analysis.labelled_speech.speech import LabelledUtterance
+from mt4ssl_core.data.audio import MAX_HOURS
 from mt4ssl_core.files import reading
 
 RATE = 50  # frames per second
@@ -93,10 +94,10 @@ def _stretch(words: Sequence[str], where: str) -> tuple[str, Stretch]:
         times = float(onset), float(offset)
     except ValueError:
         times = math.nan, math.nan
-    if not 0 <= times[0] < times[1] < math.inf:
+    if not 0 <= times[0] < times[1] <= 3600 * MAX_HOURS:
         raise ValueError(
-            f"{where}: {' '.join(words)!r}; expected file, onset < offset in seconds, three phones "
-            "and a speaker; correct it"
+            f"{where}: {' '.join(words)!r:.200}; expected file, onset < offset in seconds, three "
+            "phones and a speaker; correct it"
         )
     first, stop = frames_between(*times)
     if stop <= first:

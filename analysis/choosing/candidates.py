@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def _of_run(run: TrainingRun, losses: bool, notes: list[str]) -> list[Candidate]
     measured: dict[int, dict[str, Any]] = {}
     for record in run.records:
         values = {k.removeprefix(VALID): v for k, v in record.items() if k.startswith(VALID)}
-        known = {k: v for k, v in values.items() if isinstance(v, int | float)}
+        known = {k: v for k, v in values.items() if isinstance(v, int | float) and isfinite(v)}
         if known:
             measured.setdefault(record["update"], {}).update(known)
     found = []

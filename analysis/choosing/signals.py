@@ -4,6 +4,7 @@ Of a layer, on a fixed sample of frames: effective rank, uniformity, and how wel
 of the layer stand apart. Of a checkpoint also what its run logged on held-out audio.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,6 +17,7 @@ from mt4ssl_core.config import WINDOW
 from mt4ssl_core.data.audio import SAMPLE_RATE, load_wave
 from mt4ssl_core.data.cuts import Cuts
 from mt4ssl_core.data.manifest import open_manifest, split_valid
+from mt4ssl_core.files import user_path
 from mt4ssl_core.labelling import lloyd
 from mt4ssl_core.model import geometry
 
@@ -70,6 +72,7 @@ def _cuts(candidates: Sequence[Candidate], audio: str | None) -> tuple[Cuts, str
     settings = {} if run is None else run.settings
     if settings.get("data.valid"):
         source = settings["data.valid"]
+        _check_there(source)
         return open_manifest(source, min_seconds=shortest).cuts, str(source)
     if not settings.get("data.train"):
         raise ValueError(
@@ -77,6 +80,7 @@ def _cuts(candidates: Sequence[Candidate], audio: str | None) -> tuple[Cuts, str
             "or --labels"
         )
     source, share = settings["data.train"], settings.get("data.valid_share") or 0.0
+    _check_there(source)
     whole = open_manifest(source, min_seconds=settings.get("data.min_seconds", shortest))
     _, held_out = split_valid(whole, share)
     if not len(held_out.cuts):
@@ -84,8 +88,18 @@ def _cuts(candidates: Sequence[Candidate], audio: str | None) -> tuple[Cuts, str
     return held_out.cuts, f"what was held out of {source}"
 
 
+def _check_there(source: str) -> None:
+    if not user_path(source).exists():
+        raise ValueError(
+            f"{source}: the run's audio is no longer there; bring it back, or give other audio "
+            "with --audio DIR"
+        )
+
+
 def of_layers(features: LayerFeatures, waves: Sequence[np.ndarray], seed: int) -> list[dict]:
-    """Measure each layer on the same frames of ``waves``; name -> value for each."""
+    """Measure each layer on the same frames of ``waves``; name -> value for each, but of what
+    nothing can be said, such as the rank of zeros.
+    """
     layers = np.concatenate([features.frames(wave) for wave in waves], 1)  # (L, N, D)
     few = np.linspace(0, layers.shape[1] - 1, min(FRAMES, layers.shape[1])).astype(int)
     return [_of_frames(torch.from_numpy(layer[few]), seed) for layer in layers]
@@ -94,15 +108,17 @@ def of_layers(features: LayerFeatures, waves: Sequence[np.ndarray], seed: int) -
 def _of_frames(frames: torch.Tensor, seed: int) -> dict[str, float]:
     centroids = lloyd.fit_kmeans(frames, min(CLUSTERS, len(frames)), seed=seed).centroids
     ids = lloyd.nearest(frames, centroids)
-    return {
+    found = {
         "effective_rank": geometry.effective_rank(frames),
         "uniformity": geometry.uniformity(frames),
         "silhouette": geometry.silhouette(frames, ids),
         "davies_bouldin": geometry.davies_bouldin(frames, ids),
     }
+    return {name: value for name, value in found.items() if math.isfinite(value)}
 
 
 def of_checkpoint(candidate: Candidate, layers: Sequence[dict]) -> dict[str, float]:
-    """What its run logged, and means over its layers."""
-    means = {key: float(np.mean([layer[key] for layer in layers])) for key in layers[0]}
+    """What its run logged, and means over its layers, of what is known of all."""
+    known = [key for key in layers[0] if all(key in layer for layer in layers)]
+    means = {key: float(np.mean([layer[key] for layer in layers])) for key in known}
     return {**candidate.logged, **means}

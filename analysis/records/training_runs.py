@@ -23,8 +23,13 @@ VALID = "valid/"  # begins the names of what was measured on held-out audio
 SEED = re.compile(r"seed[-_]?(\d+)")
 _KEPT = re.compile(r"update_(\d+)\.pt")
 _LARGEST = 1 << 20  # bytes of a config
+_LARGEST_NUMBER = 1 << 63
 _HOURS = ("train_hours", "audio_hours", "wall_hours")
 _DATA = ("data.train", "data.valid", "data.labels", "data.valid_labels")
+_KINDS = {  # of the settings that are computed with
+    **dict.fromkeys(_DATA, str), "run.seed": int, "optim.max_updates": int,
+    "data.valid_share": int | float, "data.min_seconds": int | float,
+}  # fmt: skip
 _JUDGES = (  # of the loss on held-out audio
     "data.labels", "data.valid_labels", "data.valid", "data.valid_share", "offline.num_classes",
 )  # fmt: skip
@@ -197,6 +202,11 @@ def open_run(folder: Path, label: str | None = None) -> TrainingRun:
     """
     place, config = folder.resolve(), folder / CONFIG
     flat = dotted(_read_config(config)) if config.is_file() else {}
+    for key, kinds in _KINDS.items():
+        if not isinstance(flat.get(key), kinds | None) or isinstance(flat.get(key), bool):
+            raise ValueError(
+                f"{config}: {key} is {flat[key]!r:.60}; give the run as `mt4ssl pretrain` left it"
+            )
     named = SEED.fullmatch(place.name)
     seed = int(named[1]) if named else flat.get("run.seed")
     group = label or (place.parent.name if named else place.name)
@@ -214,7 +224,7 @@ def _read_config(path: Path) -> dict[str, Any]:
     sections = values.values() if isinstance(values, dict) else [values]
     if not all(isinstance(section, dict | None) for section in sections):
         raise ValueError(f"{path}: not a config of `mt4ssl pretrain`; give the run as it was left")
-    return values  # type: ignore[return-value]
+    return values or {}
 
 
 def check(runs: Sequence[TrainingRun]) -> list[str]:
@@ -291,12 +301,19 @@ def _records(folder: Path) -> list[dict[str, Any]]:
     for record in found:
         for key, value in record.items():
             read = "/" in key or key in _HOURS
-            if read and not isinstance(value, int | float | None):
+            if read and not _is_number(value):
                 raise ValueError(
-                    f"{path}: {key} is {value!r} at update {record['update']}, expected a number; "
-                    "give a log of `mt4ssl pretrain`"
+                    f"{path}: {key} is {value!r:.60} at update {record['update']}, expected a "
+                    "number; give a log of `mt4ssl pretrain`"
                 )
     return found
+
+
+def _is_number(value: Any) -> bool:
+    """Whether the log can have it: a number, which a float holds, or null."""
+    if type(value) is int:
+        return abs(value) <= _LARGEST_NUMBER
+    return value is None or isinstance(value, float)
 
 
 def _expand(folder: Path) -> tuple[list[Path], list[Path]]:

@@ -24,6 +24,8 @@ from mt4ssl_core.model.targets import Target, TargetLoss
 from mt4ssl_core.training.loggers import open_loggers
 from mt4ssl_core.training.progress import Progress
 
+_MOST = 1 << 53  # updates
+
 
 class Meter:
     """Sums what happens between two lines of the log, over all processes.
@@ -241,11 +243,12 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
                 say(f"{path}:{number}: a half-written line at the end is left out", sys.stderr)
                 break
             raise ValueError(f"{path}:{number}: not JSON ({error}); remove the line") from error
-        if not isinstance(record, dict) or not isinstance(record.get("update"), int):
+        update = record.get("update") if isinstance(record, dict) else None
+        if type(update) is not int or not 0 <= update < _MOST:
             raise ValueError(f"{path}:{number}: a line without its update; remove the line")
-        if records and record["update"] < records[-1]["update"]:
+        if records and update < records[-1]["update"]:
             raise ValueError(
-                f"{path}:{number}: update {record['update']} after {records[-1]['update']}: this "
+                f"{path}:{number}: update {update} after {records[-1]['update']}: this "
                 "line or the one before is damaged or of another run; remove it"
             )
         records.append(record)

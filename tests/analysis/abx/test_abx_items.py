@@ -46,6 +46,7 @@ def test_an_item_file(tmp_path):
         (f"{HEAD}\nu 0.2 0.1 b a c s\n", "line 2: 'u 0.2 0.1 b a c s'; expected file, onset <"),
         (f"{HEAD}\nu nan 0.1 b a c s\n", "line 2"),
         (f"{HEAD}\nu 0.1 inf b a c s\n", "line 2"),
+        (f"{HEAD}\nu 0.1 1e308 b a c s\n", "line 2"),
         (f"{HEAD}\nu 0.1 0.2 b a c\n", "line 2"),
         (f"{HEAD}\nu 0.101 0.102 b a c s\n", "line 2: 0.101 to 0.102 s has no frame"),
     ],

@@ -1,13 +1,18 @@
 import json
+import re
 import shutil
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile
+import torch
 import toy
 
 import mt4ssl_cli
-from analysis.choosing import candidates
+from analysis.choosing import candidates, ranking, signals
+from analysis.choosing.candidates import Candidate
 from mt4ssl_core.training.pretrain import pretrain
 
 
@@ -107,3 +112,26 @@ def test_mistakes_are_one_line(runs, tmp_path, capsys, words, told):
     assert choose(*given, "--out", tmp_path / "out") != 0
     said = capsys.readouterr().err
     assert told in said and len(said.strip().splitlines()) == 1
+
+
+def test_of_frames_that_are_all_alike_nothing_is_said_and_others_are_ranked(tmp_path):
+    random, silent = torch.randn(2, 400, 8).numpy(), np.zeros((2, 400, 8), np.float32)
+    measured = [
+        signals.of_layers(SimpleNamespace(frames=lambda wave, found=found: found), [None], 0)
+        for found in (random, silent)
+    ]
+    values = [signals.of_checkpoint(Candidate("a", Path("a")), layers) for layers in measured]
+    assert "effective_rank" in values[0] and values[1] == {}
+    order = ranking.rank(values, signals.OF_CHECKPOINTS)
+    assert order.used == [] and len(order.left_out) == 4
+
+
+def test_audio_of_the_run_that_is_gone_is_named_with_the_remedy(runs, tmp_path, capsys):
+    shutil.copytree(runs / "first", tmp_path / "run")
+    config = tmp_path / "run" / "config.yaml"
+    config.write_text(re.sub(r"( +train: ).*", r"\1/nowhere/train.tsv", config.read_text()))
+    assert choose(tmp_path / "run", "--out", tmp_path / "out") == 2
+    said = capsys.readouterr().err
+    assert (
+        "/nowhere/train.tsv: the run's audio is no longer there" in said and "--audio DIR" in said
+    )

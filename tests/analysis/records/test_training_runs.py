@@ -131,3 +131,32 @@ def test_settings_shared_and_own(tmp_path):
         "data.train": "train.tsv", "data.labels": "train.km", "optim.max_updates": 30,
     }  # fmt: skip
     assert found["groups"] == {"a": {"online.weight": 0.1}, "b": {"online.weight": 1.0}}
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ('{"update": 1, "valid/loss": 1' + "0" * 400 + "}", "expected a number"),
+        ('{"update": 1, "valid/loss": true}', "expected a number"),
+        ('{"update": 1' + "0" * 400 + "}", "a line without its update"),
+        ('{"update": -1}', "a line without its update"),
+        ('{"update": true}', "a line without its update"),
+    ],
+)
+def test_numbers_that_no_run_writes_are_refused(tmp_path, line, told):
+    log = run(tmp_path / "a") / "log.jsonl"
+    log.write_text(line + "\n" + '{"update": 2}' + "\n")
+    with pytest.raises(ValueError, match=told):
+        training_runs.find_runs([tmp_path / "a"])
+
+
+def test_settings_of_another_kind_are_refused_and_none_are_taken(tmp_path):
+    config = run(tmp_path / "a") / "config.yaml"
+    for text in ("optim: {max_updates: many}", "data: {train: [1]}", "data: {valid_share: true}"):
+        config.write_text(text)
+        with pytest.raises(
+            ValueError, match=r"config\.yaml: (optim|data)\.\w+ is .*; give the run"
+        ):
+            training_runs.find_runs([tmp_path / "a"])
+    config.write_text("")
+    assert training_runs.find_runs([tmp_path / "a"])[0][0].settings == {}
