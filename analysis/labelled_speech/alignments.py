@@ -6,7 +6,6 @@ centre, sample 320 i + 200.
 """
 
 import difflib
-import math
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from mt4ssl_core.config import HOP, SAMPLE_RATE, WINDOW
-from mt4ssl_core.data.audio import SUFFIXES
+from mt4ssl_core.data.audio import MAX_HOURS, SUFFIXES
 from mt4ssl_core.settings.frames import num_frames
 
 PHONES, WORDS = "phones", "words"  # tiers of CTM, TIMIT and mini_superb; a TextGrid names its own
@@ -97,7 +96,7 @@ def check(intervals: Iterable[Interval], duration: float | None, where: str) -> 
     """
     last, end = Interval(0.0, 0.0, "the start of the audio"), 0.0
     for item in intervals:
-        if not 0 <= item.start < item.end < math.inf:
+        if not 0 <= item.start < item.end <= 3600 * MAX_HOURS:
             raise ValueError(f"{where}: {_told(item)}, expected 0 <= start < end; correct the file")
         if item.start < last.start:
             raise ValueError(

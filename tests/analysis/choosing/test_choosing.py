@@ -132,6 +132,5 @@ def test_audio_of_the_run_that_is_gone_is_named_with_the_remedy(runs, tmp_path, 
     config.write_text(re.sub(r"( +train: ).*", r"\1/nowhere/train.tsv", config.read_text()))
     assert choose(tmp_path / "run", "--out", tmp_path / "out") == 2
     said = capsys.readouterr().err
-    assert (
-        "/nowhere/train.tsv: the run's audio is no longer there" in said and "--audio DIR" in said
-    )
+    assert "/nowhere/train.tsv: the run's audio is no longer there" in said
+    assert "--audio DIR" in said

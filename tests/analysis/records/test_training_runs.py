@@ -154,9 +154,7 @@ def test_settings_of_another_kind_are_refused_and_none_are_taken(tmp_path):
     config = run(tmp_path / "a") / "config.yaml"
     for text in ("optim: {max_updates: many}", "data: {train: [1]}", "data: {valid_share: true}"):
         config.write_text(text)
-        with pytest.raises(
-            ValueError, match=r"config\.yaml: (optim|data)\.\w+ is .*; give the run"
-        ):
+        with pytest.raises(ValueError, match=r"config\.yaml: \w+\.\w+ is .*; give the run"):
             training_runs.find_runs([tmp_path / "a"])
     config.write_text("")
     assert training_runs.find_runs([tmp_path / "a"])[0][0].settings == {}
