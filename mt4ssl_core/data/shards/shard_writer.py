@@ -212,14 +212,12 @@ def _finished(job: _Job, number: int, place: int) -> ShardIndex | None:
 
 def _is_part(index: ShardIndex, place: int, count: int) -> bool:
     """Whether an index says what `_write_one` writes of a tar that begins here, of ``count``."""
-    about, numbers = index.about, ("first", "next", "clipped")
-    if not all(type(about.get(name)) is int for name in numbers):
+    about, skipped = index.about, index.about.get("skipped")
+    numbers = all(type(about.get(name)) is int for name in ("first", "next", "clipped"))
+    if not numbers or not isinstance(skipped, list):
         return False
-    skipped = about.get("skipped")
-    pairs = isinstance(skipped, list) and all(
-        isinstance(pair, list) and [type(text) for text in pair] == [str, str] for pair in skipped
-    )
-    if not pairs or not (about["first"] == place < about["next"] <= count):
+    pairs = [[type(text) for text in pair] for pair in skipped if isinstance(pair, list)]
+    if pairs != [[str, str]] * len(skipped) or not about["first"] == place < about["next"] <= count:
         return False
     return len(index) + len(skipped) == about["next"] - place
 
