@@ -50,6 +50,8 @@ class RunBasics:
     timeout: minutes that a process waits for the others before it takes them for lost and ends.
     log_every, validate_every, save_every: in updates; 0 switches validation off.
     keep_every: checkpoints kept for good at multiples of this many updates (0: only last and best).
+    save_in_background: write checkpoints from a copy in the CPU's memory while updates go on;
+        false: an update waits until the file is there, and no copy is made.
     loggers: what shows the numbers of log.jsonl: tensorboard, wandb, trackio; [] for none.
     """
 
@@ -64,6 +66,7 @@ class RunBasics:
     validate_every: int = number(5000, at_least=0, at_most=MOST)
     save_every: int = number(5000, at_least=1, at_most=MOST)
     keep_every: int = number(0, at_least=0, at_most=MOST)
+    save_in_background: bool = True
     loggers: list[str] = choices(["tensorboard"], "tensorboard", "wandb", "trackio")
 
 

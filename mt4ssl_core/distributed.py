@@ -48,24 +48,33 @@ class World:
         dist.all_gather_object(values, value)
         return values
 
-    def on_main(self, work: Callable[[], None]) -> None:
+    def on_main(self, work: Callable[[], object]) -> None:
         """Let the first process do ``work`` while the others wait.
 
         Raises:
             ValueError, OSError: those of ``work``; on the other processes a ValueError that says
                 the same.
         """
+        self.each(work if self.is_main else lambda: None)
+
+    def each(self, work: Callable[[], object]) -> None:
+        """Let every process do its ``work`` and wait for the others.
+
+        Raises:
+            ValueError, OSError: those of ``work``; where it went well, but not everywhere, a
+                ValueError that says what the first other process met.
+        """
         problem: Exception | None = None
-        if self.is_main:
-            try:
-                work()
-            except (ValueError, OSError) as error:
-                problem = error
-        said = self.gather(None if problem is None else str(problem))[0]
+        try:
+            work()
+        except (ValueError, OSError) as error:
+            problem = error
+        said = self.gather(None if problem is None else str(problem))
         if problem is not None:
             raise problem
-        if said is not None:
-            raise ValueError(said)
+        for text in said:
+            if text is not None:
+                raise ValueError(text)
 
     def barrier(self) -> None:
         """Wait for every process."""

@@ -103,7 +103,9 @@ def _finetune(cfg: FinetuneConfig, world: World, resume_from: str | None) -> Pat
     for part in parts:
         choose(cfg, part, vocabulary, encoder)
     training = Finetuning(cfg, world, encoder, vocabulary)
-    saver, notes = resume(training, out, found) if found else (Saver(out), [_origin(cfg)])
+    saver, notes = Saver(training, out), [_origin(cfg)]
+    if found:
+        saver, notes = resume(training, out, found)
     if compiling.wanted(cfg.run.compile, world.device):
         compiling.compile_blocks(training.model)
     loaders = [open_loader(cfg, part, encoder, world) for part in parts]
@@ -115,7 +117,7 @@ def _finetune(cfg: FinetuneConfig, world: World, resume_from: str | None) -> Pat
     saver.check = journal.check
     training.model.train()
     batches = endless(loaders[0], training.progress)
-    with closing_records(batches, skips, journal), stop_requests() as requested:
+    with closing_records(batches, skips, journal, saver), stop_requests() as requested:
         run = Run(
             training,
             wrap(training.model, world),

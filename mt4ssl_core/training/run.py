@@ -78,12 +78,22 @@ def open_records(
 
 
 @contextmanager
-def closing_records(batches: Generator[Numbered], skips: Skips, journal: Journal) -> Iterator[None]:
-    """Close all of it when the body ends, however it does, and count what was skipped."""
+def closing_records(
+    batches: Generator[Numbered], skips: Skips, journal: Journal, saver: Saver
+) -> Iterator[None]:
+    """Close all of it when the body ends, however it does, and count what was skipped.
+
+    Raises:
+        OSError: the last checkpoint cannot be written.
+    """
     try:
         yield
+        saver.wait()
     finally:
         batches.close()
+        unsaid = saver.close()
+        if unsaid:
+            journal.say(unsaid)
         summary = skips.summary()
         if summary:
             journal.say(summary)
@@ -96,13 +106,17 @@ def survey(run: Run, micro: list[Numbered], own: float, error: Exception | None)
 
     Raises:
         ValueError: too much audio could not be used, or a process met an error.
+        OSError: the checkpoint that was begun cannot be written.
     """
     training, skips, world = run.training, run.skips, run.training.world
     batches = [batch for batch, _ in micro]
     skipped, read = skips.meet(batches)
     signs = [own, read, skipped, skips.row >= BATCHES, error is not None, len(run.requested)]
+    signs.append(run.saver.is_writing)
     facts = world.sum(torch.tensor(signs, dtype=torch.float64))  # of the CPU: a GPU is busy
-    amount, seconds, some, in_a_row, failed, stop = facts.tolist()
+    amount, seconds, some, in_a_row, failed, stop, writing = facts.tolist()
+    if not writing:
+        run.saver.wait()
     if failed:
         run.journal.say(_save_early(run))
         stop_all(world, error)
@@ -129,7 +143,8 @@ def _save_early(run: Run) -> str:
         run.journal.line({"update": progress.update, **run.skips.logged()})
     if not progress.update:
         return "No update was made, so there is no checkpoint"
-    run.saver.save(run.training)
+    run.saver.save()
+    run.saver.wait()
     return f"{run.saver.last} holds update {progress.update}"
 
 
@@ -143,7 +158,7 @@ def after_update(run: Run, stopping: bool) -> None:
         _log(run, more=not stopping and validation_is_due(run))
     keep = _keeps(run)
     if keep or stopping or finished or number % cfg.save_every == 0:
-        run.saver.save(training, keep)
+        run.saver.save(keep)
     if stopping:
         _leave(run)
     if validation_is_due(run):
@@ -167,11 +182,10 @@ def validation_is_due(run: Run) -> bool:
 
 def validate_and_save(run: Run) -> None:
     """Validate, then save what came out; leave when a signal came meanwhile."""
-    training = run.training
     best = run.validate(run)
     if best is None:
         _leave(run)
-    run.saver.save(training, _keeps(run), bool(best))
+    run.saver.save(_keeps(run), bool(best))
 
 
 def _leave(run: Run) -> None:

@@ -59,14 +59,14 @@ def begin(training: Training, folder: Path, chosen: str | None) -> tuple[Saver, 
     if found is not None:
         return resume(training, folder, found)
     if run.continue_from is not None:
-        return Saver(folder), _continue(training, Path(run.continue_from))
+        return Saver(training, folder), _continue(training, Path(run.continue_from))
     if run.init_from is not None:
         origin = Path(run.init_from)
         with reading(origin, "give another checkpoint"):
             training.load_weights(convert.load_any(origin), origin)
         named = hub_models.origin(hub_models.local(run.init_from)) or origin  # with its revision
-        return Saver(folder), [f"started from the weights of {named}"]
-    return Saver(folder), []
+        return Saver(training, folder), [f"started from the weights of {named}"]
+    return Saver(training, folder), []
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def resume(training: Resumable, folder: Path, found: Found) -> tuple[Saver, list
         changed = training.resume(found.state, path)
     keep_previous = found.is_last or checkpoint.is_whole(folder / LAST)
     said = [f"resumed from {path} at update {training.progress.update}", *changed]
-    return Saver(folder, keep_previous=keep_previous), said
+    return Saver(training, folder, keep_previous), said
 
 
 def _in_folder(folder: Path, chosen: str) -> Path:

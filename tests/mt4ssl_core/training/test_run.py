@@ -20,6 +20,7 @@ def test_a_run_that_has_nothing_to_learn_from_says_its_own_remedy(loop, said):
     progress = SimpleNamespace(update=7)
     idle = SimpleNamespace(
         training=SimpleNamespace(world=world, progress=progress),
+        saver=SimpleNamespace(is_writing=False, wait=lambda: None),
         skips=skips, requested=[], targets=[], idle=0, nothing=loop.NOTHING,
     )  # fmt: skip
     for _ in range(run._IDLE):

@@ -3,15 +3,21 @@
 import os
 import resource
 import subprocess
+import threading
 import zipfile
 
+import finetuning_runs
 import pytest
 import torch
 import toy
+from test_train import same
 
 from mt4ssl_core.checkpoints import checkpoint
 from mt4ssl_core.files import machine
+from mt4ssl_core.finetuning import finetune as finetuning
+from mt4ssl_core.finetuning.finetune import finetune
 from mt4ssl_core.locks import lock
+from mt4ssl_core.training import pretrain as pretraining
 from mt4ssl_core.training.pretrain import pretrain
 
 QUICK = {"run__validate_every": 0, "data__valid_share": 0.0}
@@ -62,6 +68,88 @@ def test_a_file_that_is_not_read_back_as_written_replaces_nothing(run, data, mon
     with pytest.raises(OSError, match=r"last\.pt: what was written could not be read back"):
         pretrain(toy.configuration(data, run, optim__max_updates=12))
     assert (run / "last.pt").read_bytes() == before and not list(run.glob(".*.tmp"))
+
+
+@pytest.mark.parametrize("loop", [pretraining, finetuning])
+def test_what_is_written_while_updates_go_on_is_of_the_update_that_saved(
+    loop, data, tmp_path, monkeypatch
+):
+    speech = finetuning_runs.corpus(tmp_path / "speech")
+    changes = {"run__keep_every": 2, "run__validate_every": 0, "optim__max_updates": 6}
+
+    def train(out, **more):
+        if loop is pretraining:
+            return pretrain(toy.configuration(data, out, **changes, **more, data__valid_share=0.0))
+        return finetune(finetuning_runs.configuration(speech, out, **changes, **more))
+
+    train(tmp_path / "waiting", run__save_in_background="false")
+    save, update, later = checkpoint.save, loop.update, threading.Event()
+
+    def slowly(*words):
+        assert later.wait(60)
+        save(*words)
+
+    def seen(run, *rest):
+        if run.training.progress.update == 3:  # one more than the first checkpoint has
+            assert not (tmp_path / "run" / "last.pt").exists()
+            later.set()
+        return update(run, *rest)
+
+    monkeypatch.setattr(checkpoint, "save", slowly)
+    monkeypatch.setattr(loop, "update", seen)
+    train(tmp_path / "run")
+    for name in ("update_2.pt", "update_4.pt", "last.pt"):
+        states = [checkpoint.load(tmp_path / out / name) for out in ("waiting", "run")]
+        for state in states:
+            state["config"]["run"]["save_in_background"] = None
+        same(*states)
+
+
+@pytest.mark.parametrize("failing", [4, 8])  # while the run goes on; at its end
+def test_what_goes_wrong_in_the_background_stops_the_run(data, tmp_path, monkeypatch, failing):
+    save, made = checkpoint.save, []
+
+    def fail(path, state, previous):
+        made.append(state["progress"]["update"])
+        if made[-1] == failing:
+            raise OSError(f"{path}: cannot be written (No space left on device)")
+        save(path, state, previous)
+
+    monkeypatch.setattr(checkpoint, "save", fail)
+    changes = {**QUICK, "run__save_every": 2, "optim__max_updates": 8}
+    with pytest.raises(OSError, match=r"last\.pt: cannot be written \(No space left"):
+        pretrain(toy.configuration(data, tmp_path / "run", **changes))
+    assert made[-1] == failing and update(tmp_path / "run" / "last.pt") == failing - 2
+
+
+def test_what_was_begun_is_written_when_something_else_ends_the_run(
+    data, tmp_path, monkeypatch, capsys
+):
+    save, later = checkpoint.save, threading.Event()
+    problems = [None, OSError("the disk is full")]
+
+    def slowly(*words):
+        assert later.wait(60)
+        if problem := problems.pop(0):
+            raise problem
+        save(*words)
+
+    def broken(run, *rest):
+        if run.training.progress.update % 2:
+            later.set()
+            raise RuntimeError("out of memory")
+        return training_update(run, *rest)
+
+    training_update = pretraining.update
+    monkeypatch.setattr(checkpoint, "save", slowly)
+    monkeypatch.setattr(pretraining, "update", broken)
+    for last in (1, 2):
+        changes = {**QUICK, "run__save_every": 1, "optim__max_updates": 8}
+        later.clear()
+        with pytest.raises(RuntimeError, match="out of memory"):
+            pretrain(toy.configuration(data, tmp_path / str(last), **changes))
+    assert update(tmp_path / "1" / "last.pt") == 1 and not (tmp_path / "2" / "last.pt").exists()
+    assert "the disk is full" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
