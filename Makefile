@@ -75,6 +75,7 @@ docs: install
 bench: install
 	$(BIN)/python benchmarks/kmeans.py
 	$(BIN)/python benchmarks/extract.py
+	$(BIN)/python benchmarks/saving.py
 	$(BIN)/python benchmarks/demo_scores.py
 	$(BIN)/python benchmarks/learnability.py
 	$(BIN)/python benchmarks/feature_store.py
@@ -96,6 +97,7 @@ tables: install
 	$(BIN)/python benchmarks/extract.py --tables-only
 	$(BIN)/python benchmarks/pretrain_step.py --tables-only
 	$(BIN)/python benchmarks/pretrain_options.py --tables-only
+	$(BIN)/python benchmarks/saving.py --tables-only
 	$(BIN)/python benchmarks/manifest.py --tables-only
 	$(BIN)/python benchmarks/loader.py --tables-only
 	$(BIN)/python benchmarks/real_small.py table

@@ -134,6 +134,7 @@ def test_links_and_paths_lead_somewhere(page):
         ("front_end", "front-end"),
         ("pretrain_step", "pretrain-step"),
         ("pretrain_options", "pretrain-options"),
+        ("saving", "saving"),
         ("manifest", "manifest"),
         ("loader", "loader"),
         ("extract", "extract"),
