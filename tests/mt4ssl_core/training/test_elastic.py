@@ -17,7 +17,7 @@ LOST = "lost another one, which was killed"
 KILLED = """
 import os, signal, sys
 from torch.optim.optimizer import register_optimizer_step_post_hook as after_each_step
-from mt4ssl_core.checkpoints import checkpoint
+from mt4ssl_core.checkpoints import torch_files
 
 rank, steps, marks = os.environ["RANK"], [], [os.environ["MARK"] + name for name in ("1", "2")]
 
@@ -37,7 +37,7 @@ def read_back(path):
     return is_whole(path)
 
 after_each_step(killed)
-is_whole, checkpoint.is_whole = checkpoint.is_whole, read_back
+is_whole, torch_files.is_whole = torch_files.is_whole, read_back
 import mt4ssl_cli
 sys.exit(mt4ssl_cli.main())
 """

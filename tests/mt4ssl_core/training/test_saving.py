@@ -12,7 +12,7 @@ import torch
 import toy
 from test_train import same
 
-from mt4ssl_core.checkpoints import checkpoint
+from mt4ssl_core.checkpoints import checkpoint, torch_files
 from mt4ssl_core.files import machine
 from mt4ssl_core.finetuning import finetune as finetuning
 from mt4ssl_core.finetuning.finetune import finetune
@@ -64,7 +64,7 @@ def test_the_checkpoint_before_stays_and_copies_stand_alone(data, tmp_path, monk
 
 def test_a_file_that_is_not_read_back_as_written_replaces_nothing(run, data, monkeypatch):
     before = (run / "last.pt").read_bytes()
-    monkeypatch.setattr(checkpoint, "is_whole", lambda path: False)
+    monkeypatch.setattr(torch_files, "is_whole", lambda path: False)
     with pytest.raises(OSError, match=r"last\.pt: what was written could not be read back"):
         pretrain(toy.configuration(data, run, optim__max_updates=12))
     assert (run / "last.pt").read_bytes() == before and not list(run.glob(".*.tmp"))
