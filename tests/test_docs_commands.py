@@ -59,7 +59,7 @@ for path, place in (('commands.csv', 1), ('notes.csv', 2), ('voices.csv', 3)):
 SIZE = {"understand": "default"}  # of the corpora; probes need some hundred utterances
 MADE = {  # files that the page says are there afterwards
     "index": ["runs/first/ks/results.json"],
-    "finetune": ["runs/letters/last.pt", "said.txt", "captions",
+    "finetune": ["runs/letters/last.pt", "said.txt", "captions", "hf_letters/vocab.json",
                  "runs/letters/decode/test-clean/decode.json"],
     "pretrain": ["runs/one/last.pt", "runs/mine/config.yaml", "runs/two/last.pt",
                  "hf_model/model.safetensors", "features/features.json"],

@@ -218,6 +218,29 @@ def test_a_run_of_another_kind_is_refused(speech, tmp_path):
         pretrain(pretraining)
 
 
+@pytest.mark.slow
+def test_transformers_writes_what_transcribe_writes(speech, tmp_path):
+    """The program on the card of an exported run, on a WAV file that the run has not heard."""
+    import soundfile
+
+    import mt4ssl
+
+    cfg = toy.configuration(speech, tmp_path / "run", optim__max_updates=60, optim__head_lr=1e-2)
+    last = finetune(cfg)
+    out = convert.export(last, tmp_path / "hf")
+    other = next(toy.corpus(tmp_path / "other", utterances=1, seed=1).rglob("*.flac"))
+    wave, rate = soundfile.read(other)
+    soundfile.write(tmp_path / "speech.wav", wave, rate)
+    program = (out / "README.md").read_text().split("```python\n")[1].split("```")[0]
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=ENV, capture_output=True, text=True,
+        timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    text = mt4ssl.transcribe(last, tmp_path / "speech.wav").text
+    assert done.stdout.strip() == text and set("ABC") & set(text)
+
+
 def test_the_same_from_python(speech, tmp_path):
     import mt4ssl
 

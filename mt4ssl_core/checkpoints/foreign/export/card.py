@@ -137,10 +137,13 @@ def _loading(quoted: str, kind: str | None) -> str:
 def _recognising(quoted: str) -> str:
     return (
         "```python\n"
+        "import soundfile\n"
         "from transformers import pipeline\n\n"
         f'recognise = pipeline("automatic-speech-recognition", {quoted})\n'
-        'print(recognise("speech.wav")["text"])\n'
-        "```"
+        'wave, rate = soundfile.read("speech.wav", dtype="float32")\n'
+        'print(recognise({"raw": wave, "sampling_rate": rate})["text"])\n'
+        "```\n\n"
+        'Where ffmpeg is installed, `recognise("speech.wav")` reads files itself.'
     )
 
 
