@@ -55,6 +55,7 @@ from mt4ssl_core.recognition.decode import DecodeRequest, decode  # noqa: E402
 from mt4ssl_core.recognition.recogniser import Recogniser  # noqa: E402
 from mt4ssl_core.recognition.search_request import SearchRequest  # noqa: E402
 from mt4ssl_core.recognition.word_scores import Errors, interval  # noqa: E402
+from mt4ssl_core.settings import bounds  # noqa: E402
 from mt4ssl_core.settings.finetuning import FinetuneConfig  # noqa: E402
 from mt4ssl_core.settings.recognition_defaults import BeamSettings  # noqa: E402
 
@@ -135,16 +136,22 @@ def planned(args: argparse.Namespace, corpora: Sequence[str]) -> list[Piece]:
     found = starts(args.checkpoint, args.set)
     prepared = [name for name in corpora if (args.work / name / "test.csv").exists()]
     return [
-        Piece(corpus, seed, start, start.piece(args.work / corpus, seed, updates_of(args, corpus)))
+        Piece(corpus, seed, start, start.piece(args.work / corpus, seed, args.updates[corpus]))
         for seed in range(1, args.seeds + 1)
         for corpus in prepared
         for start in found
     ]
 
 
-def updates_of(args: argparse.Namespace, corpus: str) -> int:
-    """The length of a training."""
-    return args.updates or UPDATES[corpus]
+def lengths(text: str) -> dict[str, int]:
+    """Be argparse's ``type`` of ``1000``, of all corpora, or ``an4=1000,speechocean762=2000``."""
+    parts = [part.rpartition("=") for part in text.split(",")]
+    if unknown := [name for name, _, _ in parts if name and name not in CORPORA]:
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r}; expected {' or '.join(CORPORA)}")
+    whole = bounds.whole(at_least=1)
+    return UPDATES | {
+        corpus: whole(count) for name, _, count in parts for corpus in ([name] if name else CORPORA)
+    }
 
 
 def measure(args: argparse.Namespace) -> Path:
@@ -157,7 +164,7 @@ def measure(args: argparse.Namespace) -> Path:
     for piece in planned(args, corpora):
         if not piece.is_done():
             folder = args.work / piece.corpus
-            updates = updates_of(args, piece.corpus)
+            updates = args.updates[piece.corpus]
             cfg = piece.start.settings(folder, piece.seed, updates, piece.out)
             score(folder, piece.out, train(piece.start, cfg))
         write_json(path, record(args))
@@ -183,7 +190,7 @@ def record(args: argparse.Namespace) -> dict[str, Any]:
                 if start.kind == PRE_TRAINED
             },
             "config": CONFIG,
-            "updates": {name: updates_of(args, name) for name in CORPORA},
+            "updates": args.updates,
             "batch_seconds": BATCH_SECONDS,
             "chosen": {start.name: start.chosen for start in found},
             "beam": BEAM.beam,
@@ -274,7 +281,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("runs/ctc_real"))
     parser.add_argument("--only", default=",".join(CORPORA), help="corpora, with commas")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--updates", type=int, help="of fine-tuning, instead of the usual")
+    parser.add_argument("--updates", type=lengths, default=UPDATES, help="N, or CORPUS=N,CORPUS=N")
     parser.add_argument("--machine", default=platform.machine())
     args = parser.parse_args()
     if args.data and args.checkpoint:

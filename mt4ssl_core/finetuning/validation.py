@@ -17,8 +17,8 @@ from mt4ssl_core.training.validation import held_out_batches, is_best, lost_shar
 PATIENCE = 500  # updates of the whole model after which nothing but blanks is worth a word
 _BLANKS = (
     "no text comes out, nothing but blanks: CTC begins so, but not for so long. If it stays: a "
-    "higher optim.lr, more updates, less masking (masking.prob, masking.channel_prob), or "
-    "transcripts that do not belong to their audio"
+    "higher optim.lr or optim.head_lr, more updates, less masking (masking.prob, "
+    "masking.channel_prob), or transcripts that do not belong to their audio"
 )
 
 

@@ -22,7 +22,7 @@ def work(tmp_path):
 def asked(work, *chosen, updates=20, checkpoint="a.pt"):
     return argparse.Namespace(
         work=work, checkpoint=[str(work.parent / checkpoint)], set=list(chosen), seeds=1,
-        updates=updates, machine="here",
+        updates=ctc_real.lengths(str(updates)), machine="here",
     )  # fmt: skip
 
 
@@ -74,6 +74,15 @@ def test_several_checkpoints_have_two_rows_each_and_log_mel_one():
 def test_a_setting_that_cannot_be_is_refused_before_anything_runs(work, chosen, message):
     with pytest.raises(ValueError, match=message):
         folders(work, chosen)
+
+
+def test_corpora_may_have_updates_of_their_own():
+    assert ctc_real.lengths("20") == {"an4": 20, "speechocean762": 20}
+    assert ctc_real.lengths("an4=20") == {**ctc_real.UPDATES, "an4": 20}
+    assert ctc_real.lengths("an4=20,speechocean762=30") == {"an4": 20, "speechocean762": 30}
+    for wrong in ("an5=20", "an4=", "an4=0", "many", "20,an4"):
+        with pytest.raises(argparse.ArgumentTypeError):
+            ctc_real.lengths(wrong)
 
 
 def test_two_starts_of_one_name_are_refused():
