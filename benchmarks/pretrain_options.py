@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from benchmarks import pretrain_step
+from benchmarks import pages, pretrain_step
 
-COMMITTED = pretrain_step.RESULTS / "pretrain_options_epyc_2core.json"
+COMMITTED = pages.record_path("pretrain_options", "epyc_2core")
 SETTINGS = ("ours", "ours, compiled", "ours, checkpointed", "ours, 4 masks")
 
 
@@ -20,4 +20,4 @@ def table() -> str:
 
 
 if __name__ == "__main__":
-    pretrain_step.report(pretrain_step.parse(SETTINGS), "pretrain_options", COMMITTED)
+    sys.exit(pretrain_step.report(pretrain_step.parse(SETTINGS), "pretrain_options", COMMITTED))
