@@ -44,6 +44,10 @@ from mt4ssl_core.training.stopping import stop_requests
 from mt4ssl_core.training.validation import validate
 
 NOTHING = "no frame was hidden; raise masking.prob, or data.min_seconds"
+ALONE = (
+    "run.parallel=fsdp: one process has nobody to share the model with, so it keeps all of it; "
+    "start several with torchrun --nproc-per-node"
+)
 UNSEEN = (
     "run.parallel=fsdp: validations measure losses alone; no process can look at the model by "
     "itself, so effective rank, uniformity and how classes stand apart are not logged"
@@ -75,9 +79,10 @@ def _pretrain(cfg: Config, world: World, resume_from: str | None) -> Path:
     saver, notes = begin(training, out, resume_from)
     if compiling.wanted(cfg.run.compile, world.device):
         compiling.compile_blocks(training.model)
-    if cfg.run.parallel == "fsdp" and world.size > 1:
-        training.shard()
-        notes.append(UNSEEN)
+    if cfg.run.parallel == "fsdp":
+        if world.size > 1:
+            training.shard()
+        notes.append(UNSEEN if world.size > 1 else ALONE)
     train, valid, amounts, left_out = open_data(cfg, training.model, world)
     progress = training.progress
     notes += training.meet_data(train.fingerprint, valid.fingerprint if valid else None)

@@ -6,7 +6,7 @@ import toy
 
 from mt4ssl_core.checkpoints import checkpoint
 from mt4ssl_core.training.journal import read_jsonl
-from mt4ssl_core.training.pretrain import UNSEEN, pretrain
+from mt4ssl_core.training.pretrain import ALONE, UNSEEN, pretrain
 
 STEADY = {
     "encoder__layerdrop": 0.0, "optim__max_updates": 3, "optim__accumulate": 2,
@@ -24,7 +24,7 @@ def near(a, b, most, path=""):
         assert (a.float() - b.float()).abs().max() <= most, path
 
 
-def test_sharded_equals_whole_and_goes_on_from_it(tmp_path):
+def test_sharded_equals_whole_and_goes_on_from_it(tmp_path, capsys):
     data = toy.corpus(tmp_path / "corpus", utterances=16)  # not a whole number of rounds
     words = {}
     for name, parallel, updates in (
@@ -50,8 +50,9 @@ def test_sharded_equals_whole_and_goes_on_from_it(tmp_path):
         for key in a.keys() & b.keys() - {"wall_hours", "audio_seconds_per_s", "updates_per_s"}:
             same = a[key] if a[key] is None else pytest.approx(a[key], rel=1e-5, abs=1e-6)
             assert b[key] == same, key
-    more = {**STEADY, "optim__max_updates": 4, "run__validate_every": 0}
-    last = pretrain(toy.configuration(data, tmp_path / "fsdp", **more))  # alone, and whole
+    more = {"optim__max_updates": 4, "run__validate_every": 0, "run__parallel": "fsdp"}
+    last = pretrain(toy.configuration(data, tmp_path / "fsdp", **STEADY | more))  # alone, and whole
+    assert ALONE in "".join(capsys.readouterr())
     assert checkpoint.load(last)["progress"]["update"] == 4
 
 
