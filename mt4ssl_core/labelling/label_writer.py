@@ -190,7 +190,7 @@ def joined_labels(
     ends = np.cumsum([len(part) for part in places])
     labels = [part.labels() for part in parts]
     with whole.writing() as write:
-        for number in order.tolist():
+        for number in map(int, order):  # one by one: a list of millions is large
             part = int(np.searchsorted(ends, number, "right"))
             row = number - int(ends[part]) + len(places[part])
             if (place := int(places[part][row])) >= 0:
