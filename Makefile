@@ -100,6 +100,9 @@ tables: install
 	$(BIN)/python benchmarks/saving.py --tables-only
 	$(BIN)/python benchmarks/manifest.py --tables-only
 	$(BIN)/python benchmarks/loader.py --tables-only
+	$(BIN)/python benchmarks/labelling.py --tables-only
+	$(BIN)/python benchmarks/ceiling.py --tables-only
+	$(BIN)/python benchmarks/goals.py
 	$(BIN)/python benchmarks/real_small.py table
 	$(BIN)/python benchmarks/real_keywords.py
 	$(BIN)/python benchmarks/ctc_real.py

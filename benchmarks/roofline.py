@@ -4,14 +4,12 @@
 (device meta), counts FLOPs and bytes of every operation, and predicts for each GPU the time, the
 share of its peak and the memory. An operation takes the longer of its arithmetic and its traffic.
 Two bounds: ``eager``, where every operation reads and writes memory, and ``fused``, where all
-between two matrix products (attention, convolutions) is one kernel. ``--check`` compares the method
-with this CPU: one thread, in processor time, ceilings and update by turns.
+between two matrix products (attention, convolutions) is one kernel. ceiling.py beside this file
+compares the method with a CPU.
 """
 
 import argparse
-import statistics
 import sys
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
@@ -30,7 +28,6 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 from mt4ssl_core import config  # noqa: E402
 from mt4ssl_core.data.masking import Places  # noqa: E402
-from mt4ssl_core.memory import keep_memory  # noqa: E402
 from mt4ssl_core.model.mt4ssl import MT4SSL  # noqa: E402
 
 SIZES = {
@@ -203,54 +200,12 @@ def rows(count: int, length: float) -> list[str]:
     return lines
 
 
-def spent(work: Callable[[], Any]) -> float:
-    """Processor time of this process for it."""
-    started = time.process_time()
-    work()
-    return time.process_time() - started
-
-
-def check(length: float, rounds: int = 5) -> str:
-    """Predicted and measured time of one utterance on this CPU, in float32.
-
-    Processor time on one thread does not count what other programs take; medians are of rounds in
-    which the ceilings (a product of the feed-forward blocks' size, a copy) and the update take
-    turns.
-    """
-    torch.set_num_threads(1)
-    keep_memory()
-    kind, products = torch.float32, 16
-    a, b, x = torch.randn(int(length * 50), 768), torch.randn(768, 3072), torch.randn(1 << 25)
-    y, flops = torch.empty_like(x), products * 2 * a.numel() * b.shape[1]
-    update = update_of(build("BASE", "cpu", kind), 1, int(length * 16_000), "cpu", kind)
-    with Count() as operations:
-        update()
-    peaks, bandwidths, times, ratios = [], [], [], []
-    for _ in range(rounds):
-        peaks.append(flops / spent(lambda: [a @ b for _ in range(products)]))
-        bandwidths.append(2 * 4 * x.numel() / spent(lambda: y.copy_(x)))
-        times.append(spent(update))
-        predicted = seconds(operations.operations, peaks[-1], bandwidths[-1])
-        ratios.append(times[-1] / predicted)
-    peak, bandwidth, took = map(statistics.median, (peaks, bandwidths, times))
-    ratio = statistics.median(ratios)
-    return (
-        f"{peak / 1e9:.0f} GFLOP/s, {bandwidth / 1e9:.1f} GB/s; {operations.flops / 1e9:.0f} GFLOP "
-        f"took {took:.2f} s, {ratio:.2f} times the prediction ({min(ratios):.2f} to "
-        f"{max(ratios):.2f} in {rounds} rounds)"
-    )
-
-
 def main() -> None:
-    """Print the predictions, or the check."""
+    """Print the predictions."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--count", type=int, default=12, help="utterances of a batch")
     parser.add_argument("--seconds", type=float, default=20.0, help="of each")
-    parser.add_argument("--check", action="store_true")
     args = parser.parse_args()
-    if args.check:
-        print(check(min(args.seconds, 5.0)))
-        return
     with patch.object(torch, "autocast", lambda *_, **__: nullcontext()):  # meta knows of none
         print("\n".join(rows(args.count, args.seconds)))
 

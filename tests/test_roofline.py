@@ -2,6 +2,7 @@
 
 import torch
 
+from benchmarks.ceiling import BESIDE, OTHERS, shares
 from benchmarks.roofline import Count, Kept, seconds
 
 
@@ -34,3 +35,11 @@ def test_memory_that_several_saved_tensors_share_counts_once():
         y = x.exp()  # saves itself
         (y * y.T).sum()  # saves it again, and turned
     assert kept.bytes == 64
+
+
+def test_the_times_of_the_kinds_of_operators_add_up_to_that_of_the_update():
+    x, w = torch.randn(64, 32), torch.randn(32, 16)
+    found = shares(lambda: [(x @ w).exp() for _ in range(50)] and None)
+    products = found["matrix products: extractor and linear layers"]
+    assert products[1] == 50 * 2 * 64 * 32 * 16 and products[0] > 0
+    assert found[OTHERS][1] == 0 and found[BESIDE][0] > 0
