@@ -13,6 +13,7 @@ from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -81,7 +82,7 @@ class Peer:
         with suppress(BrokenPipeError):  # it has ended; what it said is read below
             print(file=self._process.stdin, flush=True)
         line = self._process.stdout.readline()
-        said = json.loads(line) if line else {"failed": self._ended()}
+        said: dict[str, Any] = json.loads(line) if line else {"failed": self._ended()}
         if "failed" in said:
             raise NotRunError(self._name, said["failed"])
         return said

@@ -115,7 +115,7 @@ def parse(peers: Sequence[str], given: Sequence[str] | None = None) -> argparse.
     """The options, with these peers if no others are given."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--count", type=int, default=2, help="utterances")
-    parser.add_argument("--seconds", type=float, default=10.0, help="of each")
+    parser.add_argument("--seconds", type=float, default=8.0, help="of each")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--rounds", type=int, default=5)

@@ -24,7 +24,7 @@ def near(a, b, most, path=""):
         assert (a.float() - b.float()).abs().max() <= most, path
 
 
-def test_sharded_equals_whole_and_goes_on_from_it(tmp_path, capsys):
+def test_sharded_equals_whole_and_goes_on_from_it(tmp_path):
     data = toy.corpus(tmp_path / "corpus", utterances=16)  # not a whole number of rounds
     words = {}
     for name, parallel, updates in (
@@ -50,10 +50,17 @@ def test_sharded_equals_whole_and_goes_on_from_it(tmp_path, capsys):
         for key in a.keys() & b.keys() - {"wall_hours", "audio_seconds_per_s", "updates_per_s"}:
             same = a[key] if a[key] is None else pytest.approx(a[key], rel=1e-5, abs=1e-6)
             assert b[key] == same, key
-    more = {"optim__max_updates": 4, "run__validate_every": 0, "run__parallel": "fsdp"}
-    last = pretrain(toy.configuration(data, tmp_path / "fsdp", **STEADY | more))  # alone, and whole
-    assert ALONE in "".join(capsys.readouterr())
+    more = {**STEADY, "optim__max_updates": 4, "run__validate_every": 0}
+    last = pretrain(toy.configuration(data, tmp_path / "fsdp", **more))  # alone, and whole
     assert checkpoint.load(last)["progress"]["update"] == 4
+
+
+def test_one_process_says_that_it_shares_nothing(tmp_path, capsys):
+    data = toy.corpus(tmp_path / "corpus", utterances=4)
+    changes = {**STEADY, "run__parallel": "fsdp", "run__validate_every": 0}
+    changes |= {"optim__max_updates": 1, "optim__accumulate": 1}
+    pretrain(toy.configuration(data, tmp_path / "out", **changes))
+    assert ALONE in "".join(capsys.readouterr())
 
 
 @pytest.mark.parametrize(
