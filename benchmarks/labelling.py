@@ -81,14 +81,14 @@ def table() -> str:
             f"| {count:,} | {found['seconds']:.1f} | {peak * count / 1e6:,.0f} | {peak:,.0f} |"
         )
     first, last = record["sizes"][0], record["sizes"][-1]
-    most = last["peak"] * LARGE / 1e9
+    totals = [found["peak"] * found["utterances"] for found in (first, last)]
     more = last["utterances"] - first["utterances"]
-    grown = last["peak"] * last["utterances"] - first["peak"] * first["utterances"]
-    rate = f", {grown / more:,.0f} for each that is more" if more else ""
+    each = (totals[1] - totals[0]) / more if more else last["peak"]
+    most = totals[1] + each * (LARGE - last["utterances"])
     return "\n".join(lines) + (
         f"\n\nBeyond what the process holds after its imports, in one process of "
-        f"{record['machine']}, load {record['load']:.1f}{rate}. {HOURS:,} hours are {LARGE:,} "
-        f"utterances of 14.4 s: at the last row's bytes, {most:.1f} GB. "
+        f"{record['machine']}, load {record['load']:.1f}. {HOURS:,} hours are {LARGE:,} utterances "
+        f"of 14.4 s: at {each:,.0f} bytes for each that is more, {most / 1e9:.1f} GB. "
         "`python benchmarks/labelling.py` repeats it."
     )
 
