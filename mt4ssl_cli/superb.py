@@ -6,7 +6,7 @@ from typing import Annotated
 from mt4ssl_cli import options as o
 from mt4ssl_cli.framework import command, group
 from upstream.store.options import StoreOptions
-from upstream.suite import executors
+from upstream.suite import executors, recipe
 from upstream.suite.suite_request import OFFICIAL, SuiteRequest
 
 superb = group("superb", help="Score checkpoints on SUPERB.")
@@ -59,6 +59,9 @@ def run(
     store_crops: o.StoreCrops = StoreOptions.crops,
     store_alone: o.StoreAlone = False,
     feature_transform: o.FeatureTransform = SuiteRequest.feature_transform,
+    protocol: Annotated[str, o.choice(recipe.NAMES, "mini: MiniSUPERB's recipe of asr and sid")] = (
+        SuiteRequest.protocol
+    ),
 ) -> int:
     """Train and test an upstream on SUPERB tasks."""
     from upstream.suite import suite
@@ -70,6 +73,7 @@ def run(
             executor=executor, rates=rates or (), stages=stages or (), set=set or (), seed=seed,
             seeds=seeds, heads=heads or (OFFICIAL,), device=device, jobs=jobs, slurm=slurm or (),
             allow_partial=allow_partial, store=kept, feature_transform=feature_transform,
+            protocol=protocol,
         )
     )  # fmt: skip
 

@@ -9,7 +9,7 @@ import yaml
 from upstream.door import tasks
 from upstream.heads import results
 from upstream.heads.task_request import TaskRequest
-from upstream.suite import jobs, suite
+from upstream.suite import jobs, planning, suite
 from upstream.suite.protocol import Variant
 from upstream.suite.upstream_trial import Probe
 
@@ -27,6 +27,13 @@ HEADERS: dict[str, dict[str, Any]] = {
         "metrics": [ACC],
         "learning_rates": [1e-1, 1e-2, 1e-3],
         "heads": {"deep": {"downstream_expert.datarc.batch_size": 8}},
+        "protocols": {
+            "mini": {
+                "learning_rates": [1e-2],
+                "normalize": True,
+                "changes": {"runner.total_steps": 20},
+            }
+        },
     },
     "fold": {
         "metrics": [ACC],
@@ -86,7 +93,7 @@ def prepared(names: Any, folders: Any, allow_partial: bool = False) -> tuple[dic
 def plan(name: str, root: Path, request: Any = None, **changes: Any) -> jobs.TaskPlan:
     """The plan of a toy task."""
     asked = request or suite.SuiteRequest(root / "out", str(root), upstream="fbank", tasks=name)
-    made = suite.plan_task(asked, name, root / name, corpus(), ENCODER)
+    made = planning.plan_task(asked, name, root / name, corpus(), ENCODER)
     return made.__class__(**{**vars(made), **changes})
 
 

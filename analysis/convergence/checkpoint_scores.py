@@ -211,7 +211,7 @@ def superb(runs: Sequence[TrainingRun]) -> pd.DataFrame:
             _check_fingerprint(folder, path)
             for score in score_files.read([folder]).scores:
                 setting = score.setting
-                here = (setting.corpus, setting.corpus_id, setting.state)
+                here = (setting.corpus_id, *setting.table)
                 there, place = first.setdefault(score.task, (here, score.source))
                 if here != there:
                     raise ValueError(

@@ -109,5 +109,5 @@ class Names:
                     f"{place} and {folder}: two models would be called {name!r}; rename a "
                     "folder, or give --name"
                 )
-        key = (model, setting.corpus, setting.state)
+        key = (model, *setting.table)
         return self.taken.setdefault(key, (name, folder))[0]

@@ -35,11 +35,17 @@ class Setting:
     seed: int | None = None
     remarks: tuple[str, ...] = ()
     heads: str = ""  # "" (those of the protocol), or another kind
+    protocol: str = ""  # "" (SUPERB's), or another
 
     @property
     def comparable(self) -> bool:
         """Whether published scores may stand beside it."""
-        return self.corpus == REAL and not self.state
+        return self.corpus == REAL and not self.state and not self.protocol
+
+    @property
+    def table(self) -> tuple[str, str, str]:
+        """What scores of one table have in common."""
+        return self.corpus, self.state, self.protocol
 
 
 @dataclass(frozen=True)
@@ -171,7 +177,7 @@ def check(scores: Sequence[Score]) -> None:
     made: dict[tuple[Any, ...], Score] = {}
     for score in scores:
         setting = score.setting
-        row = (score.model, setting.corpus, setting.state)
+        row = (score.model, *setting.table)
         first = seen.setdefault((*row, score.task, score.metric, setting.stage), score)
         if first is not score:
             raise ValueError(

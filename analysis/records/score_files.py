@@ -21,7 +21,7 @@ from upstream import corpora
 from upstream.door import tasks
 from upstream.heads import results as experiments
 from upstream.heads.results import remarks
-from upstream.suite import run_folder
+from upstream.suite import recipe, run_folder
 
 EXPERIMENT, SUPERB = "results.json", "superb"  # a file, and a folder of a run
 PUBLISHED = Path(__file__).parent.parent / "scores" / "published.json"
@@ -282,8 +282,11 @@ def _surveyed(record: Mapping[str, Any], source: str) -> Setting:
     if kind not in (REAL, PARTIAL, MINI):
         expected = f"expected {REAL}, {PARTIAL} or {MINI}"
         raise ValueError(f"{source}: corpus.kind is {kind!r}, {expected}; {AGAIN}")
-    store = _store(record, source)
-    changed = bool(_need(record, "overrides", source)) or bool(store.get("crops"))
+    store, protocol = _store(record, source), _text(record, "protocol", source) or ""
+    if protocol not in ("", recipe.MINI):
+        raise ValueError(f"{source}: protocol is {protocol!r}, expected {recipe.MINI}; {AGAIN}")
+    crops = bool(store.get("crops")) and not protocol  # which has its own
+    changed = bool(_need(record, "overrides", source)) or crops
     changed = changed or bool(record.get("feature_transform"))
     smoke = _need(record, "smoke", source)
     return Setting(
@@ -295,6 +298,7 @@ def _surveyed(record: Mapping[str, Any], source: str) -> Setting:
         seed=record.get("seed"),
         remarks=_remarks(record, source),
         heads=_text(record, "heads", source) or "",
+        protocol=protocol,
     )
 
 

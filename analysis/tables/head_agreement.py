@@ -38,6 +38,7 @@ def _pairs(mine: Sequence[Score], every: Sequence[Score]) -> pd.DataFrame:
         if _name(score) == _name(mine[0])
         and not score.setting.heads
         and score.setting.state != results.CHANGED
+        and not score.setting.protocol
     }
     found = []
     for score in mine:

@@ -7,7 +7,7 @@ own, without published scores and without superb_s.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import groupby, product
 from pathlib import Path
 
 import pandas as pd
@@ -27,7 +27,7 @@ from analysis.records.superb_score import (
 from analysis.tables import formats, head_agreement
 from analysis.tables.formats import Cell, Grid, plain_csv
 from analysis.tables.rendering import render
-from upstream.suite import roots
+from upstream.suite import recipe, roots
 
 FORMATS = ("md", "latex", "booktabs", "csv", "html")
 SCORE, DONE, PARAMS, MACS = "superb_s", "tasks", "params", "macs"
@@ -42,12 +42,16 @@ _TITLES = {
     MINI: "mini_superb, synthesised corpora: not comparable with SUPERB",
     UNKNOWN: "s3prl experiments, corpora not checked: not comparable with SUPERB",
 }
+_PROTOCOLS = {"": "", recipe.MINI: "MiniSUPERB's recipe (arXiv 2305.19011), not SUPERB's, on: "}
 _STATES = {
     "": "",
     results.SMOKE: " (smoke runs)",
     results.CHANGED: " (changed settings)",
     results.UNCHECKED: " (settings not checked)",
 }
+
+
+_OFFICIAL = (REAL, "", "")  # corpus, state and protocol
 
 
 @dataclass(frozen=True)
@@ -119,13 +123,13 @@ def tables(
         raise ValueError(
             f"{', '.join(sorted(same))}: published scores have this name; give another with --name"
         )
-    kinds: dict[tuple[str, str], list[Score]] = {(REAL, ""): []}
+    kinds: dict[tuple[str, str, str], list[Score]] = {_OFFICIAL: []}
     for score in found.scores:
-        kinds.setdefault((score.setting.corpus, score.setting.state), []).append(score)
-    order = [(kind, state) for kind in _TITLES for state in _STATES if (kind, state) in kinds]
+        kinds.setdefault(score.setting.table, []).append(score)
+    order = [key for key in product(_TITLES, _STATES, _PROTOCOLS) if key in kinds]
     sizes = {**published.sizes, **found.sizes}
     made = [
-        _table(key, kinds[key], published.scores if key == (REAL, "") else [], sizes, score_set)
+        _table(key, kinds[key], published.scores if key == _OFFICIAL else [], sizes, score_set)
         for key in order
     ]
     for key, table in zip(order, made, strict=True):
@@ -134,7 +138,7 @@ def tables(
 
 
 def _table(
-    kind: tuple[str, str],
+    kind: tuple[str, str, str],
     new: Sequence[Score],
     published: Sequence[Score],
     sizes: Mapping[str, Size],
@@ -151,7 +155,7 @@ def _table(
         row[_key(score)] = score.value_in(unit)
         if (deviation := score.deviation_in(unit)) is not None:
             deviations[score.model, _key(score)] = deviation
-    measured, scored = {key for row in values.values() for key in row}, kind == (REAL, "")
+    measured, scored = {key for row in values.values() for key in row}, kind == _OFFICIAL
     names = tasks_of(score_set)
     names += [name for name in roots.in_order({s.task for s in new}) if name not in names]
     every = [column for name in names for column in columns_of(name)]
@@ -171,9 +175,13 @@ def _table(
     notes += [_DIFFERENT] if kind[1] else []
     if left_out := sorted({_key(score) for score in new} - set(keys)):
         notes.append(f"Not shown, not of SUPERB: {', '.join(left_out)}")
-    title, above = _TITLES[kind[0]] + _STATES[kind[1]], len({s.model for s in published})
+    title, above = _title(*kind), len({s.model for s in published})
     notes += _remarks(new)
     return ScoreTable(title, score_set, columns, frame, above, scored, notes, deviations)
+
+
+def _title(corpus: str, state: str, protocol: str) -> str:
+    return _PROTOCOLS[protocol] + _TITLES[corpus] + _STATES[state]
 
 
 def _key(score: Score) -> str:

@@ -4,7 +4,8 @@ One module per task with ``survey(root) -> Survey`` and, where s3prl needs files
 does not bring, ``prepare(root)``, which makes them and does nothing when they are there.
 
 They share `survey` (what is found), `audio_checks`, `texts`, `prepared` (files that are made),
-`kaldi` with `kaldi_check` and `rttm`, `librispeech`, `voxceleb`, and `punctuation`.
+`kaldi` with `kaldi_check` and `rttm`, `librispeech`, `voxceleb`, and `punctuation`. `minisuperb`
+draws what another protocol trains on.
 """
 
 import importlib

@@ -9,6 +9,7 @@ the most frequent first; ``|`` ends a word.
 import csv
 import io
 from collections import Counter
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from string import ascii_uppercase
@@ -61,23 +62,31 @@ def _make(root: Path, folder: Path) -> None:
     if any(not u or any(utterance.audio is None for utterance in u) for u in found.values()):
         raise ValueError("; ".join(librispeech.inspect(root).problems))
     for split, utterances in found.items():
-        write_text(folder / BUCKETS / f"{split}.csv", _lengths(root, split, utterances))
+        paths = [utterance.audio for utterance in utterances if utterance.audio]
+        write_text(folder / BUCKETS / f"{split}.csv", table(measured(root, split, paths)))
     write_text(folder / DICTIONARY, _dictionary(found["train-clean-100"]))
 
 
-def _lengths(root: Path, split: str, utterances: list[TranscribedUtterance]) -> str:
-    """Return the table of a split."""
-    paths = [utterance.audio for utterance in utterances if utterance.audio]
+def measured(root: Path, what: str, paths: list[Path]) -> list[tuple[str, int]]:
+    """Return paths relative to LibriSpeech's folder, with their lengths in samples.
+
+    Raises:
+        ValueError: a file is not readable as audio, or has another rate.
+    """
     with ThreadPoolExecutor() as pool:
-        bar = Bar(f"lengths of {split}", len(paths))
+        bar = Bar(f"lengths of {what}", len(paths))
         lengths = list(bar.over(pool.map(_samples, paths)))
     base = librispeech.folder(root)
-    rows = [(str(p.relative_to(base)), n) for p, n in zip(paths, lengths, strict=True)]
+    return [(str(p.relative_to(base)), n) for p, n in zip(paths, lengths, strict=True)]
+
+
+def table(rows: Iterable[tuple[str, int]]) -> str:
+    """Return the table of a split, the longest first."""
     text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(["", "file_path", "length", "label"])
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["", "file_path", "length", "label"])
     for number, (path, length) in enumerate(sorted(rows, key=lambda row: (-row[1], row[0]))):
-        table.writerow([number, path, length, ""])
+        writer.writerow([number, path, length, ""])
     return text.getvalue()
 
 

@@ -6,7 +6,8 @@ from upstream.corpora import voxceleb
 from upstream.corpora.survey import Survey
 from upstream.corpora.texts import read_text
 
-SPLITS = {"1": "train", "2": "dev", "3": "test"}
+TRAIN = "1"
+SPLITS = {TRAIN: "train", "2": "dev", "3": "test"}
 
 
 def survey(root: Path) -> Survey:

@@ -114,7 +114,8 @@ def describe(args: Any, config: dict[str, Any]) -> dict[str, Any]:
 
 def remarks(record: Mapping[str, Any]) -> list[str]:
     """Say what else must be known to read a record's value."""
-    found = decision.remarks(record.get("store"))
+    found = [f"--protocol {name}"] if (name := record.get("protocol")) else []
+    found += decision.remarks(record.get("store"))
     if transform := record.get("feature_transform"):
         found.append(f"--feature-transform {transform.get('kind')}")
     return [*found, NOT_LEARNED] if blank_share.only_blanks(record) else found

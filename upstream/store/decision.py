@@ -37,8 +37,8 @@ def remarks(stored: Mapping[str, Any] | None) -> list[str]:
     stored, found = stored or {}, []
     if stored.get("exactness") == "near-exact":
         found.append(f"features stored in {stored.get('precision')}")
-    if stored.get("crops"):
-        found.append(f"trained on {stored['crops']} crops per file")
+    if crops := stored.get("crops"):
+        found.append(f"trained on {crops} crop{'s' * (crops != 1)} per file")
     if stored.get("alone"):
         found.append("encoded alone")
     return found

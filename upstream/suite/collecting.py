@@ -53,6 +53,7 @@ def _collect(
         **{key: owner.get(key) for key in ("params", "macs")},  # see model_size; None: not known
         **({"name": owner["name"]} if "name" in owner else {}),  # of an encoder of the user's own
         **({"heads": owner["heads"]} if "heads" in owner else {}),
+        **({"protocol": plan.recipe.name} if plan.recipe else {}),
         "overrides": dict(plan.overrides),
         "corpus": plan.identity["corpus"],
     }

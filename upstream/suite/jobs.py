@@ -13,6 +13,7 @@ from upstream.heads.task_request import NONE, TaskRequest
 from upstream.store.options import StoreOptions
 from upstream.suite import protocol, run_folder
 from upstream.suite.protocol import Candidate, Variant
+from upstream.suite.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -48,11 +49,17 @@ class TaskPlan:
     identity: Mapping[str, Any]  # whatever else makes a result another one: config, corpus, store
     more_seeds: tuple[int, ...] = ()  # of heads, beside the suite's own
     stored: bool = False  # whether all its jobs read the upstream's features from the store
+    recipe: Recipe | None = None  # of another protocol than SUPERB's
 
     @property
     def chooses(self) -> bool:
         """Whether there is anything to choose."""
         return len(self.candidates) > 1
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """Return what is changed of the config, whoever asked for it."""
+        return {**(self.recipe.changes if self.recipe else {}), **self.overrides}
 
     @property
     def trains(self) -> bool:
@@ -126,7 +133,7 @@ def train_head(setting: SuiteSetting, job: Job) -> dict[str, Any]:
             if (record["split"], record["metric"]) == (dev.split, dev.metric)
         ]
         return {"dev": protocol.best(values, dev.direction)}
-    changes = {**plan.overrides, **dict(job.variant.override)}
+    changes = {**plan.changes, **dict(job.variant.override)}
     if candidate.rate is not None:
         changes["optimizer.lr"] = candidate.rate
     _launch(_new(setting, job, expdir, changes, mode="train", auto_resume=True))
@@ -190,6 +197,10 @@ def _new(
 ) -> TaskRequest:
     """An experiment that does not begin with a stored head."""
     seed = setting.seed if job.seed is None else job.seed
+    if (recipe := job.plan.recipe) is not None:
+        changes = {**recipe.paths, **changes}
+        normalized = {"upstream_feature_normalize": True} if recipe.normalize else {}
+        more["others"] = {**normalized, **more.get("others", {})}
     own = {"task": job.plan.code, "root": str(job.plan.root), "changes": changes, "seed": seed}
     return setting.request(expdir, upstream=setting.upstream, **own, **more)
 
@@ -202,7 +213,7 @@ def _evaluate_layer(
     split: str | None = None,
     stage: str | None = None,
 ) -> None:
-    changes = {**job.plan.overrides, **dict(job.variant.override)}
+    changes = {**job.plan.changes, **dict(job.variant.override)}
     others = {"upstream_layer_selection": layer, "evaluate_split": split}
     more = {"mode": "evaluate", "stage": stage, "others": others}
     _launch(_new(setting, job, expdir, changes, **more))

@@ -11,7 +11,7 @@ from typing import Any
 from upstream.door import tasks
 from upstream.own_task import checks, splits, table, trials
 from upstream.own_task.table import SPLITS, TEST, Row
-from upstream.suite import preparation, run_folder, suite
+from upstream.suite import planning, preparation, run_folder, suite
 from upstream.suite.own_task_request import OwnTaskRequest
 
 
@@ -32,7 +32,7 @@ def run(request: OwnTaskRequest) -> int:
     corpus = _corpus(request, rows, how, sum(seconds) / 3600)
     counts = ", ".join(f"{split} {count}" for split, count in corpus["counts"].items())
     print(f"{path}: {corpus['hours']:.2g} h: {counts} clips; splits: {how}")
-    plan = suite.plan_task(request, kind, path.parent, corpus, encoder)
+    plan = planning.plan_task(request, kind, path.parent, corpus, encoder)
     failed = suite.carry_out(request, [plan], executor, owner)
     print(f"\n{request.out / run_folder.RESULTS}, {time.perf_counter() - started:.0f} s")
     if failed:

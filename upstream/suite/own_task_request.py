@@ -34,6 +34,7 @@ class OwnTaskRequest(SuiteRequest):
         if self.trials is not None and self.kind != "verify":
             raise ValueError(f"--trials goes with --kind verify, not with {self.kind}")
         self.roots, self.names = str(user_path(self.roots).absolute()), [self.kind]
+        self._check_protocol()
         self.rates_of = read_rates(self.rates, self.names)
         prefix = f"{self.kind}:"
         self.set = [word if word.startswith(prefix) else prefix + word for word in self.set]

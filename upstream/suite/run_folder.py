@@ -2,7 +2,7 @@
 
 ::
 
-    suite.json       upstream, checkpoint, seed, smoke: all that is in the folder belongs to these
+    suite.json       upstream, checkpoint, seed, smoke, protocol: all in the folder is of these
     results.jsonl    one record per task and metric
     jobs/NAME.json   state of every job: running (and at which step), done or failed
     logs/NAME.log    what a job printed
@@ -23,7 +23,7 @@ from upstream.corpora.texts import read_text
 SUITE, RESULTS, JOBS, LOGS, LOCK = "suite.json", "results.jsonl", "jobs", "logs", ".lock"
 HEADS = "heads_"  # begins the name of a folder of other heads, which is a suite's in a suite's
 FORMAT, VERSION = "mt4ssl superb run", 1
-OWNER = ("upstream", "fingerprint", "seed", "smoke", "heads")  # what must not be mixed
+OWNER = ("upstream", "fingerprint", "seed", "smoke", "heads", "protocol")  # what must not be mixed
 _NEEDED = ("task", "metric", "value")
 
 
@@ -71,6 +71,7 @@ def _check_owner(out: Path, there: Mapping[str, Any], asked: Mapping[str, Any]) 
         checkpoint = f" -k {owner['ckpt']}{fingerprint}" if owner.get("ckpt") else ""
         smoke = ", smoke" if owner.get("smoke") else ""
         smoke += f", {owner['heads']} heads" if owner.get("heads") else ""
+        smoke += f", protocol {owner['protocol']}" if owner.get("protocol") else ""
         return f"{owner.get('upstream')}{checkpoint}, seed {owner.get('seed')}{smoke}"
 
     raise ValueError(

@@ -64,11 +64,13 @@ def submit(
     records = run_folder.read_results(folder)
     names = _names(asked)
     for record in records:
-        if record["task"] in names and record.get("feature_transform"):
-            raise ValueError(
-                f"{folder}: {record['task']} is on features with --feature-transform, which is "
-                "never a result of SUPERB; score it without, or leave it out with --tasks"
-            )
+        for key in ("protocol", "feature_transform"):
+            if record["task"] in names and record.get(key):
+                flag = f"--{key.replace('_', '-')}"
+                raise ValueError(
+                    f"{folder}: {record['task']} was scored with {flag}, which is never a result "
+                    "of SUPERB; score it without, or leave it out with --tasks"
+                )
     if not force:
         _refuse_unofficial(folder, owner, [r for r in records if r["task"] in names])
     files: list[tuple[str, Path]] = []

@@ -13,15 +13,15 @@ from typing import Any
 from mt4ssl_core.checkpoints.foreign import hub_models
 from mt4ssl_core.files import remove_leftovers
 from mt4ssl_core.lines import say
-from upstream.door import cache, signals, tasks
+from upstream.door import cache, signals
 from upstream.heads import blank_share
-from upstream.store import decision
 from upstream.suite import (
     collecting,
     executors,
     jobs,
+    planning,
     preparation,
-    protocol,
+    recipe,
     roots,
     run_folder,
     work,
@@ -56,7 +56,9 @@ def _run(request: SuiteRequest) -> int:
     _go_on(request, impossible)
     if impossible:
         print(preparation.told(impossible, "left out"), file=sys.stderr)
-    plans = [plan_task(request, name, folders[name], found[name], encoder) for name in found]
+    plans = [
+        planning.plan_task(request, name, folders[name], found[name], encoder) for name in found
+    ]
     failed = carry_out(request, plans, executor, owner)
     print(f"\n{request.out / run_folder.RESULTS}, {time.perf_counter() - started:.0f} s")
     if failed:
@@ -124,45 +126,8 @@ def owner_of(request: SuiteRequest) -> dict[str, Any]:
         "seed": request.seed,
         "smoke": request.smoke,
         **({"heads": kind} if (kind := request.other_heads) else {}),
+        **({"protocol": request.protocol} if request.protocol != recipe.SUPERB else {}),
     }
-
-
-def plan_task(
-    request: SuiteRequest, name: str, root: Path, corpus: Mapping[str, Any], encoder: Probe
-) -> TaskPlan:
-    """Return how a task is to be done."""
-    config = tasks.read(tasks.path_of(name))
-    header = config.pop("superb")
-    rate = (config.get("optimizer") or {}).get("lr")
-    paths = tasks.paths_under(header, root)
-    chosen, left_out = protocol.planned_stages(header, paths, request.stages)
-    for line in left_out:
-        print(f"left out: {line}", file=sys.stderr)
-    heads = header["heads"][request.other_heads] if request.other_heads else {}
-    smoke = header["smoke"] if request.smoke else {}
-    changes = {**heads, **smoke, **request.changes_of.get(name, {})}
-    stored = decision.planned(request.store, header, encoder.batch_dependent, changes)
-    return TaskPlan(
-        code=name,
-        header=header,
-        root=root,
-        candidates=tuple(
-            protocol.candidates(
-                header, rate, encoder.layers, request.rates_of.get(name), request.smoke
-            )
-        ),
-        variants=tuple(protocol.variants(header)),
-        overrides=changes,
-        stages=tuple(chosen),
-        more_seeds=jobs.more_seeds(request.out, header, request.seed, request.seeds),
-        identity={
-            "config": preparation.value_fingerprint(config),
-            "corpus": dict(corpus),
-            **({"store": stored.deviations} if stored and stored.deviations else {}),
-            **request.transformed,
-        },
-        stored=stored is not None,
-    )
 
 
 def _refuse_other_settings(out: Path, plans: Sequence[TaskPlan]) -> None:

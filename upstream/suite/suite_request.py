@@ -13,12 +13,13 @@ from upstream.door import cache, hub, overrides, tasks
 from upstream.door import s3prl_names as named
 from upstream.heads.task_request import NONE, SEED, TRANSFORMS
 from upstream.store.options import StoreOptions
-from upstream.suite import executors, roots
+from upstream.suite import executors, recipe, roots
 from upstream.suite.run_folder import HEADS
 
 ALL = roots.ALL
 MOST_SEEDS = 100
 OFFICIAL = "official"  # heads: those of the protocol
+_WITH_VALUES = ("executor", "seed", "seeds", "device", "jobs", "feature_transform", "protocol")
 
 
 @dataclass
@@ -44,6 +45,7 @@ class SuiteRequest:
     stages: Sequence[str] = ()  # optional evaluations to do as well
     heads: Sequence[str] = (OFFICIAL,)  # other kinds are not SUPERB's setting any more
     feature_transform: str = NONE  # one of TRANSFORMS, not SUPERB's setting any more
+    protocol: str = recipe.SUPERB  # or another of recipe.NAMES
     names: list[str] = field(init=False)
     rates_of: dict[str, list[float]] = field(init=False)
     changes_of: dict[str, dict[str, Any]] = field(init=False)
@@ -74,6 +76,7 @@ class SuiteRequest:
     def _settle_tasks(self) -> None:
         """Check which tasks are asked for, and what is changed of these."""
         self.names = roots.pick(self.tasks)
+        self._check_protocol()
         self._check_heads()
         self._check_stages()
         self._check_transform()
@@ -82,6 +85,25 @@ class SuiteRequest:
         for name, changes in self.changes_of.items():
             if "optimizer.lr" in changes and tasks.header(name)["learning_rates"]:
                 self.rates_of[name] = [float(changes.pop("optimizer.lr"))]
+
+    def _check_protocol(self) -> None:
+        """Check the protocol; of all tasks keep those that it has a recipe for."""
+        if self.protocol not in recipe.NAMES:
+            raise ValueError(f"--protocol {self.protocol}: give one of {', '.join(recipe.NAMES)}")
+        done = [name for name in self.names if recipe.has(tasks.header(name), self.protocol)]
+        lacking = [name for name in self.names if name not in done]
+        if lacking and (self.tasks != ALL or not done):
+            raise ValueError(
+                f"--protocol {self.protocol}: has no recipe for {', '.join(lacking)}; leave it out"
+            )
+        self.names, given = done, f"--protocol {self.protocol}"
+        if self.protocol != recipe.SUPERB and list(self.heads) != [OFFICIAL]:
+            raise ValueError(f"{given}: has heads of its own; leave --heads out")
+        if self.protocol != recipe.SUPERB and self.transformed:
+            raise ValueError(
+                f"{given}: normalises the features itself; leave --feature-transform out"
+            )
+        self.store = recipe.stored(self.protocol, self.store)
 
     def _check_heads(self) -> None:
         """Check the kinds of heads; with one kind alone, leave out what has none of it."""
@@ -151,7 +173,7 @@ class SuiteRequest:
         words += ["--upstream", str(self.upstream)] if self.upstream != "mt4ssl" else []
         for flag in ("smoke", "allow_partial"):
             words += [f"--{flag.replace('_', '-')}"] if getattr(self, flag) else []
-        for flag in ("executor", "seed", "seeds", "device", "jobs", "feature_transform"):
+        for flag in _WITH_VALUES:
             value, default = getattr(self, flag), type(self).__dataclass_fields__[flag].default
             words += [f"--{flag.replace('_', '-')}", str(value)] if value != default else []
         words += self.store.argv()

@@ -58,7 +58,7 @@ def with_deviation(record: Mapping[str, Any]) -> str:
 
 
 def _comparable(record: Mapping[str, Any]) -> bool:
-    changed = record["overrides"] or record.get("feature_transform")
+    changed = any(record.get(key) for key in ("overrides", "feature_transform", "protocol"))
     return record["corpus"]["kind"] == "real" and not changed
 
 

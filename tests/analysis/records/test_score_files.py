@@ -53,6 +53,7 @@ def test_settings_are_told_apart(tmp_path):
         score_runs.suite(tmp_path / "smoke", record("ks", 0.7, smoke=True, overrides={"a": 1})),
         score_runs.suite(tmp_path / "set", record("ks", 0.8, overrides={"a": 1})),
         score_runs.suite(tmp_path / "part", record("ks", 0.9, corpus={"kind": "partial"})),
+        score_runs.suite(tmp_path / "small", record("sid", 0.4, protocol="mini")),
     ]
     found = score_files.read(runs).scores
     assert [(s.model, s.setting.corpus, s.setting.state) for s in found] == [
@@ -61,7 +62,10 @@ def test_settings_are_told_apart(tmp_path):
         ("smoke", "real", "smoke"),
         ("set", "real", "changed"),
         ("part", "partial", ""),
+        ("small", "real", ""),
     ]
+    assert [s.setting.protocol for s in found] == [*[""] * 5, "mini"]
+    assert not found[-1].setting.comparable
     assert found[0].setting.made == "version 1, seed 0, size default"
 
 
@@ -80,6 +84,17 @@ def test_crops_from_a_bank_are_another_setting_and_near_exact_features_a_remark(
     assert ks.remarks == ("trained on 10 crops per file",)
     assert pr.comparable and pr.remarks == ("features stored in fp16",)
     assert ic.comparable and er.comparable and not ic.remarks + er.remarks
+
+
+def test_the_crops_of_a_protocol_are_no_change_of_it_and_an_unknown_one_is_refused(tmp_path):
+    crops = {"kind": "pooled", "precision": "fp32", "exactness": "exact", "crops": 1}
+    run = score_runs.suite(tmp_path / "run", record("sid", 0.5, store=crops, protocol="mini"))
+    [score] = score_files.read([run]).scores
+    assert score.setting.state == ""
+    assert score.setting.remarks == ("--protocol mini", "trained on 1 crop per file")
+    odd = score_runs.suite(tmp_path / "odd", record("sid", 0.5, protocol="tiny"))
+    with pytest.raises(ValueError, match=r"odd/results\.jsonl:1: protocol is 'tiny', expected"):
+        score_files.read([odd])
 
 
 def test_folders_of_one_checkpoint_are_one_model(tmp_path):

@@ -91,6 +91,8 @@ def test_what_else_was_measured_follows(tmp_path):
         ({"smoke": True}, r"SUPERB (smoke runs)"),
         ({"overrides": {"runner.total_steps": 5}}, r"SUPERB (changed settings)"),
         ({"corpus": MINI, "smoke": True}, "mini_superb, synthesised corpora"),
+        ({"protocol": "mini"}, "MiniSUPERB's recipe"),
+        ({"protocol": "mini", "overrides": {"a": 1}}, "MiniSUPERB's recipe"),
     ],
 )
 def test_what_is_not_superb_s_never_stands_beside_it(tmp_path, changes, title):

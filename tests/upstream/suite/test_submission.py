@@ -144,7 +144,7 @@ def test_a_result_on_transformed_features_is_never_submitted(run):
     records = run_folder.read_results(run)
     records[0]["feature_transform"] = {"kind": "whiten"}
     run_folder.write_results(run, [records[0]["task"]], records[:1])
-    says = f"{records[0]['task']} is on features with --feature-transform"
+    says = f"{records[0]['task']} was scored with --feature-transform"
     for force in (False, True):
         with pytest.raises(ValueError, match=says):
             submission.submit(run, force=force)
