@@ -6,7 +6,6 @@ from mt4ssl_cli import options as o
 from mt4ssl_cli.framework import command, group, incomplete
 from mt4ssl_cli.readers import field_of
 from mt4ssl_core.config import DataConfig
-from mt4ssl_core.files import check_out
 from mt4ssl_core.settings import labelling_defaults as labelling
 from mt4ssl_core.settings.recognition_defaults import (
     CASES,
@@ -125,7 +124,7 @@ def decode(
     from mt4ssl_core.recognition import decode as decoding
     from mt4ssl_core.recognition import decode_files
 
-    check_out(out)
+    decode_files.check_folder(out)
     found = decoding.decode(decoding.DecodeRequest(
         checkpoint, data, _search(lm, lexicon, beam, lm_weight, word_score, sil_score, nbest),
         transcripts=transcripts, tune=tune, case=case, remove=remove, labelled=labelled,

@@ -8,7 +8,7 @@ import resource
 import secrets
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from hashlib import blake2b, file_digest
@@ -172,6 +172,21 @@ def check_out(out: str | Path | None) -> None:
     """
     if out is not None and (place := user_path(out)).exists() and not place.is_dir():
         raise ValueError(f"--out {out}: a file; give a folder")
+
+
+def refuse_others(what: str, folder: Path, mark: str, own: Collection[str] = ()) -> None:
+    """See that a folder is one of ours, with the file ``mark`` in it, or has nothing of others.
+
+    ``own``: names of ours that may be there without the mark. Hidden files do not count.
+
+    Raises:
+        ValueError: it holds something else; begins with ``what``.
+    """
+    if not folder.is_dir() or (folder / mark).is_file():
+        return
+    names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+    if names - {*own}:
+        raise ValueError(f"{what}: holds other files and no {mark}; give another folder")
 
 
 def plain_cell(value: Any) -> Any:

@@ -171,3 +171,19 @@ def test_a_file_where_a_folder_is_to_be_written_is_found_before_the_work(tmp_pat
         files.check_out(file)
     for fine in (tmp_path, tmp_path / "new", None):
         files.check_out(fine)
+
+
+def test_a_folder_of_others_is_refused(tmp_path):
+    def look(folder=tmp_path):
+        files.refuse_others(f"--out {folder}", folder, "mine.json", ("half.csv",))
+
+    look()
+    look(tmp_path / "new")
+    (tmp_path / ".hidden").touch()
+    (tmp_path / "half.csv").touch()
+    look()
+    (tmp_path / "photo.jpg").touch()
+    with pytest.raises(ValueError, match=rf"^--out {tmp_path}: holds other files and no mine"):
+        look()
+    (tmp_path / "mine.json").touch()
+    look()

@@ -47,7 +47,7 @@ from mt4ssl_core.training.run import (
     validation_is_due,
 )
 from mt4ssl_core.training.saving import Saver
-from mt4ssl_core.training.starting import find_checkpoint, resume, sole_run
+from mt4ssl_core.training.starting import check_new, find_checkpoint, resume, sole_run
 from mt4ssl_core.training.step import (
     add_padding,
     autocast,
@@ -80,8 +80,8 @@ def finetune(cfg: FinetuneConfig, resume_from: str | None = None) -> Path:
         The path of the last checkpoint.
 
     Raises:
-        ValueError: bad input, a run of another model in ``run.out`` or one that is going on there,
-            a damaged checkpoint, too much that cannot be used, or NaN.
+        ValueError: bad input, a run of another model in ``run.out``, one that is going on there, or
+            other files; a damaged checkpoint, too much that cannot be used, or NaN.
         OSError: a file cannot be written, or another process of this run cannot be reached.
     """
     loggers.check(cfg.run.loggers)
@@ -95,6 +95,8 @@ def finetune(cfg: FinetuneConfig, resume_from: str | None = None) -> Path:
 def _finetune(cfg: FinetuneConfig, world: World, resume_from: str | None) -> Path:
     out = Path(cfg.run.out)
     found = find_checkpoint(Finetuning, out, resume_from)
+    if found is None:
+        check_new(out)
     parts = read_speech(cfg)
     vocabulary = find_vocabulary(
         cfg, parts, vocabulary_of(found.state, found.path) if found else None

@@ -10,7 +10,14 @@ from typing import Any
 
 from mt4ssl_core.command_line import aligned, printable
 from mt4ssl_core.config import SAMPLE_RATE
-from mt4ssl_core.files import plain_cell, user_path, write_json, write_text
+from mt4ssl_core.files import (
+    check_out,
+    plain_cell,
+    refuse_others,
+    user_path,
+    write_json,
+    write_text,
+)
 from mt4ssl_core.recognition.decode import Decoded, Outcome
 from mt4ssl_core.recognition.tuning import GridPoint
 from mt4ssl_core.recognition.word_scores import side_by_side
@@ -23,6 +30,17 @@ COLUMNS = (
     "id", "speaker", "seconds", "reference", "hypothesis", "words", "substitutions", "deletions",
     "insertions", "wer", "cer", "confidence", "score",
 )  # fmt: skip
+
+
+def check_folder(out: str | Path | None) -> None:
+    """See, before the work is done, that a folder can take a decoding, in place of an earlier one.
+
+    Raises:
+        ValueError: it is a file, or holds something else.
+    """
+    check_out(out)
+    if out is not None:
+        refuse_others(f"--out {out}", user_path(out), RECORD, (UTTERANCES, WORST, NBEST, GRID))
 
 
 def write(outcome: Outcome, out: str | Path) -> Path:

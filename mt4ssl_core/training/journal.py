@@ -24,6 +24,7 @@ from mt4ssl_core.model.targets import Target, TargetLoss
 from mt4ssl_core.training.loggers import open_loggers
 from mt4ssl_core.training.progress import Progress
 
+LOG = "log.jsonl"
 _MOST = 1 << 53  # updates
 
 
@@ -142,7 +143,7 @@ class Journal:
         self.active = world.is_main
         if not self.active:
             return
-        self.path, resumed_at = folder / "log.jsonl", progress.update
+        self.path, resumed_at = folder / LOG, progress.update
         with writing(self.path):
             folder.mkdir(parents=True, exist_ok=True)
             _forget_after(self.path, progress)

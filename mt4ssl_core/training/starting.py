@@ -10,13 +10,20 @@ from mt4ssl_core.checkpoints import checkpoint, convert
 from mt4ssl_core.checkpoints.damage import remedy
 from mt4ssl_core.checkpoints.foreign import hub_models
 from mt4ssl_core.distributed import World
-from mt4ssl_core.files import reading, remove_leftovers
+from mt4ssl_core.files import reading, refuse_others, remove_leftovers
 from mt4ssl_core.locks import lock
+from mt4ssl_core.training import skipping
+from mt4ssl_core.training.journal import LOG
 from mt4ssl_core.training.resuming import Resumable
 from mt4ssl_core.training.saving import LAST, PREVIOUS, Saver, whole_ones
 from mt4ssl_core.training.state import Training
 
 LOCK = "run.lock"
+# what a run has written before the first line of its log, or `mt4ssl submit` has
+_BEFORE_LOG = (
+    *(LOCK, f"{LOCK}.takeover", "config.yaml", skipping.NAME, "tensorboard"),
+    *("wandb", "wandb_id", "slurm", "slurm.json"),
+)
 
 
 @contextmanager
@@ -105,6 +112,15 @@ def find_checkpoint(kind: type[Resumable], folder: Path, chosen: str | None) -> 
     except ValueError as error:
         raise _with_whole_ones(error, folder, path, kind) from error
     return Found(path, state, is_last=chosen is None)
+
+
+def check_new(folder: Path) -> None:
+    """See that a run may begin in a folder: it is empty, or what a killed run left is there.
+
+    Raises:
+        ValueError: it holds something else.
+    """
+    refuse_others(f"run.out {folder}", folder, LOG, _BEFORE_LOG)
 
 
 def _with_whole_ones(

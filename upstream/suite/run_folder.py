@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from mt4ssl_core import locks
-from mt4ssl_core.files import check_out, read_json, write_json, write_text
+from mt4ssl_core.files import check_out, read_json, refuse_others, write_json, write_text
 from upstream.corpora.texts import read_text
 
 SUITE, RESULTS, JOBS, LOGS, LOCK = "suite.json", "results.jsonl", "jobs", "logs", ".lock"
@@ -37,8 +37,7 @@ def check(out: Path, owner: Mapping[str, Any]) -> None:
     if (out / SUITE).is_file():
         _check_owner(out, read_owner(out), owner)
         return
-    if out.is_dir() and any(not path.name.startswith((".", HEADS)) for path in out.iterdir()):
-        raise ValueError(f"--out {out}: holds other files and no {SUITE}; give another folder")
+    refuse_others(f"--out {out}", out, SUITE, [path.name for path in out.glob(f"{HEADS}*")])
 
 
 def read_owner(out: Path) -> dict[str, Any]:

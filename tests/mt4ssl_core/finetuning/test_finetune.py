@@ -199,6 +199,20 @@ def test_what_cannot_be_learned_is_named_and_left_out(tmp_path):
     assert "an empty transcript" in said and "no transcript" in said
 
 
+def test_a_folder_of_something_else_is_refused_and_what_a_killed_run_left_is_not(speech, tmp_path):
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / "config.json").touch()
+    cfg = toy.configuration(speech, out, optim__max_updates=1)
+    with pytest.raises(ValueError, match=r"^run\.out .*run: holds other files and no log\.jsonl"):
+        finetune(cfg)
+    assert [path.name for path in out.iterdir()] == ["config.json"]
+    (out / "config.json").unlink()
+    for name in ("config.yaml", "skipped.txt"):
+        (out / name).touch()
+    assert finetune(cfg).is_file()
+
+
 def test_a_run_of_another_kind_is_refused(speech, tmp_path):
     from mt4ssl_core import config
     from mt4ssl_core.distributed import World

@@ -237,3 +237,9 @@ def test_the_command_prints_the_result_alone(hearing, speech, tmp_path, capsys):
     assert lines[2].startswith("real-time factor ")
     assert lines[3] == f"written: {tmp_path / 'out'}"
     assert json.loads((tmp_path / "out" / "decode.json").read_text())["labelled"] == "10h"
+    decode_files.check_folder(tmp_path / "out")
+    (tmp_path / "out" / "decode.json").unlink()
+    decode_files.check_folder(tmp_path / "out")  # as an interrupted decoding leaves it
+    words[4] = str(tmp_path)
+    assert mt4ssl_cli.main(words) == 2
+    assert "holds other files and no decode.json; give another" in capsys.readouterr().err
