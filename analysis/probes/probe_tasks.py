@@ -15,6 +15,7 @@ import numpy as np
 
 from analysis.abx import errors
 from analysis.abx import layers as abx
+from analysis.abx.distances import DISTANCES
 from analysis.abx.items import ItemFile, Stretch
 from analysis.labelled_speech import alignments
 from analysis.labelled_speech.speech import LabelledUtterance
@@ -128,6 +129,23 @@ def possible_probes(
     if not found:
         raise ValueError("no probe is possible:\n  " + "\n  ".join(reasons))
     return found, reasons
+
+
+def check_distance(distance: str, chosen: Sequence[ProbeTask], lacking: Sequence[str]) -> None:
+    """See that ABX is among the probes where its distance is asked for.
+
+    ``lacking``: why some probes are not ("name: reason").
+
+    Raises:
+        ValueError: it is not.
+    """
+    if distance == DISTANCES[0] or any(task.name in ABX for task in chosen):
+        return
+    why = [reason for reason in lacking if reason.startswith(ABX)]
+    raise ValueError(
+        f"--distance {distance}: of {' and '.join(ABX)}, none of which is probed "
+        f"({why[0] if why else 'name one in --probes'}); mend that, or leave it out"
+    )
 
 
 def without(

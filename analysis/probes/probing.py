@@ -84,6 +84,7 @@ def probe(asked: ProbeRequest) -> Probed:
     utterances = speech.read_speech(asked.data, asked.alignments, notes)
     items = None if asked.items is None else read_items(user_path(asked.items))
     chosen, lacking = probe_tasks.possible_probes(utterances, names, asked.minutes, items)
+    probe_tasks.check_distance(asked.distance, chosen, lacking)
     failed: list[str] = lacking if names else []
     store = FeatureStore(asked.store_dir, asked.store_gb) if asked.store_dir else None
     features = layer_features.open_upstream(asked.ckpt, asked.upstream, asked.device, store)

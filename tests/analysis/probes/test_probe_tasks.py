@@ -49,6 +49,15 @@ def features(utterances, layers=2, seed=0):
     return kept
 
 
+def test_a_distance_without_abx_is_refused():
+    for aligned, names in ((True, ["keyword"]), (False, None), (False, ["abx_across", "keyword"])):
+        chosen, lacking = probe_tasks.possible_probes(speech(aligned=aligned), names)
+        with pytest.raises(ValueError, match=r"^--distance cosine: of abx_within and .* leave it"):
+            probe_tasks.check_distance("cosine", chosen, lacking)
+        probe_tasks.check_distance("angular", chosen, lacking)  # as it is without the option
+    probe_tasks.check_distance("cosine", *probe_tasks.possible_probes(speech()))
+
+
 @pytest.fixture(scope="module")
 def rows():
     utterances = speech()
