@@ -29,21 +29,26 @@ def name_of(folder: str | Path) -> str | None:
 
 
 def check_spelling(name: str | Path) -> None:
-    """Refuse the name of a model that is not here, or nearly the name of one that is.
+    """Refuse what is no file here, but the name of a model that this copy lacks, or nearly a name.
+
+    A path with folders in it is left to whoever reads files.
 
     Raises:
         ValueError: says which are there.
     """
-    there = names()
-    near = difflib.get_close_matches(str(name).lower(), {*there, DEFAULT}, 1, 0.8)
-    if not near:
+    there, word = names(), str(name)
+    near = difflib.get_close_matches(word.lower(), {*there, DEFAULT}, 1, 0.8)
+    if not near or Path(word).name != word:
         return
     if near[0] in there:
         raise ValueError(
             f"{name}: no such file or folder, nor a model that comes with mt4ssl; did you mean "
             f"{near[0]}? (all: {', '.join(there)})"
         )
+    what = "this copy of mt4ssl comes without it"
+    if word != near[0]:
+        what = f"no such file or folder, and this copy of mt4ssl comes without {near[0]}"
     raise ValueError(
-        f"{name}: this copy of mt4ssl comes without {near[0]}; give a checkpoint of `mt4ssl "
-        "pretrain`, or install a release that has the model"
+        f"{name}: {what}; give a checkpoint of `mt4ssl pretrain`, or install a release that has "
+        f"{near[0]}"
     )

@@ -80,8 +80,12 @@ def test_a_slip_in_its_name_is_named(model, capsys):
 
 
 def test_a_copy_without_the_model_says_what_to_do(none):
-    with pytest.raises(ValueError, match=r"comes without mt4ssl-small; give a checkpoint of `mt4"):
+    with pytest.raises(ValueError, match=r"small: this copy of mt4ssl comes without it; give a"):
         mt4ssl.load("mt4ssl-small")
+    with pytest.raises(ValueError, match=r"smal: no such file or folder, and this copy"):
+        mt4ssl.load("mt4ssl-smal")
+    for path in ("runs/mt4ssl-small", "mt4ssl-small/last.pt", "/mt4ssl-small"):
+        shipped.check_spelling(path)  # a missing file, whatever it is called
     for name in ("mt4ssl", "mt4ssl_untrained"):
         with pytest.raises(ValueError, match=rf"-u {name}: needs .*comes without a model; .*-k CK"):
             upstream.load(name)
