@@ -20,7 +20,7 @@ from mt4ssl_core.bars import Bar
 if TYPE_CHECKING:
     import pandas
 
-CONFIG, UPDATES = "demo", 1400
+CONFIG = "demo"
 PROBE_MINUTES = 1.5
 ACCUMULATE = "runner.gradient_accumulate_steps"
 TASKS: dict[str, dict[str, Any]] = {  # the same head, steps and rate for every system
@@ -56,8 +56,8 @@ def heard(out: Path, corpora: dict[str, Any]) -> Path:
     return folder
 
 
-def learn(out: Path, audio: Path, updates: int, overrides: Sequence[str] = ()) -> Path:
-    """Audio -> k-means labels -> MT4SSL; returns the checkpoint."""
+def learn(out: Path, audio: Path, updates: int | None, overrides: Sequence[str] = ()) -> Path:
+    """Audio -> k-means labels -> MT4SSL; returns the checkpoint. updates: None: as configured."""
     from mt4ssl_core import config, configs
     from mt4ssl_core.labelling.kmeans_fit import fit_corpus
     from mt4ssl_core.labelling.kmeans_label import label_corpus
@@ -75,11 +75,11 @@ def learn(out: Path, audio: Path, updates: int, overrides: Sequence[str] = ()) -
             f"data.train={labels.with_suffix('.tsv')}",
             f"data.labels={labels}",
             f"run.out={checkpoint.parent}",
-            f"optim.max_updates={updates}",
+            *([] if updates is None else [f"optim.max_updates={updates}"]),
             *overrides,
         ],
     )
-    with timed(f"MT4SSL pre-training, {updates} updates"):
+    with timed(f"MT4SSL pre-training, {cfg.optim.max_updates} updates"):
         pretrain.pretrain(cfg)
     return checkpoint
 
@@ -208,7 +208,7 @@ def report(out: Path, seeds: int = 1) -> str:
     return table
 
 
-def run(out: Path, seeds: int = 1, updates: int = UPDATES) -> None:
+def run(out: Path, seeds: int = 1, updates: int | None = None) -> None:
     """All steps but the report."""
     import mini_superb
 
@@ -218,7 +218,7 @@ def run(out: Path, seeds: int = 1, updates: int = UPDATES) -> None:
     score(out, corpora, checkpoint, seeds)
 
 
-def demo(out: Path, seeds: int = 1, updates: int = UPDATES) -> None:
+def demo(out: Path, seeds: int = 1, updates: int | None = None) -> None:
     """Run all steps and print the table."""
     started = time.perf_counter()
     run(out, seeds, updates)

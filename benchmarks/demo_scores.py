@@ -41,7 +41,7 @@ def measure(out: Path, machine: str) -> Path:
             "pre-training": f"mt4ssl_core/configs/{demo.CONFIG}.yaml on unlabelled speech and the "
             "unlabelled training audio of PR",
             "chosen": "the recipe was chosen on corpora of another seed, see below",
-            "updates": demo.UPDATES,
+            "updates": [r["update"] for r in log][-1],
             "hours": [r["wall_hours"] for r in log if "wall_hours" in r][-1],
             "heads": demo.TASKS,
             "head seeds": SEEDS,

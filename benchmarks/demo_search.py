@@ -59,7 +59,7 @@ def measure(name: str, work: Path, machine: str) -> None:
     out = work / name.replace(" ", "_")
     alone = name == "unlabelled speech alone"
     audio = corpora["pretrain"] if alone else demo.heard(out, corpora)
-    checkpoint = demo.learn(out, audio, demo.UPDATES, RECIPES[name])
+    checkpoint = demo.learn(out, audio, None, RECIPES[name])
     log = [json.loads(line) for line in (out / "pretrain" / "log.jsonl").read_text().splitlines()]
     last = [line for line in log if "offline/accuracy" in line][-1]
     row: dict[str, Any] = {

@@ -179,7 +179,7 @@ def measure(args: argparse.Namespace) -> Path:
         made = mini_superb.make(work.folder / "mini_superb", sorted({row.task for row in learnt}))
         for row in learnt:
             corpora.prepare(row.task, made[row.task]["root"])
-        ckpt = args.ckpt or demo.learn(work.folder, made["pretrain"], demo.UPDATES)
+        ckpt = args.ckpt or demo.learn(work.folder, made["pretrain"], None)
         by_task = [[row for row in learnt if row.task == task] for task in SCORED]
 
         def of_task(rows: Sequence[Row]) -> list[dict[str, Any]]:  # they share a plain run

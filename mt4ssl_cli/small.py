@@ -73,7 +73,9 @@ def mini(
 def demo(
     out: Annotated[str, o.path("DIR", "where all of it goes")] = "demo_out",
     seeds: Annotated[int, o.number(o.COUNT, "of heads")] = 1,
-    updates: Annotated[int, o.number(o.COUNT, "of pre-training")] = 1400,
+    updates: Annotated[
+        int | None, o.number(o.COUNT, "of pre-training", default="of the shipped config demo")
+    ] = None,
 ) -> None:
     """Do the whole job in small: synthesise speech, pre-train, score on three tasks."""
     from analysis import demo
