@@ -42,9 +42,7 @@ def run(
     stages: Annotated[list[str] | None, o.word("NAME ...", "optional evaluations, too")] = None,
     set: o.Changes = None,
     seed: o.HeadSeed = SuiteRequest.seed,
-    seeds: Annotated[int, o.number(o.SEED_COUNT, "of heads: means and deviations")] = (
-        SuiteRequest.seeds
-    ),
+    seeds: o.HeadSeeds = SuiteRequest.seeds,
     heads: Annotated[
         list[str] | None, o.word("KIND,KIND", "of heads: official,deep (deep is off protocol)")
     ] = None,

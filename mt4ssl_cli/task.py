@@ -29,6 +29,7 @@ def train(
         list[str] | None, o.word("KEY=VALUE ...", "change the config, e.g. runner.eval_step=50")
     ] = None,
     seed: o.HeadSeed = OwnTaskRequest.seed,
+    seeds: o.HeadSeeds = OwnTaskRequest.seeds,
     device: o.Device = OwnTaskRequest.device,
     jobs: Annotated[int | None, o.number(o.JOBS, "at a time", default="one per GPU")] = None,
     slurm: Annotated[list[str] | None, o.word("KEY=VALUE ...", "for submitit")] = None,
@@ -48,7 +49,7 @@ def train(
         OwnTaskRequest(
             Path(out), csv, ckpt=ckpt, upstream=upstream, kind=kind, trials=trials, steps=steps,
             smoke=smoke, executor=executor, rates=rates or (), set=set or (), seed=seed,
-            device=device, jobs=jobs, slurm=slurm or (), store=kept,
+            seeds=seeds, device=device, jobs=jobs, slurm=slurm or (), store=kept,
             feature_transform=feature_transform,
         )
     )  # fmt: skip

@@ -29,7 +29,9 @@ def sections(run: RunFiles) -> list[Section]:
 
 def _row(record: dict[str, Any]) -> list[Any]:
     corpus, value = record.get("corpus") or {}, record.get("value")
-    shown = None if value is None else f"{100 * value:.2f} %"
+    spread = record.get("deviation")
+    spoken = "" if spread is None else f" ±{100 * spread:.2f}"
+    shown = None if value is None else f"{100 * value:.2f}{spoken} %"
     clips = ", ".join(f"{split} {count}" for split, count in (corpus.get("counts") or {}).items())
     metric = f"{record['metric']} {ARROWS.get(str(record.get('direction')), '')}"
     rate, hours = record.get("rate"), corpus.get("hours")

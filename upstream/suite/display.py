@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mt4ssl_core.bars import Bar
+from upstream.door import tasks
 from upstream.suite import run_folder, work
 from upstream.suite.jobs import Job
 from upstream.suite.scheduling import JobBatch
@@ -155,7 +156,9 @@ class _Whole(Bar):
 
     def __init__(self, display: Display) -> None:
         self.display = display
-        super().__init__("SUPERB", len(display.left), unit=" jobs", show=bool(display.left))
+        own = [job.plan.code for job in display.jobs.values() if tasks.is_own(job.plan.code)]
+        what = own[0] if own else "SUPERB"  # a task of one's own is alone
+        super().__init__(what, len(display.left), unit=" jobs", show=bool(display.left))
 
     def left(self) -> float | None:
         """Return the seconds that are left, None when nobody knows."""

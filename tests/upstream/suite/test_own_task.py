@@ -109,3 +109,13 @@ def test_only_what_can_be_is_asked_for(tmp_path):
     told = request.command(["classify"])
     assert told.startswith(f"mt4ssl task train {path} --kind classify --steps 100 --out")
     assert "--upstream fbank" in told and "--set classify:optimizer.lr=0.1" in told
+
+
+def test_several_seeds_give_a_mean_with_its_deviation(tmp_path):
+    path, out = table(tmp_path, "classify"), tmp_path / "run"
+    words = ["task", "train", str(path), "--kind", "classify", "-u", "fbank", "--seeds", "2"]
+    words += ["--out", str(out), "--smoke", "--executor", "inline", "--device", "cpu"]
+    assert mt4ssl_cli.main(words) == 0
+    [record] = run_folder.read_results(out)
+    assert list(record["seeds"]) == ["1337", "1338"] and record["deviation"] is not None
+    assert f"±{100 * record['deviation']:.2f} %" in report.report(out).read_text()
