@@ -91,6 +91,7 @@ tables: install
 	$(BIN)/python benchmarks/measure_checks.py --tables-only
 	$(BIN)/python benchmarks/abx.py
 	$(BIN)/python benchmarks/choose.py
+	$(BIN)/python benchmarks/scaling.py --tables-only
 	$(BIN)/python benchmarks/parity.py --tables-only
 	$(BIN)/python benchmarks/front_end.py --tables-only
 	$(BIN)/python benchmarks/kmeans.py --tables-only

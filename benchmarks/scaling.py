@@ -2,9 +2,11 @@
 
 ``python benchmarks/scaling.py`` counts the operations of an update of BASE and of LARGE as
 ``benchmarks/roofline.py`` does, and the bytes that each GPU sends per update from the parameters.
-It writes ``benchmarks/results/scaling.json`` and the table of docs/scaling.md.
+It writes ``benchmarks/results/scaling.json`` and the table of docs/scaling.md; with
+``--tables-only`` the table alone, from the JSON.
 """
 
+import argparse
 import sys
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
@@ -135,8 +137,8 @@ def show() -> None:
     between_markers(PAGE, "scaling", table(read_json(JSON)["rows"]))
 
 
-def main() -> None:
-    """Count, predict, and write both."""
+def count() -> None:
+    """Count, predict, and write the JSON."""
     with patch.object(torch, "autocast", lambda *_, **__: nullcontext()):  # meta knows of none
         models = [model_of(size) for size in roofline.SIZES]
     setting = {"gpu": GPU, "predicted": True, "nvlink": NVLINK, "network": NETWORK}
@@ -148,6 +150,14 @@ def main() -> None:
             "rows": [asdict(one) for one in rows(models)],
         },
     )
+
+
+def main() -> None:
+    """Write both, or only the table."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--tables-only", action="store_true", help="only write the table")
+    if not parser.parse_args().tables_only:
+        count()
     show()
     print(table(read_json(JSON)["rows"]))
 

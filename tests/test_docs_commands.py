@@ -65,7 +65,7 @@ MADE = {  # files that the page says are there afterwards
                  "hf_model/model.safetensors", "features/features.json"],
     "score": ["runs/first/superb/results.jsonl", "runs/first/superb/predict.zip",
               "runs/fbank/results.jsonl", "runs/first/ks/said.csv", "runs/first/ks/results.json",
-              "runs/first/mine/results.jsonl"],
+              "runs/first/mine/results.jsonl", "runs/first/minisuperb/results.jsonl"],
     "own_task": ["runs/commands/results.jsonl", "runs/commands/report.html",
                  "runs/notes/results.jsonl", "runs/voices/results.jsonl"],
     "python": ["runs/first/superb/results.jsonl", "runs/python/last.pt"],
