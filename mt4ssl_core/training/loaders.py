@@ -1,12 +1,11 @@
 """Which audio a run learns from, and which it is validated on."""
 
 from collections.abc import Generator
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mt4ssl_core.config import Config
+from mt4ssl_core.config import Config, DataConfig
 from mt4ssl_core.data.batch import Batch, Labels
 from mt4ssl_core.data.cuts import Cuts
 from mt4ssl_core.data.labels import LabelStore
@@ -23,45 +22,65 @@ from mt4ssl_core.training.progress import Progress
 Numbered = tuple[Batch, int]  # a batch, and how many of its epoch are consumed with it
 
 
+@dataclass(frozen=True)
+class _Source:
+    """The lists of audio and labels that the settings name.
+
+    needs_labels: whether a target does. classes: that labels have to be below; 0: any.
+    """
+
+    data: DataConfig
+    needs_labels: bool
+    classes: int
+
+    @classmethod
+    def of(cls, cfg: Config, model: MT4SSL) -> "_Source":
+        targets = list(model.each_target())
+        classes = min((t.label_classes for t in targets if t.label_classes), default=0)
+        return cls(cfg.data, any(target.needs_labels for target in targets), classes)
+
+    def audio(self, path: str) -> Manifest:
+        data = self.data
+        return open_manifest(
+            path,
+            min_seconds=data.min_seconds,
+            strict=data.strict,
+            max_skipped=data.max_skipped,
+        )
+
+    def labels(self, path: str | None, audio: str, cuts: Cuts | None = None) -> Labels | None:
+        rate = self.data.label_rate
+        if self.needs_labels and isinstance(cuts, ShardCuts) and cuts.are_in(path or audio):
+            return ShardLabels.of(cuts, self.classes, rate)
+        if not self.needs_labels or not path:
+            return None
+        return LabelStore.open(path, self.classes, label_rate=rate, audio=audio)
+
+    def keep(self) -> None:
+        """Look at lists and labels, of which columns are kept for whoever looks next."""
+        data = self.data
+        for audio, km in ((data.train, data.labels), (data.valid, data.valid_labels)):
+            if audio and Path(audio).suffix == ".tsv":
+                self.audio(audio)
+                self.labels(km, audio)
+
+
 def open_data(
     cfg: Config, model: MT4SSL, world: World
 ) -> tuple[PretrainLoader, PretrainLoader | None, dict[str, Any], list[tuple[str, str]]]:
     """Loaders of the training and held-out audio, how much of it there is, and what was left out
     as (path, reason).
     """
-    data = cfg.data
-    listed = partial(
-        open_manifest,
-        min_seconds=data.min_seconds,
-        strict=data.strict,
-        max_skipped=data.max_skipped,
-    )
-    targets = list(model.each_target())
-    needs_labels = any(target.needs_labels for target in targets)
-    classes = min((t.label_classes for t in targets if t.label_classes), default=0)
-
-    def open_labels(path: str | None, audio: str, cuts: Cuts | None = None) -> Labels | None:
-        if needs_labels and isinstance(cuts, ShardCuts) and cuts.are_in(path or audio):
-            return ShardLabels.of(cuts, classes, data.label_rate)
-        if not needs_labels or not path:
-            return None
-        return LabelStore.open(path, classes, label_rate=data.label_rate, audio=audio)
-
-    def keep() -> None:
-        for audio, km in ((data.train, data.labels), (data.valid, data.valid_labels)):
-            if audio and Path(audio).suffix == ".tsv":
-                listed(audio)
-                open_labels(km, audio)
-
-    if world.size > 1:  # the first process looks at lists and labels, the others at what it keeps
-        world.on_main(keep)
-    manifest = listed(data.train)
+    data, source = cfg.data, _Source.of(cfg, model)
+    if world.size > 1:  # the others look at what the first process keeps
+        world.on_main(source.keep)
+    manifest = source.audio(data.train)
     left_out = list(manifest.skipped)
-    labels = open_labels(data.labels, data.train, manifest.cuts)
+    labels = source.labels(data.labels, data.train, manifest.cuts)
     if data.valid is not None:
-        held_out = listed(data.valid)
+        held_out = source.audio(data.valid)
         left_out += held_out.skipped
-        valid_labels = open_labels(data.valid_labels, data.valid, held_out.cuts)
+        valid_labels = source.labels(data.valid_labels, data.valid, held_out.cuts)
     else:
         manifest, held_out = split_valid(manifest, data.valid_share)
         valid_labels = labels
@@ -69,22 +88,6 @@ def open_data(
     if data.select is not None:
         manifest, note = _selected(manifest, data.select)
         notes.append(note)
-
-    def loader(manifest: Manifest, labels: Labels | None, repeats: int) -> PretrainLoader:
-        return PretrainLoader(
-            manifest,
-            labels,
-            data,
-            normalize=cfg.encoder.normalize,
-            normalize_eps=cfg.encoder.normalize_eps,
-            seed=cfg.run.seed,
-            rank=world.rank,
-            world_size=world.size,
-            masking=replace(cfg.masking, repeats=repeats),
-            hop=model.encoder.hop,
-            shuffle_hours=data.shuffle_hours,
-        )
-
     kept = [store.note for store in {labels, valid_labels} if store and store.note]
     amounts = {
         "train_hours": round(manifest.hours, 4),
@@ -95,9 +98,28 @@ def open_data(
         "not_looked_at": notes + kept,
     }
     # first: most labels are compared with their audio here
-    training = loader(manifest, labels, cfg.masking.repeats)
-    valid = loader(held_out, valid_labels, 1) if held_out.hours > 0 else None
+    hop = model.encoder.hop
+    training = _loader(cfg, world, manifest, labels, hop, cfg.masking.repeats)
+    valid = _loader(cfg, world, held_out, valid_labels, hop, 1) if held_out.hours > 0 else None
     return training, valid, amounts, left_out
+
+
+def _loader(
+    cfg: Config, world: World, manifest: Manifest, labels: Labels | None, hop: int, repeats: int
+) -> PretrainLoader:
+    return PretrainLoader(
+        manifest,
+        labels,
+        cfg.data,
+        normalize=cfg.encoder.normalize,
+        normalize_eps=cfg.encoder.normalize_eps,
+        seed=cfg.run.seed,
+        rank=world.rank,
+        world_size=world.size,
+        masking=replace(cfg.masking, repeats=repeats),
+        hop=hop,
+        shuffle_hours=cfg.data.shuffle_hours,
+    )
 
 
 def _selected(manifest: Manifest, text: str) -> tuple[Manifest, str]:
