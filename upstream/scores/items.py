@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from mt4ssl_core.files import read_json
+from mt4ssl_core.files import read_json, reading
 from upstream.corpora.qbe import ground_truth, truth_folder
 from upstream.corpora.texts import read_rows, read_text
 from upstream.scores import qbe, sd, slots
@@ -68,9 +68,11 @@ def read(task: str, metric: str, stage: str, expdir: Path, config: Mapping[str, 
         config: its settings, as results.json has them.
 
     Raises:
-        ValueError: a file is missing, damaged, or does not fit another; names it.
+        ValueError: a file or setting is missing, damaged, or does not fit another; names it, or
+            the folder.
     """
-    found = _READERS[task](expdir, config, metric, stage)
+    with reading(expdir, AGAIN):  # config and files are as others left them
+        found = _READERS[task](expdir, config, metric, stage)
     order = sorted(range(len(found.names)), key=found.names.__getitem__)
     return Items(
         [found.names[at] for at in order],

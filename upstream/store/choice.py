@@ -59,10 +59,12 @@ def kept(folders: Iterable[Path]) -> Choice | None:
         path = folder / FILE
         if path.is_file():
             found = read_json(path)
-            try:
-                return Choice(**{key: found[key] for key in Choice.__dataclass_fields__})
-            except (TypeError, KeyError):
-                raise ValueError(f"{path}: not what was measured of a store; remove it") from None
+            values = found if isinstance(found, dict) else {}
+            whole = all(type(values.get(key)) is int for key in ("batches", "epoch"))
+            times = [values.get(key, -1) for key in ("computed", "first", "stored")]
+            if not whole or not all(type(t) in (int, float) and 0 <= t < 1e9 for t in times):
+                raise ValueError(f"{path}: not what was measured of a store; remove it")
+            return Choice(*times, values["batches"], values["epoch"])
     return None
 
 

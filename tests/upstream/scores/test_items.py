@@ -110,3 +110,11 @@ def test_what_queries_add_has_the_term_weighted_value_as_its_mean():
     for metric in ("mtwv", "atwv"):
         worth = qbe.values_of_queries(found, truth, documents, metric)
         assert np.mean([*worth.values()]) == pytest.approx(scores[metric])
+
+
+@pytest.mark.parametrize("config", [{}, {"downstream_expert": 3}, {"downstream_expert": {}}])
+@pytest.mark.parametrize("task", ["ks", "qbe"])
+def test_settings_that_are_not_there_are_said_with_the_folder(tmp_path, task, config):
+    runs.labels(tmp_path, KS)
+    with pytest.raises(ValueError, match=rf"{tmp_path}: cannot be read .*; test again with"):
+        items.read(task, "acc", "test", tmp_path, config)

@@ -26,9 +26,18 @@ def test_a_store_is_used_where_the_whole_training_is_shorter_with_it():
 def test_a_choice_is_kept_and_found_again(tmp_path):
     choice.keep(PAYS, tmp_path)
     assert choice.kept([tmp_path / "other", tmp_path]) == PAYS
-    (tmp_path / choice.FILE).write_text("[1]")
-    with pytest.raises(ValueError, match=f"{choice.FILE}.*remove it"):
-        choice.kept([tmp_path])
+    kept = json.loads((tmp_path / choice.FILE).read_text())
+    wrong = (
+        {"first": "2"},
+        {"first": float("nan")},
+        {"stored": -1},
+        {"epoch": 1.5},
+        {"epoch": None},
+    )
+    for other in ([1], *({**kept, **change} for change in wrong)):
+        (tmp_path / choice.FILE).write_text(json.dumps(other))
+        with pytest.raises(ValueError, match=f"{choice.FILE}.*remove it"):
+            choice.kept([tmp_path])
 
 
 def test_both_ways_are_timed_and_what_was_encoded_is_kept(tmp_path, monkeypatch):
