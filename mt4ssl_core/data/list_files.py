@@ -31,7 +31,7 @@ def look_at_files(index: AudioIndex) -> dict[int, str]:
     """Return what is wrong with the files of a ``.tsv``, by row.
 
     All are looked at once; of a list that is kept (see `mt4ssl_core.data.columns`) later only
-    `_LOOKED_AT_AGAIN` of them, spread evenly.
+    `_LOOKED_AT_AGAIN` of them, spread evenly, and those with which something was wrong.
 
     Raises ValueError: files are missing, or the lengths are at the files' own rate as of a few that
     are read.
@@ -40,7 +40,10 @@ def look_at_files(index: AudioIndex) -> dict[int, str]:
     some = np.linspace(0, len(index) - 1, min(len(index), _LOOKED_AT_AGAIN)).astype(np.int64)
     if looked.path and any(_problem(index.file(int(row))) == _MISSING for row in some):
         looked = _look(index)
-    return {int(row): problem for row, problem in looked.facts["problems"].items()}
+    told = [int(row) for row in looked.facts["problems"] if int(row) < len(index)]
+    found = {row: problem for row in told if (problem := _problem(index.file(row)))}
+    _refuse_missing(index.path, [index.file(row) for row in told if found.get(row) == _MISSING])
+    return found
 
 
 def _look(index: AudioIndex) -> Columns:

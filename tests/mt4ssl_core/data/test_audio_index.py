@@ -119,6 +119,23 @@ def test_a_file_that_is_gone_since_is_named(corpus):
         open_manifest(corpus, min_seconds=0.06)
 
 
+def test_a_file_that_is_mended_since_is_used(corpus):
+    path = corpus.with_name("ü7.wav")
+    whole = path.read_bytes()
+
+    def reason():
+        return dict(open_manifest(corpus, min_seconds=0.06).skipped).get(str(path), "")
+
+    path.unlink()
+    path.mkdir()
+    assert "a folder, expected a file" in reason()
+    path.rmdir()
+    with pytest.raises(ValueError, match=r"x\.tsv: names .*ü7\.wav, which does not exist"):
+        reason()
+    path.write_bytes(whole)
+    assert "folder" not in reason()
+
+
 def test_files_and_labels_are_looked_at_once(corpus, monkeypatch):
     before = LabelStore.open(corpus.with_suffix(".km"))
     open_manifest(corpus, min_seconds=0.06)
