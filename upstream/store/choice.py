@@ -64,7 +64,8 @@ def kept(folders: Iterable[Path]) -> Choice | None:
             times = [values.get(key, -1) for key in ("computed", "first", "stored")]
             if not whole or not all(type(t) in (int, float) and 0 <= t < 1e9 for t in times):
                 raise ValueError(f"{path}: not what was measured of a store; remove it")
-            return Choice(*times, values["batches"], values["epoch"])
+            computed, first, stored = times
+            return Choice(computed, first, stored, values["batches"], values["epoch"])
     return None
 
 
