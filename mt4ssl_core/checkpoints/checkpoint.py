@@ -17,12 +17,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mt4ssl_core.checkpoints import torch_files
+from mt4ssl_core.checkpoints import parts, torch_files
 from mt4ssl_core.checkpoints.damage import check_plain
-from mt4ssl_core.checkpoints.torch_files import is_whole, read
+from mt4ssl_core.checkpoints.torch_files import Allowed
 from mt4ssl_core.files import duplicate
-
-__all__ = ["check_state", "is_whole", "load", "load_into", "read", "save"]
 
 FORMAT, VERSION = "mt4ssl", 1
 REQUIRED = ("config", "encoder", "targets", "optimizer", "scaler", "progress")
@@ -38,11 +36,24 @@ def save(path: str | Path, state: Mapping[str, Any], previous: str | Path | None
     Raises:
         OSError: it cannot be written, or not read back as it was written; names it.
     """
-    missing = [key for key in REQUIRED if key not in state]
-    assert not missing, f"checkpoint without {missing}"
-    with torch_files.written(path, {"format": FORMAT, "version": VERSION, **state}):
+    with torch_files.written(path, named(state)):
         if previous is not None and Path(path).exists():
             duplicate(path, previous, link=True)
+
+
+def named(state: Mapping[str, Any]) -> dict[str, Any]:
+    """``state`` with what tells that it is a checkpoint, and of which version."""
+    missing = [key for key in REQUIRED if key not in state]
+    assert not missing, f"checkpoint without {missing}"
+    return {"format": FORMAT, "version": VERSION, **state}
+
+
+def is_whole(path: str | Path) -> bool:
+    """Whether every byte of a checkpoint's entries is as it was written, by their CRC-32."""
+    try:
+        return all(torch_files.is_whole(file) for file in parts.files_of(Path(path)))
+    except ValueError:
+        return False
 
 
 def load(path: str | Path) -> dict[str, Any]:
@@ -141,6 +152,17 @@ def load_into(
 def _some(names: Mapping[str, Any]) -> str:
     listed = ", ".join(str(name)[:80] for name in list(names)[:3]) or "none"
     return listed + (", ..." if len(names) > 3 else "")
+
+
+def read(path: str | Path, allowed: Allowed = (), mmap: bool = False) -> Any:
+    """Read any ``torch.save`` file, or a checkpoint in parts, without executing what its pickle
+    names (see `torch_files.read`). ``mmap``: tensors of one file stay on disk until used.
+
+    Raises:
+        ValueError: not readable as such, or damaged; names the file, what is wrong and what to do.
+    """
+    path = Path(path)
+    return parts.joined(path) if parts.is_index(path) else torch_files.read(path, allowed, mmap)
 
 
 def _summary(state: Any) -> str:

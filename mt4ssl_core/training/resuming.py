@@ -13,7 +13,7 @@ from mt4ssl_core.distributed import World
 from mt4ssl_core.model.optim import AdamW
 from mt4ssl_core.training import schema
 from mt4ssl_core.training.progress import Progress, read_progress
-from mt4ssl_core.training.sharding import gathered, part_like, shard
+from mt4ssl_core.training.sharding import part_like, shard
 
 
 def _flat(values: dict[str, Any]) -> dict[str, Any]:
@@ -62,11 +62,6 @@ class Resumable:
     def state_dict(self) -> dict[str, Any]:
         """A checkpoint in the format of checkpoint.py."""
         raise NotImplementedError
-
-    def whole_state(self) -> dict[str, Any]:
-        """`state_dict` for a file, which the first process writes; all processes call it."""
-        state = self.state_dict()
-        return gathered(state, self.world.is_main) if self.sharded else state
 
     def shard(self) -> None:
         """Share weights and moments out among the processes, which all call it."""

@@ -1,5 +1,6 @@
 """A run's checkpoints: last.pt, the one before, and copies that stay."""
 
+import secrets
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
@@ -10,26 +11,30 @@ from typing import Any
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from mt4ssl_core.checkpoints import checkpoint
+from mt4ssl_core.checkpoints import checkpoint, parts
 from mt4ssl_core.files import duplicate
 from mt4ssl_core.training.progress import read_progress
 from mt4ssl_core.training.resuming import Resumable
+from mt4ssl_core.training.sharding import parted
 
+Work = Callable[[], None]
 LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
 
 
 class Saver:
     """Writes last.pt; what it replaces stays as previous.pt, unless that is known to be damaged.
 
-    A thread writes while updates go on, one checkpoint at a time. `wait` says what went wrong.
+    A thread writes while updates go on, one checkpoint at a time. `wait` says what went wrong. Each
+    process of a sharded run writes its own part, and what names them appears when all are there.
     """
 
     def __init__(self, training: Resumable, folder: Path, keep_previous: bool = True):
         self.training, self.folder, self.keep_previous = training, folder, keep_previous
         self.saved: dict | None = None  # the progress in last.pt, when that is written
-        self.check: Callable[[], None] = lambda: None  # raises OSError: the folder is lost
+        self.check: Work = _nothing  # raises OSError: the folder is lost
         self._writer = ThreadPoolExecutor(1, "checkpoint")
         self._writing: Future[None] | None = None  # all processes have one, or none has
+        self._publish: Work = _nothing  # what the first one does when all have written
 
     @property
     def last(self) -> Path:
@@ -58,16 +63,18 @@ class Saver:
         if progress != self.saved:
             again = self.saved is not None and self.saved["update"] == update
             stays = self.keep_previous and not again  # so that it is of another update
-            previous = self.folder / PREVIOUS if stays else None
-            state = training.whole_state()
-            if training.world.is_main and training.cfg.run.save_in_background:
-                state = on_host(state)
-            self._begin(partial(self._write, state, previous, copies))
+            self._begin(self.last, self.folder / PREVIOUS if stays else None, copies)
             self.saved, self.keep_previous = progress, True
-        elif copies:
-            self._begin(partial(self._copy, copies))
+        else:
+            training.world.on_main(partial(self._finish, copies))
         if not training.cfg.run.save_in_background:
             self.wait()
+
+    def save_aside(self, name: str) -> None:
+        """Write a file of another name, which no run goes on from by itself, and wait for it."""
+        self.wait()
+        self._begin(self.folder / name)
+        self.wait()
 
     def wait(self) -> None:
         """Wait until what was begun is on disk; all processes call it.
@@ -78,34 +85,72 @@ class Saver:
         writing, self._writing = self._writing, None
         if writing is not None:
             self.training.world.each(writing.result)
+            self.training.world.on_main(self._publish)
+            self._publish = _nothing
 
     def close(self) -> str | None:
         """Let this process end what it writes; returns what went wrong and `wait` did not say."""
         self._writer.shutdown()
-        error = None if self._writing is None else self._writing.exception()
-        return None if error is None else str(error)
+        try:
+            if self._writing is not None:
+                self._writing.result()
+                self._publish()  # where the other processes have written their parts, too
+        except Exception as error:
+            return str(error)
+        return None
 
-    def _begin(self, work: Callable[[], None]) -> None:
-        mine = work if self.training.world.is_main else lambda: None
-        self._writing = self._writer.submit(mine)
+    def _begin(self, path: Path, previous: Path | None = None, copies: Sequence[str] = ()) -> None:
+        prepared = self._part if self.training.sharded else self._whole
+        self._writing = self._writer.submit(prepared(path, previous, copies))
 
-    def _write(self, state: dict[str, Any], previous: Path | None, copies: Sequence[str]) -> None:
-        checkpoint.save(self.last, state, previous)
-        self._copy(copies)
+    def _whole(self, path: Path, previous: Path | None, copies: Sequence[str]) -> Work:
+        """What the first process has to do for a checkpoint in one file."""
+        if not self.training.world.is_main:
+            return _nothing
+        state = self._held(self.training.state_dict())
 
-    def _copy(self, names: Sequence[str]) -> None:
-        for name in names:  # copies, not links: what damages one must not damage the other
+        def write() -> None:
+            checkpoint.save(path, state, previous)
+            self._finish(copies)
+
+        return write
+
+    def _part(self, path: Path, previous: Path | None, copies: Sequence[str]) -> Work:
+        """What each process has to do for a checkpoint in parts."""
+        training, world = self.training, self.training.world
+        name = f"update_{training.progress.update}-{world.gather(secrets.token_hex(4))[0]}"
+        state, rows, tensors = parted(checkpoint.named(training.state_dict()))
+        state, rows = self._held((state if world.is_main else {}, rows))
+
+        def publish() -> None:
+            self.check()
+            parts.write_index(path, name, world.size, tensors, previous)
+            self._finish(copies)
+
+        self._publish = publish if world.is_main else _nothing
+        mine = parts.part_path(path, name, world.rank, world.size)
+        return partial(parts.write, mine, name, state, rows)
+
+    def _held(self, state: Any) -> Any:
+        return on_host(state) if self.training.cfg.run.save_in_background else state
+
+    def _finish(self, copies: Sequence[str]) -> None:
+        for name in copies:  # copies, not links: what damages one must not damage the other
             duplicate(self.last, self.folder / name)
+        parts.tidy(self.folder)
 
 
-def on_host(state: dict[str, Any]) -> dict[str, Any]:
-    """A copy of ``state`` in the CPU's memory, which no later update changes."""
+def _nothing() -> None:
+    """What a process does for which there is nothing to do."""
+
+
+def on_host(state: Any) -> Any:
+    """A copy of ``state``, any nest of tensors, in the CPU's memory: no later update changes it."""
 
     def copied(value: Any) -> Any:
         return value.detach().to("cpu", copy=True) if isinstance(value, Tensor) else value
 
-    copy: dict[str, Any] = tree_map(copied, state)
-    return copy
+    return tree_map(copied, state)
 
 
 def whole_ones(folder: Path, besides: Path, command: str) -> str:

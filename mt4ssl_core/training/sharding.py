@@ -2,17 +2,16 @@
 
 A block's weights are brought together while it computes, and gradients are summed where they are
 kept. What is learned is what `DistributedDataParallel` learns, in less memory and for more traffic.
-Checkpoints are whole: they are gathered on the first process, and go on with or without it.
+Each process writes its part of a checkpoint, which goes on with or without all this.
 """
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
-from torch.utils._pytree import register_dataclass, tree_map
+from torch.distributed.tensor import DTensor, Shard, distribute_tensor
+from torch.utils._pytree import register_dataclass, tree_map_with_path
 
 from mt4ssl_core.distributed import World
 from mt4ssl_core.model.context import Layer
@@ -52,18 +51,25 @@ def whole(tensor: Tensor) -> Tensor:
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
-def gathered(state: dict[str, Any], keep: bool) -> dict[str, Any]:
-    """``state`` with whole tensors, those that were shared out on the CPU; all processes call it.
+def parted(state: dict[str, Any]) -> tuple[dict[str, Any], list[Tensor], list[dict[str, Any]]]:
+    """Take what is shared out from ``state``.
 
-    keep: False where they are not wanted, for which None stands then.
+    Returns:
+        ``state`` with None in these places; this process's rows of each such tensor; and where each
+        belongs, with the whole shape and the dtype (see `mt4ssl_core.checkpoints.parts`).
     """
+    rows: list[Tensor] = []
+    places: list[dict[str, Any]] = []
 
-    def found(value: Any) -> Any:
+    def taken(path: Any, value: Any) -> Any:
         if not isinstance(value, DTensor):
             return value
-        full = value.full_tensor()
-        return full.cpu() if keep else None
+        assert value.placements == (Shard(0),), value.placements
+        kind = str(value.dtype).removeprefix("torch.")
+        at = [step.key for step in path]
+        rows.append(value.to_local())
+        places.append({"at": at, "shape": list(value.shape), "dtype": kind})
+        return None
 
-    with torch.no_grad():
-        values: dict[str, Any] = tree_map(found, state)
-    return values
+    rest: dict[str, Any] = tree_map_with_path(taken, state)
+    return rest, rows, places

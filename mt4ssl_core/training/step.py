@@ -116,7 +116,7 @@ def descend(
     stepped = training.step_if_finite(facts[:2])
     loss, grad_norm, seconds, stop = reading()
     if not training.is_good(loss, grad_norm):
-        report_nan(training, micro, parts, loss, grad_norm, rates)
+        report_nan(training, run.saver, micro, parts, loss, grad_norm, rates)
     if not stepped:
         training.step()
     overflow = not math.isfinite(grad_norm)

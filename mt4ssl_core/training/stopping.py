@@ -8,10 +8,10 @@ from typing import Any
 
 from torch import Tensor
 
-from mt4ssl_core.checkpoints import checkpoint
 from mt4ssl_core.data.batch import Batch
 from mt4ssl_core.files import write_json
 from mt4ssl_core.training.resuming import Resumable
+from mt4ssl_core.training.saving import Saver
 
 
 @contextmanager
@@ -46,6 +46,7 @@ def stop_requests() -> Iterator[list[int]]:
 
 def report_nan(
     training: Resumable,
+    saver: Saver,
     micro: list[tuple[Batch, int]],
     parts: Mapping[str, Tensor],
     loss: float,
@@ -71,10 +72,8 @@ def report_nan(
         "epoch": micro[-1][0].epoch,
     }
     write_json(report, facts)
-    state = training.whole_state()
-    if world.is_main:
-        checkpoint.save(out / "before_nan.pt", state)
-    world.barrier()  # or the first to stop would end the others while they write
+    saver.save_aside("before_nan.pt")  # ends on all processes at once, or the first to stop would
+    # end the others while they write
     raise ValueError(
         f"the loss or its gradient is not a number at update {progress.update + 1}; {report} names "
         "the utterances and before_nan.pt holds the weights it met; lower optim.lr, set "

@@ -4,7 +4,7 @@ import pytest
 import ranks
 import toy
 
-from mt4ssl_core.checkpoints import checkpoint
+from mt4ssl_core.checkpoints import checkpoint, parts
 from mt4ssl_core.training.journal import read_jsonl
 from mt4ssl_core.training.pretrain import ALONE, UNSEEN, pretrain
 
@@ -13,6 +13,20 @@ STEADY = {
     "optim__clip_norm": 0.5, "run__save_every": 2, "run__validate_every": 2,
     "data__batch_seconds": 2.0, "optim__warmup": 0.0, "optim__hold": 1.0, "optim__decay": 0.0,
 }  # fmt: skip
+
+
+# of `ranks`: the second process cannot write its part of the second checkpoint
+FULL = """
+from mt4ssl_core.checkpoints import parts
+write = parts.write
+
+def full(path, *rest):
+    if "/full/" in str(path) and os.environ["RANK"] == "1" and "update_2-" in str(path):
+        raise OSError(f"{path}: cannot be written (No space left on device)")
+    write(path, *rest)
+
+parts.write = full
+"""
 
 
 def near(a, b, most, path=""):
@@ -33,9 +47,19 @@ def test_sharded_equals_whole_and_goes_on_from_it(tmp_path):
         changes = {**STEADY, "run__parallel": parallel, "optim__max_updates": updates}
         given = toy.overrides(data, tmp_path / name, **changes)
         words[name, updates] = ["pretrain", "tiny", *given]
-    said, codes = ranks.together(*((2, given) for given in words.values()))
-    assert codes == [[0, 0]] * 4, said
-    assert said.count(UNSEEN) == 3  # once in each run that is sharded
+    each = {**STEADY, "run__parallel": "fsdp", "run__save_every": 1, "run__validate_every": 0}
+    words["full", 3] = ["pretrain", "tiny", *toy.overrides(data, tmp_path / "full", **each)]
+    said, codes = ranks.together(*((2, given) for given in words.values()), before=FULL)
+    assert codes == [[0, 0]] * 4 + [[2, 2]], said
+    assert said.count(UNSEEN) == 4  # once in each run that is sharded
+    assert said.count("1-of-2.pt: cannot be written (No space left on device)") == 2
+    assert checkpoint.load(tmp_path / "full" / "last.pt")["progress"]["update"] == 1
+    run = tmp_path / "fsdp"
+    assert parts.is_index(run / "last.pt") and parts.is_index(run / "best.pt")
+    kept = {
+        path.parent for name in ("last", "previous") for path in parts.files_of(run / f"{name}.pt")
+    }
+    assert kept == set((run / "parts").iterdir()) and len(kept) == 2
     whole, sharded, cut = (
         checkpoint.load(tmp_path / name / "last.pt") for name in ("ddp", "fsdp", "cut")
     )
@@ -52,7 +76,8 @@ def test_sharded_equals_whole_and_goes_on_from_it(tmp_path):
             assert b[key] == same, key
     more = {**STEADY, "optim__max_updates": 4, "run__validate_every": 0}
     last = pretrain(toy.configuration(data, tmp_path / "fsdp", **more))  # alone, and whole
-    assert checkpoint.load(last)["progress"]["update"] == 4
+    assert checkpoint.load(last)["progress"]["update"] == 4 and not parts.is_index(last)
+    assert checkpoint.load(run / "previous.pt")["progress"]["update"] == 3
 
 
 def test_one_process_says_that_it_shares_nothing(tmp_path, capsys):
