@@ -64,7 +64,7 @@ class Finetuning(Resumable):
         self, cfg: FinetuneConfig, world: World, encoder: Encoder, vocabulary: Vocabulary
     ) -> None:
         torch.manual_seed(cfg.run.seed)
-        model = CTCModel(encoder, vocabulary, cfg.encoder.final_dropout)
+        model = CTCModel(encoder, vocabulary, cfg.encoder.final_dropout, cfg.encoder.blank_bias)
         if cfg.encoder.freeze_extractor:
             encoder.extractor.requires_grad_(False)
         super().__init__(cfg, world, model)

@@ -13,17 +13,25 @@ class CTCModel(nn.Module):
 
     Attributes:
         encoder: its last hidden state is what the head hears.
-        head: the linear layer, drawn as fairseq draws it.
+        head: the linear layer, drawn as fairseq draws it, but for the blank's bias.
         vocabulary: of the head's outputs.
     """
 
-    def __init__(self, encoder: Encoder, vocabulary: Vocabulary, final_dropout: float = 0.0):
+    def __init__(
+        self,
+        encoder: Encoder,
+        vocabulary: Vocabulary,
+        final_dropout: float = 0.0,
+        blank_bias: float = 0.0,
+    ) -> None:
         super().__init__()
         self.encoder, self.vocabulary = encoder, vocabulary
         self.dropout = nn.Dropout(final_dropout)
         self.head = nn.Linear(encoder.dim, len(vocabulary))
         nn.init.xavier_uniform_(self.head.weight)
         nn.init.zeros_(self.head.bias)
+        with torch.no_grad():
+            self.head.bias[vocabulary.blank] = blank_bias
 
     def forward(
         self,

@@ -95,6 +95,10 @@ class StartConfig:
     dropout, attention_dropout, activation_dropout, input_dropout: probabilities of zeroing after
         each block, in attention weights, inside feed-forward blocks, after the waveform extractor.
     final_dropout: before the head. layerdrop: probability of skipping a transformer layer.
+    blank_bias: what the new head adds to the score of CTC's blank at the start. Without it any
+        token may become the one that fills most frames, and a recogniser whose filler is a letter
+        learns late. 0 is fairseq's; a prior in the bias of a rare class is from Lin et al. 2017
+        (arXiv 1708.02002, section 4.1).
     """
 
     init: str | None = path(None, exists=True, hub=True)
@@ -108,6 +112,7 @@ class StartConfig:
     input_dropout: float = number(0.0, at_least=0, below=1)
     final_dropout: float = number(0.0, at_least=0, below=1)
     layerdrop: float = number(0.1, at_least=0, below=1)
+    blank_bias: float = number(0.0, at_least=-100, at_most=100)
 
 
 @dataclass

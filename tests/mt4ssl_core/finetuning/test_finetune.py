@@ -146,6 +146,19 @@ def test_frozen_updates_move_the_head_alone(speech, tmp_path):
     assert all(torch.equal(untrained[name], again[name]) for name in untrained)
 
 
+@pytest.mark.parametrize("bias", [0.0, 20.0])
+def test_the_blank_is_what_most_frames_say_at_the_start(speech, tmp_path, bias):
+    """Whichever tokens the random weights prefer; 0 is as in fairseq."""
+    shared = {"optim__lr": 1e-9, "optim__max_updates": 1, "run__validate_every": 1}
+    finetune(toy.configuration(speech, tmp_path / "run", encoder__blank_bias=bias, **shared))
+    model = load_ctc(tmp_path / "run" / "last.pt")
+    expected = torch.zeros(len(model.vocabulary))
+    expected[model.vocabulary.blank] = bias
+    torch.testing.assert_close(model.head.bias, expected, rtol=0, atol=1e-6)
+    (scored,) = log_of(tmp_path / "run", "valid/blank_share")
+    assert (scored["valid/blank_share"] > 0.9) == (bias > 0)
+
+
 def test_a_run_of_one_rate_goes_on_with_two(speech, tmp_path, capsys):
     out = tmp_path / "run"
     every = {"encoder__layerdrop": 0.0}  # a skipped layer has no moments
