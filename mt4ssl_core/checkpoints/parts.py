@@ -64,12 +64,15 @@ def write_index(
     there stays under the name ``previous``.
 
     Raises:
-        OSError: a part is not there, or the index cannot be written.
+        FileNotFoundError: a part is not there. OSError: the index cannot be written.
     """
     files = [part_path(index, save, rank, size) for rank in range(size)]
     for file in files:
         if not file.is_file():
-            raise OSError(f"{file}: not written, so {index} stays what it was")
+            raise FileNotFoundError(
+                f"{file}: not written, so {index} stays what it was; the folder must be one that "
+                "all processes see (or one of them was killed while it wrote: start all again)"
+            )
     values = {
         "format": FORMAT,
         "version": VERSION,
@@ -107,8 +110,17 @@ def joined(path: Path) -> dict[str, Any]:
     """The whole checkpoint of an index, tensors on the CPU.
 
     Raises:
-        ValueError: a part is missing, damaged or of another save; names it.
+        ValueError: a part is missing, damaged or of another save; names both.
     """
+    try:
+        return _joined(path)
+    except ValueError as error:
+        if str(path) in str(error):
+            raise
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _joined(path: Path) -> dict[str, Any]:
     index = _index(path)
     files = _files(path, index)
     with reading(path, _REMEDY):
@@ -136,8 +148,8 @@ def joined(path: Path) -> dict[str, Any]:
 
 def tidy(folder: Path) -> None:
     """Remove the parts in ``folder`` that no checkpoint in it names, if all these can be read."""
-    with suppress(ValueError, FileNotFoundError):
-        indexes = [_index(path) for path in folder.glob("*.pt") if is_index(path)]
+    with suppress(ValueError, OSError):
+        indexes = [_index(path) for path in folder.iterdir() if is_index(path)]
         kept = {index["save"] for index in indexes}
         for path in (folder / FOLDER).iterdir():
             if _SAVE.fullmatch(path.name) and path.name not in kept:

@@ -119,7 +119,7 @@ def _finetune(cfg: FinetuneConfig, world: World, resume_from: str | None) -> Pat
     saver.check = journal.check
     training.model.train()
     batches = endless(loaders[0], training.progress)
-    with closing_records(batches, skips, journal, saver), stop_requests() as requested:
+    with stop_requests() as requested, closing_records(batches, skips, journal, saver):
         run = Run(
             training,
             wrap(training.model, world),

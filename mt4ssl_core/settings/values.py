@@ -58,7 +58,8 @@ def of_word(text: str) -> Any:
     """Return a value that no field's type decides: a Python literal, true, false or null, a list or
     mapping in brackets as YAML has it, else the text itself.
 
-    So 010 and 1:30, which YAML takes for 8 and 90, stay what was typed.
+    So 010 and 1:30, which YAML takes for 8 and 90, stay what was typed; inside brackets that are
+    no Python literal YAML's rules hold.
     """
     try:
         return ast.literal_eval(text)

@@ -93,7 +93,7 @@ def _pretrain(cfg: Config, world: World, resume_from: str | None) -> Path:
     saver.check = journal.check
     training.model.train()
     batches = endless(train, progress)
-    with closing_records(batches, skips, journal, saver), stop_requests() as requested:
+    with stop_requests() as requested, closing_records(batches, skips, journal, saver):
         _train(
             Run(
                 training,

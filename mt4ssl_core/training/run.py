@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,21 +83,29 @@ def closing_records(
 ) -> Iterator[None]:
     """Close all of it when the body ends, however it does, and count what was skipped.
 
+    What is being written is ended first: until then the folder belongs to this run.
+
     Raises:
         OSError: the last checkpoint cannot be written.
     """
-    try:
-        yield
-        saver.wait()
-    finally:
-        batches.close()
+
+    def end_writing() -> None:
+        if saver.is_writing:
+            journal.say(f"{saver.last} is being written; this ends when it is there")
         unsaid = saver.close()
         if unsaid:
             journal.say(unsaid)
+
+    def say_skipped() -> None:
         summary = skips.summary()
         if summary:
             journal.say(summary)
-        journal.close()
+
+    with ExitStack() as ends:  # the last one first, and all of them whatever one raises
+        for end in (journal.close, say_skipped, batches.close, end_writing):
+            ends.callback(end)
+        yield
+        saver.wait()
 
 
 def survey(run: Run, micro: list[Numbered], own: float, error: Exception | None) -> float | None:

@@ -1,8 +1,10 @@
 """A run's checkpoints: last.pt, the one before, and copies that stay."""
 
 import secrets
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -19,6 +21,7 @@ from mt4ssl_core.training.sharding import parted
 
 Work = Callable[[], None]
 LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
+_LOOKS, _LOOK = 100, 0.1  # for the parts of other processes, so many times, in seconds
 
 
 class Saver:
@@ -82,22 +85,38 @@ class Saver:
         Raises:
             OSError: it cannot be written.
         """
-        writing, self._writing = self._writing, None
-        if writing is not None:
-            self.training.world.each(writing.result)
+        if self._writing is None:
+            return
+        try:
+            self.training.world.each(self._writing.result)
             self.training.world.on_main(self._publish)
-            self._publish = _nothing
+        except Exception:
+            self._writing, self._publish = None, _nothing
+            raise
+        self._writing, self._publish = None, _nothing  # but after Ctrl-C: `close` ends it, then
 
     def close(self) -> str | None:
         """Let this process end what it writes; returns what went wrong and `wait` did not say."""
-        self._writer.shutdown()
+        while True:
+            with suppress(KeyboardInterrupt):
+                self._writer.shutdown()
+                break
+        if self._writing is None:
+            return None
         try:
-            if self._writing is not None:
-                self._writing.result()
-                self._publish()  # where the other processes have written their parts, too
+            self._writing.result()
+            self._publish_soon()
         except Exception as error:
-            return str(error)
+            return str(error) or type(error).__name__
         return None
+
+    def _publish_soon(self) -> None:
+        """Publish when the other processes, which may be ending too, have written their parts."""
+        for _ in range(_LOOKS):
+            with suppress(FileNotFoundError):
+                return self._publish()
+            time.sleep(_LOOK)
+        return self._publish()
 
     def _begin(self, path: Path, previous: Path | None = None, copies: Sequence[str] = ()) -> None:
         prepared = self._part if self.training.sharded else self._whole
@@ -135,7 +154,8 @@ class Saver:
         return on_host(state) if self.training.cfg.run.save_in_background else state
 
     def _finish(self, copies: Sequence[str]) -> None:
-        for name in copies:  # copies, not links: what damages one must not damage the other
+        # copies, not links: what damages one must not damage the other (parts are shared, though)
+        for name in copies:
             duplicate(self.last, self.folder / name)
         parts.tidy(self.folder)
 

@@ -17,7 +17,7 @@ from mt4ssl_core.training.saving import Saver
 @contextmanager
 def stop_requests() -> Iterator[list[int]]:
     """A list that receives the number of a SIGTERM, SIGINT, SIGHUP or SIGUSR1 or 2; a second
-    SIGTERM or SIGINT stops at once.
+    SIGTERM or SIGINT stops without another checkpoint.
 
     A closed terminal sends SIGHUP, and SLURM a SIGUSR before it ends a job; others may follow, so
     these never count as a first or second one. Where SIGHUP is ignored (``nohup``) it stays so.
@@ -72,10 +72,13 @@ def report_nan(
         "epoch": micro[-1][0].epoch,
     }
     write_json(report, facts)
-    saver.save_aside("before_nan.pt")  # ends on all processes at once, or the first to stop would
-    # end the others while they write
+    kept = "before_nan.pt holds the weights it met"
+    try:
+        saver.save_aside("before_nan.pt")  # ends on all processes at once, or the first to stop
+        # would end the others while they write
+    except (OSError, ValueError) as error:
+        kept = f"what it met could not be kept ({error})"
     raise ValueError(
         f"the loss or its gradient is not a number at update {progress.update + 1}; {report} names "
-        "the utterances and before_nan.pt holds the weights it met; lower optim.lr, set "
-        "optim.clip_norm, or use run.precision=fp32"
+        f"the utterances and {kept}; lower optim.lr, set optim.clip_norm, or use run.precision=fp32"
     )

@@ -89,7 +89,8 @@ def end_after(optimizer: Any, steps: int) -> None:
 
 def bare(entry: Any) -> Any:
     """Return the model of one of s3prl's entries without what shares its gradients out."""
-    return getattr(entry.model, "module", entry.model)
+    shared = isinstance(entry.model, DistributedDataParallel)
+    return entry.model.module if shared else entry.model
 
 
 @contextlib.contextmanager
@@ -97,8 +98,7 @@ def alone(entries: list[Any]) -> Iterator[None]:
     """Let the first process use the models without the others, which would have to take part."""
     shared = [entry.model for entry in entries]
     for entry in entries:
-        if isinstance(entry.model, DistributedDataParallel):
-            entry.model = entry.model.module
+        entry.model = bare(entry)
     try:
         yield
     finally:

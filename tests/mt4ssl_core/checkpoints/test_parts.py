@@ -6,7 +6,7 @@ import os
 import pytest
 import torch
 
-from mt4ssl_core.checkpoints import checkpoint, fingerprints, parts
+from mt4ssl_core.checkpoints import checkpoint, convert, fingerprints, parts
 
 SAVE, OTHER = "update_7-0123abcd", "update_7-ffffffff"
 SIZES = (2, 0, 3)  # rows of "weight" that the three processes have
@@ -50,7 +50,10 @@ def test_parts_are_the_whole_again(tmp_path):
     assert torch.equal(checkpoint.load(tmp_path / "previous.pt")["encoder"]["weight"], whole)
     parts.tidy(tmp_path)
     assert {folder.name for folder in (tmp_path / "parts").iterdir()} == {SAVE, OTHER}
-    (tmp_path / "previous.pt").unlink()
+    (tmp_path / "previous.pt").rename(tmp_path / "kept.bak")  # whatever its name is
+    parts.tidy(tmp_path)
+    assert {folder.name for folder in (tmp_path / "parts").iterdir()} == {SAVE, OTHER}
+    (tmp_path / "kept.bak").unlink()
     parts.tidy(tmp_path)
     assert {folder.name for folder in (tmp_path / "parts").iterdir()} == {OTHER}
     assert torch.equal(checkpoint.load(path)["encoder"]["weight"], other)
@@ -130,6 +133,19 @@ def test_an_index_that_says_other_tensors_is_refused(tmp_path, shape, dtype, at,
     _changed(path, tensors=[{"at": at, "shape": shape, "dtype": dtype}, tensors[1]])
     with pytest.raises(ValueError, match=said):
         checkpoint.load(path)
+
+
+def test_who_reads_a_checkpoint_is_told_of_the_part_and_what_to_do(tmp_path):
+    path, _ = written(tmp_path)
+    part = parts.part_path(path, SAVE, 1, 3)
+    part.write_bytes(part.read_bytes()[:99])
+    with pytest.raises(ValueError, match=r"last\.pt: .*1-of-3\.pt: has 99 bytes.*bring the folder"):
+        convert.load_any(path)
+
+
+def test_a_file_called_parts_stops_no_run(tmp_path):
+    (tmp_path / "parts").write_text("mine")
+    parts.tidy(tmp_path)
 
 
 def test_an_index_waits_for_all_parts(tmp_path):

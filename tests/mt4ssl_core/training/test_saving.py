@@ -2,8 +2,10 @@
 
 import os
 import resource
+import signal
 import subprocess
 import threading
+import time
 import zipfile
 
 import finetuning_runs
@@ -13,6 +15,7 @@ import toy
 from test_train import same
 
 from mt4ssl_core.checkpoints import checkpoint, torch_files
+from mt4ssl_core.distributed import World
 from mt4ssl_core.files import machine
 from mt4ssl_core.finetuning import finetune as finetuning
 from mt4ssl_core.finetuning.finetune import finetune
@@ -120,6 +123,43 @@ def test_what_goes_wrong_in_the_background_stops_the_run(data, tmp_path, monkeyp
     with pytest.raises(OSError, match=r"last\.pt: cannot be written \(No space left"):
         pretrain(toy.configuration(data, tmp_path / "run", **changes))
     assert made[-1] == failing and update(tmp_path / "run" / "last.pt") == failing - 2
+
+
+def test_a_signal_while_the_last_checkpoint_is_written_loses_nothing(data, tmp_path, monkeypatch):
+    save, seen = checkpoint.save, []
+
+    def slowly(*words):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.3)
+        save(*words)
+
+    monkeypatch.setattr(checkpoint, "save", slowly)
+    former = signal.signal(signal.SIGTERM, lambda *_: seen.append("it would have ended here"))
+    try:
+        pretrain(toy.configuration(data, tmp_path / "run", **QUICK, run__save_every=1000))
+    finally:
+        signal.signal(signal.SIGTERM, former)
+    assert not seen and update(tmp_path / "run" / "last.pt") == 10
+
+
+def test_an_interrupt_while_a_run_waits_does_not_hide_what_went_wrong(
+    data, tmp_path, monkeypatch, capsys
+):
+    each = World.each
+
+    def interrupted(world, work):
+        if getattr(work, "__name__", "") == "result":
+            raise KeyboardInterrupt
+        each(world, work)
+
+    def fail(*_):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(World, "each", interrupted)
+    monkeypatch.setattr(checkpoint, "save", fail)
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(toy.configuration(data, tmp_path / "run", **QUICK))
+    assert "no space left" in capsys.readouterr().out
 
 
 def test_what_was_begun_is_written_when_something_else_ends_the_run(
