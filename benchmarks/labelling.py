@@ -9,12 +9,9 @@ labels. Each measurement is a new process, and counts from after its imports.
 
 import argparse
 import json
-import os
 import platform
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -27,7 +24,6 @@ import torch
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 from benchmarks import manifest, pages  # noqa: E402
-from mt4ssl_core.files import write_json  # noqa: E402
 from mt4ssl_core.labelling import kmeans_label  # noqa: E402
 from mt4ssl_core.labelling.kmeans_model import KMeans  # noqa: E402
 from mt4ssl_core.settings.frames import num_frames  # noqa: E402
@@ -107,15 +103,7 @@ def main() -> None:
         print(json.dumps(manifest.one(lambda folder: label(folder, count), args.one, count)))
         return
     if not args.tables_only:
-        load, sizes = os.getloadavg()[0], []
-        for count in args.counts:
-            folder = Path(tempfile.mkdtemp(dir=args.folder))
-            try:
-                sizes.append(measure(count, folder))
-            finally:
-                shutil.rmtree(folder)
-        about = {"machine": args.machine, "python": platform.python_version(), "load": load}
-        write_json(pages.record_path("labelling", args.machine), about | {"sizes": sizes})
+        manifest.keep_sizes("labelling", args, measure)
     pages.show("labelling", table())
 
 

@@ -157,6 +157,21 @@ def table() -> str:
     return "\n".join(lines)
 
 
+def keep_sizes(
+    name: str, args: argparse.Namespace, measure: Callable[[int, Path], dict[str, Any]]
+) -> None:
+    """Measure at all ``args.counts``, each in a folder that is removed, and write the JSON."""
+    load, sizes = os.getloadavg()[0], []
+    for count in args.counts:
+        folder = Path(tempfile.mkdtemp(dir=args.folder))
+        try:
+            sizes.append(measure(count, folder))
+        finally:
+            shutil.rmtree(folder)
+    about = {"machine": args.machine, "python": platform.python_version(), "load": load}
+    write_json(pages.record_path(name, args.machine), about | {"sizes": sizes})
+
+
 def main() -> None:
     """Measure and write, or only the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -171,15 +186,7 @@ def main() -> None:
         print(json.dumps(one(lists if way == "lists" else ours, Path(folder), args.counts[0])))
         return
     if not args.tables_only:
-        load, sizes = os.getloadavg()[0], []
-        for count in args.counts:
-            folder = Path(tempfile.mkdtemp(dir=args.folder))
-            try:
-                sizes.append(measure(count, folder))
-            finally:
-                shutil.rmtree(folder)
-        about = {"machine": args.machine, "python": platform.python_version(), "load": load}
-        write_json(pages.record_path("manifest", args.machine), about | {"sizes": sizes})
+        keep_sizes("manifest", args, measure)
     pages.show("manifest", table())
 
 
