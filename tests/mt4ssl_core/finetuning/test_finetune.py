@@ -252,8 +252,8 @@ def test_transformers_writes_what_transcribe_writes(speech, tmp_path):
 
     import mt4ssl
 
-    cfg = toy.configuration(speech, tmp_path / "run", optim__max_updates=60, optim__head_lr=1e-2)
-    last = finetune(cfg)
+    changes = {"optim__max_updates": 60, "optim__head_lr": 1e-2, "encoder__blank_bias": 0.0}
+    last = finetune(toy.configuration(speech, tmp_path / "run", **changes))
     out = convert.export(last, tmp_path / "hf")
     other = next(toy.corpus(tmp_path / "other", utterances=1, seed=1).rglob("*.flac"))
     wave, rate = soundfile.read(other)
