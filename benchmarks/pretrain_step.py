@@ -98,7 +98,7 @@ def table(path: Path = COMMITTED, script: str = "pretrain_step") -> str:
     for name, found in record["medians"].items():
         pairs = [(r[name]["wall"], r["ours"]["wall"]) for r in record["rounds"] if name in r]
         cells = [f"{found[key]:.3g}" for key in ("wall", "kernel", "peak GB")]
-        cells += [f"{found[key]:,}" if key in found else "" for key in ("operators", "reads")]
+        cells += [f"{found[key]:,.0f}" if key in found else "" for key in ("operators", "reads")]
         cells += [f"{statistics.median(a / b for a, b in pairs):.2f}", ABOUT[name]]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     for name, reason in record.get("not run", {}).items():
