@@ -148,6 +148,8 @@ def _joined(path: Path) -> dict[str, Any]:
 
 def tidy(folder: Path) -> None:
     """Remove the parts in ``folder`` that no checkpoint in it names, if all these can be read."""
+    if not (folder / FOLDER).is_dir():
+        return
     with suppress(ValueError, OSError):
         indexes = [_index(path) for path in folder.iterdir() if is_index(path)]
         kept = {index["save"] for index in indexes}

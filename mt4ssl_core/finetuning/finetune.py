@@ -105,9 +105,10 @@ def _finetune(cfg: FinetuneConfig, world: World, resume_from: str | None) -> Pat
     for part in parts:
         choose(cfg, part, vocabulary, encoder)
     training = Finetuning(cfg, world, encoder, vocabulary)
-    saver, notes = Saver(training, out), [_origin(cfg)]
     if found:
         saver, notes = resume(training, out, found)
+    else:
+        saver, notes = Saver(training, out), [_origin(cfg)]
     if compiling.wanted(cfg.run.compile, world.device):
         compiling.compile_blocks(training.model)
     loaders = [open_loader(cfg, part, encoder, world) for part in parts]

@@ -151,8 +151,7 @@ def _save_early(run: Run) -> str:
         run.journal.line({"update": progress.update, **run.skips.logged()})
     if not progress.update:
         return "No update was made, so there is no checkpoint"
-    run.saver.save()
-    run.saver.wait()
+    run.saver.save(at_once=True)
     return f"{run.saver.last} holds update {progress.update}"
 
 

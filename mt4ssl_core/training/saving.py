@@ -20,6 +20,7 @@ from mt4ssl_core.training.resuming import Resumable
 from mt4ssl_core.training.sharding import parted
 
 Work = Callable[[], None]
+Hold = Callable[[Any], Any]  # a state -> what is written of it
 LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
 _LOOKS, _LOOK = 100, 0.1  # for the parts of other processes, so many times, in seconds
 
@@ -36,8 +37,9 @@ class Saver:
         self.saved: dict | None = None  # the progress in last.pt, when that is written
         self.check: Work = _nothing  # raises OSError: the folder is lost
         self._writer = ThreadPoolExecutor(1, "checkpoint")
-        self._writing: Future[None] | None = None  # all processes have one, or none has
-        self._publish: Work = _nothing  # what the first one does when all have written
+        # what is being written, and what the first process does when all have written; all
+        # processes have one, or none has
+        self._begun: tuple[Future[None], Work] | None = None
 
     @property
     def last(self) -> Path:
@@ -47,13 +49,13 @@ class Saver:
     @property
     def is_writing(self) -> bool:
         """Whether this process has begun to write and not ended."""
-        return self._writing is not None and not self._writing.done()
+        return self._begun is not None and not self._begun[0].done()
 
-    def save(self, keep: bool = False, best: bool = False) -> None:
+    def save(self, keep: bool = False, best: bool = False, at_once: bool = False) -> None:
         """Begin to write last.pt; ``keep``: also as update_N.pt; ``best``: also as best.pt.
 
-        All processes call it. What is begun here ends before the next one, in `wait`, or at once
-        without run.save_in_background.
+        All processes call it. What is begun here ends before the next one, in `wait`, or before
+        this returns: with ``at_once``, or without run.save_in_background.
 
         Raises:
             OSError: this one, or the one before, cannot be written; the last one is whole, then.
@@ -66,17 +68,18 @@ class Saver:
         if progress != self.saved:
             again = self.saved is not None and self.saved["update"] == update
             stays = self.keep_previous and not again  # so that it is of another update
-            self._begin(self.last, self.folder / PREVIOUS if stays else None, copies)
+            at_once |= not training.cfg.run.save_in_background
+            self._begin(self.last, at_once, self.folder / PREVIOUS if stays else None, copies)
             self.saved, self.keep_previous = progress, True
+            if at_once:
+                self.wait()
         else:
             training.world.on_main(partial(self._finish, copies))
-        if not training.cfg.run.save_in_background:
-            self.wait()
 
     def save_aside(self, name: str) -> None:
         """Write a file of another name, which no run goes on from by itself, and wait for it."""
         self.wait()
-        self._begin(self.folder / name)
+        self._begin(self.folder / name, at_once=True)
         self.wait()
 
     def wait(self) -> None:
@@ -85,15 +88,16 @@ class Saver:
         Raises:
             OSError: it cannot be written.
         """
-        if self._writing is None:
+        if self._begun is None:
             return
+        writing, publish = self._begun
         try:
-            self.training.world.each(self._writing.result)
-            self.training.world.on_main(self._publish)
+            self.training.world.each(writing.result)
+            self.training.world.on_main(publish)
         except Exception:
-            self._writing, self._publish = None, _nothing
+            self._begun = None
             raise
-        self._writing, self._publish = None, _nothing  # but after Ctrl-C: `close` ends it, then
+        self._begun = None  # but after Ctrl-C: `close` ends it, then
 
     def close(self) -> str | None:
         """Let this process end what it writes; returns what went wrong and `wait` did not say."""
@@ -101,57 +105,59 @@ class Saver:
             with suppress(KeyboardInterrupt):
                 self._writer.shutdown()
                 break
-        if self._writing is None:
+        if self._begun is None:
             return None
+        writing, publish = self._begun
         try:
-            self._writing.result()
-            self._publish_soon()
+            writing.result()
+            _soon(publish)
         except Exception as error:
             return str(error) or type(error).__name__
         return None
 
-    def _publish_soon(self) -> None:
-        """Publish when the other processes, which may be ending too, have written their parts."""
-        for _ in range(_LOOKS):
-            with suppress(FileNotFoundError):
-                return self._publish()
-            time.sleep(_LOOK)
-        return self._publish()
-
-    def _begin(self, path: Path, previous: Path | None = None, copies: Sequence[str] = ()) -> None:
+    def _begin(
+        self,
+        path: Path,
+        at_once: bool,
+        previous: Path | None = None,
+        copies: Sequence[str] = (),
+    ) -> None:
+        held = _same if at_once else on_host  # no update changes what is waited for
         prepared = self._part if self.training.sharded else self._whole
-        self._writing = self._writer.submit(prepared(path, previous, copies))
+        write, publish = prepared(held, path, previous, copies)
+        self._begun = self._writer.submit(write), publish
 
-    def _whole(self, path: Path, previous: Path | None, copies: Sequence[str]) -> Work:
-        """What the first process has to do for a checkpoint in one file."""
+    def _whole(
+        self, held: Hold, path: Path, previous: Path | None, copies: Sequence[str]
+    ) -> tuple[Work, Work]:
+        """What to write of a checkpoint in one file, which the first process does."""
         if not self.training.world.is_main:
-            return _nothing
-        state = self._held(self.training.state_dict())
+            return _nothing, _nothing
+        state = held(self.training.state_dict())
 
         def write() -> None:
             checkpoint.save(path, state, previous)
             self._finish(copies)
 
-        return write
+        return write, _nothing
 
-    def _part(self, path: Path, previous: Path | None, copies: Sequence[str]) -> Work:
-        """What each process has to do for a checkpoint in parts."""
+    def _part(
+        self, held: Hold, path: Path, previous: Path | None, copies: Sequence[str]
+    ) -> tuple[Work, Work]:
+        """What to write of a checkpoint in parts, and what makes these one."""
         training, world = self.training, self.training.world
         name = f"update_{training.progress.update}-{world.gather(secrets.token_hex(4))[0]}"
         state, rows, tensors = parted(checkpoint.named(training.state_dict()))
-        state, rows = self._held((state if world.is_main else {}, rows))
+        state, rows = held((state if world.is_main else {}, rows))
 
         def publish() -> None:
             self.check()
             parts.write_index(path, name, world.size, tensors, previous)
             self._finish(copies)
 
-        self._publish = publish if world.is_main else _nothing
         mine = parts.part_path(path, name, world.rank, world.size)
-        return partial(parts.write, mine, name, state, rows)
-
-    def _held(self, state: Any) -> Any:
-        return on_host(state) if self.training.cfg.run.save_in_background else state
+        write = partial(parts.write, mine, name, state, rows)
+        return write, publish if world.is_main else _nothing
 
     def _finish(self, copies: Sequence[str]) -> None:
         # copies, not links: what damages one must not damage the other (parts are shared, though)
@@ -162,6 +168,19 @@ class Saver:
 
 def _nothing() -> None:
     """What a process does for which there is nothing to do."""
+
+
+def _same(state: Any) -> Any:
+    return state
+
+
+def _soon(publish: Work) -> None:
+    """Publish when the other processes, which may be ending too, have written their parts."""
+    for _ in range(_LOOKS):
+        with suppress(FileNotFoundError):
+            return publish()
+        time.sleep(_LOOK)
+    return publish()
 
 
 def on_host(state: Any) -> Any:
