@@ -15,10 +15,12 @@ from mt4ssl_core.checkpoints.foreign import hub_models
 from mt4ssl_core.config import HOP, SAMPLE_RATE
 from mt4ssl_core.data.audio import load_wave
 from mt4ssl_core.data.audio_bar import AudioBar, ahead
+from mt4ssl_core.data.manifest import Manifest, open_manifest
 from mt4ssl_core.data.mfcc import mfcc
 from mt4ssl_core.labelling.hidden_states import check_features, choose, hidden_states
 from mt4ssl_core.model.speech_encoder import SpeechEncoder
 from mt4ssl_core.settings.frames import num_frames
+from mt4ssl_core.settings.labelling_defaults import MIN_SECONDS
 from mt4ssl_core.store.store import FRAMES, FeatureKind, FeatureStore, content_key
 from mt4ssl_core.threads import cores
 
@@ -100,6 +102,12 @@ def resolved(features: str) -> str:
     """Return "mfcc" or "ckpt:PATH:LAYER" so that it is found from any folder."""
     path, _, layer = features.removeprefix("ckpt:").rpartition(":")
     return f"ckpt:{Path(path).resolve()}:{layer}" if path else features
+
+
+def listed(source: str | Path, min_seconds: float, strict: bool, max_skipped: float) -> Manifest:
+    """Return the corpus ``source``, as `open_manifest` does; no utterance is too short to label."""
+    shortest = max(min_seconds, MIN_SECONDS)
+    return open_manifest(source, min_seconds=shortest, strict=strict, max_skipped=max_skipped)
 
 
 def layer_store(

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from mt4ssl_core.data.audio_bar import AudioBar
-from mt4ssl_core.data.manifest import MAX_SKIPPED, hours_of, open_manifest
+from mt4ssl_core.data.manifest import MAX_SKIPPED, hours_of
 from mt4ssl_core.data.mfcc import SAMPLE_RATE
 from mt4ssl_core.distributed import choose_device
 from mt4ssl_core.files import remove_leftovers, user_path, writing
@@ -19,6 +19,7 @@ from mt4ssl_core.labelling.frame_features import (
     FeatureSource,
     counting,
     layer_store,
+    listed,
     of_user,
     stream,
 )
@@ -77,12 +78,7 @@ def fit_corpus(
         of_user(features)
     chosen = choose_device(device)
     origin = FeatureSource.of(features, chosen, layer_store(store, store_gb, features))
-    manifest = open_manifest(
-        source,
-        min_seconds=max(min_seconds, MIN_SECONDS),
-        strict=strict,
-        max_skipped=max_skipped,
-    )
+    manifest = listed(source, min_seconds, strict, max_skipped)
     wanted = (sample_frames or SAMPLE_FRAMES) * (1 if mini_batch else 2)
     hours = hours_of(manifest.cuts.take(sample.drawn(manifest.cuts, wanted, seed)))
     read = partial(stream, source=origin, workers=workers, strict=strict)

@@ -12,7 +12,7 @@ import torch
 from mt4ssl_core.checkpoints.fingerprints import checkpoint_fingerprint
 from mt4ssl_core.data.audio_bar import AudioBar
 from mt4ssl_core.data.labels import KM_SHA256, LabelStore, read_dict
-from mt4ssl_core.data.manifest import MAX_SKIPPED, open_manifest
+from mt4ssl_core.data.manifest import MAX_SKIPPED
 from mt4ssl_core.data.mfcc import SAMPLE_RATE
 from mt4ssl_core.data.tsv import read_root, read_rows
 from mt4ssl_core.distributed import World, joined
@@ -23,6 +23,7 @@ from mt4ssl_core.labelling.frame_features import (
     FeatureSource,
     counting,
     layer_store,
+    listed,
     of_user,
     resolved,
     stream,
@@ -79,12 +80,7 @@ def label_corpus(
         _check_neighbours(out, name, len(model.centroids), sha256)
         opened = layer_store(store, store_gb, features or model.features)
         origin = _origin_of(model, model_path, features, world.device, opened)
-        manifest = open_manifest(
-            source,
-            min_seconds=max(min_seconds, MIN_SECONDS),
-            strict=strict,
-            max_skipped=max_skipped,
-        )
+        manifest = listed(source, min_seconds, strict, max_skipped)
         job = {
             "kmeans_sha256": sha256,
             "source": str(user_path(source).resolve()),

@@ -181,9 +181,7 @@ def _check_twice(index: ShardIndex) -> None:
         rows = [int(row) for row in order[place : place + 2]]
         id, other = (index.id_bytes(row) for row in rows)
         if id == other:
-            tars = [
-                index.tars[int(np.searchsorted(index.starts, row, "right")) - 1] for row in rows
-            ]
+            tars = [index.tar_of(row) for row in rows]
             raise ValueError(
                 f"{tars[1]}: {id.decode(errors='replace')!r:.200} is in {tars[0].name} already; "
                 + REMEDY
