@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mt4ssl_core import config
+from mt4ssl_core.checkpoints.convert import load_encoder
 from mt4ssl_core.checkpoints.fingerprints import checkpoint_fingerprint
 from mt4ssl_core.files import sha256_of
 from mt4ssl_core.settings import finetuning
@@ -53,13 +54,23 @@ class Start:
         })  # fmt: skip
 
     def piece(self, folder: Path, seed: int, updates: int) -> Path:
-        """The folder of one training and its scores: named by all that they depend on."""
+        """The folder of one training and its scores: named by all that they depend on.
+
+        Of a checkpoint that is its weights, its form for the untrained copy, its width for log-mel
+        frames: the latter two can be trained before there are weights.
+        """
         plain = config.to_dict(self.settings(folder, seed, updates, folder))
-        plain["encoder"]["init"] = checkpoint_fingerprint(self.checkpoint)
+        plain["encoder"]["init"] = self._taken()
         parts = [self.kind, BATCH_SECONDS, *(plain[name] for name in ("text", *SECTIONS))]
         files = [sha256_of(folder / f"{name}.csv") for name in ("train", "dev", "test")]
         digest = hashlib.sha256(json.dumps([*parts, *files], sort_keys=True).encode()).hexdigest()
         return folder / f"{self.name}_{seed}_{digest[:12]}"
+
+    def _taken(self) -> Any:
+        if self.kind == PRE_TRAINED:
+            return checkpoint_fingerprint(self.checkpoint)
+        encoder = load_encoder(self.checkpoint)
+        return encoder.dim if self.kind == LOG_MEL else config.to_dict(encoder.cfg)
 
 
 def starts(checkpoints: Sequence[str], chosen: Sequence[str]) -> list[Start]:

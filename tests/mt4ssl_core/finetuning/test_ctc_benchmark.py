@@ -1,21 +1,24 @@
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from benchmarks import ctc_real
 from benchmarks.ctc_starts import said, starts
+from tests.superb_data import TINY, save_checkpoint
 
 
 @pytest.fixture
 def work(tmp_path):
-    """A prepared corpus, and two files in the place of checkpoints."""
+    """A prepared corpus, two checkpoints of one form, and a wider one."""
     folder = tmp_path / "work" / "an4"
     folder.mkdir(parents=True)
     for name in ("train", "dev", "test"):
         (folder / f"{name}.csv").write_text(f"path,text,speaker\n{name}.wav,HI,a\n")
-    for name in ("a.pt", "b.pt"):
-        (tmp_path / name).write_bytes(name.encode())
+    wider = replace(TINY, dim=2 * TINY.dim)
+    for seed, (name, cfg) in enumerate({"a.pt": TINY, "b.pt": TINY, "wider.pt": wider}.items()):
+        save_checkpoint(tmp_path / name, cfg, seed)
     return tmp_path / "work"
 
 
@@ -38,7 +41,9 @@ def test_a_piece_of_other_settings_is_another_piece(work):
     assert folders(work) == before and len(set(before.values())) == 3
     other = folders(work, "pre-trained:optim.head_lr=1e-2")
     assert [name for name in before if before[name] != other[name]] == ["pre-trained"]
-    for changed in (folders(work, updates=30), folders(work, checkpoint="b.pt")):
+    other = folders(work, checkpoint="b.pt")
+    assert [name for name in before if before[name] != other[name]] == ["pre-trained"]
+    for changed in (folders(work, updates=30), folders(work, checkpoint="wider.pt")):
         assert not set(changed.values()) & set(before.values())
     (work / "an4" / "dev.csv").write_text("path,text,speaker\ndev.wav,HO,a\n")
     assert not set(folders(work).values()) & set(before.values())
