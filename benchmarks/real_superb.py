@@ -17,11 +17,11 @@ from collections import defaultdict
 from pathlib import Path
 
 import soundfile
-from tqdm import tqdm
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 from benchmarks import real_keywords  # noqa: E402
+from mt4ssl_core.bars import Bar  # noqa: E402
 from mt4ssl_core.data.audio import SAMPLE_RATE, load_wave  # noqa: E402
 from mt4ssl_core.files import write_text  # noqa: E402
 from upstream.compat import ctc_phones  # noqa: E402
@@ -34,9 +34,11 @@ LEXICONS = ("librispeech-lexicon-200k-g2p.txt", "librispeech-lexicon-allothers-g
 def lay_out_speakers(data: Path, out: Path) -> None:
     """Write VoxCeleb1's layout: of every speaker's utterances, 1 in 10 dev and 2 in 10 test."""
     lines, root = [], out / "VoxCeleb1"
-    for number, (_, rows) in enumerate(sorted(_by_speaker(data).items()), FIRST_ID):
+    speakers = sorted(_by_speaker(data).items())
+    shown = Bar("speaker", len(speakers)).over(speakers)
+    for number, (_, rows) in enumerate(shown, FIRST_ID):
         part = "dev" if number < FIRST_TEST_PART_ID else "test"
-        for index, row in enumerate(tqdm(rows, desc=f"id{number}", leave=False)):
+        for index, row in enumerate(rows):
             split = {7: 2, 8: 3, 9: 3}.get(index % 10, 1)
             name = f"id{number}/video{split}/{index:05d}.wav"
             _write(root / part / "wav" / name, data / row["path"])
@@ -56,7 +58,7 @@ def lay_out_utterances(data: Path, out: Path) -> None:
         "test-clean": test[:: len(test) // TEST_SPEAKERS][:TEST_SPEAKERS],
     }
     for split, names in splits.items():
-        for speaker in tqdm(names, desc=split):
+        for speaker in Bar(f"{split}: speaker", len(names)).over(names):
             folder, lines = root / split / speaker / "1", []
             for index, row in enumerate(speakers[speaker]):
                 name = f"{speaker}-1-{index:04d}"
