@@ -23,8 +23,8 @@ _BLANKS = (
 
 
 def validate(run: Run, part: Part) -> bool | None:
-    """Measure, log, and say whether the word error rate is the lowest so far; None when a signal
-    came first.
+    """Measure, log, and say whether the word error rate is the lowest so far, of equal ones the
+    character error rate; None when a signal came first.
     """
     training, model = run.training, run.training.model
     model.eval()
@@ -46,7 +46,7 @@ def validate(run: Run, part: Part) -> bool | None:
         line["hint"] = _BLANKS
         run.journal.say(f"update {progress.update}: {_BLANKS}")
     run.journal.line({"update": progress.update, **line})
-    return is_best(run, values.get("wer"), skipped, share)
+    return is_best(run, values.get("wer"), skipped, share, values.get("cer", 0.0))
 
 
 @torch.no_grad()

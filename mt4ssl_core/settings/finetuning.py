@@ -21,7 +21,8 @@ MARK = "text"  # the section that no other kind of configuration has
 class FinetuneRun(RunBasics):
     """Where a run lives and how it executes.
 
-    validate_every: in updates, 0 never; best.pt is the one of the lowest word error rate.
+    validate_every: in updates, 0 never; best.pt is the one of the lowest word error rate, of equal
+        ones the lowest character error rate.
     """
 
     out: str = path("runs/finetune")

@@ -15,7 +15,8 @@ class Progress:
 
     epoch, batches: so many batches of this epoch has each of ``processes`` consumed, not merely
         prefetched, after the first ``earlier`` ones, which other numbers of processes consumed.
-    best: lowest held-out loss. validated: update of the last validation.
+    best: lowest held-out loss, or word error rate. second: what decided between equals then.
+    validated: update of the last validation.
     train_data, held_out_data: names of ids and lengths (see `PretrainLoader.fingerprint`).
     skipped_files, skipped_seconds: what could not be used of this epoch so far.
     """
@@ -28,6 +29,7 @@ class Progress:
     audio_hours: float = 0.0
     wall_hours: float = 0.0
     best: float | None = None
+    second: float | None = None
     validated: int = 0
     train_data: str | None = None
     held_out_data: str | None = None
@@ -61,8 +63,8 @@ def read_progress(values: Mapping[str, Any], path: Path) -> Progress:
     taken = {key: value for key, value in values.items() if key in known}
     for key, value in taken.items():
         default = known[key]
-        if key in ("best", "train_data", "held_out_data"):
-            kind: type = float if key == "best" else str
+        if default is None:
+            kind: type = str if key in ("train_data", "held_out_data") else float
             good = value is None or (type(value) is kind and _finite(value))
         elif isinstance(default, float):
             good = type(value) in (int, float) and _finite(value) and 0 <= value <= _MOST

@@ -1,5 +1,6 @@
 """Losses on held-out audio, with masks and crops that never change."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -74,9 +75,12 @@ def lost_share(skipped: list[Skipped], read: float) -> float:
     return lost / (lost + read) if skipped else 0.0
 
 
-def is_best(run: Run, value: float | None, skipped: list[Skipped], share: float) -> bool:
-    """Whether ``value`` is the lowest so far, which it then becomes; never where there is none or
-    where more than one utterance and data.max_skipped of the audio could not be used.
+def is_best(
+    run: Run, value: float | None, skipped: list[Skipped], share: float, second: float = 0.0
+) -> bool:
+    """Whether ``value`` is the lowest so far, which it then becomes; ``second`` decides between
+    equals. Never where there is none or where more than one utterance and data.max_skipped of the
+    audio could not be used.
     """
     progress, count = run.training.progress, len(skipped)
     if value is None or (count > 1 and share > run.training.cfg.data.max_skipped):
@@ -88,9 +92,10 @@ def is_best(run: Run, value: float | None, skipped: list[Skipped], share: float)
             f"are named in {run.skips.files.path}"
         )
         return False
-    if progress.best is not None and value >= progress.best:
+    older = -math.inf if progress.second is None else progress.second  # of files without it
+    if progress.best is not None and (value, second) >= (progress.best, older):
         return False
-    progress.best = value
+    progress.best, progress.second = value, second
     return True
 
 
