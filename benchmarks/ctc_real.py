@@ -11,7 +11,8 @@ the starts NAME-pre-trained and NAME-untrained. The corpora's own test splits ar
 and with a 3-gram of the training transcripts, whose weights are tuned on a tenth of the training
 speakers: choose each start's settings (`--set`) on these, too. Every piece (corpus, seed, start) is
 kept in --work, in a folder that is named by its settings, checkpoint and speech: the same command
-goes on, and another setting never takes an old piece.
+goes on, and another setting never takes an old piece. What was recorded of corpora that are not
+in --only stays, with its settings.
 """
 
 import argparse
@@ -167,22 +168,24 @@ def measure(args: argparse.Namespace) -> Path:
             updates = args.updates[piece.corpus]
             cfg = piece.start.settings(folder, piece.seed, updates, piece.out)
             score(folder, piece.out, train(piece.start, cfg))
-        write_json(path, record(args))
+        kept = read_json(path)["corpora"] if path.exists() else {}
+        kept |= {corpus: record(args, corpus) for corpus in corpora}
+        names = ("torch", "jiwer", "flashlight-text")
+        versions = {name: version(name) for name in names}
+        write_json(path, {"machine": args.machine, "versions": versions, "corpora": kept})
     return path
 
 
-def record(args: argparse.Namespace) -> dict[str, Any]:
-    """All pieces of these settings that are done, and their means."""
+def record(args: argparse.Namespace, corpus: str) -> dict[str, Any]:
+    """All pieces of these settings and one corpus that are done, and their means."""
     done = [
         (piece, search)
-        for piece in planned(args, list(CORPORA))
+        for piece in planned(args, [corpus])
         for search in SEARCHES
         if piece.is_done([search])
     ]
     found = starts(args.checkpoint, args.set)
     return {
-        "machine": args.machine,
-        "versions": {name: version(name) for name in ("torch", "jiwer", "flashlight-text")},
         "setting": {
             "checkpoints": {
                 start.name: checkpoint_fingerprint(start.checkpoint)
@@ -190,7 +193,7 @@ def record(args: argparse.Namespace) -> dict[str, Any]:
                 if start.kind == PRE_TRAINED
             },
             "config": CONFIG,
-            "updates": args.updates,
+            "updates": args.updates[corpus],
             "batch_seconds": BATCH_SECONDS,
             "chosen": {start.name: start.chosen for start in found},
             "beam": BEAM.beam,
@@ -203,7 +206,7 @@ def record(args: argparse.Namespace) -> dict[str, Any]:
 def _of_piece(piece: Piece, search: str) -> dict[str, Any]:
     found = read_json(piece.out / search / "decode.json")
     return {
-        "corpus": piece.corpus, "start": piece.start.name, "seed": piece.seed, "search": search,
+        "start": piece.start.name, "seed": piece.seed, "search": search,
         "folder": piece.out.name, "wer": found["wer"]["rate"], "cer": found["cer"]["rate"],
         "tuned": found["tuned"] and found["tuned"] | {"on": Path(found["tuned"]["on"]).name},
         "empty": found["empty"], "utterances": found["utterances"],
@@ -211,13 +214,13 @@ def _of_piece(piece: Piece, search: str) -> dict[str, Any]:
 
 
 def rows(done: Sequence[tuple[Piece, str]], names: Sequence[str]) -> list[dict[str, Any]]:
-    """Means over seeds, with 95 % intervals over the speakers of all seeds together."""
+    """Means over a corpus's seeds, with 95 % intervals over the speakers of all seeds together."""
     out = []
-    for cell in itertools.product(CORPORA, names, SEARCHES):
-        same = [piece for piece, search in done if (piece.corpus, piece.start.name, search) == cell]
+    for cell in itertools.product(names, SEARCHES):
+        same = [piece for piece, search in done if (piece.start.name, search) == cell]
         if not same:
             continue
-        corpus, name, search = cell
+        name, search = cell
         rates = [_of_piece(piece, search) for piece in same]
         wers = [rate["wer"] for rate in rates]
         errors, speakers = [], []
@@ -228,7 +231,7 @@ def rows(done: Sequence[tuple[Piece, str]], names: Sequence[str]) -> list[dict[s
                 errors.append(Errors(*(int(row[kind]) for kind in kinds)))
                 speakers.append(row["speaker"])
         out.append({
-            "corpus": corpus, "start": name, "search": search, "seeds": len(same),
+            "start": name, "search": search, "seeds": len(same),
             "wer": float(np.mean(wers)),
             "sd": float(np.std(wers, ddof=1)) if len(same) > 1 else None,
             "cer": float(np.mean([rate["cer"] for rate in rates])),
@@ -245,23 +248,26 @@ def table() -> str:
     found = kept[0]
     heads = ["test set", "start", "seeds", "WER % greedy", "WER % 3-gram", "CER % greedy"]
     lines = [f"| {' | '.join(heads)} |", "| --- | --- |" + " ---: |" * (len(heads) - 2)]
-    by_cell = {(r["corpus"], r["start"], r["search"]): r for r in found["rows"]}
-    for corpus, name in CORPORA.items():
-        for start in dict.fromkeys(row["start"] for row in found["rows"]):
-            cells = [by_cell.get((corpus, start, search)) for search in SEARCHES]
-            if cells[0] is None:
-                lines.append(f"| {name} | {start} | 0 | not run | not run | not run |")
-                continue
+    for corpus, of_corpus in found["corpora"].items():
+        by_cell = {(row["start"], row["search"]): row for row in of_corpus["rows"]}
+        for start in dict.fromkeys(row["start"] for row in of_corpus["rows"]):
+            cells = [by_cell.get((start, search)) for search in SEARCHES]
             shown = ["not run" if cell is None else _shown(cell) for cell in cells]
-            seeds, cer = cells[0]["seeds"], f"{100 * cells[0]['cer']:.1f}"
-            lines.append(f"| {name} | {start} | {seeds} | {' | '.join(shown)} | {cer} |")
-    setting = found["setting"]
-    updates = ", ".join(f"{CORPORA[name]} {count:,}" for name, count in setting["updates"].items())
+            greedy = by_cell[start, SEARCHES[0]]
+            line = [CORPORA[corpus], start, str(greedy["seeds"]), *shown]
+            lines.append(f"| {' | '.join(line)} | {100 * greedy['cer']:.1f} |")
+    told = [_told(CORPORA[name], part["setting"]) for name, part in found["corpora"].items()]
     return "\n".join(lines) + (
         "\n\nMean over seeds ± sample standard deviation; in brackets the 95 % interval (bootstrap "
-        f"over speakers, all seeds together). `{setting['config']}`, batches of "
-        f"{setting['batch_seconds']:g} s, updates: {updates}; on {found['machine']}."
-        f"{said(setting.get('chosen', {}))}"
+        f"over speakers, all seeds together); on {found['machine']}. {' '.join(told)}"
+    )
+
+
+def _told(corpus: str, setting: Mapping[str, Any]) -> str:
+    encoders = ", ".join(f"`{digest[:8]}`" for digest in setting["checkpoints"].values())
+    return (
+        f"{corpus}: encoder {encoders}, {setting['updates']:,} updates of `{setting['config']}` "
+        f"with batches of {setting['batch_seconds']:g} s.{said(setting['chosen'])}"
     )
 
 
