@@ -103,7 +103,7 @@ def probe(
     device: o.Device = ProbeRequest.device,
     store_dir: o.LayerStore = None,
     store_gb: o.LayerStoreGb = None,
-    items: Annotated[str | None, o.path("FILE", "an .item file with what ABX compares")] = None,
+    items: o.AbxItems = None,
     distance: Annotated[str, o.choice(DISTANCES, "of frames, in ABX")] = ProbeRequest.distance,
 ) -> int:
     """Measure what each layer of an encoder holds: phones, words, speakers."""
@@ -181,13 +181,14 @@ def convergence(
     set: o.Changes = None,
     scores: Annotated[str | None, o.path("FILE", "CSV of run,update,metric,value")] = None,
     target: Annotated[Several, o.word("METRIC=VALUE ...", "updates to reach this")] = None,
+    items: o.AbxItems = None,
 ) -> int:
     """Compare how fast pre-training runs converge."""
     from analysis.convergence import comparison, study
 
     scoring = Scoring(
         probe_data or (), alignments, probes=probes, layer=layer, probe_minutes=minutes,
-        superb=tasks, roots=roots, set=set or (), scores=scores, target=target or (),
+        superb=tasks, roots=roots, set=set or (), scores=scores, target=target or (), items=items,
     )  # fmt: skip
     if runs[0] == "study":
         return study.study_of(runs[1:], seeds, out, scoring, jobs)

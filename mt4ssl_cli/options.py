@@ -70,6 +70,7 @@ HeadSeed = Annotated[int, number(whole(**NUMPY_SEEDS), "of heads and data order"
 HeadSeeds = Annotated[int, number(SEED_COUNT, "of heads: means and deviations")]
 Out = Annotated[str, argument("OUT", "folder to write")]
 Alignments = Annotated[str | None, path("PATH", "TextGrid, CTM or TIMIT files, for phones")]
+AbxItems = Annotated[str | None, path("FILE", "an .item file with what ABX compares")]
 Minutes = Annotated[float, number(MINUTES, "of speech to train and to test on")]
 Strict = Annotated[bool, flag("--strict", "stop at the first bad file")]
 MaxSkipped = Annotated[

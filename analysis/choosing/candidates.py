@@ -42,9 +42,9 @@ def find(given: Sequence[str], broken: list[str]) -> tuple[list[Candidate], list
         for path in single
     ]
     attempts = Attempts(broken)
-    alike = training_runs.judged_alike(runs)
+    alike = len(training_runs.judged_alike(runs)) == len(runs)
     if not alike:
-        notes.append("held-out losses are not compared: the labels or the held-out audio differ")
+        notes.append("held-out losses are not compared: labels, masks or held-out audio differ")
     for run in runs:
         with attempts.one():
             found += _of_run(run, alike, notes)

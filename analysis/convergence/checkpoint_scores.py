@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.abx.items import ItemFile
 from analysis.convergence import point_table
 from analysis.labelled_speech import speech
 from analysis.labelled_speech.speech import LabelledUtterance
@@ -35,16 +36,14 @@ HELD_OUT = {  # in the log: (metric, unit, direction)
 def held_out(runs: Sequence[TrainingRun]) -> tuple[pd.DataFrame, list[str]]:
     """Return the loss and accuracy of the offline target on held-out audio, and notes.
 
-    Other targets are left out: a teacher's answers and random codes differ from run to run.
+    Of runs that are judged otherwise, those of the commonest kind count. Other targets are left
+    out: a teacher's answers and random codes differ from run to run.
     """
     having = [
         run for run in runs if any(f"{VALID}{key}" in r for key in HELD_OUT for r in run.records)
     ]
-    if not judged_alike(having):
-        why = "held-out losses are not compared: the labels or the held-out audio differ"
-        return point_table.from_rows([]), [why]
-    rows = []
-    for run in having:
+    rows, alike = [], judged_alike(having)
+    for run in alike:
         for record in run.records:
             for key, (metric, unit, direction) in HELD_OUT.items():
                 if f"{VALID}{key}" in record:  # null in the log: no number
@@ -53,7 +52,9 @@ def held_out(runs: Sequence[TrainingRun]) -> tuple[pd.DataFrame, list[str]]:
                     rows.append(
                         point_table.point(run, record["update"], metric, value, unit, direction)
                     )
-    return point_table.from_rows(rows), []
+    others = [run.name for run in having if run not in alike]
+    why = "held-out losses of {} are left out: their labels, masks or held-out audio differ"
+    return point_table.from_rows(rows), [why.format(", ".join(others))] if others else []
 
 
 def probed(
@@ -64,6 +65,7 @@ def probed(
     seed: int = 0,
     minutes: float = probing.MINUTES,
     broken: list[str] | None = None,
+    items: ItemFile | None = None,
 ) -> pd.DataFrame:
     """Return the score of every probe at every checkpoint.
 
@@ -77,6 +79,7 @@ def probed(
         seed: of the probes; ``minutes``: of speech to train one on, and to test it on.
         broken: gets a line on each probe that is not possible, and each checkpoint that cannot be
             probed; None: the first one is refused.
+        items: what ABX compares, instead of triphones of the alignments.
 
     Raises:
         ValueError: an unknown probe, a layer that is not there, or a run without checkpoints.
@@ -86,12 +89,14 @@ def probed(
     if unknown := [name for name in probes if name not in probing.PROBES]:
         raise ValueError(f"--probes {unknown[0]}: unknown; choose from {', '.join(probing.PROBES)}")
     if broken is not None:
-        probes = _possible(probes, utterances, minutes, broken)
+        probes = _possible(probes, utterances, minutes, broken, items)
     if not probes:
         return point_table.from_rows([])
     todo = [(run, update, path) for run in runs for update, path in _checkpoints(run)]
     data = speech.speech_fingerprint(utterances)
     setting = {"data": data, "seed": seed, "minutes": minutes, "version": probing.VERSION}
+    if items is not None:
+        setting["items"] = cache.file_fingerprint(items.path)
     rows = []
     with Bar("probing checkpoint", len(todo)) as bar:
         for run, update, path in bar.over(todo):
@@ -99,7 +104,8 @@ def probed(
             key = {"checkpoint": cache.file_fingerprint(path), **setting}
             kept = run.folder / PROBES / data / f"{path.stem}.json"
             try:
-                found = _chosen(_probe(path, kept, utterances, probes, key), layer, path)
+                found = _probe(path, kept, utterances, probes, key, items)
+                found = _chosen(found, layer, path)
             except (ValueError, OSError) as error:
                 if broken is None:
                     raise
@@ -119,10 +125,11 @@ def _possible(
     utterances: Sequence[LabelledUtterance],
     minutes: float,
     broken: list[str],
+    items: ItemFile | None,
 ) -> list[str]:
     """The probes that the labels allow; why others are not is told."""
     try:
-        possible, lacking = probe_tasks.possible_probes(utterances, probes, minutes)
+        possible, lacking = probe_tasks.possible_probes(utterances, probes, minutes, items)
     except ValueError as error:
         possible, lacking = [], [str(error)]
     broken += [f"not probed: {why}" for why in lacking]
@@ -135,6 +142,7 @@ def _probe(
     utterances: Sequence[LabelledUtterance],
     probes: Sequence[str],
     key: dict[str, Any],
+    items: ItemFile | None,
 ) -> list[dict[str, Any]]:
     """Rows of some probes of a checkpoint: from ``kept`` where it has them under ``key``."""
     known: dict[str, list[dict[str, Any]]] = {}
@@ -149,7 +157,7 @@ def _probe(
     missing = [name for name in probes if name not in known]
     if missing:
         for row in probing.score_layers(
-            ckpt, utterances, missing, seed=key["seed"], minutes=key["minutes"]
+            ckpt, utterances, missing, key["seed"], key["minutes"], items=items
         ):
             finite = {k: None if _is_nan(v) else v for k, v in row.items()}
             known.setdefault(row["measure"], []).append(finite)

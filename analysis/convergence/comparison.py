@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 
 from analysis import plots
+from analysis.abx.items import read_items
 from analysis.convergence import checkpoint_scores, cost_curves, point_table, updates_to_reach
 from analysis.convergence.cost_curves import COSTS, PANELS
 from analysis.convergence.scoring import Scoring
@@ -21,7 +22,7 @@ from analysis.records import training_runs
 from analysis.records.score import ARROWS
 from analysis.records.training_runs import TrainingRun, curves
 from analysis.tables.formats import markdown_text
-from mt4ssl_core.files import remove_leftovers, write_json, write_text
+from mt4ssl_core.files import remove_leftovers, user_path, write_json, write_text
 from mt4ssl_core.threads import cores
 
 __all__ = ["Scoring", "compare", "curves", "plot"]
@@ -109,7 +110,8 @@ def _scored(
         speech = read_speech(scoring.probe_data, scoring.alignments, notes)
         probes = [name.strip() for name in scoring.probes.split(",")]
         setting = (scoring.layer, scoring.probe_seed, scoring.probe_minutes)
-        parts.append(checkpoint_scores.probed(runs, speech, probes, *setting, broken=broken))
+        items = None if scoring.items is None else read_items(user_path(scoring.items))
+        parts.append(checkpoint_scores.probed(runs, speech, probes, *setting, broken, items))
     if scoring.superb:
         asked = (scoring.superb, scoring.roots, scoring.set)
         failed = checkpoint_scores.run_superb(runs, *asked)
@@ -213,7 +215,9 @@ def _record(
 ) -> dict[str, Any]:
     """What convergence.json holds; numbers that are not known are null."""
     asked = {k: v for k, v in asdict(scoring).items() if v not in (None, (), [])}
-    asked |= {k: Path(asked[k]).name for k in ("alignments", "roots", "scores") if k in asked}
+    asked |= {
+        k: Path(asked[k]).name for k in ("alignments", "items", "roots", "scores") if k in asked
+    }
     if "probe_data" in asked:
         asked["probe_data"] = [Path(source).name for source in asked["probe_data"]]
     known = points.replace([math.inf, -math.inf], math.nan).notna()

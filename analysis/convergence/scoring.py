@@ -10,11 +10,10 @@ from analysis.probes.probe_request import MINUTES
 class Scoring:
     """How checkpoints are scored: the options of `mt4ssl convergence`.
 
-    probe_data, alignments, probes, layer, probe_minutes, probe_seed: labelled speech and what is
-    probed in it (`analysis.probes.probing`). superb, roots, set: SUPERB tasks to run on every
-    checkpoint,
-    as for `mt4ssl superb run`; what is in RUN/superb/update_N is read in any case. scores: a CSV of
-    other numbers. target: METRIC=VALUE words.
+    probe_data, alignments, items, probes, layer, probe_minutes, probe_seed: labelled speech and
+    what is probed in it (`analysis.probes.probing`). superb, roots, set: SUPERB tasks to run on
+    every checkpoint, as for `mt4ssl superb run`; what is in RUN/superb/update_N is read in any
+    case. scores: a CSV of other numbers. target: METRIC=VALUE words.
     """
 
     probe_data: Sequence[str] = ()
@@ -28,3 +27,4 @@ class Scoring:
     set: Sequence[str] = ()
     scores: str | None = None
     target: Sequence[str] = ()
+    items: str | None = None

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.abx.distances import DISTANCES
-from analysis.abx.items import read_items
+from analysis.abx.items import ItemFile, read_items
 from analysis.labelled_speech import speech
 from analysis.labelled_speech.speech import LabelledUtterance
 from analysis.probes import (
@@ -49,13 +49,16 @@ def score_layers(
     upstream: str = "mt4ssl",
     store: FeatureStore | None = None,
     device: str = "auto",
+    items: ItemFile | None = None,
 ) -> list[Row]:
     """Return the rows of some probes of every layer of a checkpoint (`run_probes`).
+
+    ``items``: what ABX compares, instead of triphones of the alignments.
 
     Raises:
         ValueError: no such checkpoint or probe, or too little speech with its labels.
     """
-    chosen, _ = probe_tasks.possible_probes(utterances, probes, minutes)
+    chosen, _ = probe_tasks.possible_probes(utterances, probes, minutes, items)
     features = layer_features.open_upstream(checkpoint, upstream, device, store)
     kept = gather(features, probe_tasks.means_of(chosen), probe_tasks.frames_of(chosen), show=False)
     return probe_training.run_probes(chosen, kept, features.layers, seed, show=False)

@@ -31,7 +31,8 @@ _KINDS = {  # of the settings that are computed with
     "data.valid_share": int | float, "data.min_seconds": int | float,
 }  # fmt: skip
 _JUDGES = (  # of the loss on held-out audio
-    "data.labels", "data.valid_labels", "data.valid", "data.valid_share", "offline.num_classes",
+    "data.labels", "data.valid_labels", "data.valid", "data.valid_share", "data.max_seconds",
+    "offline.num_classes", "masking.prob", "masking.length",
 )  # fmt: skip
 
 
@@ -258,13 +259,18 @@ def check(runs: Sequence[TrainingRun]) -> list[str]:
     return notes
 
 
-def judged_alike(runs: Sequence[TrainingRun]) -> bool:
-    """Whether the offline target's held-out losses of runs can be compared: labels and audio."""
+def judged_alike(runs: Sequence[TrainingRun]) -> list[TrainingRun]:
+    """Return the most runs whose held-out losses of the offline target can be compared.
 
-    def plain(value: Any) -> Any:
-        return str(Path(value).resolve()) if isinstance(value, str) else value
+    These have labels, masks and held-out audio in common.
+    """
 
-    return len({tuple(plain(run.settings.get(key)) for key in _JUDGES) for run in runs}) < 2
+    def judge(run: TrainingRun) -> tuple[Any, ...]:
+        values = (run.settings.get(key) for key in _JUDGES)
+        return tuple(str(Path(v).resolve()) if isinstance(v, str) else v for v in values)
+
+    (judges, _), *_ = Counter(map(judge, runs)).most_common(1) or [((), 0)]
+    return [run for run in runs if judge(run) == judges]
 
 
 def shared_settings(runs: Sequence[TrainingRun]) -> dict[str, Any]:

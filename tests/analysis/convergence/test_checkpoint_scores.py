@@ -8,6 +8,7 @@ import pytest
 import score_runs
 from pretraining_runs import checkpoints, run
 
+from analysis.abx.items import ItemFile
 from analysis.convergence import checkpoint_scores, point_table
 from analysis.labelled_speech import speech
 from analysis.labelled_speech.speech import LabelledUtterance
@@ -34,7 +35,7 @@ def probe(monkeypatch):
     """Probes that score 0.1 per ten updates on layer 0 and twice that on layer 1; the calls."""
     calls = []
 
-    def score(checkpoint, utterances, probes, seed=0, minutes=20.0):
+    def score(checkpoint, utterances, probes, seed=0, minutes=20.0, items=None):
         calls.append((checkpoint.name, tuple(probes), seed))
         value = int(checkpoint.stem.partition("_")[2]) / 100
         return [
@@ -55,14 +56,24 @@ def test_held_out_losses_of_runs_with_the_same_labels(tmp_path):
         ("a", 20, "offline_loss", 2.0), ("a", 20, "offline_accuracy", 0.5),
     ]  # fmt: skip
     assert list(table["direction"][:2]) == ["min", "max"]
-    runs = found(run(tmp_path / "c"), run(tmp_path / "d", data__labels="/data/other.km"))
+
+
+@pytest.mark.parametrize(
+    "judge",
+    [
+        {"data__labels": "/of/hubert/train.km"},  # a file of the same name
+        {"data__valid": "/data/valid.tsv"}, {"masking__prob": 0.65}, {"data__max_seconds": 4.0},
+    ],
+)  # fmt: skip
+def test_held_out_losses_of_runs_that_are_judged_otherwise_are_left_out(tmp_path, judge):
+    runs = found(
+        run(tmp_path / "other", **judge), run(tmp_path / "a"), run(tmp_path / "b", run__seed=2)
+    )
     table, notes = checkpoint_scores.held_out(runs)
-    told = "held-out losses are not compared: the labels or the held-out audio differ"
-    assert table.empty and notes == [told]
-    runs = found(tmp_path / "c", run(tmp_path / "e", data__labels="/of/hubert/train.km"))
-    assert checkpoint_scores.held_out(runs)[1] == [told]  # a file of the same name
-    runs = found(tmp_path / "c", run(tmp_path / "f", data__valid="/data/valid.tsv"))
-    assert checkpoint_scores.held_out(runs)[1] == [told]
+    assert set(table["run"]) == {"a", "b"}
+    assert notes == [
+        "held-out losses of other are left out: their labels, masks or held-out audio differ"
+    ]
 
 
 def test_probes_are_kept_beside_the_run_and_not_done_twice(tmp_path, probe):
@@ -78,6 +89,14 @@ def test_probes_are_kept_beside_the_run_and_not_done_twice(tmp_path, probe):
     checkpoint_scores.probed(runs, SPEECH[:1], ["keyword"])  # other speech
     checkpoint_scores.probed(runs, SPEECH[:1], ["keyword"], seed=1)
     assert len(probe) == 8
+
+
+def test_abx_of_an_item_file_is_done_again_when_the_file_changes(tmp_path, probe):
+    runs, path = found(checkpoints(run(tmp_path / "a"), 10)), tmp_path / "words.item"
+    for text in ("one", "one", "other"):
+        path.write_text(text)
+        checkpoint_scores.probed(runs, SPEECH, ["abx_across"], items=ItemFile(path, {}))
+    assert len(probe) == 2
 
 
 def test_another_checkpoint_or_a_damaged_file_is_probed_again(tmp_path, probe):
