@@ -11,12 +11,12 @@ LONGEST, WIDEST, PAUSE = 6.0, 84, 0.8  # of a caption: s, characters; s after wh
 
 @dataclass(frozen=True)
 class Transcript:
-    """What was said in a file of ``seconds``."""
+    """What was said in a file of ``seconds``; ``confidence`` is None where nothing was."""
 
     name: str
     seconds: float
     words: tuple[Word, ...]
-    confidence: float
+    confidence: float | None
 
     @property
     def text(self) -> str:
@@ -31,7 +31,7 @@ def written(transcript: Transcript, format: str) -> str:
     if format == "jsonl":
         plain = asdict(transcript)
         plain["words"] = [_rounded(word) for word in transcript.words]
-        plain["confidence"] = round(transcript.confidence, 4)
+        plain["confidence"] = transcript.confidence and round(transcript.confidence, 4)
         return json.dumps({"name": plain.pop("name"), "text": transcript.text, **plain},
                           ensure_ascii=False)  # fmt: skip
     blocks = ["WEBVTT"] if format == "vtt" else []

@@ -91,14 +91,18 @@ def _row(one: Decoded) -> list[Any]:
         words.insertions,
         f"{words.rate:.4f}" if words.length else "",
         f"{characters.rate:.4f}" if characters.length else "",
-        f"{best.confidence:.4f}",
+        "" if best.confidence is None else f"{best.confidence:.4f}",
         f"{best.score:.4f}",
     ]
 
 
 def _nbest_line(one: Decoded) -> str:
     ranked = [
-        {"text": h.text, "score": round(h.score, 4), "confidence": round(h.confidence, 4)}
+        {
+            "text": h.text,
+            "score": round(h.score, 4),
+            "confidence": h.confidence and round(h.confidence, 4),
+        }
         for h in one.hypotheses
     ]
     best = [asdict(word) for word in one.hypotheses[0].words]

@@ -37,9 +37,9 @@ class Hypothesis:
         return " ".join(word.text for word in self.words)
 
     @property
-    def confidence(self) -> float:
-        """The mean of the words' confidences; 1 where there are none."""
-        return float(np.mean([word.confidence for word in self.words])) if self.words else 1.0
+    def confidence(self) -> float | None:
+        """The mean of the words' confidences; None where there are none."""
+        return float(np.mean([word.confidence for word in self.words])) if self.words else None
 
 
 def separator_of(vocabulary: Vocabulary) -> int | None:

@@ -24,13 +24,13 @@ class Prediction:
         text: the label; of an intent its values, joined by ", "; or what was said.
         confidence: between 0 and 1. Of a label its probability; of an intent the product of those
             of its three values. Of text the mean, over the frames whose best symbol is no blank, of
-            that symbol's probability; over all frames, where all are blank.
+            that symbol's probability; None where there is no text.
         slots: (slot, value), of an intent and of slot filling.
         others: the next best (text, confidence), of labels and intents.
     """
 
     text: str
-    confidence: float
+    confidence: float | None
     slots: tuple[tuple[str, str], ...] = ()
     others: tuple[tuple[str, float], ...] = ()
 
@@ -67,14 +67,16 @@ def transcribe(folder: str, mode: str, labels: Labels, logits: Tensor) -> Predic
     """
     shares, best = logits.log_softmax(-1).max(-1)  # (T,)
     said = ~torch.isin(best, torch.tensor(_SILENT[folder], device=best.device))
-    confidence = float(shares[said if bool(said.any()) else ~said].exp().mean())
     names = labels[SYMBOL]
     tokens = [names[i] for i in best.unique_consecutive().tolist() if i not in _SILENT[folder]]
+    slots: tuple[tuple[str, str], ...] = ()
     if folder == ASR:  # letters, and | between words
-        return Prediction(" ".join("".join(tokens).replace("|", " ").split()), confidence)
-    if mode != SLOTS:
-        return Prediction((" " if mode == WORDS else "").join(tokens), confidence)
-    return Prediction(_words(tokens), confidence, tuple(_slots(tokens)))
+        text = " ".join("".join(tokens).replace("|", " ").split())
+    elif mode == SLOTS:
+        text, slots = _words(tokens), tuple(_slots(tokens))
+    else:
+        text = (" " if mode == WORDS else "").join(tokens)
+    return Prediction(text, float(shares[said].exp().mean()) if text else None, slots)
 
 
 def gives_text(folder: str) -> bool:

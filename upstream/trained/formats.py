@@ -59,7 +59,7 @@ def written(rows: Sequence[tuple[str, "Prediction"]], format: str, name: str) ->
 
 def _record(file: str, said: "Prediction", name: str) -> dict[str, Any]:
     found: dict[str, Any] = {"file": file, name: said.text}
-    found["confidence"] = round(said.confidence, DIGITS)
+    found["confidence"] = said.confidence and round(said.confidence, DIGITS)
     if said.slots:
         found["slots"] = [{"slot": slot, "value": value} for slot, value in said.slots]
     if said.others:
@@ -70,7 +70,7 @@ def _record(file: str, said: "Prediction", name: str) -> dict[str, Any]:
 
 
 def _cells(file: str, said: "Prediction", slots: bool, others: int) -> list[Any]:
-    cells: list[Any] = [file, said.text, round(said.confidence, DIGITS)]
+    cells: list[Any] = [file, said.text, said.confidence and round(said.confidence, DIGITS)]
     if slots:
         cells.append("; ".join(f"{slot}={value}" for slot, value in said.slots))
     for text, share in said.others:
@@ -79,4 +79,6 @@ def _cells(file: str, said: "Prediction", slots: bool, others: int) -> list[Any]
 
 
 def _shown(cell: Any) -> str:
+    if cell is None:
+        return "-"
     return f"{cell:.3f}" if isinstance(cell, float) else printable(cell)

@@ -38,6 +38,8 @@ def test_what_is_heard_is_written():
     (found,) = recogniser.hypotheses(recogniser.log_probs([spoken("AB CAB")])[0])
     assert found.text == "AB CAB"
     assert found.confidence > 0.9
+    silence = np.zeros(16_000, np.float32)
+    assert recogniser.hypotheses(recogniser.log_probs([silence])[0])[0].confidence is None
     starts = [word.start for word in found.words]
     assert starts == pytest.approx([0.0, 3 * 0.16], abs=0.03)
 
@@ -149,6 +151,8 @@ def test_text_and_json_lines():
     assert list(found) == ["name", "text", "seconds", "words", "confidence"]
     assert found["words"][1] == {"text": "<A>&", "start": 1.2, "end": 1.5, "confidence": 0.8}
     assert found["confidence"] == 0.7333
+    nothing = json.loads(captions.written(Transcript("x", 1.0, (), None), "jsonl"))
+    assert (nothing["text"], nothing["confidence"]) == ("", None)
 
 
 def test_captions():

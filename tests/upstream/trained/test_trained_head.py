@@ -20,6 +20,7 @@ from upstream.door import tasks
 from upstream.heads import command, labels, runner, states
 from upstream.heads.task_request import TaskRequest
 from upstream.store.options import StoreOptions
+from upstream.trained import formats
 from upstream.trained.answers import classify, transcribe
 from upstream.trained.predict import predict
 from upstream.trained.trained_head import TrainedHead
@@ -324,4 +325,8 @@ def test_classes_and_symbols():
     raw = "PLAY B-who AA E-who NOW"
     assert metric.parse(raw, "")[1:2] + metric.parse(raw, "")[3:] == (said.text, "AA:who")
     silent = transcribe("asr", "", {"symbol": ["<s>", "<pad>", "</s>", "A"]}, torch.eye(4)[[0, 2]])
-    assert silent.text == "" and 0 < silent.confidence < 1
+    assert (silent.text, silent.confidence) == ("", None)
+    rows = [("a.wav", said), ("b.wav", silent)]
+    assert formats.written(rows, "csv", "text").splitlines()[2] == "b.wav,,,"
+    assert json.loads(formats.written(rows, "jsonl", "text").splitlines()[1])["confidence"] is None
+    assert formats.written(rows, "table", "text").splitlines()[-1].split() == ["b.wav", "-"]
