@@ -1,5 +1,6 @@
 """``mt4ssl transcribe`` and ``decode``: speech to text with a fine-tuned model."""
 
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 from mt4ssl_cli import options as o
@@ -71,12 +72,15 @@ def transcribe(
     max_skipped: o.MaxSkipped = DataConfig.max_skipped,
 ) -> int:
     """Write down what is said in audio files of any length."""
+    from mt4ssl_core.lines import say
     from mt4ssl_core.recognition import transcribe as transcribing
     from mt4ssl_core.recognition.recogniser import Recogniser
 
     request = _search(lm, lexicon, beam, lm_weight, word_score, sil_score)
     transcribing.check_one_file(format, audio, out)
     recogniser = Recogniser.load(checkpoint, request, device, dictionary)
+    if recogniser.doubt:
+        say(recogniser.doubt, sys.stderr)
     broken: list[str] = []
     found = transcribing.transcribe(
         recogniser, audio, strict, max_skipped, broken=broken, out=out, format=format

@@ -55,7 +55,10 @@ def load_ctc(path: str | Path, dictionary: str | Path | None = None) -> CTCModel
         raise ValueError(f"{path}: an encoder without a CTC head; {REMEDY}")
     if dictionary is not None:
         raise ValueError(f"{path}: has its own vocabulary; leave the dictionary {dictionary} out")
-    return _assembled(state, head_of(state), vocabulary_of(state, path), path)
+    model = _assembled(state, head_of(state), vocabulary_of(state, path), path)
+    best = state["progress"].get("best")
+    model.held_out_wer = best if isinstance(best, float) else None
+    return model
 
 
 def head_of(state: dict[str, Any]) -> dict[str, Any]:

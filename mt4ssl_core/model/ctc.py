@@ -15,7 +15,11 @@ class CTCModel(nn.Module):
         encoder: its last hidden state is what the head hears.
         head: the linear layer, drawn as fairseq draws it, but for the blank's bias.
         vocabulary: of the head's outputs.
+        held_out_wer: lowest word error rate on the speech held out of its fine-tuning, a fraction;
+            None where it is not known.
     """
+
+    held_out_wer: float | None = None
 
     def __init__(
         self,

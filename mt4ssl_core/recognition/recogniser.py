@@ -21,6 +21,8 @@ from mt4ssl_core.recognition.search_request import Search, SearchRequest, search
 from mt4ssl_core.search.hypothesis import Hypothesis
 from mt4ssl_core.settings.labelling_defaults import DEVICE
 
+MOST = 0.5  # of the words: text with so many errors cannot be read
+
 
 class Recogniser:
     """A model with its search.
@@ -61,6 +63,18 @@ class Recogniser:
         model = load_ctc(path, None if dictionary is None else user_path(dictionary))
         search = (request or SearchRequest()).searcher(model.vocabulary)
         return cls(model.to(place), search, str(path))
+
+    @property
+    def doubt(self) -> str:
+        """What to expect of a model that had most words wrong in its fine-tuning; else nothing."""
+        rate = self.model.held_out_wer
+        if rate is None or rate < MOST:
+            return ""
+        return (
+            f"{self.source}: its word error rate was {rate:.0%} at best, on the speech held out of "
+            "its fine-tuning, so expect fragments; fine-tune on more transcribed speech, or an "
+            "encoder that heard more, or give --lm"
+        )
 
     @torch.no_grad()
     def log_probs(self, waves: Sequence[np.ndarray]) -> list[np.ndarray]:

@@ -35,6 +35,16 @@ def test_transcripts_on_standard_output(checkpoint, audio, capsys):
     assert [line["text"] + "\n" for line in lines] == [alone, alone]
 
 
+@pytest.mark.parametrize(("rate", "doubted"), [(0.736, True), (0.2, False), (None, False)])
+def test_a_model_that_had_most_words_wrong_is_told(audio, tmp_path, capsys, rate, doubted):
+    progress = {"update": 1, "epoch": 0, "batches": 1, "best": rate}
+    checkpoint = saved(tmp_path / "best.pt", progress=progress)
+    assert mt4ssl_cli.main(["transcribe", checkpoint, audio[0], "--device", "cpu"]) == 0
+    said = capsys.readouterr()
+    assert ("best.pt: its word error rate was 74% at best" in said.err) == doubted
+    assert "fragments" not in said.out
+
+
 def test_files_of_captions_with_a_language_model(checkpoint, audio, tmp_path, capsys):
     lm = tmp_path / "lm.arpa"
     lm.write_text(BackOff(["AB CAB", "A B C"], 2).arpa())
