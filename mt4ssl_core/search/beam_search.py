@@ -175,20 +175,32 @@ def _likeliest(lexicon: Lexicon, scores: Mapping[str, float]) -> Iterator[tuple[
 
 
 def _check_pair(lm: Any, names: Sequence[str], model: LanguageModel, lexicon: Lexicon) -> None:
-    """Raise ValueError when the language model knows no word of the lexicon."""
+    """Say which words of the lexicon the language model does not know; it must know one.
+
+    Raises:
+        ValueError: it knows none.
+    """
     if model.words is not None:
-        common = any(word in model.words for word in lexicon.words)
+        unknown = [word for word in lexicon.words if word not in model.words]
     else:  # a word that it does not know has the score of <unk>
         start = lm.start(False)
-        unknown = lm.score(start, 0)[1]
-        common = any(lm.score(start, n)[1] != unknown for n in range(1, len(names)))
-    if common:
+        score = lm.score(start, 0)[1]
+        unknown = [word for n, word in enumerate(names) if n and lm.score(start, n)[1] == score]
+    if not unknown:
         return
-    example = lexicon.words[0][:40]
+    all_words = f"{len(lexicon.words):,} words of {lexicon.source}"
+    if len(unknown) < len(lexicon.words):
+        shown = ", ".join(word[:40] for word in unknown[:_SHOWN])
+        say(
+            f"{model.path}: does not know {len(unknown):,} of the {all_words}, such as {shown}; "
+            "they are searched for with the score of an unknown word",
+            sys.stderr,
+        )
+        return
     other = "" if model.words is None else f"; it has words such as {min(model.words)[:40]}"
     raise ValueError(
-        f"{model.path}: knows none of the {len(lexicon.words):,} words of {lexicon.source}, such "
-        f"as {example}{other}; give a language model and a lexicon of one language and case"
+        f"{model.path}: knows none of the {all_words}, such as {unknown[0][:40]}{other}; give a "
+        "language model and a lexicon of one language and case"
     )
 
 

@@ -5,6 +5,7 @@ torchaudio's form: ``HELLO<tab>H E L L O |``). A word may have several lines. Th
 end may be missing: it is added, since every word ends with it.
 """
 
+import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from mt4ssl_core.data.vocabulary import Vocabulary
 from mt4ssl_core.files import reading
+from mt4ssl_core.lines import say
 from mt4ssl_core.search.hypothesis import separator_of
 
 LIMIT = 1 << 30  # bytes; a lexicon of ten million words is below that
@@ -71,7 +73,7 @@ def read_lexicon(path: str | Path, vocabulary: Vocabulary) -> Lexicon:
 def spelled_words(words: Iterable[str], vocabulary: Vocabulary, source: str) -> Lexicon:
     """Make a lexicon of words that are spelled as they are written, such as a language model's.
 
-    Those with letters that the vocabulary lacks are left out and counted.
+    Those with letters that the vocabulary lacks are left out, counted and said.
 
     Raises:
         ValueError: most words have such letters: another alphabet, or another case; or the model
@@ -90,6 +92,12 @@ def spelled_words(words: Iterable[str], vocabulary: Vocabulary, source: str) -> 
         raise ValueError(
             f"{source}: {left_out:,} of its {len(found):,} words cannot be spelled: "
             f"{speller.problem()}"
+        )
+    if left_out:
+        say(
+            f"{source}: {left_out:,} of its {len(found):,} words are left out: "
+            f"{vocabulary.said(speller.unknown)}",
+            sys.stderr,
         )
     return Lexicon(spellings, source, left_out)
 

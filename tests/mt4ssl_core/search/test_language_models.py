@@ -124,10 +124,18 @@ def test_files_that_do_not_belong_together_are_refused(tmp_path, kind):
     assert re.search(said, str(raised.value))
 
 
-def test_words_that_cannot_be_spelled_are_left_out_and_counted(tmp_path):
+def test_words_that_cannot_be_spelled_are_left_out_and_counted(tmp_path, capsys):
     lm = written(tmp_path / "lm.arpa", BackOff(["AB BA C3"], 2).arpa())
     lexicon = BeamSearch(LETTERS, BeamSettings(), lm).lexicon
     assert (set(lexicon.words), lexicon.left_out) == ({"AB", "BA"}, 1)
+    assert "1 of its 3 words are left out: not in the vocabulary" in capsys.readouterr().err
+
+
+def test_words_of_a_lexicon_that_the_model_does_not_know_are_said(tmp_path, lm, capsys):
+    path = written(tmp_path / "lexicon.txt", "AB A B |\nBB B B |\nAA A A |\n")
+    BeamSearch(LETTERS, BeamSettings(), lm, path)
+    said = "does not know 2 of the 3 words of .*lexicon.txt, such as BB, AA;"
+    assert re.search(said, capsys.readouterr().err)
 
 
 def test_a_missing_file_is_named(tmp_path, lm):
