@@ -4,20 +4,14 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from mt4ssl_core.command_line import aligned, printable
 from mt4ssl_core.config import SAMPLE_RATE
-from mt4ssl_core.files import (
-    check_out,
-    plain_cell,
-    refuse_others,
-    user_path,
-    write_json,
-    write_text,
-)
+from mt4ssl_core.files import atomic_path, check_out, plain_cell, refuse_others, user_path
 from mt4ssl_core.recognition.decode import Decoded, Outcome
 from mt4ssl_core.recognition.tuning import GridPoint
 from mt4ssl_core.recognition.word_scores import side_by_side
@@ -48,25 +42,30 @@ def write(outcome: Outcome, out: str | Path) -> Path:
 
     nbest.jsonl and tuning.csv are there where there were several hypotheses, or tuning; of an
     earlier decoding they are removed.
+
+    Raises:
+        OSError: a file cannot be written; an earlier decoding is whole, then.
     """
     folder = user_path(out)
-    write_text(folder / UTTERANCES, _csv(COLUMNS, map(_row, outcome.utterances)))
-    write_text(folder / WORST, worst(outcome.utterances))
     several = any(len(one.hypotheses) > 1 for one in outcome.utterances)
-    lines = "".join(map(_nbest_line, outcome.utterances)) if several else None
-    _write_or_remove(folder / NBEST, lines)
     columns = ("lm_weight", "word_score", "wer")
     grid = ([point.record()[column] for column in columns] for point in outcome.grid)
-    _write_or_remove(folder / GRID, _csv(columns, grid) if outcome.grid else None)
-    write_json(folder / RECORD, outcome.record)
+    texts = {
+        RECORD: json.dumps(outcome.record, indent=2, allow_nan=False) + "\n",
+        UTTERANCES: _csv(COLUMNS, map(_row, outcome.utterances)),
+        WORST: worst(outcome.utterances),
+        NBEST: "".join(map(_nbest_line, outcome.utterances)) if several else None,
+        GRID: _csv(columns, grid) if outcome.grid else None,
+    }
+    with ExitStack() as files:
+        for name, text in texts.items():
+            if text is not None:
+                temporary = files.enter_context(atomic_path(folder / name))
+                temporary.write_text(text, encoding="utf-8")
+    for name, text in texts.items():
+        if text is None:
+            (folder / name).unlink(missing_ok=True)
     return folder
-
-
-def _write_or_remove(path: Path, text: str | None) -> None:
-    if text is None:
-        path.unlink(missing_ok=True)
-    else:
-        write_text(path, text)
 
 
 def _csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

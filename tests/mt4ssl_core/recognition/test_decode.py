@@ -10,6 +10,7 @@ from recognisers import LETTERS, PitchModel, saved, spoken
 
 import mt4ssl_cli
 from mini_superb.ngram import BackOff
+from mt4ssl_core import files
 from mt4ssl_core.data.vocabulary import Vocabulary
 from mt4ssl_core.recognition import decode as decoding
 from mt4ssl_core.recognition import decode_files
@@ -116,6 +117,21 @@ def test_what_is_left_behind(hearing, speech, dev, lm, tmp_path):
     assert "tuned on" in said and "WER 2" in said and "bootstrap over 2 speakers" in said
     decode_files.write(asked(hearing, speech), folder)  # greedy: one hypothesis, no grid
     assert not (folder / "nbest.jsonl").exists() and not (folder / "tuning.csv").exists()
+
+
+def test_a_full_disk_leaves_an_earlier_decoding_whole(hearing, speech, dev, tmp_path, monkeypatch):
+    folder = decode_files.write(asked(hearing, speech), tmp_path / "out")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    def full(path):
+        if path.name == "worst.txt":
+            raise OSError("No space left on device")
+        return files.atomic_path(path)
+
+    monkeypatch.setattr(decode_files, "atomic_path", full)
+    with pytest.raises(OSError, match="No space left"):
+        decode_files.write(asked(hearing, dev), folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
 def test_tuned_weights_are_those_of_a_search_with_them(hearing, speech, dev, lm):
