@@ -168,10 +168,17 @@ def check_out(out: str | Path | None) -> None:
     """See that a folder can be written, before the work is done that is to go there.
 
     Raises:
-        ValueError: it is a file.
+        ValueError: it is a file, or would lie in one or in a folder that cannot be written.
     """
-    if out is not None and (place := user_path(out)).exists() and not place.is_dir():
-        raise ValueError(f"--out {out}: a file; give a folder")
+    if out is None:
+        return
+    place = user_path(out)
+    there = next(path for path in (place, *place.parents) if path.exists())
+    if not there.is_dir():
+        is_file = "a file" if there == place else f"{there} is a file"
+        raise ValueError(f"--out {out}: {is_file}; give a folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise ValueError(f"--out {out}: {there} cannot be written; give another folder")
 
 
 def refuse_others(what: str, folder: Path, mark: str, own: Collection[str] = ()) -> None:

@@ -164,11 +164,17 @@ def test_home_folders(monkeypatch):
         files.user_path("~nobody_of_this_name/a")
 
 
-def test_a_file_where_a_folder_is_to_be_written_is_found_before_the_work(tmp_path):
+def test_a_place_where_no_folder_can_be_written_is_found_before_the_work(tmp_path, monkeypatch):
     file = tmp_path / "file"
     file.touch()
     with pytest.raises(ValueError, match=rf"--out {file}: a file; give a folder"):
         files.check_out(file)
+    with pytest.raises(ValueError, match=rf"/a/b: {file} is a file; give a folder"):
+        files.check_out(file / "a" / "b")
+    with monkeypatch.context() as closed:
+        closed.setattr(files.os, "access", lambda *_: False)  # of root nothing is
+        with pytest.raises(ValueError, match=rf"/a: {tmp_path} cannot be written; give another"):
+            files.check_out(tmp_path / "a")
     for fine in (tmp_path, tmp_path / "new", None):
         files.check_out(fine)
 
