@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +153,11 @@ def _check(request: DecodeRequest) -> None:
         raise ValueError("--lm-weights, --word-scores: none to try; give some, or leave them out")
     if request.tune is None and tried != (DecodeRequest.lm_weights, DecodeRequest.word_scores):
         raise ValueError("--lm-weights and --word-scores are what --tune tries; give it, too")
+    try:
+        for weight, score in product(*tried):
+            replace(request.search.beam, lm_weight=weight, word_score=score)
+    except ValueError as error:
+        raise ValueError(f"--lm-weights, --word-scores: {error}") from None
     if request.tune is not None and _same(request.tune, request.data):
         raise ValueError(
             f"--tune {request.tune}: is the speech that is scored, which would look too good; "
@@ -173,8 +179,10 @@ class _Heard:
 
     def read(self, source: str, transcripts: str | None) -> tuple[list[Spoken], Manifest]:
         """Return the utterances of a list with their references, and what is wrong with others."""
-        vocabulary, strict = self.recogniser.vocabulary, self.request.strict
-        return read_references(source, transcripts, self.text, vocabulary, strict)
+        asked, vocabulary = self.request, self.recogniser.vocabulary
+        return read_references(
+            source, transcripts, self.text, vocabulary, asked.strict, asked.max_skipped
+        )
 
     def tuned(self, source: str) -> list[GridPoint]:
         """Try all weights on a list, and go on with the best."""

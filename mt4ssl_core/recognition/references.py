@@ -35,6 +35,7 @@ def read_references(
     text: TextConfig,
     vocabulary: Vocabulary,
     strict: bool = False,
+    max_skipped: float = 1.0,
 ) -> tuple[list[Spoken], Manifest]:
     """Return utterances with transcripts; and, without cuts, what was wrong: others are named.
 
@@ -44,12 +45,15 @@ def read_references(
         text: how references are brought to the model's form.
         vocabulary: the model's.
         strict: whether the first utterance that cannot be used ends it.
+        max_skipped: share of the audio files that may be unreadable.
 
     Raises:
-        ValueError: no audio, no transcripts, or letters in them that the model does not have.
+        ValueError: no audio, too much of it unreadable, no transcripts, or letters in them that the
+            model does not have.
     """
     source = user_path(source)
-    manifest = open_manifest(source, min_seconds=MIN_SAMPLES / SAMPLE_RATE, strict=strict)
+    shortest = MIN_SAMPLES / SAMPLE_RATE
+    manifest = open_manifest(source, min_seconds=shortest, strict=strict, max_skipped=max_skipped)
     texts = read_transcripts(source, manifest, transcripts, text.units)
     speakers = _speakers(source)
     found: list[Spoken] = []

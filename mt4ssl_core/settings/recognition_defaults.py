@@ -28,3 +28,7 @@ class BeamSettings:
 
     def __post_init__(self) -> None:
         check(self, "")
+        if self.nbest > self.beam:
+            raise ValueError(
+                f"nbest: {self.nbest}, more than the {self.beam} hypotheses of the beam; raise beam"
+            )

@@ -197,6 +197,13 @@ def test_no_weights_to_try_are_refused(hearing, speech, dev, lm):
             asked(hearing, speech, search=SearchRequest(lm), tune=str(dev), **none)
 
 
+@pytest.mark.parametrize("weights", [{"lm_weights": (1.0, -1.0)}, {"word_scores": (2e3,)}])
+def test_weights_that_cannot_be_are_refused_before_anything_is_heard(weights):
+    request = DecodeRequest("gone.pt", "gone", SearchRequest("lm.arpa"), tune="dev", **weights)
+    with pytest.raises(ValueError, match=r"^--lm-weights, --word-scores: .*must be at least"):
+        decoding.decode(request)
+
+
 def test_weights_to_try_are_refused_where_nothing_is_tuned():
     with pytest.raises(ValueError, match="are what --tune tries; give it, too"):
         decoding.decode(DecodeRequest("gone.pt", "gone", lm_weights=(1.0, 9.0)))
@@ -228,6 +235,16 @@ def test_audio_without_a_transcript_is_named(hearing, speech, capsys):
     assert found.record["skipped"][0][1] == "no transcript"
     with pytest.raises(ValueError, match="no transcript"):
         asked(hearing, speech, strict=True)
+
+
+def test_too_much_that_cannot_be_read_is_refused_before_the_rest_is_heard(
+    hearing, speech, monkeypatch
+):
+    for name in ("1-1-0003", "1-1-0004"):
+        (speech / "1" / "1" / f"{name}.flac").write_bytes(b"no audio")
+    monkeypatch.setattr(Recogniser, "log_probs", None)
+    with pytest.raises(ValueError, match=r"2 of 6 files could not be used.*--max-skipped"):
+        asked(hearing, speech)
 
 
 def test_audio_alone_is_for_transcribe(hearing, tmp_path):

@@ -174,6 +174,8 @@ def test_settings_of_the_search_have_bounds():
         BeamSettings(beam=0)
     with pytest.raises(ValueError, match="lm_weight: nan"):
         BeamSettings(lm_weight=float("nan"))
+    with pytest.raises(ValueError, match="nbest: 6, more than the 5 hypotheses of the beam"):
+        BeamSettings(beam=5, nbest=6)
 
 
 def test_flashlight_is_asked_for_when_it_is_missing(monkeypatch):
