@@ -88,6 +88,11 @@ class Score:
             )
         self.value_in(shown_unit(metric))
 
+    @property
+    def folder(self) -> Path:
+        """The folder of the suite or experiment that it is from."""
+        return Path(self.source).parent
+
     def value_in(self, unit: str) -> float:
         """Return the value in another unit.
 

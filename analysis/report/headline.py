@@ -3,9 +3,12 @@
 import math
 from collections.abc import Collection, Mapping, Sequence
 
+from analysis.comparing import comparison
 from analysis.records import model_names, superb_score
 from analysis.records.model_names import FILTER_BANKS, UNTRAINED
-from analysis.report.page import Block, Headline, Missing, Number, Paragraph
+from analysis.report import duels
+from analysis.report.duels import Duel
+from analysis.report.page import Block, Details, Headline, Missing, Notes, Number, Paragraph
 from analysis.tables.leaderboard import DONE, SCORE, ScoreTable, number
 
 _OF = {UNTRAINED: "an untrained copy", FILTER_BANKS: FILTER_BANKS}
@@ -15,6 +18,10 @@ _NORMALISED = (
     "Not compared with filter banks that are not"
 )
 _NO_CMVN = f"mt4ssl superb run --upstream {_PLAIN} --out OTHER"
+_ONE_SEED = Missing(
+    "One head seed was trained: how far scores move with others is not known",
+    "mt4ssl superb run --seeds 3",
+)
 _MAKE = {  # how what is missing is made
     UNTRAINED: "mt4ssl superb run -k CKPT --upstream mt4ssl_untrained --out OTHER",
     FILTER_BANKS: "mt4ssl superb run --upstream fbank --out OTHER",
@@ -79,6 +86,8 @@ def _scored(table: ScoreTable, model: str, upstreams: Mapping[str, str]) -> Head
         numbers.append(Number(_signed(gain), f"points against {name}, the nearest published"))
         place = "level with" if round(gain) == 0 else f"{abs(gain):.0f} {_SIDE[gain > 0]}"
         clauses.append(f"{place} {name}, the nearest published model {how}")
+    if any(score.model == model and score.seeds == 1 for score in table.scores):
+        remarks.append(_ONE_SEED)
     return Headline(f"{model} has {', '.join(clauses)}.", numbers, remarks)
 
 
@@ -116,42 +125,53 @@ def _of_kind(kind: str, table: ScoreTable, upstreams: Mapping[str, str]) -> list
 
 def _plain(table: ScoreTable, model: str, upstreams: Mapping[str, str]) -> Headline:
     """Speak of a table without published models: in how many scores the model is better."""
+    of_kind = {kind: _of_kind(kind, table, upstreams) for kind in (UNTRAINED, FILTER_BANKS)}
+    fought = duels.fight(table, model, [name for names in of_kind.values() for name in names])
     numbers, clauses = [], []
     remarks: list[Block] = []
-    for kind in (UNTRAINED, FILTER_BANKS):
-        others = _of_kind(kind, table, upstreams)
-        wins, lost = _duel(table, model, others)
-        if not wins + lost:
+    for kind, others in of_kind.items():
+        verdicts = duels.together([duel for duel in fought if duel.other in others])
+        if not verdicts:
             remarks.append(_not_compared(kind))
             continue
-        best = f", the better of {len(others)}" if len(others) > 1 else ""
+        every = f", each of {len(others)}" if len(others) > 1 else ""
         given = {upstreams[name] for name in others}
         if kind == FILTER_BANKS and _PLAIN not in given:
             remarks.append(Missing(f"{', '.join(sorted(given))} {_NORMALISED}", _NO_CMVN))
-        count = f"{len(wins)} of {len(wins) + len(lost)}"
-        numbers.append(Number(count, f"scores better than {_OF[kind]}{best}"))
-        but = f" (not in {', '.join(lost)})" if wins and lost else ""
-        clauses.append(f"{_OF[kind]} in {count} scores{but}")
+        count = f"{list(verdicts.values()).count(duels.BETTER)} of {len(verdicts)}"
+        numbers.append(Number(count, f"scores shown to be better than {_OF[kind]}{every}"))
+        clauses.append(f"{_OF[kind]} in {count} scores{_but(verdicts)}")
+    if fought:
+        remarks += _how_tested(fought)
     why = f"no whole task of the {table.score_set} set" if table.scored else table.title
     remarks.append(Paragraph(f"Not compared with published models: {why}."))
     if not clauses:
         return Headline(f"{model} has scores, and nothing to compare them with.", [], remarks)
-    return Headline(f"{model} is better than {', and than '.join(clauses)}.", numbers, remarks)
+    said = f"{model} is shown to be better than {', and than '.join(clauses)}."
+    return Headline(said, numbers, remarks)
 
 
-def _duel(table: ScoreTable, model: str, others: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return the scores in which a model is better than the best of some, and the others."""
-    wins: list[str] = []
-    lost: list[str] = []
-    for column in table.columns:
-        mine = _values(table, model)[column.key]
-        known = [_values(table, other)[column.key] for other in others]
-        theirs = [value for value in known if not math.isnan(value)]
-        if not theirs or math.isnan(mine):
-            continue
-        better = mine > max(theirs) if column.direction == "max" else mine < min(theirs)
-        (wins if better else lost).append(f"{superb_score.name_of(column.task)} {column.head[:-2]}")
-    return wins, lost
+def _but(verdicts: Mapping[str, str]) -> str:
+    """Name the scores in which no advantage is shown, by what is."""
+    others = (duels.WORSE, duels.ALIKE, duels.UNTESTED)
+    named = {kind: [name for name, found in verdicts.items() if found == kind] for kind in others}
+    parts = [f"{kind} in {', '.join(names)}" for kind, names in named.items() if names]
+    return f" ({'; '.join(parts)})" if parts else ""
+
+
+def _how_tested(fought: Sequence[Duel]) -> list[Block]:
+    """Say when a difference counts as shown, and what each test found."""
+    text = (
+        f"Shown: p is below {comparison.LEVEL:g} in paired tests over utterances and speakers, "
+        "corrected for their number, as mt4ssl superb compare does."
+    )
+    lines = [duel.sentence for duel in fought]
+    one_seed = any(duel.finding and 1 in duel.finding.seeds for duel in fought)
+    return [
+        Paragraph(text),
+        *([_ONE_SEED] if one_seed else []),
+        Details(f"Every comparison ({len(lines)})", [Notes(lines)]),
+    ]
 
 
 def _not_compared(kind: str) -> Missing:

@@ -60,7 +60,8 @@ class ScoreTable:
 
     These are params, macs, superb_s (NaN where a task is missing, and in tables that are not
     SUPERB's) and tasks, how many of the set are done. The first ``published`` rows are.
-    ``deviations``: over the seeds of heads, by model and column, where there are several.
+    ``deviations``: over the seeds of heads, by model and column, where there are several;
+    ``scores``: those of your runs.
     """
 
     title: str
@@ -71,6 +72,7 @@ class ScoreTable:
     scored: bool = False
     notes: list[str] = field(default_factory=list)
     deviations: dict[tuple[str, str], float] = field(default_factory=dict)
+    scores: Sequence[Score] = ()
 
 
 def leaderboard(
@@ -152,9 +154,9 @@ def _table(
         metric = results.metric_of(score.task, score.metric, score.setting.stage)
         row = values.setdefault(score.model, {})
         unit = results.shown_unit(metric)
-        row[_key(score)] = score.value_in(unit)
+        row[key_of(score)] = score.value_in(unit)
         if (deviation := score.deviation_in(unit)) is not None:
-            deviations[score.model, _key(score)] = deviation
+            deviations[score.model, key_of(score)] = deviation
     measured, scored = {key for row in values.values() for key in row}, kind == _OFFICIAL
     names = tasks_of(score_set)
     names += [name for name in roots.in_order({s.task for s in new}) if name not in names]
@@ -173,18 +175,19 @@ def _table(
     notes += [_MACS] if frame[MACS].notna().any() else []
     notes += [_SEEDS] if deviations else []
     notes += [_DIFFERENT] if kind[1] else []
-    if left_out := sorted({_key(score) for score in new} - set(keys)):
+    if left_out := sorted({key_of(score) for score in new} - set(keys)):
         notes.append(f"Not shown, not of SUPERB: {', '.join(left_out)}")
     title, above = _title(*kind), len({s.model for s in published})
     notes += _remarks(new)
-    return ScoreTable(title, score_set, columns, frame, above, scored, notes, deviations)
+    return ScoreTable(title, score_set, columns, frame, above, scored, notes, deviations, new)
 
 
 def _title(corpus: str, state: str, protocol: str) -> str:
     return _PROTOCOLS[protocol] + _TITLES[corpus] + _STATES[state]
 
 
-def _key(score: Score) -> str:
+def key_of(score: Score) -> str:
+    """Return the key of a score's column."""
     return f"{score.task}/{results.spoken(score.metric, score.setting.stage)}"
 
 
