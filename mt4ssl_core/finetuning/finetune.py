@@ -47,7 +47,7 @@ from mt4ssl_core.training.run import (
     validation_is_due,
 )
 from mt4ssl_core.training.saving import Saver
-from mt4ssl_core.training.starting import check_new, find_checkpoint, resume, sole_run
+from mt4ssl_core.training.starting import find_checkpoint, resume, sole_run
 from mt4ssl_core.training.step import (
     add_padding,
     autocast,
@@ -95,8 +95,6 @@ def finetune(cfg: FinetuneConfig, resume_from: str | None = None) -> Path:
 def _finetune(cfg: FinetuneConfig, world: World, resume_from: str | None) -> Path:
     out = Path(cfg.run.out)
     found = find_checkpoint(Finetuning, out, resume_from)
-    if found is None:
-        check_new(out)
     parts = read_speech(cfg)
     vocabulary = find_vocabulary(
         cfg, parts, vocabulary_of(found.state, found.path) if found else None

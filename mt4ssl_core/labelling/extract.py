@@ -24,7 +24,14 @@ from mt4ssl_core.data.audio import SAMPLE_RATE, audio_name
 from mt4ssl_core.data.audio_bar import AudioBar
 from mt4ssl_core.data.manifest import MAX_SKIPPED
 from mt4ssl_core.distributed import choose_device
-from mt4ssl_core.files import atomic_path, read_json, remove_leftovers, user_path, write_json
+from mt4ssl_core.files import (
+    atomic_path,
+    read_json,
+    refuse_others,
+    remove_leftovers,
+    user_path,
+    write_json,
+)
 from mt4ssl_core.labelling.extract_items import items_of
 from mt4ssl_core.labelling.hidden_states import (
     BATCH_SECONDS,
@@ -76,9 +83,9 @@ def extract(
 
     Raises:
         ValueError: nothing to read, an unknown layer or format, two utterances for one file,
-            a folder with features of another kind, features with NaN, with ``strict`` the first
-            unreadable file; and in the end, when more than the share ``max_skipped`` of the files
-            could not be used (the others are written).
+            a folder with features of another kind or other files, features with NaN, with
+            ``strict`` the first unreadable file; and in the end, when more than the share
+            ``max_skipped`` of the files could not be used (the others are written).
     """
     if format not in FORMATS:
         raise ValueError(f"format {format!r}: unknown; use {' or '.join(FORMATS)}")
@@ -127,7 +134,9 @@ def extract(
 
 
 def _describe(out: Path, kind: dict[str, Any], about: dict[str, Any]) -> None:
-    """Write ``features.json``, or check that the one there says the same."""
+    """Write ``features.json``, or check that the one there says the same; ValueError: the folder
+    holds something else.
+    """
     path = out / "features.json"
     if path.is_file():
         there = read_json(path)
@@ -139,6 +148,7 @@ def _describe(out: Path, kind: dict[str, Any], about: dict[str, Any]) -> None:
                 f"{path}: features with another {', '.join(differing)} are there; give a new folder"
             )
         return
+    refuse_others(str(out), out, path.name)
     write_json(path, kind | about)
 
 

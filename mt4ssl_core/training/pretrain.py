@@ -63,8 +63,9 @@ def pretrain(cfg: Config, resume_from: str | None = None) -> Path:
         The path of the last checkpoint.
 
     Raises:
-        ValueError: bad input, a run of another model in ``run.out`` or one that is going on there,
-            a damaged checkpoint, too much audio that cannot be used, NaN, or a collapsed teacher.
+        ValueError: bad input, a run of another model in ``run.out``, one that is going on there, or
+            other files; a damaged checkpoint, too much audio that cannot be used, NaN, or a
+            collapsed teacher.
         OSError: a file cannot be written, or another process of this run cannot be reached.
     """
     loggers.check(cfg.run.loggers)

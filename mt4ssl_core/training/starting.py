@@ -89,7 +89,8 @@ def find_checkpoint(kind: type[Resumable], folder: Path, chosen: str | None) -> 
     """Read the checkpoint of a run of this kind that the run in ``folder`` goes on from, if any.
 
     Raises:
-        ValueError: one that cannot be used; names the whole ones beside it.
+        ValueError: one that cannot be used; names the whole ones beside it. Without any, as of
+            `check_new`.
     """
     last = folder / LAST
     if chosen is None and not last.exists():
@@ -98,6 +99,7 @@ def find_checkpoint(kind: type[Resumable], folder: Path, chosen: str | None) -> 
                 f"{folder}: {PREVIOUS} without {LAST}; {whole_ones(folder, last, kind.command)}, "
                 "or give another run.out to start anew"
             )
+        check_new(folder)
         return None
     path = last if chosen is None else _in_folder(folder, chosen)
     try:
@@ -115,12 +117,14 @@ def find_checkpoint(kind: type[Resumable], folder: Path, chosen: str | None) -> 
 
 
 def check_new(folder: Path) -> None:
-    """See that a run may begin in a folder: it is empty, or what a killed run left is there.
+    """See that a run may begin in a folder: it is empty, or what a killed run left is there, or a
+    ``.log`` to which somebody sends what the run says.
 
     Raises:
         ValueError: it holds something else.
     """
-    refuse_others(f"run.out {folder}", folder, LOG, _BEFORE_LOG)
+    own = {*_BEFORE_LOG, *(path.name for path in folder.glob("*.log"))}
+    refuse_others(f"run.out {folder}", folder, LOG, own)
 
 
 def _with_whole_ones(

@@ -30,6 +30,7 @@ from mt4ssl_core.data.shards.tar_members import add_member
 from mt4ssl_core.files import (
     atomic_path,
     read_json,
+    refuse_others,
     remove_leftovers,
     sha256_of,
     user_path,
@@ -82,9 +83,9 @@ def shard(
     ``out``/shards.json.
 
     Raises:
-        ValueError: a corpus or labels that cannot be used, other shards or somebody else writing in
-            ``out``, with ``strict`` the first file that cannot be read; more than the share
-            ``max_skipped`` unusable (what was written is kept then).
+        ValueError: a corpus or labels that cannot be used, other shards, other files or somebody
+            else writing in ``out``, with ``strict`` the first file that cannot be read; more than
+            the share ``max_skipped`` unusable (what was written is kept then).
     """
     if format not in FORMATS:
         raise ValueError(f"format {format!r}: unknown; use {', '.join(FORMATS)}")
@@ -162,8 +163,7 @@ def _is_done(out: Path, request: dict[str, Any]) -> bool:
             raise ValueError(
                 f"{path}: shards of another {', '.join(other)} are there; give a new folder"
             )
-    if any(out.glob("shard-*")):
-        raise ValueError(f"{out}: shards are there, of which {JOB} is gone; give a new folder")
+    refuse_others(str(out), out, JOB)
     write_json(out / JOB, request)
     return False
 

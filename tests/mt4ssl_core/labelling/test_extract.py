@@ -107,6 +107,8 @@ def test_requests_that_cannot_be_met(tmp_path, audio):
     with pytest.raises(ValueError, match=r"gone\.wav"):
         extract(ckpt, audio / "gone.wav", out)
     assert not out.exists()
+    with pytest.raises(ValueError, match=r"audio: holds other files and no features\.json; give"):
+        extract(ckpt, audio, audio)
     extract(ckpt, audio / "a", out, layers=[1])
     with pytest.raises(ValueError, match=r"features\.json: features with another layers are"):
         extract(ckpt, audio, out)

@@ -237,11 +237,11 @@ def test_what_killed_writers_left_is_removed(data, tmp_path):
     dead = subprocess.Popen(["true"])
     dead.wait()
     left = [f".{machine()}-{dead.pid}-00000000.tmp", ".deadbeef-1-00000000.tmp"]
-    for name in [*left, ".mine.tmp", "notes.txt"]:
+    for name in [*left, ".mine.tmp", "notes.log"]:
         (run / name).write_text("x")
     pretrain(toy.configuration(data, run, optim__max_updates=1))
-    assert {p.name for p in run.iterdir()} & {*left, ".mine.tmp", "notes.txt"} == {
-        ".mine.tmp", "notes.txt",
+    assert {p.name for p in run.iterdir()} & {*left, ".mine.tmp", "notes.log"} == {
+        ".mine.tmp", "notes.log",
     }  # fmt: skip
 
 

@@ -37,6 +37,17 @@ def state(data, tmp_path_factory):
     return checkpoint.load(pretrain(toy.configuration(data, out, **changes)))
 
 
+def test_a_folder_of_something_else_is_refused_and_one_with_a_log_is_not(data, tmp_path):
+    cfg = toy.configuration(data, tmp_path, optim__max_updates=1, **QUICK)
+    (tmp_path / "pretrain.log").touch()
+    (tmp_path / "photo.jpg").touch()
+    with pytest.raises(ValueError, match=r"^run\.out .*: holds other files and no log\.jsonl"):
+        pretrain(cfg)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["photo.jpg", "pretrain.log"]
+    (tmp_path / "photo.jpg").unlink()
+    assert pretrain(cfg).is_file()
+
+
 def files_added(folder):
     soundfile.write(folder / "audio" / "v.wav", torch.randn(16_000).numpy() / 9, 16_000)
 

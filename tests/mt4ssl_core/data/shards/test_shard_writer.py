@@ -160,6 +160,8 @@ def test_what_is_there_already_and_what_is_of_another_job(corpus, copy, capsys):
     assert "there already" in capsys.readouterr().out and contents(copy) == before
     with pytest.raises(ValueError, match="another seed are there; give a new folder"):
         shard(corpus / "train.tsv", copy, labels=corpus / "train.km", shard_mb=SMALL, seed=1)
+    with pytest.raises(ValueError, match=r"holds other files and no shards\.job\.json; give"):
+        shard(corpus / "train.tsv", corpus)
     with pytest.raises(ValueError, match="unknown; use flac, opus, wav, as-is"):
         shard(corpus / "train.tsv", copy, format="mp3")
 
