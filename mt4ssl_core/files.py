@@ -259,15 +259,19 @@ def alive(pid: int) -> bool:
 
 
 @contextmanager
-def reading(path: str | Path, remedy: str = "give another or copy it again") -> Iterator[None]:
+def reading(
+    path: str | Path, remedy: str = "give another or copy it again", *besides: str | Path
+) -> Iterator[None]:
     """Make whatever goes wrong while a foreign file is read a ValueError that names it.
 
-    ValueError and OSError whose text names ``path`` already pass unchanged.
+    ValueError and OSError whose text names ``path`` already, or a path read ``besides``, pass
+    unchanged.
     """
     try:
         yield
     except Exception as error:  # foreign data can raise anything
-        if isinstance(error, ValueError | OSError) and str(path) in str(error):
+        named = any(str(known) in str(error) for known in (path, *besides))
+        if isinstance(error, ValueError | OSError) and named:
             raise
         text = " ".join(str(error).split())[:200]
         reason = f"{type(error).__name__}: {text}" if text else type(error).__name__

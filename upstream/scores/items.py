@@ -16,6 +16,7 @@ import numpy as np
 from mt4ssl_core.files import read_json, reading
 from upstream.corpora.qbe import ground_truth, truth_folder
 from upstream.corpora.texts import read_rows, read_text
+from upstream.door import tasks
 from upstream.scores import qbe, sd, slots
 
 AGAIN = "test again with `mt4ssl superb run`, or leave the task out with --tasks"
@@ -26,6 +27,10 @@ _LABELS = {
     "er": "test_{variant}_predict.txt",
 }
 _TEXTS = {"test": "test-hyp.ark", "noLM": "test-clean-noLM-hyp.ark", "lm": "test-clean-LM-hyp.ark"}
+_CORPORA = {  # the setting with the folder of what is true, where it is not in the experiment's
+    "sd": "downstream_expert.loaderrc.test_dir",
+    "qbe": "downstream_expert.datarc.dataset_root",
+}
 _TRIAL = re.compile(r"(id\d+)-.{11}-\d+_(id\d+)-.{11}-\d+")  # VoxCeleb: SPEAKER-VIDEO-NUMBER
 _SPEAKER = {  # where the name of an utterance says who speaks
     "ks": re.compile(r"[^-]+-(.+)_nohash_\d+(?:\.wav)?"),
@@ -72,6 +77,8 @@ def read(task: str, metric: str, stage: str, expdir: Path, config: Mapping[str, 
             the folder.
     """
     with reading(expdir, AGAIN):  # config and files are as others left them
+        corpora = [Path(tasks.get(dict(config), _CORPORA[task]))] if task in _CORPORA else []
+    with reading(expdir, AGAIN, *corpora):
         found = _READERS[task](expdir, config, metric, stage)
     order = sorted(range(len(found.names)), key=found.names.__getitem__)
     return Items(

@@ -118,3 +118,20 @@ def test_settings_that_are_not_there_are_said_with_the_folder(tmp_path, task, co
     runs.labels(tmp_path, KS)
     with pytest.raises(ValueError, match=rf"{tmp_path}: cannot be read .*; test again with"):
         items.read(task, "acc", "test", tmp_path, config)
+
+
+def test_a_fault_of_the_corpus_is_said_of_its_file_alone(tmp_path):
+    test, corpus = tmp_path / "test", tmp_path / "corpus"
+    (test / "scoring").mkdir(parents=True)
+    (test / "frame_shift").write_text("320")
+    (test / "scoring" / "der.json").write_text('[{"threshold": 0.5, "median": 1}]')
+    settings = {
+        "datarc": {"rate": 16_000, "dataset_root": str(corpus)},
+        "loaderrc": {"test_dir": str(corpus)},
+    }
+    for task, metric, said in (
+        ("sd", "der", f"{corpus}/rttm: no such file; it holds the reference turns, prepare the"),
+        ("qbe", "mtwv", rf"{corpus}/scoring/.*: expected one \*\.tlist\.xml, found 0; unpack "),
+    ):
+        with pytest.raises(ValueError, match=f"^{said}"):
+            items.read(task, metric, "test", test, {"downstream_expert": settings})
