@@ -5,7 +5,7 @@ import os
 import re
 from array import array
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -106,16 +106,17 @@ class GrowingLabels:
         for path in (self._job, *self._files.values()):
             path.unlink(missing_ok=True)
 
-    def labels(self) -> Callable[[int], list[int]]:
-        """Return a function that reads the labels of a row that is there."""
-        path, starts = self._files["km"], line_offsets(self._files["km"])
+    @contextmanager
+    def labels(self) -> Iterator[Callable[[int], list[int]]]:
+        """Give a function that reads the labels of a row that is there."""
+        starts = line_offsets(self._files["km"])
+        with open(self._files["km"], "rb") as file:
 
-        def read(row: int) -> list[int]:
-            with open(path, "rb") as file:
+            def read(row: int) -> list[int]:
                 file.seek(int(starts[row]))
                 return list(map(int, file.readline().split()))
 
-        return read
+            yield read
 
     def places_in(self, cuts: Cuts) -> np.ndarray:
         """Return the place of each row that is done among ``cuts``, (R,), -1 where it has none."""
@@ -188,8 +189,8 @@ def joined_labels(
     places = [part.places_in(cuts) for part in parts]
     order = np.argsort(np.concatenate(places), kind="stable")
     ends = np.cumsum([len(part) for part in places])
-    labels = [part.labels() for part in parts]
-    with whole.writing() as write:
+    with ExitStack() as held, whole.writing() as write:
+        labels = [held.enter_context(part.labels()) for part in parts]
         for number in map(int, order):  # one by one: a list of millions is large
             part = int(np.searchsorted(ends, number, "right"))
             row = number - int(ends[part]) + len(places[part])

@@ -1,5 +1,6 @@
 import os
 import tracemalloc
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from mt4ssl_core.data.audio_bar import AudioBar
 from mt4ssl_core.data.cuts import ListedCuts, id_hash
 from mt4ssl_core.data.labels import LabelStore
+from mt4ssl_core.labelling import label_writer
 from mt4ssl_core.labelling.label_writer import GrowingLabels, joined_labels, remove_parts
 
 JOB = {"kmeans_sha256": "1", "hours": 1.0}
@@ -184,7 +186,7 @@ def test_corpus_without_a_row_that_was_done(tmp_path):
         remaining(begin(tmp_path))
 
 
-def test_parts_of_several_processes_are_joined_in_order(tmp_path):
+def test_parts_of_several_processes_are_joined_in_order(tmp_path, monkeypatch):
     for rank in range(2):
         growing = GrowingLabels(tmp_path, "train", JOB, tmp_path, (rank, 2))
         with growing.writing() as write:
@@ -192,8 +194,16 @@ def test_parts_of_several_processes_are_joined_in_order(tmp_path):
                 if number != 2:  # it could not be read
                     write(CUTS[number].id, 400 + number, [number, rank])
     begin(tmp_path)  # of one process, interrupted before
+    opened = Counter[tuple]()
+
+    def counted(*given, **more):
+        opened[given] += 1
+        return open(*given, **more)
+
+    monkeypatch.setattr(label_writer, "open", counted, raising=False)
     whole = joined_labels(tmp_path, "train", JOB, tmp_path, 2, CUTS)
     assert whole.rows == 4
+    assert max(opened.values()) == 2  # to see what is there, and to read it, however many rows
     whole.finish(5)
     assert names(tmp_path) == ["dict.km.txt", "train.km", "train.tsv"]
     assert (tmp_path / "train.km").read_text() == "0 0\n1 1\n3 1\n4 0\n"
