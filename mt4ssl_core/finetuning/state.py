@@ -1,7 +1,7 @@
 """All that a run of fine-tuning carries, and where its encoder comes from."""
 
 import dataclasses
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,6 +21,7 @@ from mt4ssl_core.training import schema
 from mt4ssl_core.training.resuming import Resumable
 
 START = "start"  # section of a checkpoint's config: that of the run's own `encoder`
+_BEGINNING = ("init", "random", "shape", "blank_bias")  # of that: what acts when a run begins
 _REGULARISERS = (
     "dropout", "attention_dropout", "activation_dropout", "input_dropout", "layerdrop",
 )  # fmt: skip
@@ -120,6 +121,20 @@ class Finetuning(Resumable):
         section, _, name = key.partition(".")
         shape = section == "encoder" and name not in config.TRAINING_ONLY
         return shape or key == f"{START}.freeze_extractor"
+
+    def resume(self, state: dict[str, Any], path: Path) -> list[str]:
+        """Continue, as `Resumable.resume`; what acts when a run begins stays what it was then."""
+        old = config.completed(
+            schema.settings(state["config"], path, self.sections()), self.sections()
+        )
+        given, begun = asdict(self.cfg.encoder), old.get(START) or {}
+        kept = {n: begun[n] for n in _BEGINNING if n in begun and begun[n] != given[n]}
+        self.cfg = replace(self.cfg, encoder=replace(self.cfg.encoder, **kept))
+        stays = [
+            f"{START}.{name}: stays {value!r}; {given[name]!r} would be for a new run.out"
+            for name, value in kept.items()
+        ]
+        return [*stays, *super().resume(state, path)]
 
     def load_weights(self, state: dict[str, Any], where: Path) -> None:
         """Take encoder and head.

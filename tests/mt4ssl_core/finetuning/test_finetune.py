@@ -159,6 +159,21 @@ def test_the_blank_is_what_most_frames_say_at_the_start(speech, tmp_path, bias):
     assert (scored["valid/blank_share"] > 0.9) == (bias > 0)
 
 
+def test_what_acts_when_a_run_begins_stays_what_it_was_then(speech, tmp_path, capsys):
+    last = finetune(toy.configuration(speech, tmp_path / "run", optim__max_updates=1))
+    state = checkpoint.load(last)
+    shape, _ = state["config"]["start"]["shape"], state["config"]["start"].pop("blank_bias")
+    checkpoint.save(last, state)  # as before there was such a setting
+    changes = {"encoder__blank_bias": 3.0, "encoder__shape": "base", "optim__max_updates": 2}
+    finetune(toy.configuration(speech, tmp_path / "run", **changes))
+    said = capsys.readouterr().out
+    assert "start.blank_bias: stays 0.0; 3.0 would be for a new run.out" in said
+    assert f"start.shape: stays {shape!r}; 'base' would be for a new run.out" in said
+    assert "blank_bias: 0.0 -> 3.0" not in said
+    start = checkpoint.load(last)["config"]["start"]
+    assert (start["blank_bias"], start["shape"]) == (0.0, shape)
+
+
 def test_a_run_of_one_rate_goes_on_with_two(speech, tmp_path, capsys):
     out = tmp_path / "run"
     every = {"encoder__layerdrop": 0.0}  # a skipped layer has no moments
