@@ -19,8 +19,9 @@ from analysis.probes import probe_tasks, probing
 from analysis.records import score as results
 from analysis.records import score_files
 from analysis.records.score_files import SUPERB
-from analysis.records.training_runs import VALID, TrainingRun, judged_alike
+from analysis.records.training_runs import LAST, VALID, TrainingRun, judged_alike
 from mt4ssl_core.bars import Bar
+from mt4ssl_core.checkpoints import checkpoint
 from mt4ssl_core.files import write_json
 from upstream.door import cache
 from upstream.suite import run_folder, suite, suite_request
@@ -101,11 +102,12 @@ def probed(
     with Bar("probing checkpoint", len(todo)) as bar:
         for run, update, path in bar.over(todo):
             bar.show(of=f"{run.name} {path.stem}")
-            key = {"checkpoint": cache.file_fingerprint(path), **setting}
             kept = run.folder / PROBES / data / f"{path.stem}.json"
             try:
+                key = {"checkpoint": cache.file_fingerprint(path), **setting}
                 found = _probe(path, kept, utterances, probes, key, items)
                 found = _chosen(found, layer, path)
+                _check_update(path, update)
             except (ValueError, OSError) as error:
                 if broken is None:
                     raise
@@ -118,6 +120,15 @@ def probed(
                 facts = (row["measure"], row["value"], row["unit"], row["direction"])
                 rows.append(point_table.point(run, update, *facts, row["layer"]))
     return point_table.from_rows(rows)
+
+
+def _check_update(path: Path, update: int) -> None:
+    """See that a run that goes on has not replaced its last checkpoint while that was probed."""
+    now = update if path.name != LAST else checkpoint.load(path)["progress"]["update"]
+    if now != update:
+        raise ValueError(
+            f"{path}: of update {now} by now, since the run goes on; compare again, or later"
+        )
 
 
 def _possible(

@@ -107,21 +107,24 @@ def files_of(path: Path) -> list[Path]:
 
 
 def joined(path: Path) -> dict[str, Any]:
-    """The whole checkpoint of an index, tensors on the CPU.
+    """The whole checkpoint of an index, tensors on the CPU. Where its run replaces it meanwhile,
+    and so removes its parts, that is the new one.
 
     Raises:
         ValueError: a part is missing, damaged or of another save; names both.
     """
+    index = _index(path)
     try:
-        return _joined(path)
-    except ValueError as error:
+        return _joined(path, index)
+    except (ValueError, OSError) as error:
+        if is_index(path) and _index(path)["save"] != index["save"]:
+            return joined(path)
         if str(path) in str(error):
             raise
         raise ValueError(f"{path}: {error}") from error
 
 
-def _joined(path: Path) -> dict[str, Any]:
-    index = _index(path)
+def _joined(path: Path, index: dict[str, Any]) -> dict[str, Any]:
     files = _files(path, index)
     with reading(path, _REMEDY):
         whole = _room(path, index["tensors"], sum(file.stat().st_size for file in files))

@@ -140,6 +140,22 @@ def test_bad_requests_for_probes(tmp_path, probe):
         checkpoint_scores.probed(found(full), SPEECH, ["keyword"], layer="7")
 
 
+def test_a_checkpoint_that_its_run_replaces_meanwhile_is_left_out(tmp_path, probe, monkeypatch):
+    folder, score = checkpoints(run(tmp_path / "a"), 10, last=20), probing.score_layers
+
+    def late(checkpoint, *args, **options):
+        if checkpoint.name == "last.pt":
+            checkpoints(folder, last=30)
+        return score(folder / "update_10.pt", *args, **options)
+
+    monkeypatch.setattr(probing, "score_layers", late)
+    monkeypatch.setattr(checkpoint_scores, "_possible", lambda probes, *_: probes)
+    broken = []
+    table = checkpoint_scores.probed(found(folder), SPEECH, ["keyword"], broken=broken)
+    assert values(table) == [("a", 10, "keyword", 0.2)]
+    assert broken[-1].startswith(f"not probed: a at update 20: {folder}/last.pt: of update 30 by")
+
+
 def test_a_probe_that_is_no_number_is_an_error(tmp_path, monkeypatch):
     nan = {"layer": 0, "measure": "keyword", "value": float("nan"), "unit": "fraction"}
     nan |= {"direction": "max", "chosen": True}

@@ -62,6 +62,21 @@ def test_parts_are_the_whole_again(tmp_path):
     assert list((tmp_path / "parts").iterdir())
 
 
+def test_who_reads_while_a_run_replaces_it_gets_the_new_one(tmp_path, monkeypatch):
+    path, _ = written(tmp_path)
+    read, replaced = parts.torch_files.read, []
+
+    def late(file, **more):
+        if not replaced:
+            replaced.append(written(tmp_path, save=OTHER, seed=1)[1])
+            (tmp_path / "previous.pt").unlink()
+            parts.tidy(tmp_path)
+        return read(file, **more)
+
+    monkeypatch.setattr(parts.torch_files, "read", late)
+    assert torch.equal(checkpoint.load(path)["encoder"]["weight"], replaced[0])
+
+
 def _changed(path, **changes):
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
