@@ -3,10 +3,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from superb_data import TINY, save_checkpoint
 
 from benchmarks import ctc_real
 from benchmarks.ctc_starts import said, starts
-from tests.superb_data import TINY, save_checkpoint
 
 
 @pytest.fixture
