@@ -9,7 +9,7 @@ section ``encoder`` is the encoder's own settings.
 from pathlib import Path
 from typing import Any
 
-from mt4ssl_core.checkpoints import checkpoint, python_file
+from mt4ssl_core.checkpoints import checkpoint, compact, python_file
 from mt4ssl_core.checkpoints.foreign import (
     checkpoint_files,
     ctc_heads,
@@ -43,6 +43,8 @@ def load_ctc(path: str | Path, dictionary: str | Path | None = None) -> CTCModel
         raise ValueError(f"{path}: a Python file is an encoder without a CTC head; {REMEDY}")
     path = hub_models.local(path)
     with reading(path):
+        if compact.weights_of(path) is not None:
+            raise _headless(path)
         if checkpoint_files.is_hugging_face(path):
             state = huggingface.load(path, silent=True)
             return _assembled(state, *ctc_heads.huggingface_head(path, dictionary), path)
@@ -52,13 +54,17 @@ def load_ctc(path: str | Path, dictionary: str | Path | None = None) -> CTCModel
             return _assembled(state, *ctc_heads.fairseq_head(found, path, dictionary), path)
         state = checkpoint.check_state(found, path)
     if CTC not in state["targets"]:
-        raise ValueError(f"{path}: an encoder without a CTC head; {REMEDY}")
+        raise _headless(path)
     if dictionary is not None:
         raise ValueError(f"{path}: has its own vocabulary; leave the dictionary {dictionary} out")
     model = _assembled(state, head_of(state), vocabulary_of(state, path), path)
     best = state["progress"].get("best")
     model.held_out_wer = best if isinstance(best, float) else None
     return model
+
+
+def _headless(path: Path) -> ValueError:
+    return ValueError(f"{path}: an encoder without a CTC head; {REMEDY}")
 
 
 def head_of(state: dict[str, Any]) -> dict[str, Any]:

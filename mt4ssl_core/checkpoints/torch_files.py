@@ -129,7 +129,8 @@ def _explain(path: Path, error: Exception, allowed: Allowed) -> str:
             "model.save_pretrained(FOLDER) (transformers); give what that writes"
         )
     reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
-    if reason.startswith("Weights only load failed"):  # goes on about options of torch.load
+    # the first goes on about options of torch.load, the others are of a text or an empty file
+    if reason.startswith("Weights only load failed") or isinstance(error, LookupError | EOFError):
         reason = "not as torch.save writes them"
     return f"not a readable checkpoint ({reason}); give another or copy it again"
 

@@ -110,6 +110,13 @@ def damaged(tmp_path, kind):
     model = recogniser()
     if kind == "encoder":
         return saved(tmp_path / "a.pt", model, targets={})
+    if kind == "compact":
+        return convert.export(
+            saved(tmp_path / "a.pt", model, targets={}), tmp_path / "a", "compact"
+        )
+    if kind == "text":
+        (tmp_path / "a.pt").write_text("hello")
+        return tmp_path / "a.pt"
     if kind == "size":
         return saved(tmp_path / "a.pt", model, vocabulary={"tokens": ["a", "b"], "blank": 0})
     if kind == "vocabulary":
@@ -121,6 +128,8 @@ def damaged(tmp_path, kind):
     ("kind", "said"),
     [
         ("encoder", "an encoder without a CTC head"),
+        ("compact", "an encoder without a CTC head; fine-tune it"),
+        ("text", r"not a readable checkpoint \(not as torch\.save writes them\)"),
         ("size", "weights of another shape"),
         ("vocabulary", "holds no vocabulary"),
         ("head", "bias is missing"),
