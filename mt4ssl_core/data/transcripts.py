@@ -137,10 +137,10 @@ def _chapter(folder: Path) -> dict[str, str]:
     out: dict[str, str] = {}
     for path in sorted(folder.glob("*.trans.txt")):
         for number, line in enumerate(read_lines(path), 1):
-            name, _, text = line.partition(" ")
-            if name in out:
+            name, *text = line.split(maxsplit=1) or [""]
+            if name and name in out:
                 raise ValueError(f"{path}:{number}: {name} is there twice; remove a line")
-            out[name] = text
+            out[name] = "".join(text)
     return out
 
 

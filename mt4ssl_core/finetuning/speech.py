@@ -17,7 +17,7 @@ from mt4ssl_core.data.batch import Batch
 from mt4ssl_core.data.cuts import ListedCuts
 from mt4ssl_core.data.loader import PretrainLoader
 from mt4ssl_core.data.manifest import Manifest, check_share, hours_of, open_manifest, split_valid
-from mt4ssl_core.data.vocabulary import Vocabulary
+from mt4ssl_core.data.vocabulary import SEPARATORS, Vocabulary
 from mt4ssl_core.distributed import World
 from mt4ssl_core.model.encoder import Encoder
 from mt4ssl_core.settings.finetuning import LETTERS, TOKENS, FinetuneConfig
@@ -113,11 +113,17 @@ def find_vocabulary(cfg: FinetuneConfig, parts: list[Part], known: Vocabulary | 
         )
     for part, texts in zip(parts, used, strict=True):
         if unknown := known.unknown(texts.values()):
-            raise ValueError(f"{part.source}: {known.said(unknown)}; {_remedy(known, texts)}")
+            remedy = _remedy(known, texts, text.units)
+            raise ValueError(f"{part.source}: {known.said(unknown)}; {remedy}")
     return known
 
 
-def _remedy(vocabulary: Vocabulary, texts: Mapping[str, str]) -> str:
+def _remedy(vocabulary: Vocabulary, texts: Mapping[str, str], units: str) -> str:
+    if units == LETTERS and not vocabulary.spelled:
+        return (
+            f"text.units=letters needs single letters, and {SEPARATORS[0]!r} between words: give "
+            "such a dictionary (text.vocabulary), or set text.units=tokens"
+        )
     for case, change in (("upper", str.upper), ("lower", str.lower)):
         if not vocabulary.unknown(map(change, texts.values())):
             return f"its letters are in {case} case: set text.case={case}"

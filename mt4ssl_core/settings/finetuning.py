@@ -248,4 +248,6 @@ def problems(cfg: FinetuneConfig) -> list[str]:
         out.append(f"data.min_seconds: {data.min_seconds}; must be at most data.max_seconds")
     if both := set(cfg.text.keep) & set(cfg.text.remove):
         out.append(f"text.keep, text.remove: both have {min(both)!r}; take it out of one")
+    if "|" in cfg.text.keep:
+        out.append("text.keep: has '|', the token between words; take it out")
     return [*out, *checks.stage_problems(cfg.optim)]

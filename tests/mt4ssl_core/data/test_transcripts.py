@@ -42,6 +42,12 @@ def test_librispeech_as_it_is(tmp_path):
     }  # fmt: skip
 
 
+def test_names_and_texts_with_a_tab_between_them(tmp_path):
+    audio(tmp_path / "a.wav")
+    (tmp_path / "x.trans.txt").write_text("a\tHE'S  IN\n\n\n")
+    assert read(tmp_path) == {"a.wav": "HE'S  IN"}
+
+
 def test_the_parts_of_libri_light_by_name(tmp_path):
     root = tmp_path / "librispeech_finetuning"
     (root / "1h" / "0").mkdir(parents=True)

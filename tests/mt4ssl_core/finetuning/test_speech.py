@@ -33,6 +33,13 @@ def test_the_case_that_fits_a_dictionary_is_said(folder, tmp_path):
                    known=speech.Vocabulary(("a", "b")))  # fmt: skip
 
 
+def test_a_dictionary_without_the_token_between_words_is_said(folder, tmp_path):
+    given = tmp_path / "dict.ltr.txt"
+    given.write_text("A 5\nB 3\nC 2\n' 1\n")
+    with pytest.raises(ValueError, match=r"needs single letters, and '\|' between words: give"):
+        vocabulary(folder, tmp_path, text__vocabulary=given)
+
+
 def test_letters_are_not_taken_for_tokens_that_would_get_a_separator_each(folder, tmp_path):
     other = toy.corpus(tmp_path / "other", utterances=2)
     path = next(other.rglob("*.trans.txt"))

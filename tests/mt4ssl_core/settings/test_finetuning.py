@@ -42,13 +42,14 @@ def test_the_rate_rises_holds_and_falls_as_tri_stage_by_hand():
 
 def test_all_problems_are_reported_at_once():
     with pytest.raises(ValueError) as caught:
-        finetuning.load("ctc_10h", ["encoder.random=true", "text.keep=-'", "text.remove=-",
+        finetuning.load("ctc_10h", ["encoder.random=true", "text.keep=-|", "text.remove=-",
                                     "masking.channel_probb=1", "optim.warmup=0.5"])  # fmt: skip
     for part in (
         "data.train: missing value",
         "encoder.init, encoder.shape: give one",
         "encoder.random",
         "text.keep, text.remove: both have '-'",
+        "text.keep: has '|', the token between words",
         "Did you mean masking.channel_prob?",
         "optim.warmup + optim.hold + optim.decay: must sum to 1",
     ):
