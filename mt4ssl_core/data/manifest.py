@@ -164,7 +164,9 @@ def _sift(
             _leave_out(found, name, problem, strict)
         elif cut is not None:
             if cut.id in seen:
-                raise ValueError(f"{source}: two utterances have the id {cut.id}; rename one")
+                raise ValueError(
+                    f"{source}: two utterances have the id {cut.id}; rename or remove one"
+                )
             seen.add(cut.id)
             usable.append(cut)
     return ListedCuts(usable)
