@@ -164,8 +164,10 @@ def write_text(path: str | Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def check_out(out: str | Path | None) -> None:
+def check_out(out: str | Path | None, option: str = "--out") -> None:
     """See that a folder can be written, before the work is done that is to go there.
+
+    ``option``: what gave it, for errors.
 
     Raises:
         ValueError: it is a file, or would lie in one or in a folder that cannot be written.
@@ -176,9 +178,9 @@ def check_out(out: str | Path | None) -> None:
     there = next(path for path in (place, *place.parents) if path.exists())
     if not there.is_dir():
         is_file = "a file" if there == place else f"{there} is a file"
-        raise ValueError(f"--out {out}: {is_file}; give a folder")
+        raise ValueError(f"{option} {out}: {is_file}; give a folder")
     if not os.access(there, os.W_OK | os.X_OK):
-        raise ValueError(f"--out {out}: {there} cannot be written; give another folder")
+        raise ValueError(f"{option} {out}: {there} cannot be written; give another folder")
 
 
 def refuse_others(what: str, folder: Path, mark: str, own: Collection[str] = ()) -> None:

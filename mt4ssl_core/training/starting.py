@@ -10,7 +10,7 @@ from mt4ssl_core.checkpoints import checkpoint, convert
 from mt4ssl_core.checkpoints.damage import remedy
 from mt4ssl_core.checkpoints.foreign import hub_models
 from mt4ssl_core.distributed import World
-from mt4ssl_core.files import reading, refuse_others, remove_leftovers
+from mt4ssl_core.files import check_out, reading, refuse_others, remove_leftovers
 from mt4ssl_core.locks import lock
 from mt4ssl_core.training import skipping
 from mt4ssl_core.training.journal import LOG
@@ -39,6 +39,7 @@ def sole_run(folder: Path, world: World) -> Iterator[None]:
     with ExitStack() as held:
 
         def take() -> None:
+            check_out(folder, "run.out")
             held.callback(_remove_empty, new)
             held.enter_context(lock(folder / LOCK, f"the run in {folder}"))
             remove_leftovers(folder, all_hosts=True)

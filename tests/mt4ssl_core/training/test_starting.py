@@ -48,6 +48,14 @@ def test_a_folder_of_something_else_is_refused_and_one_with_a_log_is_not(data, t
     assert pretrain(cfg).is_file()
 
 
+def test_a_file_in_place_of_the_folder_is_said(data, tmp_path):
+    file = tmp_path / "file"
+    file.touch()
+    for out, said in ((file, "a file"), (file / "run", f"{file} is a file")):
+        with pytest.raises(ValueError, match=rf"^run\.out {out}: {said}; give a folder"):
+            pretrain(toy.configuration(data, out, optim__max_updates=1, **QUICK))
+
+
 def files_added(folder):
     soundfile.write(folder / "audio" / "v.wav", torch.randn(16_000).numpy() / 9, 16_000)
 
