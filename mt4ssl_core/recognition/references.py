@@ -52,8 +52,13 @@ def read_references(
             model does not have.
     """
     source = user_path(source)
-    shortest = MIN_SAMPLES / SAMPLE_RATE
-    manifest = open_manifest(source, min_seconds=shortest, strict=strict, max_skipped=max_skipped)
+    manifest = open_manifest(
+        source,
+        min_seconds=MIN_SAMPLES / SAMPLE_RATE,
+        strict=strict,
+        max_skipped=max_skipped,
+        texts=True,
+    )
     texts = read_transcripts(source, manifest, transcripts, text.units)
     speakers = _speakers(source)
     found: list[Spoken] = []
