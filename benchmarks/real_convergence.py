@@ -1,17 +1,21 @@
 #!/usr/bin/env python
-"""Do both targets converge faster than either? Three models, three seeds, real speech, one command.
+"""Do both targets converge faster than either? Models, seeds and real speech, piece by piece.
 
-    python benchmarks/real_convergence.py AUDIO [--work runs/real_convergence] [--jobs 2]
+    python benchmarks/real_small.py prepare AUDIO WORK
+    python benchmarks/real_convergence.py train WORK [--recipe CONFIG] [--set KEY=VALUE ...]
+        [--seeds 3] [--only GROUP/seedK ...] [--jobs 2]
+    python benchmarks/real_convergence.py score WORK [the same settings] [--measures probes,wer]
+        [--tuned-at UPDATE ...]
+    python benchmarks/real_convergence.py show WORK [the same settings] [--tuned-at UPDATE ...]
+        [--target METRIC=VALUE ...]
 
-AUDIO holds folders with an index.csv each (columns path, num_samples, speaker, split, label,
-phones). Pre-trained on are the training splits of the folders that are probed, and all of the
-others, so speakers of the probes' test sets were never heard. Labels are k-means on MFCC.
-Interrupted, it goes on where it stopped. Without AUDIO only the plots and the table
-in docs/results.md are written, from the committed results.
+All models (MODELS) are trained by one recipe. Every command does what --only names and is not done
+yet, so that several may run at once with other names, and an interrupted one goes on. ``show``
+commits what is scored to analysis/scores/convergence. Without a command only the plots and the
+table in docs/results.md are written, from the committed results.
 """
 
 import argparse
-import json
 import shutil
 import sys
 from collections.abc import Sequence
@@ -19,182 +23,246 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import yaml
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
-from analysis import plots  # noqa: E402
-from analysis.convergence import comparison, cost_curves, study  # noqa: E402
+from analysis.abx.items import read_items  # noqa: E402
+from analysis.convergence import checkpoint_scores, comparison, study  # noqa: E402
+from analysis.convergence.study import Planned  # noqa: E402
 from analysis.labelled_speech.speech import read_speech  # noqa: E402
 from analysis.probes import probing  # noqa: E402
-from analysis.records.score import ARROWS  # noqa: E402
-from benchmarks import pages  # noqa: E402
-from mt4ssl_core.data import tsv  # noqa: E402
-from mt4ssl_core.files import atomic_path, write_json  # noqa: E402
+from analysis.records import training_runs  # noqa: E402
+from analysis.records.training_runs import TrainingRun  # noqa: E402
+from benchmarks import convergence_page, ctc_real, pages  # noqa: E402
+from benchmarks.convergence_page import BOTH, CURVES, LINES, OFFLINE, SCORES  # noqa: E402
+from benchmarks.ctc_starts import PRE_TRAINED, UNTRAINED, Start  # noqa: E402
+from benchmarks.real_small import CLUSTERS, MINUTES, PROBED, SHORTEST, SYSTEMS  # noqa: E402
+from benchmarks.real_small import PROBES as LINEAR  # noqa: E402
+from mt4ssl_core.command_line import guarded  # noqa: E402
+from mt4ssl_core.files import atomic_path, read_json, write_json, write_text  # noqa: E402
+from mt4ssl_core.finetuning.finetune import finetune  # noqa: E402
 from mt4ssl_core.labelling.kmeans_fit import fit_corpus  # noqa: E402
 from mt4ssl_core.labelling.kmeans_label import label_corpus  # noqa: E402
+from mt4ssl_core.settings.config_files import find_config  # noqa: E402
 
-SCORES = ROOT / "analysis" / "scores" / "convergence"
-CONFIGS = ("both_targets", "offline_only", "online_only")  # .yaml there
-CURVES, PLOT = "curves_updates", "scores_updates"
-SEEDS, CLUSTERS, MINUTES = 3, 100, 10.0
-PROBES = ("phone_ctc", "keyword", "speaker")
-PROBED = ("speechocean762", "an4", "speech_commands_12")  # those with phones, speakers or keywords
-REFERENCES = {
-    "untrained": "mt4ssl_untrained",
-    "filter banks, CMVN": "fbank",
-    "filter banks, no CMVN": "fbank_no_cmvn",
+RECIPE = SCORES / "recipe.yaml"
+SECOND = "second_labels"
+ALONE: dict[str, Any] = {  # data2vec's decay, layers and rate; see docs/results.md
+    "offline": None, "optim": {"lr": 5e-4},
+    "online": {"weight": 1.0, "top_k": 6, "ema_start": 0.999, "ema_end": 0.9999},
+}  # fmt: skip
+PAPER_MASKS = {"masking": {"prob": 0.65, "length": 10}}
+MODELS: dict[str, dict[str, Any]] = {  # what each has of its own: sections of its config
+    BOTH: {},
+    OFFLINE: {"online": None},
+    "online_only": ALONE,
+    SECOND: {},  # both targets, with labels from a layer of BOTH
+    f"{BOTH}_paper_masks": PAPER_MASKS,
+    f"{OFFLINE}_paper_masks": {"online": None, **PAPER_MASKS},
+    "online_only_paper_masks": {**ALONE, **PAPER_MASKS},
 }
-LINES = {"untrained": "-.", "filter banks, CMVN": "--", "filter banks, no CMVN": ":"}
-DRAWN = (*PROBES, "offline_loss")
-SIZE = (8.4, 6.4)  # inches: 840 pixels of a page
+LABEL_LAYER, LABEL_SEED = 5, 1  # of the run of BOTH that second labels are from
+PROBES = (*LINEAR, "abx_across")
+WORD_SPEAKERS = 15  # of ABX
+TUNED = {  # on AN4; see docs/results.md
+    "optim.lr": "1e-3", "optim.head_lr": "1e-2", "encoder.freeze_extractor": "true",
+}  # fmt: skip
+TUNED_UPDATES = 300
+RATES = {"an4_wer": "wer", "an4_cer": "cer"}  # metric: name in decode.json
 
 
-def heard(audio: Path, work: Path) -> Path:
-    """Write the list of what is pre-trained on."""
-    path, rows = work / "pretrain.tsv", []
-    for index in sorted(audio.glob("*/index.csv")):
-        table = pd.read_csv(index, dtype=str, keep_default_na=False)
-        table = table[table["split"].str.contains("train") | (index.parent.name not in PROBED)]
-        for row in table.to_dict("records"):
-            name = f"{index.parent.name}/{row['path']}"
-            rows.append(tsv.TsvRow(name, audio / name, int(row["num_samples"])))
-    if not rows:
-        raise ValueError(f"{audio}: no folder with an index.csv in it; give another")
-    tsv.write_tsv(path, audio.resolve(), rows)
+def plans(args: argparse.Namespace) -> list[Planned]:
+    """The runs that ``--only`` names, or all; seed after seed."""
+    prepared = args.work / "pretrain"
+    configs = []
+    for name in MODELS:
+        labels = _second_labels(args.work) if name == SECOND else prepared / "train.km"
+        data = {"train": str(prepared / "train.tsv"), "labels": str(labels), "workers": 1}
+        own = {"extends": str(find_config(args.recipe)), "data": data, **MODELS[name]}
+        configs.append(str(args.work / "configs" / f"{name}.yaml"))
+        write_text(Path(configs[-1]), yaml.safe_dump(own))
+    found = study.plan(configs, args.seeds, args.work / "runs", args.set)
+    names = [item.name for item in found]
+    if unknown := [name for name in args.only if name not in names]:
+        raise ValueError(f"--only {unknown[0]}: no such run; choose from {', '.join(names)}")
+    return [item for item in found if not args.only or item.name in args.only]
+
+
+def train(args: argparse.Namespace) -> None:
+    """Pre-train what is not done; the models with second labels last, which are made for them."""
+    wanted, failed = plans(args), {}
+    for second in (False, True):
+        part = [item for item in wanted if (item.group == SECOND) == second]
+        if todo := [i for i in part if study.updates_done(i) < i.cfg.optim.max_updates]:
+            if second:
+                relabel(args)
+            failed |= study.train_runs(part, todo, args.jobs)
+    if failed:
+        raise ValueError("\n".join(f"{name} failed: {why}" for name, why in failed.items()))
+
+
+def _second_labels(work: Path) -> Path:
+    return work / SECOND / "train.km"
+
+
+def relabel(args: argparse.Namespace) -> None:
+    """Make labels from a layer of a run of BOTH, which has to be complete."""
+    labels = _second_labels(args.work)
+    if labels.exists():
+        return
+    name = f"{BOTH}/seed{LABEL_SEED}"
+    (source,) = plans(argparse.Namespace(**{**vars(args), "only": [name]}))
+    if study.updates_done(source) < source.cfg.optim.max_updates:
+        raise ValueError(f"{SECOND}: its labels are from {name}, which is not done; train it first")
+    km, features = labels.with_name("km.safetensors"), f"ckpt:{source.folder / 'last.pt'}"
+    listed = args.work / "pretrain" / "train.tsv"
+    fit_corpus(listed, km, features=f"{features}:{LABEL_LAYER}", k=CLUSTERS, min_seconds=SHORTEST)
+    label_corpus(km, listed, labels.parent, min_seconds=SHORTEST)
+
+
+# ---- Scores
+
+
+def runs_of(args: argparse.Namespace) -> list[TrainingRun]:
+    """The runs of `plans` that have begun."""
+    begun = [p for p in plans(args) if (p.folder / training_runs.LOG).exists()]
+    if not begun:
+        raise ValueError(f"{args.work}: none of the runs has begun; train them first")
+    return training_runs.find_runs([p.folder for p in begun], [p.group for p in begun])[0]
+
+
+def score(args: argparse.Namespace) -> None:
+    """Probe the checkpoints and fine-tune them on AN4; what is done is kept beside them."""
+    runs = runs_of(args)
+    if "probes" in args.measures:
+        speech, items = read_speech(_sources(args.work)), read_items(word_items(args.work))
+        checkpoint_scores.probed(runs, speech, PROBES, minutes=MINUTES, items=items)
+    if "wer" in args.measures:
+        recognition(runs, args)
+
+
+def _sources(work: Path) -> list[str]:
+    return [str(work / "test" / name) for name in PROBED]
+
+
+def word_items(work: Path) -> Path:
+    """Write what ABX compares: whole keywords, of the test speakers who say most of them."""
+    path = work / "words.item"
+    table = pd.read_csv(work / "test" / PROBED[-1] / "index.csv", dtype=str)
+    table = table[table["split"] == "test"]
+    said = table.groupby("speaker").size().sort_values(ascending=False, kind="stable")
+    lines = ["#file onset offset #phone prev-phone next-phone speaker"]
+    for row in table[table["speaker"].isin(said.index[:WORD_SPEAKERS])].to_dict("records"):
+        name, word = "/".join(Path(row["path"]).with_suffix("").parts[-2:]), row["label"]
+        seconds = int(row["num_samples"]) / 16_000
+        lines.append(f"{name} 0 {seconds:.4f} {word} SIL SIL {row['speaker']}")
+    write_text(path, "\n".join(lines) + "\n")
     return path
 
 
-def measure(audio: Path, work: Path, jobs: int) -> None:
-    """Cluster, label, pre-train, probe, draw; keep what docs/results.md shows."""
-    km, made = work / "km.safetensors", work / "labels" / "train.km"
-    if not made.exists():
-        speech = heard(audio, work)
-        fit_corpus(speech, km, k=CLUSTERS, min_seconds=0.5)
-        label_corpus(km, speech, made.parent, min_seconds=0.5)
-    data = [str(audio / name) for name in PROBED]
-    scoring = comparison.Scoring(probe_data=data, probes=",".join(PROBES), probe_minutes=MINUTES)
-    train = [f"data.train={made.with_suffix('.tsv')}", f"data.labels={made}", "data.workers=1"]
-    configs = [str(SCORES / f"{name}.yaml") for name in CONFIGS]
-    if study.study(configs, SEEDS, work / "runs", train, scoring, jobs):
-        raise SystemExit(1)
-    record = json.loads((work / "runs" / comparison.JSON).read_text())
-    for run in record["runs"]:
-        del run["folder"]  # of this machine
-    record["references"] = references(work, data)
-    write_json(SCORES / "results.json", record)
-    with atomic_path(SCORES / f"{CURVES}.csv") as copy:
-        shutil.copyfile(work / "runs" / f"{CURVES}.csv", copy)
+def recognition(runs: Sequence[TrainingRun], args: argparse.Namespace) -> pd.DataFrame:
+    """Error rates of AN4's test after a short fine-tuning of each checkpoint, or those asked for;
+    as a table that `mt4ssl convergence --scores` reads.
+    """
+    rows = []
+    for run in runs:
+        for update, ckpt in run.checkpoints.items():
+            if args.tuned_at and update not in args.tuned_at:
+                continue
+            start = Start(f"{run.group}_{update}", PRE_TRAINED, ckpt, TUNED)
+            for metric, rate in recognised(start, args.work, run.seed or 0).items():
+                rows.append((run.name, update, metric, rate, "fraction", "min"))
+    return pd.DataFrame(rows, columns=["run", "update", "metric", "value", "unit", "direction"])
 
 
-def references(work: Path, data: Sequence[str]) -> dict[str, dict[str, float]]:
-    """What an untrained copy and filter banks score in the same probes, at their best layer."""
-    speech = read_speech(data)
-    ckpt = work / "runs" / CONFIGS[0] / "seed1" / "last.pt"
+def recognised(start: Start, work: Path, seed: int) -> dict[str, float]:
+    """{metric: error rate} of a start that is fine-tuned, unless it was before."""
+    folder = work / "recognition" / "an4"
+    if not (folder / "test.csv").exists():
+        ctc_real.prepare(work / "test", folder.parent, "an4")
+    out = start.piece(folder, seed, TUNED_UPDATES)
+    done = out / "greedy" / "decode.json"
+    if not done.exists():
+        cfg = start.settings(folder, seed, TUNED_UPDATES, out)
+        cfg.run.validate_every = cfg.run.save_every = TUNED_UPDATES
+        finetune(cfg)
+        ctc_real.score(folder, out, None, ["greedy"])
+        for weights in out.glob("*.pt"):
+            weights.unlink()
+    found = read_json(done)
+    return {metric: found[name]["rate"] for metric, name in RATES.items()}
+
+
+def references(args: argparse.Namespace, ckpt: Path) -> dict[str, dict[str, float]]:
+    """What an untrained copy and filter banks score, at their best layer."""
+    kept = args.work / "references.json"
+    if kept.exists():
+        found: dict[str, dict[str, float]] = read_json(kept)
+        return found
+    speech, items = read_speech(_sources(args.work)), read_items(word_items(args.work))
     found = {}
-    for name, upstream in REFERENCES.items():
-        own = ckpt if upstream.startswith("mt4ssl") else None
-        rows = probing.score_layers(own, speech, PROBES, minutes=MINUTES, upstream=upstream)
+    for name in LINES:
+        own = ckpt if name == "untrained" else None
+        rows = probing.score_layers(
+            own, speech, PROBES, minutes=MINUTES, upstream=SYSTEMS[name], items=items
+        )
         found[name] = {row["measure"]: row["value"] for row in rows if row["chosen"]}
+    untrained = Start(UNTRAINED, UNTRAINED, ckpt, {"optim.lr": TUNED["optim.lr"]})
+    found["untrained"] |= recognised(untrained, args.work, 1)
+    write_json(kept, found)
     return found
 
 
-def draw(folder: Path = SCORES) -> None:
-    """Draw the committed scores against updates, beside what needs no training; then the losses."""
-    record = json.loads((SCORES / "results.json").read_text())
-    points = pd.DataFrame(record["points"])
-    shown = points[points["metric"].isin(DRAWN)]
-    shown = shown.assign(group=shown["group"].str.replace("_", " "))
-    figure, drawn = cost_curves.draw_scores(shown, "update")
-    figure.set_size_inches(SIZE)
-    for axis, metric in zip(figure.axes, dict.fromkeys(drawn["metric"]), strict=True):
-        for name, scores in record["references"].items():
-            if metric in scores:
-                axis.axhline(scores[metric], color="0.35", lw=1.2, ls=LINES[name], label=name)
-    figure.legends.clear()
-    plots.legend_above(figure, plots.lines_of(figure.axes[:1]))
-    plots.save(figure, folder / PLOT, cost_curves.summary(points, "update"))
-    curves = pd.read_csv(SCORES / f"{CURVES}.csv")
-    named = curves.assign(group=curves["group"].str.replace("_", " "))
-    plots.save(cost_curves.training_figure(named), folder / CURVES, curves)
-
-
-def table() -> str:
-    """The tables of docs/results.md, from the committed results."""
-    record = json.loads((SCORES / "results.json").read_text())
-    points = pd.DataFrame(record["points"])
-    metrics = {
-        m: points[points.metric == m].direction.iloc[0] for m in dict.fromkeys(points.metric)
-    }
-    last = points.sort_values("update").drop_duplicates(["run", "metric"], keep="last")
-    lines = [_line(["model", *(f"{m} {ARROWS[d]}" for m, d in metrics.items())])]
-    lines.append("| --- |" + " ---: |" * len(metrics))
-    for group in dict.fromkeys(points.group):
-        cells = [group.replace("_", " ")]
-        for metric in metrics:
-            values = last[(last.group == group) & (last.metric == metric)].value
-            spread = f" ({values.min():.3f}-{values.max():.3f})"
-            cells.append(f"{values.mean():.3f}{spread}" if len(values) else "-")
-        lines.append(_line(cells))
-    for name, scores in record["references"].items():
-        lines.append(_line([name, *(f"{scores[m]:.3f}" if m in scores else "-" for m in metrics)]))
-    lines += ["", *_reached(record, metrics), "", _setting(record, last)]
-    return "\n".join(lines)
-
-
-def _setting(record: dict[str, Any], last: pd.DataFrame) -> str:
-    setting, probed = record["setting"], record["setting"]["scoring"]["probe_minutes"]
-    batch, heard_hours = setting["shared"]["data.batch_seconds"], last["audio_hours"].mean()
-    return (
-        f"After {last['update'].max()} updates of {batch:.0f} s: {heard_hours:.1f} h "
-        f"heard of {setting['train_hours']:.2f} h; mean and range of {SEEDS} seeds. Probes: "
-        f"{probed:.0f} minutes to train on, other speakers to test on (`speaker`: other utterances "
-        "of speakers that pre-training did not hear), best layer on training data held out. The "
-        "score to reach is what the worst run has in the end, among models that make progress; in "
-        f"brackets, times the fastest. {record['machine']}; `python "
-        "benchmarks/real_convergence.py AUDIO` repeats it."
-    )
-
-
-def _reached(record: dict[str, Any], metrics: dict[str, str]) -> list[str]:
-    """Updates to reach a score, a line per metric, a column per model."""
-    groups = list(dict.fromkeys(row["group"] for row in record["reach"]))
-    lines = [_line(["updates to reach", *(group.replace("_", " ") for group in groups)])]
-    lines.append("| --- |" + " ---: |" * len(groups))
-    for metric in metrics:
-        rows = {row["group"]: row for row in record["reach"] if row["metric"] == metric}
-        if not rows:
-            continue
-        bound = {"max": "≥", "min": "≤"}[metrics[metric]]
-        cells = [f"{metric} {bound} {next(iter(rows.values()))['target']:.3f}"]
-        for group in groups:
-            row = rows.get(group)
-            if row is None or row["updates"] is None:
-                cells.append("-" if row is None else f"{row['seeds_reached']} of {row['seeds']}")
-                continue
-            least = "≥ " if row["ratio_at_least"] else ""
-            ratio = "" if row["ratio"] is None else f" ({least}{row['ratio']:.2f}x)"
-            some = "" if row["seeds_reached"] == row["seeds"] else f", {row['seeds_reached']} seeds"
-            cells.append(f"{'≤ ' if row['at_most'] else ''}{row['updates']:.0f}{ratio}{some}")
-        lines.append(_line(cells))
-    return lines
-
-
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
+def show(args: argparse.Namespace) -> None:
+    """Compare all runs that have begun, and keep what docs/results.md shows."""
+    runs, out = runs_of(args), args.work / "compared"
+    scores = out.with_suffix(".csv")
+    write_text(scores, recognition(runs, args).to_csv(index=False))
+    scoring = comparison.Scoring(
+        probe_data=_sources(args.work), probes=",".join(PROBES), probe_minutes=MINUTES,
+        items=str(word_items(args.work)), scores=str(scores), target=args.target,
+    )  # fmt: skip
+    groups = [run.group for run in runs]
+    print(comparison.compare([run.folder for run in runs], out, groups, scoring))
+    record = read_json(out / comparison.JSON)
+    for run in record["runs"]:
+        del run["folder"]  # of this machine
+    record["setting"] |= {
+        "word_speakers": WORD_SPEAKERS, "tuning": {"optim.max_updates": TUNED_UPDATES, **TUNED},
+    }  # fmt: skip
+    record["references"] = references(args, runs[0].checkpoints[max(runs[0].checkpoints)])
+    write_json(SCORES / "results.json", record)
+    with atomic_path(SCORES / f"{CURVES}.csv") as copy:
+        shutil.copyfile(out / f"{CURVES}.csv", copy)
 
 
 def main() -> None:
-    """Measure, then draw, and put the table into docs/results.md."""
+    """Train, score or show; then draw, and put the table into docs/results.md."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("audio", type=Path, nargs="?")
-    parser.add_argument("--work", type=Path, default=Path("runs/real_convergence"))
-    parser.add_argument("--jobs", type=int, default=2, help="runs at the same time (%(default)s)")
+    commands = parser.add_subparsers(dest="command")
+    for name in ("train", "score", "show"):
+        one = commands.add_parser(name)
+        one.add_argument("work", type=Path)
+        one.add_argument("--recipe", default=str(RECIPE), help="a config of pre-training")
+        one.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE")
+        one.add_argument("--seeds", type=int, default=3)
+        one.add_argument("--only", nargs="+", default=[], metavar="GROUP/seedK")
+        if name == "train":
+            one.add_argument("--jobs", type=int, default=1, help="runs at the same time")
+        else:
+            one.add_argument("--tuned-at", type=int, nargs="+", help="default: all checkpoints")
+        if name == "score":
+            one.add_argument("--measures", default="probes,wer", help="probes, wer, or both")
+        if name == "show":
+            one.add_argument("--target", nargs="+", default=[], metavar="METRIC=VALUE")
     args = parser.parse_args()
-    if args.audio:
-        measure(args.audio, args.work, args.jobs)
-    draw()
-    pages.show("convergence", table())
+    if args.command:
+        {"train": train, "score": score, "show": show}[args.command](args)
+    if args.command in (None, "show"):
+        convergence_page.draw()
+        pages.show("convergence", convergence_page.table())
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(guarded("real_convergence", main))

@@ -143,7 +143,7 @@ def test_links_and_paths_lead_somewhere(page):
         ("extract", "extract"),
         ("kmeans", "kmeans"),
         ("real_small", "real-small"),
-        ("real_convergence", "convergence"),
+        ("convergence_page", "convergence"),
     ],
 )
 def test_results_show_what_the_json_says(script, marker):

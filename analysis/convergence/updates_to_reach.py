@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from analysis.tables.formats import markdown_text
 
@@ -100,10 +101,10 @@ def reach_rows(points: pd.DataFrame, targets: Sequence[TargetScore]) -> list[dic
     """Return a row for every target and group, in the order of the points' groups.
 
     updates, audio_hours, wall_hours: the mean over the seeds that reach the target, with updates'
-    range; None where none does. at_most: some seed had reached it by its first checkpoint, so that
-    these are upper bounds. ratio, audio_ratio, wall_ratio: over the least of all groups, a lower
-    bound (ratio_at_least, ...) where that one is an upper bound; None where the row is one, or one
-    of the two lacks a seed that reaches the target.
+    range; None where none does. by_seed: {seed: its updates}. at_most: some seed had reached it by
+    its first checkpoint, so that these are upper bounds. ratio, audio_ratio, wall_ratio: over the
+    least of all groups, a lower bound (ratio_at_least, ...) where that one is an upper bound; None
+    where the row is one, or one of the two lacks a seed that reaches the target.
     """
     rows = []
     for target in targets:
@@ -123,7 +124,7 @@ def reach_rows(points: pd.DataFrame, targets: Sequence[TargetScore]) -> list[dic
 
 def _row(target: TargetScore, group: Any, points: pd.DataFrame) -> dict[str, Any]:
     spent: dict[str, list[float]] = {cost: [] for cost in COSTS}
-    at_most = False
+    at_most, by_seed = False, {}
     runs = [run.sort_values("update") for _, run in points.groupby("run", sort=False)]
     for run in runs:
         reached = first_reached(run["value"].tolist(), target.value, run["direction"].iloc[0])
@@ -133,6 +134,7 @@ def _row(target: TargetScore, group: Any, points: pd.DataFrame) -> dict[str, Any
         at_most |= early
         for cost in COSTS:
             spent[cost].append(float(np.interp(place, np.arange(len(run)), run[cost])))
+        by_seed[str(run["seed"].iloc[0])] = spent["update"][-1]
     updates = spent["update"]
     return {
         "metric": target.metric,
@@ -144,6 +146,7 @@ def _row(target: TargetScore, group: Any, points: pd.DataFrame) -> dict[str, Any
         "high": max(updates, default=None),
         "audio_hours": _mean(spent["audio_hours"]),
         "wall_hours": _mean(spent["wall_hours"]),
+        "by_seed": by_seed,
         "at_most": at_most,
         "seeds_reached": len(updates),
         "seeds": len(runs),
@@ -158,6 +161,35 @@ def _add_ratios(rows: Sequence[dict[str, Any]], cost: str, ratio: str) -> None:
         row[ratio] = row[cost] / least[cost] if known and least and least[cost] else None
         other = least is not None and row is not least and least["at_most"]
         row[f"{ratio}_at_least"] = bool(other and row[ratio] is not None)
+
+
+def half_width(values: Sequence[float]) -> float | None:
+    """Half of the 95 % t interval of the mean of (S,) values; None of fewer than two."""
+    if len(values) < 2:
+        return None
+    deviation = float(np.std(values, ddof=1)) / math.sqrt(len(values))
+    return float(stats.t.ppf(0.975, len(values) - 1)) * deviation
+
+
+def paired_ratio(
+    first: Mapping[str, Any] | None, second: Mapping[str, Any] | None
+) -> tuple[float, float, float] | None:
+    """Return the ratio of two rows' updates, seed by seed, with its 95 % t interval.
+
+    The mean and the interval are of logarithms. None without two seeds in common, where some seed
+    does not reach the score, and where only a bound is known.
+    """
+    if first is None or second is None or first["at_most"] or second["at_most"]:
+        return None
+    if any(row["seeds_reached"] < row["seeds"] for row in (first, second)):
+        return None
+    mine, theirs = first["by_seed"], second["by_seed"]
+    logs = [math.log(mine[seed] / theirs[seed]) for seed in mine.keys() & theirs.keys()]
+    width = half_width(logs)
+    if width is None:
+        return None
+    mean = float(np.mean(logs))
+    return math.exp(mean), math.exp(mean - width), math.exp(mean + width)
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -15,10 +15,9 @@ def points(metric="per", direction="min", **runs):
         group = name.split("_")[0]
         for number, value in enumerate(values, 1):
             update = 100 * number
-            rows.append(
-                (name, group, update, update / 100, update * hours.get(group, 0.001), metric, value)
-            )
-    columns = ["run", "group", "update", "audio_hours", "wall_hours", "metric", "value"]
+            spent = update / 100, update * hours.get(group, 0.001)
+            rows.append((name, group, name[-1], update, *spent, metric, value))
+    columns = ["run", "group", "seed", "update", "audio_hours", "wall_hours", "metric", "value"]
     return pd.DataFrame(rows, columns=columns).assign(direction=direction)
 
 
@@ -94,3 +93,24 @@ def test_targets_are_read_and_mistakes_named():
             reach.read_targets([word], ["per"])
     with pytest.raises(ValueError, match="wer was not measured; choose from per"):
         reach.read_targets(["wer=1"], ["per"])
+
+
+def test_the_interval_of_three_seeds_is_students():
+    assert reach.half_width([1.0, 2.0, 3.0]) == pytest.approx(4.302653 / 3**0.5, rel=1e-6)
+    assert reach.half_width([1.0]) is None
+
+
+def test_models_are_compared_seed_by_seed():
+    slow = {"slow_1": (0.9, 0.8, 0.7, 0.5), "slow_2": (1.0, 0.5), "slow_3": (0.9, 0.8, 0.8, 0.5)}
+    table = points(**slow, fast_1=(0.9, 0.5), fast_2=(0.5,), fast_3=(0.9, 0.5))
+    rows = {r["group"]: r for r in reach.reach_rows(table, [TargetScore("per", 0.5, "")])}
+    assert rows["slow"]["by_seed"] == {"1": 400, "2": 200, "3": 400}
+    assert reach.paired_ratio(rows["slow"], rows["fast"]) is None  # fast_2: by the first checkpoint
+    table = points(**slow, fast_1=(0.9, 0.5), fast_2=(0.9, 0.5), fast_3=(0.9, 0.9, 0.9, 0.5))
+    rows = {r["group"]: r for r in reach.reach_rows(table, [TargetScore("per", 0.5, "")])}
+    ratio, low, high = reach.paired_ratio(rows["slow"], rows["fast"])  # 2, 1 and 1
+    assert ratio == pytest.approx(2 ** (1 / 3))
+    assert (
+        ratio / low == pytest.approx(high / ratio) == pytest.approx(2 ** (4.302653 / 3), rel=1e-5)
+    )
+    assert reach.paired_ratio(rows["slow"], None) is None

@@ -9,7 +9,7 @@ import toy
 
 from analysis.convergence import comparison
 from analysis.tables import results_page
-from benchmarks import real_convergence
+from benchmarks import convergence_page
 from upstream.door import tasks
 
 
@@ -109,8 +109,8 @@ def test_the_committed_scores_hold_what_is_claimed():
 
 
 def test_the_convergence_plot_is_drawn_from_the_committed_scores(tmp_path):
-    real_convergence.draw(tmp_path)
-    made, kept = tmp_path / "scores_updates.csv", real_convergence.SCORES / "scores_updates.csv"
+    convergence_page.draw(tmp_path)
+    made, kept = tmp_path / "scores_updates.csv", convergence_page.SCORES / "scores_updates.csv"
     assert made.read_text() == kept.read_text()
     picture = matplotlib.image.imread(tmp_path / "scores_updates.png")
     assert picture.shape[:2] == (960, 1260)
