@@ -108,6 +108,7 @@ tables: install
 	$(BIN)/python benchmarks/real_keywords.py
 	$(BIN)/python benchmarks/ctc_real.py
 	$(BIN)/python benchmarks/real_convergence.py
+	$(BIN)/python benchmarks/online_shortcut.py table
 	$(BIN)/python benchmarks/store_plot.py
 
 clean:

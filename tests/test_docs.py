@@ -144,6 +144,7 @@ def test_links_and_paths_lead_somewhere(page):
         ("kmeans", "kmeans"),
         ("real_small", "real-small"),
         ("convergence_page", "convergence"),
+        ("online_shortcut", "online-shortcut"),
     ],
 )
 def test_results_show_what_the_json_says(script, marker):
