@@ -105,7 +105,7 @@ tables: install
 	$(BIN)/python benchmarks/ceiling.py --tables-only
 	$(BIN)/python benchmarks/goals.py
 	$(BIN)/python benchmarks/real_small.py table
-	$(BIN)/python benchmarks/real_keywords.py
+	$(BIN)/python benchmarks/real_heads.py
 	$(BIN)/python benchmarks/ctc_real.py
 	$(BIN)/python benchmarks/real_convergence.py
 	$(BIN)/python benchmarks/online_shortcut.py table

@@ -4,37 +4,86 @@
     python benchmarks/real_superb.py DATA OUT    # then mt4ssl superb run with OUT/roots.yaml
 
 DATA holds the folders speechocean762 and speech_commands_12, each with an index.csv (path, speaker,
-label, transcript, split). Written are Speech Commands (see real_keywords.py), VoxCeleb1 with its
-iden_split.txt (every speaker's utterances dealt out to train, validation and test) and LibriSpeech
-with a lexicon: the corpus's own training speakers, ten of them held out as dev-clean, and 30 of its
-test speakers as test-clean. PR and ASR share it.
+label, transcript, split). None of the test speakers is one that `real_small.py prepare` lets an
+encoder hear. Written are:
+
+- Speech Commands. Its keywords are those of SUPERB's ten that the folder has; every other word is
+  _unknown_, and _silence_ is cut from noise that we make. Test clips are those of the testing
+  split, which here has no keywords, and of half of the validation speakers; the other half is
+  s3prl's dev set.
+- VoxCeleb1 with its iden_split.txt: every test speaker's utterances are dealt out to train,
+  validation and test.
+- LibriSpeech with a lexicon: the training speakers, ten of them held out as dev-clean, and 30 of
+  the test speakers as test-clean. PR and ASR share it.
 """
 
 import argparse
 import csv
+import hashlib
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 
+import numpy as np
 import soundfile
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
-from benchmarks import real_keywords  # noqa: E402
 from mt4ssl_core.bars import Bar  # noqa: E402
 from mt4ssl_core.data.audio import SAMPLE_RATE, load_wave  # noqa: E402
 from mt4ssl_core.files import write_text  # noqa: E402
 from upstream.compat import ctc_phones  # noqa: E402
 
 DEV_SPEAKERS, TEST_SPEAKERS = 10, 30
-FIRST_ID, FIRST_TEST_PART_ID = 10001, 10161  # of VoxCeleb1's numbers; dev/ and test/ folder
+KEYWORDS = {"yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go"}
+SILENCE_CLIPS = 64  # in the test set of keywords
+FIRST_ID, FIRST_TEST_PART_ID = 10001, 10081  # of VoxCeleb1's numbers; dev/ and test/ folder
 LEXICONS = ("librispeech-lexicon-200k-g2p.txt", "librispeech-lexicon-allothers-g2p.txt")
 
 
+def lay_out_keywords(data: Path, out: Path) -> dict[str, int]:
+    """Write the corpus as Speech Commands v0.01 and its test set; returns test clips per class."""
+    train, test = out / "speech_commands_v0.01", out / "speech_commands_test_set_v0.01"
+    with open(data / "index.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    unknown = 0
+    for row in rows:
+        second_half = hashlib.sha1(f"test {row['speaker']}".encode()).digest()[0] < 128
+        is_test = row["split"] == "testing" or (row["split"] == "validation" and second_half)
+        word = row["label"]
+        folder = train / word
+        if is_test:
+            folder = test / (word if word in KEYWORDS else "_unknown_")
+            unknown += word not in KEYWORDS
+            if word not in KEYWORDS and unknown % 10:
+                continue  # a tenth of the unknown words: classes of similar size
+        name = f"{word}_{Path(row['path']).stem}" if is_test else Path(row["path"]).stem
+        target = folder / f"{name}.wav"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(target, load_wave(data / row["path"]), SAMPLE_RATE)
+    rng = np.random.default_rng(0)
+    for place, seconds, count in (
+        (train / "_background_noise_", 60, 4),
+        (test / "_silence_", 1, SILENCE_CLIPS),
+    ):
+        place.mkdir(parents=True, exist_ok=True)
+        for i in range(count):
+            soundfile.write(place / f"noise_{i:03d}.wav", noise(seconds, rng), SAMPLE_RATE)
+    return dict(Counter(path.parent.name for path in test.rglob("*.wav")))
+
+
+def noise(seconds: int, rng: np.random.Generator) -> np.ndarray:
+    """Noise whose spectrum falls with a random power of the frequency, at a random level."""
+    spectrum = np.fft.rfft(rng.standard_normal(seconds * SAMPLE_RATE))
+    spectrum *= np.arange(1, len(spectrum) + 1) ** -rng.uniform(0.0, 1.0)
+    wave = np.fft.irfft(spectrum)
+    return wave / np.abs(wave).max() * rng.uniform(0.02, 0.5)
+
+
 def lay_out_speakers(data: Path, out: Path) -> None:
-    """Write VoxCeleb1's layout: of every speaker's utterances, 1 in 10 dev and 2 in 10 test."""
+    """Write VoxCeleb1's layout: of a speaker's utterances 1 in 10 is for validation, 2 for test."""
     lines, root = [], out / "VoxCeleb1"
-    speakers = sorted(_by_speaker(data).items())
+    speakers = [one for one in sorted(_by_speaker(data).items()) if one[1][0]["split"] == "test"]
     shown = Bar("speaker", len(speakers)).over(speakers)
     for number, (_, rows) in enumerate(shown, FIRST_ID):
         part = "dev" if number < FIRST_TEST_PART_ID else "test"
@@ -89,18 +138,24 @@ def _write(target: Path, source: Path) -> None:
     soundfile.write(target, load_wave(source), SAMPLE_RATE)
 
 
+def lay_out(data: Path, out: Path) -> Path:
+    """Lay all corpora out below ``out``; returns the table of their folders."""
+    lay_out_keywords(data / "speech_commands_12", out / "ks")
+    lay_out_speakers(data / "speechocean762", out / "sid")
+    lay_out_utterances(data / "speechocean762", out / "pr")
+    folders = {"ks": "ks", "sid": "sid", "pr": "pr", "asr": "pr"}
+    lines = [f"{task}: {(out / folder).absolute()}\n" for task, folder in folders.items()]
+    write_text(out / "roots.yaml", "".join(lines))
+    return out / "roots.yaml"
+
+
 def main() -> None:
     """Lay all corpora out below OUT."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("out", type=Path)
     args = parser.parse_args()
-    real_keywords.lay_out(args.data / "speech_commands_12", args.out / "ks")
-    lay_out_speakers(args.data / "speechocean762", args.out / "sid")
-    lay_out_utterances(args.data / "speechocean762", args.out / "pr")
-    roots = {"ks": "ks", "sid": "sid", "pr": "pr", "asr": "pr"}
-    lines = [f"{task}: {(args.out / folder).absolute()}\n" for task, folder in roots.items()]
-    write_text(args.out / "roots.yaml", "".join(lines))
+    print(lay_out(args.data, args.out))
 
 
 if __name__ == "__main__":

@@ -129,7 +129,7 @@ def test_links_and_paths_lead_somewhere(page):
         ("abx", "abx"),
         ("choose", "choose"),
         ("parity", "parity"),
-        ("real_keywords", "real-ks"),
+        ("real_heads", "real-heads"),
         ("ctc_real", "real-ctc"),
         ("front_end", "front-end"),
         ("pretrain_step", "pretrain-step"),
