@@ -14,11 +14,15 @@ from typing import Any
 from mt4ssl_core import config, slurm
 from mt4ssl_core.command_line import guarded
 from mt4ssl_core.files import read_json, write_json
+from mt4ssl_core.locks import lock
 from mt4ssl_core.settings import finetuning
 from mt4ssl_core.training.journal import read_jsonl
+from mt4ssl_core.training.saving import LAST
+from mt4ssl_core.training.starting import check_new
 
 NOTE, FOLDER = "slurm.json", "slurm"  # in run.out: which job, and submitit's files
 _DEFAULTS = {"timeout_min": 3 * 24 * 60, "cpus_per_task": 8, "mem_gb": 64, "nodes": 1}
+_LOCK = ".submit.lock"
 _PATIENCE = 20.0  # seconds
 _ASKS = (signal.SIGUSR1, signal.SIGUSR2)  # to save and be started again
 
@@ -80,26 +84,34 @@ def submit(
     loop: one of `slurm.LOOPS`. name, overrides: of its config. given: ``key=value`` words for
         submitit.
 
+    Of several processes that hand it over at once, one does, and the others wait for that.
+
     Raises:
-        ValueError: a bad config or parameter, no SLURM here, or SLURM refuses.
+        ValueError: a bad config or parameter, other files in ``run.out``, no SLURM here, or SLURM
+            refuses.
     """
     cfg = (config if loop == "pretrain" else finetuning).load(name, overrides, files=True)
     package = slurm.submitit("slurm", "use torchrun")
     out = Path(cfg.run.out)
-    if (here := _status(package, out, cfg.optim.max_updates)) is not None:
-        return here
+    if not (out / LAST).exists():
+        check_new(out)
     gpus = 0 if cfg.run.device == "cpu" else 1
     named = {"name": f"{loop}-{out.name}", "gpus_per_node": gpus}
     wanted = {**_DEFAULTS, **named, **slurm.parameters(given)}
     each = wanted["gpus_per_node"]
     wanted.setdefault("tasks_per_node", each if isinstance(each, int) and each > 0 else 1)
     made = slurm.executor(package, out / FOLDER, wanted, "--slurm", cluster)
-    try:
-        job = made.submit(Job(loop, name, tuple(overrides)))
-    except package.core.utils.FailedJobError as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"sbatch refused the run in {out}: {reason}; correct --slurm") from error
-    write_json(out / NOTE, {"job": str(job.job_id), "cluster": cluster})
+    with lock(out / _LOCK, f"handing over the run in {out}", _PATIENCE):
+        if (here := _status(package, out, cfg.optim.max_updates)) is not None:
+            return here
+        try:
+            job = made.submit(Job(loop, name, tuple(overrides)))
+        except package.core.utils.FailedJobError as error:
+            reason = " ".join(str(error).split())
+            raise ValueError(
+                f"sbatch refused the run in {out}: {reason}; correct --slurm"
+            ) from error
+        write_json(out / NOTE, {"job": str(job.job_id), "cluster": cluster})
     return f"{out}: job {job.job_id}; the same command says how far it is; log: {job.paths.stdout}"
 
 

@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ import os, shutil, sys
 if "partition=full" in open(sys.argv[-1]).read():
     sys.exit("sbatch: error: QOSMaxSubmitJobPerUserLimit")
 shutil.copy(sys.argv[-1], os.path.join(os.environ["FAKE_SLURM"], "given.sh"))
+open(os.path.join(os.environ["FAKE_SLURM"], "count"), "a").write("1")
 print("Submitted batch job 7")
 """,
     "sacct": """
@@ -42,6 +44,7 @@ def fake(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("FAKE_SLURM", str(tmp_path))
     (tmp_path / "state").write_text("RUNNING")
+    slurm.submitit("slurm", "").SlurmJob.watcher.clear()  # of what jobs of other tests were
     return tmp_path
 
 
@@ -68,6 +71,22 @@ def test_a_run_is_handed_over_once(fake, words):
     slurm.submitit("slurm", "").SlurmJob.watcher.clear()
     assert "update 4" not in submitting.submit("pretrain", "tiny", words, [*given, "name=mine"])
     assert "#SBATCH --job-name=mine\n" in (fake / "given.sh").read_text()
+
+
+def test_of_several_that_hand_a_run_over_at_once_one_does(fake, words):
+    with ThreadPoolExecutor() as pool:
+        said = list(pool.map(lambda _: submitting.submit("pretrain", "tiny", words, []), range(2)))
+    assert (fake / "count").read_text() == "1"
+    assert sum("the same command says how far it is" in line for line in said) == 1
+    assert sum("job 7 is RUNNING, update 0 of 10" in line for line in said) == 1
+
+
+def test_a_folder_of_something_else_is_not_given_to_slurm(fake, words):
+    (fake / "run").mkdir()
+    (fake / "run" / "photo.jpg").touch()
+    with pytest.raises(ValueError, match=r"^run\.out .*: holds other files and no log\.jsonl"):
+        submitting.submit("pretrain", "tiny", words, [])
+    assert [path.name for path in (fake / "run").iterdir()] == ["photo.jpg"]
 
 
 @pytest.mark.parametrize(
