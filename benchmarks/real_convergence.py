@@ -91,7 +91,7 @@ def plans(args: argparse.Namespace) -> list[Planned]:
 
 def train(args: argparse.Namespace) -> None:
     """Pre-train what is not done; the models with second labels last, which are made for them."""
-    wanted, failed = plans(args), {}
+    wanted, failed = plans(args), dict[str, str]()
     for second in (False, True):
         part = [item for item in wanted if (item.group == SECOND) == second]
         if todo := [i for i in part if study.updates_done(i) < i.cfg.optim.max_updates]:
