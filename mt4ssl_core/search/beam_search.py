@@ -192,8 +192,8 @@ def _check_pair(lm: Any, names: Sequence[str], model: LanguageModel, lexicon: Le
     if len(unknown) < len(lexicon.words):
         shown = ", ".join(word[:40] for word in unknown[:_SHOWN])
         say(
-            f"{model.path}: does not know {len(unknown):,} of the {all_words}, such as {shown}; "
-            "they are searched for with the score of an unknown word",
+            f"{model.path}: {len(unknown):,} of the {all_words} are searched for with the score of "
+            f"an unknown word, such as {shown}",
             sys.stderr,
         )
         return

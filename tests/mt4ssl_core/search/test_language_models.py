@@ -134,7 +134,7 @@ def test_words_that_cannot_be_spelled_are_left_out_and_counted(tmp_path, capsys)
 def test_words_of_a_lexicon_that_the_model_does_not_know_are_said(tmp_path, lm, capsys):
     path = written(tmp_path / "lexicon.txt", "AB A B |\nBB B B |\nAA A A |\n")
     BeamSearch(LETTERS, BeamSettings(), lm, path)
-    said = "does not know 2 of the 3 words of .*lexicon.txt, such as BB, AA;"
+    said = "2 of the 3 words of .*lexicon.txt are .* an unknown word, such as BB, AA\n"
     assert re.search(said, capsys.readouterr().err)
 
 
