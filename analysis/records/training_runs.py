@@ -262,15 +262,18 @@ def check(runs: Sequence[TrainingRun]) -> list[str]:
 def judged_alike(runs: Sequence[TrainingRun]) -> list[TrainingRun]:
     """Return the most runs whose held-out losses of the offline target can be compared.
 
-    These have labels, masks and held-out audio in common.
+    These have labels, masks and held-out audio in common. Of two such groups of one size neither
+    is taken: which one was meant is not known.
     """
 
     def judge(run: TrainingRun) -> tuple[Any, ...]:
         values = (run.settings.get(key) for key in _JUDGES)
         return tuple(str(Path(v).resolve()) if isinstance(v, str) else v for v in values)
 
-    (judges, _), *_ = Counter(map(judge, runs)).most_common(1) or [((), 0)]
-    return [run for run in runs if judge(run) == judges]
+    kinds = Counter(map(judge, runs)).most_common(2)
+    if len({count for _, count in kinds}) < len(kinds):
+        return []
+    return [run for run in runs if judge(run) == kinds[0][0]]
 
 
 def shared_settings(runs: Sequence[TrainingRun]) -> dict[str, Any]:

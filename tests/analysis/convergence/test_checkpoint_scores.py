@@ -76,6 +76,12 @@ def test_held_out_losses_of_runs_that_are_judged_otherwise_are_left_out(tmp_path
     ]
 
 
+def test_of_two_runs_that_are_judged_otherwise_neither_is_taken(tmp_path):
+    runs = found(run(tmp_path / "a"), run(tmp_path / "b", masking__prob=0.65))
+    table, notes = checkpoint_scores.held_out(runs)
+    assert table.empty and "held-out losses of a, b are left out" in notes[0]
+
+
 def test_probes_are_kept_beside_the_run_and_not_done_twice(tmp_path, probe):
     runs = found(checkpoints(run(tmp_path / "a"), 10, 20))
     table = checkpoint_scores.probed(runs, SPEECH, ["keyword"])
