@@ -171,10 +171,8 @@ def measure(args: argparse.Namespace) -> Path:
             cfg = piece.start.settings(folder, piece.seed, updates, piece.out)
             score(folder, piece.out, train(piece.start, cfg))
         kept = read_json(path)["corpora"] if path.exists() else {}
-        kept |= {corpus: record(args, corpus) for corpus in corpora}
-        names = ("torch", "jiwer", "flashlight-text")
-        versions = {name: version(name) for name in names}
-        write_json(path, {"machine": args.machine, "versions": versions, "corpora": kept})
+        kept |= {piece.corpus: record(args, piece.corpus)}
+        write_json(path, {"machine": args.machine, "corpora": kept})
     return path
 
 
@@ -188,6 +186,7 @@ def record(args: argparse.Namespace, corpus: str) -> dict[str, Any]:
     ]
     found = starts(args.checkpoint, args.set)
     return {
+        "versions": {name: version(name) for name in ("torch", "jiwer", "flashlight-text")},
         "setting": {
             "checkpoints": {
                 start.name: checkpoint_fingerprint(start.checkpoint)

@@ -108,13 +108,13 @@ def table() -> str:
         f"{task} {head['runner.total_steps']:,} at {head['optimizer.lr']:g}"
         for task, head in found["setting"]["heads"].items()
     )
-    sizes = ", ".join(f"{task} {row['items']:,} of {_people(row)}" for task, row in mine.items())
+    sizes = ", ".join(f"{task} {row['items']:,}" for task, row in mine.items())
     return "\n".join(lines) + (
         f"\n\nMean ± sample standard deviation of {found['setting']['seeds']} seeds of s3prl's own "
         f"heads, steps and rate alike for all: {steps}. In brackets: by how much {OURS} is better, "
-        "with the 95 % interval of a paired bootstrap over speakers and seeds; * no difference is "
-        f"shown (p ≥ .05, corrected for the number of tests). Test utterances: {sizes} speakers; "
-        f"pre-training has heard none of them. On {found['machine']}."
+        "with the 95 % interval, the wider one of resampling speakers and utterances, head seeds "
+        "counted; * no difference is shown (p ≥ .05, corrected for the number of tests). Test "
+        f"utterances: {sizes}. On {found['machine']}."
     )
 
 
@@ -128,10 +128,6 @@ def _beside(row: dict[str, Any]) -> str:
     return f"{_score(row['second'], row['deviations'][1])} {gain}"
 
 
-def _people(row: dict[str, Any]) -> str:
-    return "unknown" if row["speakers"] is None else f"{row['speakers']:,}"
-
-
 def main() -> None:
     """Measure where there is data, then put the table into docs/results.md."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -141,6 +137,10 @@ def main() -> None:
     parser.add_argument("--tasks", default=",".join(HEADS), help="with commas")
     parser.add_argument("--machine", default=platform.machine())
     args = parser.parse_args()
+    if odd := [task for task in args.tasks.split(",") if task not in HEADS]:
+        raise ValueError(
+            f"--tasks {odd[0]}: no settings for it here; give some of {', '.join(HEADS)}"
+        )
     if args.data and args.checkpoint:
         torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", torch.get_num_threads())))
         print(measure(args))

@@ -159,8 +159,9 @@ def _told(setting: dict[str, Any], seeds: int) -> str:
     return (
         "Speakers that neither pre-training nor a probe heard (`speaker`: other utterances of "
         f"speakers that pre-training did not hear); {setting['minutes']:g} minutes to train a "
-        f"probe on; seeds of the probe: {seeds}; in brackets, the bootstrap interval over "
-        "speakers; the layer is chosen on training data held out. "
+        f"probe on; seeds of the probe: {seeds} (those of keywords and speakers agree: it has one "
+        "optimum); in brackets, from the lowest to the highest end of the seeds' bootstrap "
+        "intervals over speakers; the layer is chosen on training data held out. "
         f"{setting['updates']} updates, {setting['audio_hours']:.1f} h heard of "
         f"{setting['train_hours']:.2f} h."
     )
