@@ -90,8 +90,6 @@ def study(
     """
     plans = plan(configs, seeds, Path(out), overrides)
     done = {item.name: updates_done(item) for item in plans}
-    if jobs < 1:
-        raise ValueError(f"--jobs {jobs}: must be at least 1")
     todo = [item for item in plans if done[item.name] < item.cfg.optim.max_updates]
     failed = train_runs(plans, todo, jobs) if todo else {}
     for name, why in failed.items():
@@ -206,8 +204,11 @@ def train_runs(plans: Sequence[Planned], todo: Sequence[Planned], jobs: int = 1)
     """Pre-train the runs of ``todo``, each in a process of its own; return why which ones failed.
 
     Raises:
+        ValueError: less than one run at the same time.
         KeyboardInterrupt: SIGINT or SIGTERM; the runs have stopped, with a checkpoint.
     """
+    if jobs < 1:
+        raise ValueError(f"--jobs {jobs}: how many runs go at the same time; give 1 or more")
     waiting, slots = list(todo), list(range(jobs))
     running: dict[str, tuple[Planned, subprocess.Popen, int]] = {}
     failed: dict[str, str] = {}

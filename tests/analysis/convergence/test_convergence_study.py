@@ -165,6 +165,12 @@ def test_a_failing_run_is_named_and_does_not_stop_the_others(setting, capsys):
         study(setting, "broken")
 
 
+def test_no_run_at_a_time_is_refused(setting):
+    plans = plan(setting, "both")
+    with pytest.raises(ValueError, match=r"--jobs 0: .*give 1 or more"):
+        convergence_study.train_runs(plans, plans, jobs=0)
+
+
 def test_a_signal_stops_the_children_and_says_so(setting):
     ready = setting / "out" / "endless" / "seed1" / "ready"
 
