@@ -4,18 +4,19 @@
     python benchmarks/real_small.py prepare AUDIO WORK
     python benchmarks/real_convergence.py train WORK [--recipe CONFIG] [--set KEY=VALUE ...]
         [--seeds 3] [--only GROUP/seedK ...] [--jobs 2]
-    python benchmarks/real_convergence.py score WORK [the same settings] [--measures probes,wer]
+    python benchmarks/real_convergence.py score WORK [the same settings] [--measures probes wer]
         [--tuned-at UPDATE ...]
     python benchmarks/real_convergence.py show WORK [the same settings] [--tuned-at UPDATE ...]
         [--target METRIC=VALUE ...]
 
 All models (MODELS) are trained by one recipe. Every command does what --only names and is not done
 yet, so that several may run at once with other names, and an interrupted one goes on. ``show``
-commits what is scored to analysis/scores/convergence. Without a command only the plots and the
-table in docs/results.md are written, from the committed results.
+scores what is not scored yet, as ``score`` does, before it writes analysis/scores/convergence.
+Without a command only the plots and the table in docs/results.md are written, from those files.
 """
 
 import argparse
+import json
 import shutil
 import sys
 from collections.abc import Sequence
@@ -30,7 +31,7 @@ sys.path.insert(0, str(ROOT))
 from analysis.abx.items import read_items  # noqa: E402
 from analysis.convergence import checkpoint_scores, comparison, study  # noqa: E402
 from analysis.convergence.study import Planned  # noqa: E402
-from analysis.labelled_speech.speech import read_speech  # noqa: E402
+from analysis.labelled_speech.speech import read_speech, speech_fingerprint  # noqa: E402
 from analysis.probes import probing  # noqa: E402
 from analysis.records import training_runs  # noqa: E402
 from analysis.records.training_runs import TrainingRun  # noqa: E402
@@ -39,12 +40,16 @@ from benchmarks.convergence_page import BOTH, CURVES, LINES, OFFLINE, SCORES  # 
 from benchmarks.ctc_starts import PRE_TRAINED, UNTRAINED, Start  # noqa: E402
 from benchmarks.real_small import CLUSTERS, MINUTES, PROBED, SHORTEST, SYSTEMS  # noqa: E402
 from benchmarks.real_small import PROBES as LINEAR  # noqa: E402
+from mt4ssl_core import config  # noqa: E402
+from mt4ssl_core.checkpoints.convert import load_encoder  # noqa: E402
 from mt4ssl_core.command_line import guarded  # noqa: E402
 from mt4ssl_core.files import atomic_path, read_json, write_json, write_text  # noqa: E402
 from mt4ssl_core.finetuning.finetune import finetune  # noqa: E402
 from mt4ssl_core.labelling.kmeans_fit import fit_corpus  # noqa: E402
 from mt4ssl_core.labelling.kmeans_label import label_corpus  # noqa: E402
+from mt4ssl_core.locks import lock  # noqa: E402
 from mt4ssl_core.settings.config_files import find_config  # noqa: E402
+from upstream.door import cache  # noqa: E402
 
 RECIPE = SCORES / "recipe.yaml"
 SECOND = "second_labels"
@@ -69,19 +74,14 @@ TUNED = {  # on AN4; see docs/results.md
     "optim.lr": "1e-3", "optim.head_lr": "1e-2", "encoder.freeze_extractor": "true",
 }  # fmt: skip
 TUNED_UPDATES = 300
+MEASURES = ("probes", "wer")
+PATIENCE = 3600.0  # seconds for another process to make what both need
 RATES = {"an4_wer": "wer", "an4_cer": "cer"}  # metric: name in decode.json
 
 
-def plans(args: argparse.Namespace) -> list[Planned]:
-    """The runs that ``--only`` names, or all; seed after seed."""
-    prepared = args.work / "pretrain"
-    configs = []
-    for name in MODELS:
-        labels = _second_labels(args.work) if name == SECOND else prepared / "train.km"
-        data = {"train": str(prepared / "train.tsv"), "labels": str(labels), "workers": 1}
-        own = {"extends": str(find_config(args.recipe)), "data": data, **MODELS[name]}
-        configs.append(str(args.work / "configs" / f"{name}.yaml"))
-        write_text(Path(configs[-1]), yaml.safe_dump(own))
+def plans(args: argparse.Namespace, write: bool = False) -> list[Planned]:
+    """The runs that ``--only`` names, or all; seed after seed. ``write``: configs, if missing."""
+    configs = [str(_config(args, name, write)) for name in MODELS]
     found = study.plan(configs, args.seeds, args.work / "runs", args.set)
     names = [item.name for item in found]
     if unknown := [name for name in args.only if name not in names]:
@@ -89,17 +89,36 @@ def plans(args: argparse.Namespace) -> list[Planned]:
     return [item for item in found if not args.only or item.name in args.only]
 
 
+def _config(args: argparse.Namespace, model: str, write: bool) -> Path:
+    """The config of a model, which has to be that of the recipe asked for."""
+    path, prepared = args.work / "configs" / f"{model}.yaml", args.work / "pretrain"
+    labels = _second_labels(args.work) if model == SECOND else prepared / "train.km"
+    data = {"train": str(prepared / "train.tsv"), "labels": str(labels), "workers": 1}
+    recipe = str(find_config(args.recipe).resolve())
+    text = yaml.safe_dump({"extends": recipe, "data": data, **MODELS[model]})
+    if not path.exists():
+        if not write:
+            raise ValueError(f"{path}: no such config; train first, which writes it")
+        write_text(path, text)
+    if path.read_text(encoding="utf-8") != text:
+        raise ValueError(
+            f"{path}: made of another recipe, other data or another model than now; give the "
+            "--recipe of before, or another WORK"
+        )
+    return path
+
+
 def train(args: argparse.Namespace) -> None:
     """Pre-train what is not done; the models with second labels last, which are made for them."""
-    wanted, failed = plans(args), dict[str, str]()
+    wanted = plans(args, write=True)
     for second in (False, True):
         part = [item for item in wanted if (item.group == SECOND) == second]
         if todo := [i for i in part if study.updates_done(i) < i.cfg.optim.max_updates]:
             if second:
                 relabel(args)
-            failed |= study.train_runs(part, todo, args.jobs)
-    if failed:
-        raise ValueError("\n".join(f"{name} failed: {why}" for name, why in failed.items()))
+            if failed := study.train_runs(part, todo, args.jobs):
+                lines = [f"{name} failed: {why}" for name, why in failed.items()]
+                raise ValueError("\n".join(lines))
 
 
 def _second_labels(work: Path) -> Path:
@@ -107,10 +126,14 @@ def _second_labels(work: Path) -> Path:
 
 
 def relabel(args: argparse.Namespace) -> None:
-    """Make labels from a layer of a run of BOTH, which has to be complete."""
+    """Make labels from a layer of a run of BOTH, which has to be complete; one process does."""
     labels = _second_labels(args.work)
-    if labels.exists():
-        return
+    with lock(labels.with_name(".lock"), f"making {labels}", PATIENCE):
+        if not labels.exists():
+            _relabel(args, labels)
+
+
+def _relabel(args: argparse.Namespace, labels: Path) -> None:
     name = f"{BOTH}/seed{LABEL_SEED}"
     (source,) = plans(argparse.Namespace(**{**vars(args), "only": [name]}))
     if study.updates_done(source) < source.cfg.optim.max_updates:
@@ -179,8 +202,9 @@ def recognition(runs: Sequence[TrainingRun], args: argparse.Namespace) -> pd.Dat
 def recognised(start: Start, work: Path, seed: int) -> dict[str, float]:
     """{metric: error rate} of a start that is fine-tuned, unless it was before."""
     folder = work / "recognition" / "an4"
-    if not (folder / "test.csv").exists():
-        ctc_real.prepare(work / "test", folder.parent, "an4")
+    with lock(folder / ".lock", f"preparing {folder}", PATIENCE):
+        if not (folder / "test.csv").exists():
+            ctc_real.prepare(work / "test", folder.parent, "an4")
     out = start.piece(folder, seed, TUNED_UPDATES)
     done = out / "greedy" / "decode.json"
     if not done.exists():
@@ -195,13 +219,20 @@ def recognised(start: Start, work: Path, seed: int) -> dict[str, float]:
 
 
 def references(args: argparse.Namespace, ckpt: Path) -> dict[str, dict[str, float]]:
-    """What an untrained copy and filter banks score, at their best layer."""
-    kept = args.work / "references.json"
-    if kept.exists():
-        found: dict[str, dict[str, float]] = read_json(kept)
-        return found
+    """What an untrained copy of a checkpoint and filter banks score, at their best layer; kept in
+    WORK/references.json while encoder, probes and speech are the same.
+    """
     speech, items = read_speech(_sources(args.work)), read_items(word_items(args.work))
-    found = {}
+    key = {
+        "encoder": config.to_dict(load_encoder(ckpt).cfg), "probes": PROBES, "minutes": MINUTES,
+        "speech": speech_fingerprint(speech), "items": cache.file_fingerprint(items.path),
+        "version": probing.VERSION, "rate": TUNED["optim.lr"], "updates": TUNED_UPDATES,
+    }  # fmt: skip
+    key = json.loads(json.dumps(key))  # as it is read again
+    kept, found = args.work / "references.json", dict[str, dict[str, float]]()
+    if kept.exists() and (known := read_json(kept)).get("key") == key:
+        found = known["scores"]
+        return found
     for name in LINES:
         own = ckpt if name == "untrained" else None
         rows = probing.score_layers(
@@ -210,12 +241,14 @@ def references(args: argparse.Namespace, ckpt: Path) -> dict[str, dict[str, floa
         found[name] = {row["measure"]: row["value"] for row in rows if row["chosen"]}
     untrained = Start(UNTRAINED, UNTRAINED, ckpt, {"optim.lr": TUNED["optim.lr"]})
     found["untrained"] |= recognised(untrained, args.work, 1)
-    write_json(kept, found)
+    write_json(kept, {"key": key, "scores": found})
     return found
 
 
 def show(args: argparse.Namespace) -> None:
-    """Compare all runs that have begun, and keep what docs/results.md shows."""
+    """Compare all runs that have begun, scored where they are not yet; keep what docs/results.md
+    shows.
+    """
     runs, out = runs_of(args), args.work / "compared"
     scores = out.with_suffix(".csv")
     write_text(scores, recognition(runs, args).to_csv(index=False))
@@ -253,11 +286,12 @@ def main() -> None:
         else:
             one.add_argument("--tuned-at", type=int, nargs="+", help="default: all checkpoints")
         if name == "score":
-            one.add_argument("--measures", default="probes,wer", help="probes, wer, or both")
+            one.add_argument("--measures", nargs="+", choices=MEASURES, default=MEASURES)
         if name == "show":
             one.add_argument("--target", nargs="+", default=[], metavar="METRIC=VALUE")
     args = parser.parse_args()
     if args.command:
+        args.work = args.work.resolve()
         {"train": train, "score": score, "show": show}[args.command](args)
     if args.command in (None, "show"):
         convergence_page.draw()

@@ -1,12 +1,15 @@
 """The convergence study: what each model is trained on, in which order, and what ABX compares."""
 
 import argparse
+import sys
+from types import SimpleNamespace
 
 import pytest
 
-from analysis.abx.items import read_items
+from analysis.abx.items import ItemFile, read_items
 from benchmarks import real_convergence
 from benchmarks.real_convergence import BOTH, MODELS, SECOND
+from mt4ssl_core import config
 
 
 def asked(work, **changes):
@@ -15,7 +18,7 @@ def asked(work, **changes):
 
 
 def test_every_model_is_the_recipe_with_its_own_targets_labels_and_masks(tmp_path):
-    found = {plan.name: plan.cfg for plan in real_convergence.plans(asked(tmp_path))}
+    found = {plan.name: plan.cfg for plan in real_convergence.plans(asked(tmp_path), write=True)}
     assert list(found)[: len(MODELS)] == [f"{name}/seed1" for name in MODELS]
     assert len(found) == 2 * len(MODELS)
     assert {cfg.encoder.frontend for cfg in found.values()} == {"mel"}
@@ -30,6 +33,64 @@ def test_every_model_is_the_recipe_with_its_own_targets_labels_and_masks(tmp_pat
     assert [plan.name for plan in one] == ["online_only/seed2"]
     with pytest.raises(ValueError, match=r"--only both/seed1: no such run; choose from both_tar"):
         real_convergence.plans(asked(tmp_path, only=["both/seed1"]))
+
+
+def test_configs_are_written_by_training_alone_and_never_replaced(tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match=r"both_targets\.yaml: no such config; train first"):
+        real_convergence.score(asked(tmp_path))
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setattr(real_convergence.study, "train_runs", lambda *args: {})
+    real_convergence.train(asked(tmp_path, only=["online_only/seed1"]))
+    before = {path: path.read_text() for path in (tmp_path / "configs").iterdir()}
+    for command in (real_convergence.train, real_convergence.show):
+        with pytest.raises(ValueError, match=r"both_targets\.yaml: .*or another WORK"):
+            command(asked(tmp_path, recipe="small"))
+    assert {path: path.read_text() for path in (tmp_path / "configs").iterdir()} == before
+
+
+def test_why_runs_failed_is_said_before_second_labels_are_asked_for(tmp_path, monkeypatch):
+    name = f"{BOTH}/seed1"
+    monkeypatch.setattr(real_convergence.study, "train_runs", lambda *args: {name: "no memory"})
+    with pytest.raises(ValueError, match=f"^{name} failed: no memory$"):
+        real_convergence.train(asked(tmp_path, only=[name, f"{SECOND}/seed1"]))
+
+
+def test_measures_are_words(monkeypatch, capsys):
+    said = []
+    monkeypatch.setattr(real_convergence, "score", lambda args: said.append(list(args.measures)))
+    for words in ([], ["--measures", "wer"]):
+        monkeypatch.setattr(sys, "argv", ["real_convergence", "score", "work", *words])
+        real_convergence.main()
+    assert said == [["probes", "wer"], ["wer"]]
+    monkeypatch.setattr(sys, "argv", ["real_convergence", "score", "work", "--measures", "wers"])
+    with pytest.raises(SystemExit):
+        real_convergence.main()
+    assert "invalid choice: 'wers'" in capsys.readouterr().err
+
+
+def test_references_are_kept_while_encoder_and_items_are_the_same(tmp_path, monkeypatch):
+    scored, items = [], tmp_path / "words.item"
+    items.write_text("a")
+    cfg = config.load("tiny", ["data.train=a", "data.labels=b", "run.out=c"]).encoder
+    for name, value in {
+        "read_speech": lambda sources: [], "read_items": lambda path: ItemFile(path, {}),
+        "word_items": lambda work: items, "recognised": lambda *args: {"an4_wer": 0.9},
+        "load_encoder": lambda ckpt: SimpleNamespace(cfg=cfg),
+    }.items():  # fmt: skip
+        monkeypatch.setattr(real_convergence, name, value)
+    row = {"measure": "keyword", "value": 0.5, "chosen": True}
+    monkeypatch.setattr(
+        real_convergence.probing, "score_layers", lambda *args, **more: scored.append(args) or [row]
+    )
+    asked_for = (asked(tmp_path), tmp_path / "last.pt")
+    found = real_convergence.references(*asked_for)
+    assert found["untrained"] == {"keyword": 0.5, "an4_wer": 0.9}
+    assert real_convergence.references(*asked_for) == found and len(scored) == 3
+    items.write_text("b")
+    assert real_convergence.references(*asked_for) == found and len(scored) == 6
+    cfg.layers += 1
+    real_convergence.references(*asked_for)
+    assert len(scored) == 9
 
 
 def test_second_labels_wait_for_the_first_model(tmp_path, monkeypatch):
