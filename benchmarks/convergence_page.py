@@ -48,7 +48,8 @@ def table() -> str:
         m: points[points.metric == m].direction.iloc[0] for m in dict.fromkeys(points.metric)
     }
     last = points.sort_values("update").drop_duplicates(["run", "metric"], keep="last")
-    lines = [_line(["model", *(f"{m} {ARROWS[d]}" for m, d in metrics.items())])]
+    heads = [f"{m} {ARROWS[d]}{_when(last, m)}" for m, d in metrics.items()]
+    lines = [_line(["model", *heads])]
     lines.append("| --- |" + " ---: |" * len(metrics))
     for group in dict.fromkeys(points.group):
         cells = [group.replace("_", " ")]
@@ -63,9 +64,18 @@ def table() -> str:
     return "\n".join(lines)
 
 
+def _when(last: pd.DataFrame, metric: str) -> str:
+    """At which updates a metric was last scored, where that is not the last update of all."""
+    updates = sorted(set(last[last.metric == metric]["update"]))
+    return "" if updates == [last["update"].max()] else f", update {', '.join(map(str, updates))}"
+
+
 def _setting(record: dict[str, Any], last: pd.DataFrame) -> str:
     setting, probed = record["setting"], record["setting"]["scoring"]["probe_minutes"]
-    batch, heard_hours = setting["shared"]["data.batch_seconds"], last["audio_hours"].mean()
+    batch, end = setting["shared"]["data.batch_seconds"], last["update"].max()
+    hours = last[last["update"] == end]["audio_hours"].mean()
+    origins = {row["metric"]: row["origin"] for row in record["reach"]}
+    targets = "; ".join(f"`{metric}`, {origin}" for metric, origin in origins.items())
     more = ""
     if "word_speakers" in setting:
         chosen = ", ".join(f"`{key}={value}`" for key, value in setting["tuning"].items())
@@ -75,14 +85,14 @@ def _setting(record: dict[str, Any], last: pd.DataFrame) -> str:
             f"({chosen}), greedy, test speakers."
         )
     return (
-        f"After {last['update'].max()} updates of {batch:.0f} s: {heard_hours:.1f} h "
+        f"After {end} updates of {batch:.0f} s: {hours:.1f} h "
         f"heard of {setting['train_hours']:.2f} h; mean and range of "
         f"{last['seed'].nunique()} seeds. Probes: "
         f"{probed:.0f} minutes to train on, other speakers to test on (`speaker`: other utterances "
         "of speakers that pre-training did not hear), best layer on training data held out."
-        f"{more} The score to reach is what the worst run has in the end, among models "
-        "that make progress; ± is half of the 95 % t interval over seeds; in brackets, times the "
-        "fastest. The last column is a ratio seed by seed, with its 95 % t interval. "
+        f"{more} The scores to reach: {targets}. ± is half of the 95 % t interval "
+        "over seeds; in brackets, times the fastest. The last column is a ratio seed by "
+        "seed, with its 95 % t interval. "
         f"{record['machine']}."
     )
 
