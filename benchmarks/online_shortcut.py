@@ -23,6 +23,7 @@ from analysis.records import training_runs  # noqa: E402
 from benchmarks import pages  # noqa: E402
 from mt4ssl_core import config  # noqa: E402
 from mt4ssl_core.checkpoints import checkpoint  # noqa: E402
+from mt4ssl_core.command_line import guarded  # noqa: E402
 from mt4ssl_core.config import MaskingConfig  # noqa: E402
 from mt4ssl_core.data import tsv  # noqa: E402
 from mt4ssl_core.data.audio import SAMPLE_RATE, load_wave  # noqa: E402
@@ -62,20 +63,6 @@ def share_of_loudness(targets: Tensor, loudness: Tensor) -> float:
     return float(1 - (x - means[bins]).square().sum() / (x - x.mean(0)).square().sum())
 
 
-def interpolated(targets: Tensor, mask: Tensor) -> Tensor:
-    """(B, T, D) with the frames that ``mask`` (B, T) hides drawn as straight lines between those
-    on either side; beyond the first and last seen frame, these go on.
-    """
-    frames, place = mask.shape[1], torch.arange(mask.shape[1]).expand_as(mask)
-    before = torch.where(mask, -1, place).cummax(1).values
-    after = torch.where(mask, frames, place).flip(1).cummin(1).values.flip(1)
-    left = torch.where(before < 0, after, before).clamp(max=frames - 1)
-    right = torch.where(after == frames, before, after).clamp(min=0)
-    weight = ((place - left) / (right - left).clamp(min=1))[..., None]
-    rows = torch.arange(len(mask))[:, None]
-    return targets[rows, left] * (1 - weight) + targets[rows, right] * weight
-
-
 def explained(targets: Tensor, guesses: Tensor, mask: Tensor) -> float:
     """R2 of guesses (B, T, D) at the hidden frames."""
     wanted, found = targets[mask], guesses[mask]
@@ -102,7 +89,6 @@ def measure(model: MT4SSL, masking: MaskingConfig, waves: Tensor) -> dict[str, f
     found = {
         "guessed": explained(targets, guessed(mask), mask),
         "guessed blindly": explained(targets, guessed(everywhere), everywhere),
-        "interpolated": explained(targets, interpolated(targets, mask), mask),
         "place": share_of_place(targets),
         "loudness": share_of_loudness(targets, loudness),
         "spread": float(rows.std(0).mean()),
@@ -125,8 +111,14 @@ def speech(path: Path) -> Tensor:
 
 
 def rows_of(run: Path, waves: Tensor) -> list[dict[str, Any]]:
-    """A row for each checkpoint of a run and for its untrained model, with its settings."""
+    """A row for each checkpoint of a run and for its untrained model, with its settings.
+
+    Raises:
+        ValueError: a run without online targets.
+    """
     found, rows = training_runs.open_run(run), []
+    if found.settings.get("online.weight") is None:
+        raise ValueError(f"{run}: it has no online targets, which are measured; leave it out")
     about = {key: found.settings.get(key) for key in SETTINGS}
     places: dict[int, Path | None] = {0: None, **found.checkpoints}
     for update, path in places.items():
@@ -174,4 +166,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(guarded("online_shortcut", main))

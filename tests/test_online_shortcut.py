@@ -1,5 +1,7 @@
 """What online targets are made of: closed forms."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -21,14 +23,17 @@ def test_share_of_loudness():
     assert online_shortcut.share_of_loudness(NOISE[..., 1:], NOISE[..., 0]) < 0.02
 
 
-def test_hidden_frames_are_drawn_between_those_that_are_seen():
-    line = torch.tensor([[1.0, 0, 0, 4, 0, 8, 0]])[..., None]
-    mask = torch.tensor([[False, True, True, False, True, False, True]])
-    found = online_shortcut.interpolated(line, mask)[0, :, 0]
-    assert found.tolist() == pytest.approx([1, 2, 3, 4, 6, 8, 8])
-    assert online_shortcut.interpolated(line, mask.flip(1))[0, 0, 0] == 0  # of the first seen
+def test_explained():
     truth = torch.tensor([[1.0, 2, 3, 4, 6, 8, 8]])[..., None]
-    assert online_shortcut.explained(truth, found[None, :, None], mask) == pytest.approx(1)
-    assert online_shortcut.explained(truth, truth.mean() + 0 * truth, torch.ones_like(mask)) == (
-        pytest.approx(0)
-    )
+    hidden = torch.tensor([[False, True, True, False, True, False, True]])
+    guess = torch.where(hidden[..., None], truth, 0)  # what is seen does not count
+    assert online_shortcut.explained(truth, guess, hidden) == pytest.approx(1)
+    mean = truth.mean() + 0 * truth
+    assert online_shortcut.explained(truth, mean, torch.ones_like(hidden)) == pytest.approx(0)
+
+
+def test_a_run_without_online_targets_is_named(tmp_path, monkeypatch):
+    labels_only = SimpleNamespace(settings={"offline.weight": 1.0, "online": None}, checkpoints={})
+    monkeypatch.setattr(online_shortcut.training_runs, "open_run", lambda run: labels_only)
+    with pytest.raises(ValueError, match=f"{tmp_path}: it has no online targets.*leave it out"):
+        online_shortcut.rows_of(tmp_path, NOISE)
