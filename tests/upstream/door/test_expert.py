@@ -6,6 +6,7 @@ import pytest
 import torch
 from superb_data import TINY, Bomb, save_checkpoint, tiny_checkpoint
 
+from mt4ssl_core import shipped
 from mt4ssl_core.checkpoints import convert
 from upstream.door import expert
 from upstream.door.expert import UpstreamExpert
@@ -107,7 +108,8 @@ def test_a_checkpoint_by_url(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("ckpt", "says"), [(None, "-k CKPT"), ("gone.pt", "gone.pt: no such")])
-def test_no_checkpoint_is_an_error_that_says_how(ckpt, says):
+def test_no_checkpoint_is_an_error_that_says_how(ckpt, says, tmp_path, monkeypatch):
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path / "empty")
     with pytest.raises(ValueError, match=says):
         UpstreamExpert(ckpt)
 

@@ -79,7 +79,9 @@ def test_the_store_changes_nothing(task, stored, kind, tmp_path):
         (record,) = train(task, tmp_path / name, kind, store=store, overrides=crops)
         assert (record["store"] is not None) == (name == "on")
     on, off = head(tmp_path / "on"), head(tmp_path / "off")
-    assert all(torch.allclose(on[key], off[key], atol=2e-3) for key in on if "best" not in key)
+    for key in on.keys() - {"best_score"}:  # Adam takes a whole step where a gradient rounds to 0
+        apart = (on[key] - off[key]).abs().flatten()
+        assert torch.quantile(apart, 0.99) <= 1e-4 and apart.max() <= 1e-2, key
 
 
 def test_an_interrupted_training_takes_the_same_transform_up_again(tmp_path, monkeypatch):
