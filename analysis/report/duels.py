@@ -2,11 +2,12 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
 
 from analysis.comparing import comparison, paired_tests, telling
 from analysis.comparing.comparison import Finding
 from analysis.records import superb_score
-from analysis.records.score import Score
 from analysis.tables.leaderboard import ScoreTable, key_of
 
 BETTER, WORSE, ALIKE, UNTESTED = "better", "worse", "no difference shown", "not tested"
@@ -45,14 +46,15 @@ def fight(table: ScoreTable, model: str, others: Collection[str]) -> list[Duel]:
     Holm's correction counts all of them.
     """
     found: list[Duel] = []
+    tested = cache(_tested)  # the scores of one task are tested together
     for column in table.columns:
         scores = {score.model: score for score in table.scores if key_of(score) == column.key}
         name = f"{superb_score.name_of(column.task)} {column.head[:-2]}"
         for other in (other for other in others if {model, other} <= scores.keys()):
-            finding, why = _tested(scores[model], scores[other])
-            found.append(Duel(name, model, other, finding, why))
-    tested = [duel.finding for duel in found if duel.finding]
-    corrected = iter(paired_tests.holm([finding.p for finding in tested]))
+            mine, beside = scores[model], scores[other]
+            findings, why = tested(mine.folder, beside.folder, mine.task)
+            found.append(Duel(name, model, other, findings.get(column.key), why))
+    corrected = iter(paired_tests.holm([duel.finding.p for duel in found if duel.finding]))
     return [
         replace(duel, finding=replace(duel.finding, corrected=next(corrected)))
         if duel.finding
@@ -61,14 +63,14 @@ def fight(table: ScoreTable, model: str, others: Collection[str]) -> list[Duel]:
     ]
 
 
-def _tested(mine: Score, other: Score) -> tuple[Finding | None, str]:
-    """Return what the tests of two systems say of a score, or why there are none."""
+def _tested(mine: Path, other: Path, task: str) -> tuple[dict[str, Finding], str]:
+    """Return what the tests of two systems say of a task's scores, and why not of the others."""
     try:
-        compared = comparison.compare(mine.folder, other.folder, mine.task)
+        compared = comparison.compare(mine, other, task)
     except ValueError as error:
-        return None, str(error)
-    same = (each for each in compared.findings if f"{each.task}/{each.metric}" == key_of(mine))
-    return next(same, None), "nothing is kept of its single utterances"
+        return {}, str(error)
+    findings = {f"{each.task}/{each.metric}": each for each in compared.findings}
+    return findings, "nothing is kept of its single utterances"
 
 
 def together(duels: Sequence[Duel]) -> dict[str, str]:
