@@ -99,6 +99,15 @@ def is_done(expdir: Path, upstream: str, checkpoint: Path, overrides: dict[str, 
     return bool(found)
 
 
+def head_settings(task: str, head: dict[str, Any], every: int) -> dict[str, Any]:
+    """The overrides of a task with ``head``, validated and saved ``every`` so many steps, whose
+    audio is read in the process that trains.
+    """
+    loader = "corpus" if task == "pr" else "datarc"
+    often = {"runner.eval_step": every, "runner.save_step": every}
+    return {**head, **often, f"downstream_expert.{loader}.num_workers": 0}
+
+
 def train_heads(
     out: Path, task: str, upstream: str, root: str, checkpoint: Path, seeds: int
 ) -> None:
@@ -107,14 +116,7 @@ def train_heads(
 
     torch.set_num_threads(1)
     folder = out / "superb" / task
-    steps = TASKS[task]["runner.total_steps"]
-    loader = "corpus" if task == "pr" else "datarc"
-    overrides = {
-        **TASKS[task],
-        "runner.eval_step": steps,
-        "runner.save_step": steps,
-        f"downstream_expert.{loader}.num_workers": 0,
-    }
+    overrides = head_settings(task, TASKS[task], TASKS[task]["runner.total_steps"])
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / f"{upstream}.log", "a") as log, redirect_stdout(log), redirect_stderr(log):
         from upstream.heads import runner

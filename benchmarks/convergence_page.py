@@ -1,6 +1,5 @@
 """What docs/results.md shows of the convergence study (`real_convergence.py`): plots and tables."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import pandas as pd
 from analysis import plots
 from analysis.convergence import cost_curves, updates_to_reach
 from analysis.records.score import ARROWS
+from benchmarks import pages
 from mt4ssl_core.files import read_json
 
 SCORES = Path(__file__).parent.parent / "analysis" / "scores" / "convergence"
@@ -49,7 +49,7 @@ def table() -> str:
     }
     last = points.sort_values("update").drop_duplicates(["run", "metric"], keep="last")
     heads = [f"{m} {ARROWS[d]}{_when(last, m)}" for m, d in metrics.items()]
-    lines = [_line(["model", *heads])]
+    lines = [pages.line(["model", *heads])]
     lines.append("| --- |" + " ---: |" * len(metrics))
     for group in dict.fromkeys(points.group):
         cells = [group.replace("_", " ")]
@@ -57,9 +57,11 @@ def table() -> str:
             values = last[(last.group == group) & (last.metric == metric)].value
             spread = f" ({values.min():.3f}-{values.max():.3f})"
             cells.append(f"{values.mean():.3f}{spread}" if len(values) else "-")
-        lines.append(_line(cells))
+        lines.append(pages.line(cells))
     for name, scores in record["references"].items():
-        lines.append(_line([name, *(f"{scores[m]:.3f}" if m in scores else "-" for m in metrics)]))
+        lines.append(
+            pages.line([name, *(f"{scores[m]:.3f}" if m in scores else "-" for m in metrics)])
+        )
     lines += ["", *_reached(record, points), "", _setting(record, last)]
     return "\n".join(lines)
 
@@ -104,7 +106,7 @@ def _reached(record: dict[str, Any], points: pd.DataFrame) -> list[str]:
     reach = updates_to_reach.reach_rows(points, targets)
     groups = list(dict.fromkeys(row["group"] for row in reach))
     heads = [*(group.replace("_", " ") for group in groups), "both / offline only"]
-    lines = [_line(["updates to reach", *heads]), "| --- |" + " ---: |" * len(heads)]
+    lines = [pages.line(["updates to reach", *heads]), "| --- |" + " ---: |" * len(heads)]
     for metric, value in asked:
         rows = {
             row["group"]: row for row in reach if (row["metric"], row["target"]) == (metric, value)
@@ -114,7 +116,7 @@ def _reached(record: dict[str, Any], points: pd.DataFrame) -> list[str]:
         cells += [_updates(rows[group]) if group in rows else "-" for group in groups]
         found = updates_to_reach.paired_ratio(*(rows.get(name) for name in COMPARED))
         cells.append("-" if found is None else "{:.2f} ({:.2f} to {:.2f})".format(*found))
-        lines.append(_line(cells))
+        lines.append(pages.line(cells))
     return lines
 
 
@@ -128,7 +130,3 @@ def _updates(row: dict[str, Any]) -> str:
     width = updates_to_reach.half_width(list(row["by_seed"].values()))
     spread = "" if width is None or row["at_most"] else f" ± {width:.0f}"
     return f"{'≤ ' if row['at_most'] else ''}{row['updates']:.0f}{spread}{ratio}{some}"
-
-
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"

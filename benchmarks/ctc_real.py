@@ -19,7 +19,6 @@ import argparse
 import csv
 import io
 import itertools
-import os
 import platform
 import sys
 from collections.abc import Mapping, Sequence
@@ -29,7 +28,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
@@ -292,7 +290,6 @@ def main() -> None:
     parser.add_argument("--machine", default=platform.machine())
     args = parser.parse_args()
     if args.data and args.checkpoint:
-        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", torch.get_num_threads())))
         print(measure(args))
     pages.show("real-ctc", table())
 

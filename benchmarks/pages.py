@@ -1,5 +1,6 @@
 """What the benchmarks write: JSON files, one per machine, and tables in docs/results.md."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,11 @@ def record_path(name: str, machine: str) -> Path:
 def records(name: str) -> list[dict[str, Any]]:
     """The committed JSON of a benchmark, of every machine."""
     return [read_json(path) for path in sorted(JSONS.glob(f"{name}_*.json"))]
+
+
+def line(cells: Sequence[str]) -> str:
+    """A line of a Markdown table."""
+    return "| " + " | ".join(cells) + " |"
 
 
 def show(name: str, text: str) -> None:

@@ -229,9 +229,10 @@ def references(args: argparse.Namespace, ckpt: Path) -> dict[str, dict[str, floa
         "version": probing.VERSION, "rate": TUNED["optim.lr"], "updates": TUNED_UPDATES,
     }  # fmt: skip
     key = json.loads(json.dumps(key))  # as it is read again
-    kept, found = args.work / "references.json", dict[str, dict[str, float]]()
-    if kept.exists() and (known := read_json(kept)).get("key") == key:
-        found = known["scores"]
+    kept = args.work / "references.json"
+    known = read_json(kept) if kept.exists() else {}
+    found: dict[str, dict[str, float]] = known["scores"] if known.get("key") == key else {}
+    if found:
         return found
     for name in LINES:
         own = ckpt if name == "untrained" else None

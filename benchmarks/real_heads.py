@@ -9,19 +9,16 @@ the checkpoint as `mt4ssl superb compare` does. The same command goes on where i
 """
 
 import argparse
-import os
 import platform
 import sys
 from pathlib import Path
 from typing import Any
 
-import torch
-
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 from analysis.comparing import telling  # noqa: E402
 from analysis.comparing.comparison import compare  # noqa: E402
-from analysis.demo import SYSTEMS  # noqa: E402
+from analysis.demo import ACCUMULATE, SYSTEMS, head_settings  # noqa: E402
 from benchmarks import pages, real_superb  # noqa: E402
 from mt4ssl_core.checkpoints.fingerprints import checkpoint_fingerprint  # noqa: E402
 from mt4ssl_core.command_line import guarded  # noqa: E402
@@ -32,21 +29,17 @@ from upstream.suite.suite_request import SuiteRequest  # noqa: E402
 
 OURS = "mt4ssl"
 NAMES = {"ks": "KS acc % ↑", "sid": "SID acc % ↑", "pr": "PR PER % ↓"}
-HEADS = {  # of all systems alike
-    "ks": {"runner.total_steps": 500, "optimizer.lr": 5e-3},
-    "sid": {"runner.total_steps": 500, "optimizer.lr": 5e-3},
-    "pr": {"runner.total_steps": 1000, "optimizer.lr": 1e-2},
+HEADS: dict[str, dict[str, Any]] = {  # of all systems alike
+    "ks": {"runner.total_steps": 500, "optimizer.lr": 5e-3, ACCUMULATE: 1},
+    "sid": {"runner.total_steps": 500, "optimizer.lr": 5e-3, ACCUMULATE: 1},
+    "pr": {"runner.total_steps": 1000, "optimizer.lr": 1e-2, ACCUMULATE: 1},
 }
-ACCUMULATE = "runner.gradient_accumulate_steps"
 SEEDS = 3
 
 
 def changes(task: str) -> dict[str, Any]:
     """The settings of a task's head that are not SUPERB's; it is validated twice."""
-    steps = HEADS[task]["runner.total_steps"] // 2
-    loader = "corpus" if task == "pr" else "datarc"
-    often = {"runner.eval_step": steps, "runner.save_step": steps, ACCUMULATE: 1}
-    return {**HEADS[task], **often, f"downstream_expert.{loader}.num_workers": 0}
+    return head_settings(task, HEADS[task], HEADS[task]["runner.total_steps"] // 2)
 
 
 def measure(args: argparse.Namespace) -> Path:
@@ -142,7 +135,6 @@ def main() -> None:
             f"--tasks {odd[0]}: no settings for it here; give some of {', '.join(HEADS)}"
         )
     if args.data and args.checkpoint:
-        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", torch.get_num_threads())))
         print(measure(args))
     pages.show("real-heads", table())
 

@@ -142,7 +142,7 @@ def table() -> str:
     chosen = rows[rows["chosen"]]
     signs = chosen.groupby("measure")["direction"].first()
     heads = [f"{name} {ARROWS[signs[name]]}" for name in PROBES]
-    lines = [_line(["system", *heads]), "| --- |" + " ---: |" * len(heads)]
+    lines = [pages.line(["system", *heads]), "| --- |" + " ---: |" * len(heads)]
     for system in SYSTEMS:
         cells = [system]
         for name in PROBES:
@@ -151,7 +151,7 @@ def table() -> str:
             layers = sorted(set(found["layer"]))
             where = f", layer {', '.join(map(str, layers))}" if system in OURS else ""
             cells.append(f"{found['value'].mean():.3f} ({low:.3f}-{high:.3f}){where}")
-        lines.append(_line(cells))
+        lines.append(pages.line(cells))
     return "\n".join([*lines, "", _told(record["setting"], rows["seed"].nunique())])
 
 
@@ -170,18 +170,14 @@ def _told(setting: dict[str, Any], seeds: int) -> str:
 def search_table() -> str:
     """The table of settings that were tried, from the committed JSON."""
     lines = [
-        _line(["model", "tried", "updates", "masked accuracy ↑", "rank, first", "rank, last"]),
+        pages.line(["model", "tried", "updates", "masked accuracy ↑", "rank, first", "rank, last"]),
         "| --- | --- |" + " ---: |" * 4,
     ]
     for row in json.loads(SEARCH.read_text())["rows"]:
         ranks = row["ranks"] or ["-"]
         cells = [row["group"], row["what"], row["updates"], f"{row['masked_accuracy']:.3f}"]
-        lines.append(_line([str(cell) for cell in [*cells, ranks[0], ranks[-1]]]))
+        lines.append(pages.line([str(cell) for cell in [*cells, ranks[0], ranks[-1]]]))
     return "\n".join(lines)
-
-
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
 
 
 def _about(work: Path, ckpt: Path) -> dict[str, Any]:

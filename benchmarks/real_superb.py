@@ -21,7 +21,7 @@ import argparse
 import csv
 import hashlib
 import sys
-from collections import Counter, defaultdict
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -41,8 +41,8 @@ FIRST_ID, FIRST_TEST_PART_ID = 10001, 10081  # of VoxCeleb1's numbers; dev/ and 
 LEXICONS = ("librispeech-lexicon-200k-g2p.txt", "librispeech-lexicon-allothers-g2p.txt")
 
 
-def lay_out_keywords(data: Path, out: Path) -> dict[str, int]:
-    """Write the corpus as Speech Commands v0.01 and its test set; returns test clips per class."""
+def lay_out_keywords(data: Path, out: Path) -> None:
+    """Write the corpus as Speech Commands v0.01 and its test set."""
     train, test = out / "speech_commands_v0.01", out / "speech_commands_test_set_v0.01"
     with open(data / "index.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -69,7 +69,6 @@ def lay_out_keywords(data: Path, out: Path) -> dict[str, int]:
         place.mkdir(parents=True, exist_ok=True)
         for i in range(count):
             soundfile.write(place / f"noise_{i:03d}.wav", noise(seconds, rng), SAMPLE_RATE)
-    return dict(Counter(path.parent.name for path in test.rglob("*.wav")))
 
 
 def noise(seconds: int, rng: np.random.Generator) -> np.ndarray:
