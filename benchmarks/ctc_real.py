@@ -67,7 +67,7 @@ GRID = {"lm_weights": (0.5, 1.0, 2.0), "word_scores": (0.0, 1.0)}
 
 
 def prepare(data: Path, work: Path, corpus: str) -> None:
-    """Write train.csv, dev.csv, test.csv and the language model."""
+    """Write the language model, train.csv, dev.csv and, last, test.csv."""
     folder = work / corpus
     with open(data / corpus / "index.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -75,6 +75,7 @@ def prepare(data: Path, work: Path, corpus: str) -> None:
     for row in rows:
         held_out = drawn(f"ctc {corpus}/{row['speaker']}", DEV_SHARE)
         parts["test" if row["split"] == "test" else "dev" if held_out else "train"].append(row)
+    write_text(folder / "3-gram.arpa", BackOff([r["transcript"] for r in parts["train"]], 3).arpa())
     for name, part in parts.items():
         text = io.StringIO()
         table = csv.writer(text)
@@ -84,7 +85,6 @@ def prepare(data: Path, work: Path, corpus: str) -> None:
             for row in part
         )
         write_text(folder / f"{name}.csv", text.getvalue())
-    write_text(folder / "3-gram.arpa", BackOff([r["transcript"] for r in parts["train"]], 3).arpa())
 
 
 def train(start: Start, cfg: FinetuneConfig) -> Recogniser | None:

@@ -69,7 +69,7 @@ MODELS: dict[str, dict[str, Any]] = {  # what each has of its own: sections of i
 }
 LABEL_LAYER, LABEL_SEED = 5, 1  # of the run of BOTH that second labels are from
 PROBES = (*LINEAR, "abx_across")
-WORD_SPEAKERS = 15  # of ABX
+WORD_SPEAKERS = 10  # of ABX
 TUNED = {  # on AN4; see docs/results.md
     "optim.lr": "1e-3", "optim.head_lr": "1e-2", "encoder.freeze_extractor": "true",
 }  # fmt: skip

@@ -31,8 +31,9 @@ _KINDS = {  # of the settings that are computed with
     "data.valid_share": int | float, "data.min_seconds": int | float,
 }  # fmt: skip
 _JUDGES = (  # of the loss on held-out audio
-    "data.labels", "data.valid_labels", "data.valid", "data.valid_share", "data.max_seconds",
-    "offline.num_classes", "masking.prob", "masking.length",
+    "data.labels", "data.valid_labels", "data.valid", "data.valid_share", "data.min_seconds",
+    "data.max_seconds", "offline.num_classes", "masking.prob", "masking.length",
+    "masking.same_count",
 )  # fmt: skip
 
 

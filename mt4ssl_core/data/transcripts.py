@@ -13,7 +13,7 @@ from pathlib import Path
 from lhotse.cut import Cut
 
 from mt4ssl_core.data import csv_tables
-from mt4ssl_core.data.audio import audio_name
+from mt4ssl_core.data.audio import SUFFIXES, audio_name
 from mt4ssl_core.data.manifest import Manifest
 from mt4ssl_core.data.tsv import read_lines, read_tsv
 from mt4ssl_core.data.vocabulary import frames_needed
@@ -50,6 +50,8 @@ def read_transcripts(
 ) -> dict[str, str]:
     """Return {id: text} for the cuts of ``manifest``, as they are written; some may have none.
 
+    Lines of a ``.trans.txt`` whose audio is not there join ``manifest.skipped``.
+
     source: what the manifest was made of. given: the text file of a ``.tsv``.
 
     Raises:
@@ -65,7 +67,7 @@ def read_transcripts(
     if source.suffix == ".csv":
         found = _in_csv(source)
     elif source.is_dir() and not any(source.glob("cuts.*.jsonl*")):
-        found = _in_folder(cuts)
+        found = _in_folder(cuts, manifest.skipped)
     else:
         found = {cut.id: text for cut in cuts if (text := _supervised(cut)) is not None}
     if not found:
@@ -117,7 +119,7 @@ def _in_csv(path: Path) -> dict[str, str]:
     return {row["path"]: row[column] for _, row in rows}
 
 
-def _in_folder(cuts: Iterable[Cut]) -> dict[str, str]:
+def _in_folder(cuts: Iterable[Cut], skipped: list[tuple[str, str]]) -> dict[str, str]:
     known: dict[Path, dict[str, str]] = {}
     out = {}
     for cut in cuts:
@@ -129,6 +131,10 @@ def _in_folder(cuts: Iterable[Cut]) -> dict[str, str]:
             out[cut.id] = known[path.parent][path.stem]
         elif alone.is_file():
             out[cut.id] = " ".join(read_lines(alone))
+    for folder, texts in known.items():
+        there = {p.stem for p in folder.iterdir() if p.suffix.lower() in SUFFIXES}
+        lost = [name for name in texts if name and name not in there]
+        skipped += [(str(folder / name), "a transcript without audio") for name in lost]
     return out
 
 

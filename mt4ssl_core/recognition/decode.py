@@ -255,6 +255,7 @@ def _record(
         "utterances": len(utterances),
         "seconds": round(seconds, 3),
         "empty": sum(not one.hypotheses[0].text for one in utterances),
+        "empty_references": sum(not one.spoken.text for one in utterances),
         **summary(errors, [one.spoken.speaker for one in utterances]),
         "search": _search_record(request.search, recogniser),
         "text": asdict(text),

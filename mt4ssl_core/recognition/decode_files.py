@@ -128,6 +128,8 @@ def said(outcome: Outcome) -> str:
     share = record["empty"] / record["utterances"]
     if share > 0:
         lines.append(f"nothing was recognised in {100 * share:.1f} % of the utterances")
+    if without := record["empty_references"]:
+        lines.append(f"empty references: {without}; each word recognised there is an insertion")
     factor = record["real_time_factor"]
     whole = factor["encode"] + factor["search"]
     lines.append(

@@ -1,6 +1,7 @@
 """What settings must be together; each alone is checked by `bounds.problems`."""
 
 import math
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -140,6 +141,7 @@ def _data_problems(cfg: "Config") -> list[str]:
             "run.probe: it is measured at validations, of which there are none; set "
             "run.validate_every and data.valid_share, or data.valid"
         )
+    out += held_out_problems(data.train, data.valid)
     if data.min_seconds > data.max_seconds:
         out.append(
             f"data.min_seconds: {data.min_seconds}; must be at most data.max_seconds = "
@@ -158,6 +160,16 @@ def _data_problems(cfg: "Config") -> list[str]:
             f"(data.max_seconds = {data.max_seconds} are {longest} frames)"
         )
     return out
+
+
+def held_out_problems(train: str, valid: str | None) -> list[str]:
+    """Return what is wrong with held-out speech beside that of training."""
+    if valid is None or os.path.abspath(valid) != os.path.abspath(train):
+        return []
+    return [
+        f"data.valid: {valid} is data.train, so nothing would be held out; give other speech, or "
+        "null for a share of data.train (data.valid_share)"
+    ]
 
 
 def stage_problems(optim: "OptimConfig") -> list[str]:

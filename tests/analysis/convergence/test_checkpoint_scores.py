@@ -63,6 +63,7 @@ def test_held_out_losses_of_runs_with_the_same_labels(tmp_path):
     [
         {"data__labels": "/of/hubert/train.km"},  # a file of the same name
         {"data__valid": "/data/valid.tsv"}, {"masking__prob": 0.65}, {"data__max_seconds": 4.0},
+        {"data__min_seconds": 0.25}, {"masking__same_count": True},
     ],
 )  # fmt: skip
 def test_held_out_losses_of_runs_that_are_judged_otherwise_are_left_out(tmp_path, judge):

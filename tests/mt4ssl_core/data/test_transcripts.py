@@ -42,6 +42,16 @@ def test_librispeech_as_it_is(tmp_path):
     }  # fmt: skip
 
 
+def test_a_line_whose_audio_is_missing_is_told(tmp_path):
+    audio(tmp_path / "a.wav")
+    (tmp_path / "short.FLAC").write_bytes(b"")  # there, though nobody can read it
+    (tmp_path / "x.trans.txt").write_text("a ONE\nshort TWO\nlost THREE\n")
+    manifest = open_manifest(tmp_path, min_seconds=0.1)
+    known = len(manifest.skipped)
+    assert transcripts.read_transcripts(tmp_path, manifest) == {"a.wav": "ONE"}
+    assert manifest.skipped[known:] == [(str(tmp_path / "lost"), "a transcript without audio")]
+
+
 def test_names_and_texts_with_a_tab_between_them(tmp_path):
     audio(tmp_path / "a.wav")
     (tmp_path / "x.trans.txt").write_text("a\tHE'S  IN\n\n\n")

@@ -87,6 +87,15 @@ def test_errors_are_counted_over_all_and_by_speaker(hearing, speech):
     json.dumps(record, allow_nan=False)
 
 
+def test_empty_references_are_counted_and_said(hearing, speech):
+    chapter = speech / "2" / "3" / "2-3.trans.txt"
+    chapter.write_text("2-3-0001 BC CAB\n2-3-0002\n")
+    found = asked(hearing, speech)
+    assert found.record["empty_references"] == 1
+    assert "empty references: 1;" in decode_files.said(found)
+    assert "empty references" not in decode_files.said(asked(hearing, speech / "1"))
+
+
 def test_what_is_left_behind(hearing, speech, dev, lm, tmp_path):
     search = SearchRequest(lm, beam=BeamSettings(beam=30, nbest=3))
     found = asked(

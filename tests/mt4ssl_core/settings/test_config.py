@@ -94,6 +94,7 @@ def test_extends_relative_to_the_file_and_not_itself(tmp_path):
         (["online.top_k=13"], "online.top_k: 13 is more than encoder.layers = 12"),
         (["data.labels=null"], "data.labels: the offline target needs labels"),
         (["data.valid=held_out"], "data.valid_labels: the offline target needs labels"),
+        (["data.train=./x", "data.valid=x", "data.valid_labels=y"], "data.valid: x is data.train"),
         (["optim.hold=0.5"], "must sum to 1"),
         (["data.batch_seconds=5"], "data.batch_seconds: 5.0 must be at least"),
         (["run.precision=int8"], "run.precision: 'int8'"),
