@@ -8,7 +8,8 @@ from analysis.choosing.candidates import Candidate
 from analysis.choosing.choice_request import ChoiceRequest
 from analysis.choosing.ranking import Criterion
 from analysis.labelled_speech.speech import read_speech
-from analysis.probes import layer_features, probe_tasks, probing
+from analysis.probes import layer_features, probe_tasks
+from analysis.probes.kept_scores import KeptScores
 from analysis.records.attempts import Attempts
 from mt4ssl_core.bars import Bar
 
@@ -57,7 +58,8 @@ def by_probes(
 ) -> tuple[list[Judged], list[Criterion], str]:
     """Probe every checkpoint: on training data held out, and as ``shown`` on the test data.
 
-    Returns this, what decides, and the sources of the speech; ``notes`` and ``broken`` get lines.
+    What was probed of a run is kept in its folder (`analysis.probes.kept_scores`). Returns this,
+    what decides, and the sources of the speech; ``notes`` and ``broken`` get lines.
 
     Raises:
         ValueError: labels that allow no probe, or no checkpoint that can be read.
@@ -68,19 +70,19 @@ def by_probes(
     (broken if names else notes).extend(f"not probed: {why}" for why in lacking)
     judged, attempts = [], Attempts(broken)
     directions: dict[str, str] = {}
+    scores = KeptScores(utterances, asked.seed, asked.minutes, device=asked.device)
     with Bar("probing checkpoint", len(found)) as bar:
         for candidate in bar.over(found):
             bar.show(of=candidate.name)
             with attempts.one():
-                rows = probing.score_layers(
-                    candidate.path, utterances, [task.name for task in chosen], asked.seed,
-                    asked.minutes, device=asked.device,
-                )  # fmt: skip
+                run = None if candidate.run is None else candidate.run.folder
+                rows = scores.score_layers(run, candidate.path, [task.name for task in chosen])
                 directions |= {row["measure"]: row["direction"] for row in rows}
-                best = [row for row in rows if row["chosen"]]
                 layers: list[Values] = [{} for _ in range(max(r["layer"] for r in rows) + 1)]
+                rows = [row for row in rows if None not in (row["held_out"], row["value"])]
                 for row in rows:
                     layers[row["layer"]][row["measure"]] = row["held_out"]
+                best = [row for row in rows if row["chosen"]]
                 values = {row["measure"]: row["held_out"] for row in best}
                 shown = {row["measure"]: row["value"] for row in best}
                 judged.append(Judged(candidate, values, layers, shown))

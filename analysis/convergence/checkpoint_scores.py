@@ -3,7 +3,6 @@
 All come as a table of points (`point_table`).
 """
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,21 +12,18 @@ import pandas as pd
 
 from analysis.abx.items import ItemFile
 from analysis.convergence import point_table
-from analysis.labelled_speech import speech
 from analysis.labelled_speech.speech import LabelledUtterance
 from analysis.probes import probe_tasks, probing
+from analysis.probes.kept_scores import KeptScores
 from analysis.records import score as results
 from analysis.records import score_files
 from analysis.records.score_files import SUPERB
 from analysis.records.training_runs import LAST, VALID, TrainingRun, judged_alike
 from mt4ssl_core.bars import Bar
 from mt4ssl_core.checkpoints import checkpoint
-from mt4ssl_core.files import write_json
 from upstream.door import cache
 from upstream.suite import run_folder, suite, suite_request
 
-PROBES = "probes"  # folder of a run
-_ROW = {"measure", "layer", "value", "unit", "direction"}  # of a probe
 HELD_OUT = {  # in the log: (metric, unit, direction)
     "offline/loss": ("offline_loss", "nats", "min"),
     "offline/accuracy": ("offline_accuracy", "fraction", "max"),
@@ -70,8 +66,7 @@ def probed(
 ) -> pd.DataFrame:
     """Return the score of every probe at every checkpoint.
 
-    What was probed is in RUN/probes/DATA/CHECKPOINT.json, and not probed again while checkpoint,
-    data, seed and minutes are the same.
+    What was probed is kept beside the run (`analysis.probes.kept_scores`).
 
     Args:
         runs: with checkpoints.
@@ -94,19 +89,12 @@ def probed(
     if not probes:
         return point_table.from_rows([])
     todo = [(run, update, path) for run in runs for update, path in _checkpoints(run)]
-    data = speech.speech_fingerprint(utterances)
-    setting = {"data": data, "seed": seed, "minutes": minutes, "version": probing.VERSION}
-    if items is not None:
-        setting["items"] = cache.file_fingerprint(items.path)
-    rows = []
+    scores, rows = KeptScores(utterances, seed, minutes, items), []
     with Bar("probing checkpoint", len(todo)) as bar:
         for run, update, path in bar.over(todo):
             bar.show(of=f"{run.name} {path.stem}")
-            kept = run.folder / PROBES / data / f"{path.stem}.json"
             try:
-                key = {"checkpoint": cache.file_fingerprint(path), **setting}
-                found = _probe(path, kept, utterances, probes, key, items)
-                found = _chosen(found, layer, path)
+                found = _chosen(scores.score_layers(run.folder, path, probes), layer, path)
                 _check_update(path, update)
             except (ValueError, OSError) as error:
                 if broken is None:
@@ -116,7 +104,10 @@ def probed(
             for row in found:
                 name = f"{path}: {row['measure']}"
                 if not _is_number(row["value"]):
-                    raise ValueError(f"{name} is {row['value']}; remove {kept} to probe again")
+                    raise ValueError(
+                        f"{name} is {row['value']}; remove "
+                        f"{scores.path(run.folder, path)} to probe again"
+                    )
                 facts = (row["measure"], row["value"], row["unit"], row["direction"])
                 rows.append(point_table.point(run, update, *facts, row["layer"]))
     return point_table.from_rows(rows)
@@ -145,35 +136,6 @@ def _possible(
         possible, lacking = [], [str(error)]
     broken += [f"not probed: {why}" for why in lacking]
     return [task.name for task in possible]
-
-
-def _probe(
-    ckpt: Path,
-    kept: Path,
-    utterances: Sequence[LabelledUtterance],
-    probes: Sequence[str],
-    key: dict[str, Any],
-    items: ItemFile | None,
-) -> list[dict[str, Any]]:
-    """Rows of some probes of a checkpoint: from ``kept`` where it has them under ``key``."""
-    known: dict[str, list[dict[str, Any]]] = {}
-    if kept.is_file():
-        try:
-            found = json.loads(kept.read_text(encoding="utf-8"))
-            known = found["probes"] if found["key"] == key else {}
-            whole = all(row.keys() >= _ROW for rows in known.values() for row in rows)
-            known = known if whole else {}
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            known = {}  # damaged: probed again
-    missing = [name for name in probes if name not in known]
-    if missing:
-        for row in probing.score_layers(
-            ckpt, utterances, missing, key["seed"], key["minutes"], items=items
-        ):
-            finite = {k: None if _is_nan(v) else v for k, v in row.items()}
-            known.setdefault(row["measure"], []).append(finite)
-        write_json(kept, {"key": key, "probes": known})
-    return [row for name in probes for row in known.get(name, [])]
 
 
 def _chosen(rows: Sequence[dict[str, Any]], layer: str, ckpt: Path) -> list[dict[str, Any]]:
@@ -265,7 +227,3 @@ def _checkpoints(run: TrainingRun) -> list[tuple[int, Path]]:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and math.isfinite(value)
-
-
-def _is_nan(value: Any) -> bool:
-    return isinstance(value, float) and not math.isfinite(value)

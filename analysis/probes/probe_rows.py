@@ -1,5 +1,6 @@
 """Rows of probe.json: one per layer and measure."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,12 @@ def best_row(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     chosen = next((row for row in rows if row.get("chosen")), None)
     known = [row for row in rows if row["value"] is not None]
     return chosen or better(known or rows[:1], key=lambda row: row["value"] or 0)
+
+
+def plain(row: Mapping[str, Any]) -> Row:
+    """Return a row as JSON has it: None for what is no finite number."""
+    odd = {k for k, v in row.items() if isinstance(v, float) and not math.isfinite(v)}
+    return {key: None if key in odd else value for key, value in row.items()}
 
 
 def table_value(value: float | None) -> str:

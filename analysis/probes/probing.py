@@ -200,7 +200,7 @@ class _Partial:
 
     def keep(self, name: str, rows: list[Row]) -> None:
         """Add the rows of a probe."""
-        self.rows[name] = [{k: _finite(v) for k, v in row.items()} for row in rows]
+        self.rows[name] = [probe_rows.plain(row) for row in rows]
         write_json(self.path, {"key": self.key, "rows": self.rows})
 
 
@@ -260,7 +260,7 @@ def _record(
         "dim": features.dim,
         "versions": {name: version(name) for name in packages},
         "setting": {**setting, "speech": sizes},
-        "rows": [{key: _finite(value) for key, value in row.items()} for row in rows],
+        "rows": [probe_rows.plain(row) for row in rows],
         "matrices": matrices,
         "notes": notes,
     }
@@ -268,10 +268,6 @@ def _record(
 
 def _minutes(items: Sequence[LabelledUtterance]) -> float:
     return sum(item.samples for item in items) / 960_000
-
-
-def _finite(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def markdown_table(found: dict[str, Any]) -> str:

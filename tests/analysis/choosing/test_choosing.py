@@ -13,6 +13,7 @@ import toy
 import mt4ssl_cli
 from analysis.choosing import candidates, ranking, signals
 from analysis.choosing.candidates import Candidate
+from analysis.probes import probing
 from mt4ssl_core.training.pretrain import pretrain
 
 
@@ -65,7 +66,7 @@ def test_a_checkpoint_that_was_not_validated_has_what_was_measured_last(runs, tm
     assert notes == ["run 12: what was held out was last measured at 8"]
 
 
-def test_with_labels_probes_decide(runs, tmp_path, capsys):
+def test_with_labels_probes_decide(runs, tmp_path, capsys, monkeypatch):
     random, lines = np.random.default_rng(0), ["path,split,speaker,keyword"]
     for number in range(80):
         high = number % 2
@@ -83,6 +84,12 @@ def test_with_labels_probes_decide(runs, tmp_path, capsys):
     assert [one["name"] for one in found["criteria"]] == ["keyword"]
     assert all(0.5 <= one["test"]["keyword"] <= 1 for one in found["checkpoints"])
     assert "probe keyword" in shown and "No label" not in shown
+    whole = ["--labels", tmp_path / "index.csv", "--probes", "keyword", "--out", tmp_path / "run"]
+    assert choose(runs / "first", *whole) == 0
+    first = (tmp_path / "run" / "choice.json").read_text()
+    monkeypatch.setattr(probing, "score_layers", None)  # a run's scores are kept
+    assert choose(runs / "first", *whole) == 0
+    assert (tmp_path / "run" / "choice.json").read_text() == first
 
 
 def test_what_cannot_be_looked_at_is_named_and_the_rest_is_ranked(runs, tmp_path, capsys):

@@ -12,7 +12,7 @@ from analysis.abx.items import ItemFile
 from analysis.convergence import checkpoint_scores, point_table
 from analysis.labelled_speech import speech
 from analysis.labelled_speech.speech import LabelledUtterance
-from analysis.probes import probing
+from analysis.probes import kept_scores, probing
 from analysis.records import training_runs
 from upstream.door import cache
 
@@ -35,12 +35,12 @@ def probe(monkeypatch):
     """Probes that score 0.1 per ten updates on layer 0 and twice that on layer 1; the calls."""
     calls = []
 
-    def score(checkpoint, utterances, probes, seed=0, minutes=20.0, items=None):
+    def score(checkpoint, utterances, probes, seed=0, minutes=20.0, device="auto", items=None):
         calls.append((checkpoint.name, tuple(probes), seed))
         value = int(checkpoint.stem.partition("_")[2]) / 100
         return [
             {"layer": layer, "measure": name, "value": value * (layer + 1), "unit": "fraction",
-             "low": float("nan"), "direction": "max", "chosen": layer == 1}
+             "low": float("nan"), "direction": "max", "held_out": value, "chosen": layer == 1}
             for name in probes for layer in (0, 1)
         ]  # fmt: skip
 
@@ -104,6 +104,19 @@ def test_abx_of_an_item_file_is_done_again_when_the_file_changes(tmp_path, probe
         path.write_text(text)
         checkpoint_scores.probed(runs, SPEECH, ["abx_across"], items=ItemFile(path, {}))
     assert len(probe) == 2
+    checkpoint_scores.probed(runs, SPEECH, ["keyword"])
+    checkpoint_scores.probed(runs, SPEECH, ["keyword", "abx_across"], items=ItemFile(path, {}))
+    assert [call[1] for call in probe[2:]] == [("keyword",)]  # other probes do not touch ABX
+
+
+def test_scores_in_a_folder_of_others_are_not_kept(tmp_path, probe, monkeypatch):
+    runs = found(checkpoints(run(tmp_path / "a"), 10))
+
+    def refuse(*_):
+        raise PermissionError
+
+    monkeypatch.setattr(kept_scores, "write_json", refuse)
+    assert len(checkpoint_scores.probed(runs, SPEECH, ["keyword"])) == 1
 
 
 def test_another_checkpoint_or_a_damaged_file_is_probed_again(tmp_path, probe):
@@ -165,7 +178,7 @@ def test_a_checkpoint_that_its_run_replaces_meanwhile_is_left_out(tmp_path, prob
 
 def test_a_probe_that_is_no_number_is_an_error(tmp_path, monkeypatch):
     nan = {"layer": 0, "measure": "keyword", "value": float("nan"), "unit": "fraction"}
-    nan |= {"direction": "max", "chosen": True}
+    nan |= {"direction": "max", "held_out": 0.5, "chosen": True}
     monkeypatch.setattr(probing, "score_layers", lambda *_, **__: [nan], raising=False)
     with pytest.raises(ValueError, match=r"update_10\.pt: keyword is None; remove .*update_10\.js"):
         checkpoint_scores.probed(found(checkpoints(run(tmp_path / "a"), 10)), SPEECH, ["keyword"])
