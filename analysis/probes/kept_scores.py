@@ -1,12 +1,12 @@
 """Probe scores of the checkpoints of a run: kept in its folder, and not measured twice."""
 
+import hashlib
 import json
+import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from analysis.abx.items import ItemFile
 from analysis.labelled_speech import speech
@@ -23,9 +23,11 @@ _ROW = {"measure", "layer", "value", "unit", "direction", "held_out", "chosen"}
 
 @dataclass(frozen=True)
 class KeptScores:
-    """Probes by some labelled speech, in RUN/probes/DATA/CHECKPOINT.json.
+    """Probes by some labelled speech, in RUN/probes/SETTING/CHECKPOINT.json.
 
-    They hold while checkpoint, speech, seed and minutes are the same, and of ABX the items, too.
+    Each speech, seed and number of minutes has a folder of its own. What is kept holds while the
+    checkpoint is the same, and of ABX the items, too. What cannot be written (somebody else's run)
+    is said and measured again the next time.
 
     seed, minutes, items, device: as of `analysis.probes.probing.score_layers`.
     """
@@ -37,15 +39,14 @@ class KeptScores:
     device: str = "auto"
 
     @cached_property
-    def _setting(self) -> dict[str, Any]:
+    def _folder(self) -> str:
         data = speech.speech_fingerprint(self.utterances)
-        return {
-            "data": data, "seed": self.seed, "minutes": self.minutes, "version": probing.VERSION,
-        }  # fmt: skip
+        setting = [data, self.seed, self.minutes, probing.VERSION]
+        return hashlib.sha256(json.dumps(setting).encode()).hexdigest()[:16]
 
     def path(self, run: Path, checkpoint: Path) -> Path:
         """Where the scores of a checkpoint of a run are kept."""
-        return run / FOLDER / self._setting["data"] / f"{checkpoint.stem}.json"
+        return run / FOLDER / self._folder / f"{checkpoint.stem}.json"
 
     def score_layers(self, run: Path | None, checkpoint: Path, probes: Sequence[str]) -> list[Row]:
         """Return the rows of some probes of every layer; None is what is no number.
@@ -55,20 +56,22 @@ class KeptScores:
         Raises:
             ValueError: what `analysis.probes.probing.score_layers` refuses.
         """
+        probes = list(dict.fromkeys(probes))
         if run is None:
             return self._measured(checkpoint, probes)
-        path = self.path(run, checkpoint)
-        key = {"checkpoint": cache.file_fingerprint(checkpoint), **self._setting}
+        path, own = self.path(run, checkpoint), cache.file_fingerprint(checkpoint)
         items = None if self.items is None else cache.file_fingerprint(self.items.path)
-        known, compared = _read(path, key)
+        known, compared = _read(path, own)
         if compared != items and set(probes) & set(ABX):
             known = {name: rows for name, rows in known.items() if name not in ABX}
             compared = items
         if missing := [name for name in probes if name not in known]:
             for row in self._measured(checkpoint, missing):
                 known.setdefault(row["measure"], []).append(row)
-            with suppress(PermissionError):  # somebody else's run
-                write_json(path, {"key": key, "items": compared, "probes": known})
+            try:
+                write_json(path, {"checkpoint": own, "items": compared, "probes": known})
+            except OSError as error:
+                print(f"scores are not kept: {error}", file=sys.stderr)
         return [row for name in probes for row in known.get(name, [])]
 
     def _measured(self, checkpoint: Path, probes: Sequence[str]) -> list[Row]:
@@ -79,11 +82,11 @@ class KeptScores:
         return [plain(row) for row in rows]
 
 
-def _read(path: Path, key: dict[str, Any]) -> tuple[dict[str, list[Row]], str | None]:
-    """The rows of each probe and what ABX compared; nothing of a damaged file or another key."""
+def _read(path: Path, checkpoint: str) -> tuple[dict[str, list[Row]], str | None]:
+    """The rows of each probe and what ABX compared; nothing of a damaged file or another's."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        known = found["probes"] if found["key"] == key else {}
+        known = found["probes"] if found["checkpoint"] == checkpoint else {}
         whole = all(row.keys() >= _ROW for rows in known.values() for row in rows)
         return (known, found["items"]) if whole else ({}, None)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):

@@ -12,7 +12,7 @@ from analysis.abx.items import ItemFile
 from analysis.convergence import checkpoint_scores, point_table
 from analysis.labelled_speech import speech
 from analysis.labelled_speech.speech import LabelledUtterance
-from analysis.probes import kept_scores, probing
+from analysis.probes import probing
 from analysis.records import training_runs
 from upstream.door import cache
 
@@ -109,21 +109,32 @@ def test_abx_of_an_item_file_is_done_again_when_the_file_changes(tmp_path, probe
     assert [call[1] for call in probe[2:]] == [("keyword",)]  # other probes do not touch ABX
 
 
-def test_scores_in_a_folder_of_others_are_not_kept(tmp_path, probe, monkeypatch):
+def test_scores_in_a_folder_of_others_are_not_kept_and_said(tmp_path, probe, capsys):
     runs = found(checkpoints(run(tmp_path / "a"), 10))
-
-    def refuse(*_):
-        raise PermissionError
-
-    monkeypatch.setattr(kept_scores, "write_json", refuse)
+    (tmp_path / "a" / "probes").write_text("a file where a folder should be made")
     assert len(checkpoint_scores.probed(runs, SPEECH, ["keyword"])) == 1
+    assert "scores are not kept: " in capsys.readouterr().err
+
+
+def test_other_minutes_do_not_throw_away_what_is_kept(tmp_path, probe):
+    runs = found(checkpoints(run(tmp_path / "a"), 10))
+    for minutes in (20.0, 2.0, 20.0):
+        checkpoint_scores.probed(runs, SPEECH, ["keyword"], minutes=minutes)
+    assert len(probe) == 2
+
+
+def test_a_probe_that_is_named_twice_is_one(tmp_path, probe):
+    runs = found(checkpoints(run(tmp_path / "a"), 10))
+    for names in (["keyword", "keyword"], ["keyword"]):
+        assert len(checkpoint_scores.probed(runs, SPEECH, names)) == 1
+    assert [call[1] for call in probe] == [("keyword",)]
 
 
 def test_another_checkpoint_or_a_damaged_file_is_probed_again(tmp_path, probe):
     folder = checkpoints(run(tmp_path / "a"), 10)
     checkpoint_scores.probed(found(folder), SPEECH, ["keyword"])
     (kept,) = (folder / "probes").glob("*/update_10.json")
-    kept.write_text('{"key"')
+    kept.write_text('{"checkpoint"')
     checkpoint_scores.probed(found(folder), SPEECH, ["keyword"])
     assert len(probe) == 2
     with open(folder / "update_10.pt", "ab") as file:
