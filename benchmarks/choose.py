@@ -4,8 +4,9 @@
     python benchmarks/choose.py RUN_OR_CKPT ... --labels SOURCE ... [--minutes 1.5] [--machine NAME]
 
 Every checkpoint is looked at as `mt4ssl choose` does, without labels and with them. What is told is
-Spearman's correlation of each monitor with each probe, turned so that 1 is the same order, -1 the
-opposite one. Without arguments only the table in docs/results.md is written.
+Spearman's correlation of each monitor with each probe, and with each score of SUPERB that
+`mt4ssl convergence --tasks` has left in a run, turned so that 1 is the same order, -1 the opposite
+one. Without arguments only the table in docs/results.md is written.
 """
 
 import argparse
@@ -24,8 +25,10 @@ import torch
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 from analysis.choosing import candidates, judging, signals  # noqa: E402
+from analysis.choosing.candidates import Candidate  # noqa: E402
 from analysis.choosing.choice_request import ChoiceRequest  # noqa: E402
 from analysis.choosing.ranking import Criterion  # noqa: E402
+from analysis.convergence import checkpoint_scores  # noqa: E402
 from benchmarks import pages  # noqa: E402
 from mt4ssl_core.files import write_json  # noqa: E402
 
@@ -106,7 +109,12 @@ def measure(asked: ChoiceRequest) -> list[Row]:
     print(*notes, *broken, sep="\n", file=sys.stderr)
     if min(len(judged), len(probed)) < len(found):
         raise ValueError("not every checkpoint can be measured; give others")
-    pairs = [(one.values, other.shown) for one, other in zip(judged, probed, strict=True)]
+    heads = superb_scores(found)
+    shown = [other.shown | heads.get(other.candidate.path, {}) for other in probed]
+    pairs = [(one.values, scores) for one, scores in zip(judged, shown, strict=True)]
+    of_layers = list(probes)
+    scored = {name for scores in heads.values() for name in scores}
+    probes += [Criterion(name, name, "max", 1.0) for name in sorted(scored)]
     runs: dict[str, list] = {}
     for candidate, pair in zip(found, pairs, strict=True):
         if candidate.run is not None:
@@ -118,8 +126,19 @@ def measure(asked: ChoiceRequest) -> list[Row]:
     return [
         *compared("checkpoints", [pairs], signals.OF_CHECKPOINTS, probes),
         *compared("within runs", list(runs.values()), signals.OF_CHECKPOINTS, probes),
-        *compared("layers", layers, signals.OF_LAYERS, probes),
+        *compared("layers", layers, signals.OF_LAYERS, of_layers),
     ]
+
+
+def superb_scores(found: Sequence[Candidate]) -> dict[Path, dict[str, float]]:
+    """{checkpoint: {TASK/METRIC: score}} of SUPERB in the runs, of scores where more is better."""
+    runs = list({c.run.name: c.run for c in found if c.run is not None}.values())
+    table = checkpoint_scores.superb(runs)
+    places = {(c.run.name, c.update): c.path for c in found if c.run is not None}
+    out: dict[Path, dict[str, float]] = {}
+    for row in table[table["direction"] == "max"].to_dict("records"):
+        out.setdefault(places[row["run"], row["update"]], {})[row["metric"]] = row["value"]
+    return out
 
 
 PARTS = {
