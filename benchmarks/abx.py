@@ -33,6 +33,7 @@ from benchmarks import pages  # noqa: E402
 from mt4ssl_core.files import write_json  # noqa: E402
 
 DIM, PHONES, CONTEXTS, SPEAKERS = 768, 20, 12, 10
+NOISE = 10  # beside phones of deviation 1: so much that some are taken for others
 HEAD = "#file onset offset #phone prev-phone next-phone speaker"
 THEIRS = """
 import json, sys, time
@@ -54,7 +55,9 @@ print(json.dumps({"error": error, "seconds": time.perf_counter() - started}))
 """
 
 
-def write_speech(folder: Path, each: int, dim: int = DIM, seed: int = 0) -> None:
+def write_speech(
+    folder: Path, each: int, dim: int = DIM, noise: float = NOISE, seed: int = 0
+) -> None:
     """Write speech.item and random features NAME.pt, a file of 50 frames per second per speaker;
     ``each``: stretches of a speaker.
     """
@@ -65,7 +68,7 @@ def write_speech(folder: Path, each: int, dim: int = DIM, seed: int = 0) -> None
         for _ in range(each):
             length, phone = int(random.integers(4, 19)), int(random.integers(PHONES))
             context = int(random.integers(CONTEXTS))
-            frames.append(means[phone] + 4 * random.normal(size=(length, dim)))
+            frames.append(means[phone] + noise * random.normal(size=(length, dim)))
             times = f"{place / 50:.2f} {(place + length) / 50:.2f}"
             lines.append(f"s{speaker} {times} p{phone} c{context} c{context} s{speaker}")
             place += length

@@ -72,7 +72,7 @@ def test_equals_fastabx(tmp_path, speaker):
     python = os.environ.get("MT4SSL_FASTABX_PYTHON")
     if not python:
         pytest.skip("no MT4SSL_FASTABX_PYTHON")
-    beside_fastabx.write_speech(tmp_path, 60, dim=24)
+    beside_fastabx.write_speech(tmp_path, 60, dim=24, noise=4)
     own = beside_fastabx.ours(tmp_path, speaker)
     other = beside_fastabx.theirs(python, tmp_path, speaker)
     assert own["error"] == pytest.approx(other["error"], abs=1e-4)
