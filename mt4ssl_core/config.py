@@ -48,7 +48,7 @@ class RunBasics:
     activation_checkpointing: keep of each of the encoder's blocks its input alone and compute the
         rest again for its gradient: less memory for more time, the same numbers.
     timeout: minutes that a process waits for the others before it takes them for lost and ends.
-    log_every, validate_every, save_every: in updates; 0 switches validation off.
+    log_every, save_every: in updates. validate_every: in updates; 0 switches validation off.
     keep_every: checkpoints kept for good at multiples of this many updates (0: only last and best).
     save_in_background: write checkpoints from a copy in the CPU's memory while updates go on;
         false: an update waits until the file is there, and no copy is made.
@@ -80,7 +80,7 @@ class RunConfig(RunBasics):
         the optimiser and counters. Both are looked at only while `out` holds no last.pt.
     probe: a table of labelled utterances (columns path, keyword or label, speaker, gender, split)
         that a linear probe is trained and tested on at every validation; nothing learns from it.
-    parallel: how several processes share the work. ddp: each has the whole model. fsdp: each has
+    parallel: how several processes share the work: ddp, each has the whole model, or fsdp, each has
         its part of weights, moments and teacher; for models that fill a GPU.
     """
 
@@ -94,8 +94,9 @@ class RunConfig(RunBasics):
 class DataConfig:
     """What is read and how it is batched.
 
-    train, valid: a folder of audio, a fairseq .tsv, a lhotse CutSet (.jsonl, .jsonl.gz), a Shar
-        folder, or shards that `mt4ssl data shard` wrote (with their labels).
+    train: a folder of audio, a fairseq .tsv, a lhotse CutSet (.jsonl, .jsonl.gz), a Shar folder, or
+        shards that `mt4ssl data shard` wrote (with their labels).
+    valid: held-out audio, given like `train`; null: `valid_share` of `train`.
     labels, valid_labels: the .km file with one line of cluster ids per utterance; its .tsv lies
         beside it, or is `train` (`valid`) itself. Of shards: null, or the same folder.
     label_rate: labels per second. Of other rates than 50 frame t gets label floor(t * rate / 50),

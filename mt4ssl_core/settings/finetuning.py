@@ -35,14 +35,15 @@ class FinetuneRun(RunBasics):
 class SpeechConfig:
     """Transcribed speech, and how it is batched.
 
-    train, valid: a folder with LibriSpeech's .trans.txt files (or a .txt beside each audio file), a
+    train: a folder with LibriSpeech's .trans.txt files (or a .txt beside each audio file), a
         fairseq .tsv with a .ltr or .wrd beside it, a lhotse CutSet with supervisions, or a CSV with
         the columns path and text.
+    valid: held-out speech, given like `train`; null: `valid_share` of `train`.
     transcripts, valid_transcripts: the text file of a .tsv, a line for each row, where it does not
         lie beside it.
     part: of Libri-light's folder librispeech_finetuning, given as `train`: 10min, 1h or 10h.
     valid_share: share of the utterances of `train` held out for validation when `valid` is null.
-    min_seconds, max_seconds: shorter and longer utterances are left out, and named.
+    min_seconds: shorter utterances are left out, and named. max_seconds: longer ones are, too.
     batch_seconds: audio per batch and process, padding included.
     buckets: number of length buckets (0: chosen so that padding stays below 5 %).
     workers: loader processes. strict: stop at the first bad file instead of naming and skipping it.

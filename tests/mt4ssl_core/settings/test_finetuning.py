@@ -88,6 +88,19 @@ def test_every_setting_is_listed_with_its_meaning():
         assert not bounds.problems(kind(), f"{section}.")
 
 
+def test_what_is_told_of_settings_is_of_these_alone():
+    for kind in {*config.sections().values(), *finetuning.SECTIONS.values()}:
+        fields = {field.name for field in dataclasses.fields(kind)}
+        for owner in kind.__mro__[:-1]:
+            _, _, rest = inspect.getdoc(owner).partition("\n\n")
+            told = {name for names, _ in listing.items(rest) for name in names.split(", ")}
+            assert told - {""} <= fields, owner
+    for name in ("tiny", "ctc_10h"):
+        text = listing.listed(name)
+        assert text.count("switches validation off") + text.count("0 never") == 1
+        assert "given like `train`" in text
+
+
 def test_what_is_listed_loads_again(tmp_path):
     (tmp_path / "mine.yaml").write_text(listing.listed("tiny_ctc"))
     again = finetuning.load(tmp_path / "mine.yaml", GIVEN)
