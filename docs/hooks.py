@@ -1,4 +1,4 @@
-"""What the pages take from the project: API reference, tables of tasks, plots.
+"""What the pages take from the project: API reference, parts of README.md, tables of tasks, plots.
 
 The API reference has a page for every package, so that moved modules need no edit here.
 """
@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
 PLOTS = ("analysis/scores/convergence", "benchmarks/results")
 
 
@@ -52,13 +53,26 @@ def on_files(files: Any, config: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Fill in the tables of tasks, and point to the plots of the site."""
+    """Fill in parts of README.md and tables of tasks, and point to the plots of the site."""
     for room in PLOTS:
         markdown = markdown.replace(f"](../{room}/", "](plots/")
-    for name, table in (("tasks", corpora), ("layouts", layouts)):
+    for name, text in PARTS.items():
         if (mark := f"<!-- {name} -->") in markdown:
-            markdown = markdown.replace(mark, table())
+            markdown = markdown.replace(mark, text())
     return markdown
+
+
+def limits() -> str:
+    """Return README.md's list of what has not been shown, as a warning."""
+    lines = README.read_text(encoding="utf-8").splitlines()
+    points = [f"    {line.removeprefix('> ')}" for line in lines if line.startswith("> - ")]
+    return "\n".join(['!!! warning "What has not been shown"', "", *points])
+
+
+def three_commands() -> str:
+    """Return README.md's block of the three commands."""
+    block = README.read_text(encoding="utf-8").split("<!-- test: three commands -->\n")[1]
+    return block.partition("\n```\n")[0] + "\n```"
 
 
 def headers() -> list[dict[str, Any]]:
@@ -92,6 +106,14 @@ def layouts() -> str:
             made += " (optional)" if entry.get("optional") else ""
             rows.append([header["code"], entry["what"] + made, places, holds])
     return _table(rows)
+
+
+PARTS = {
+    "limits": limits,
+    "three commands": three_commands,
+    "tasks": corpora,
+    "layouts": layouts,
+}  # of the pages, by the comments in their place
 
 
 def _table(rows: list[list[str]]) -> str:

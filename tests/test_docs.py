@@ -33,7 +33,7 @@ from upstream.suite import run_folder
 OTHER_PROGRAMS = {"cat", "cp", "echo", "git", "hf", "cd", "source", "tensorboard"}
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [*PAGES, "../README"])
 def test_every_command_parses(page):
     for block in blocks(page):
         if block.language == "bash":
@@ -102,6 +102,13 @@ def test_the_first_page_has_every_extra():
     rows = read("index").partition("| extra |")[2].partition("\n\n")[0].splitlines()
     told = {name for row in rows for name in re.findall(r"`([^`]+)`", row.split("|")[1])}
     assert told == set(project["optional-dependencies"])
+
+
+def test_the_first_page_shows_parts_of_the_readme(monkeypatch):
+    monkeypatch.syspath_prepend(DOCS)
+    shown = importlib.import_module("hooks").on_page_markdown(read("index"))
+    assert '!!! warning "What has not been shown"\n\n    - Nothing has run on' in shown
+    assert "\n```bash\nsource .venv/bin/activate\n" in shown and shown.count("```") % 2 == 0
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -19,9 +19,6 @@ CHECKPOINT = (
     'superb_data.save_checkpoint(pathlib.Path("runs/first/last.pt"))\' ' + str(toy.ROOT / "tests")
 )
 BEFORE = {  # what a page takes for granted
-    "index": """
-        mt4ssl mini demo_out/mini_superb
-        mkdir -p .venv/bin && : > .venv/bin/activate""",
     "finetune": f"mt4ssl mini demo_out/mini_superb\n{CHECKPOINT}",
     "pretrain": "mt4ssl mini demo_out/mini_superb",
     "python": "mt4ssl mini demo_out/mini_superb",
@@ -58,7 +55,6 @@ for path, place in (('commands.csv', 1), ('notes.csv', 2), ('voices.csv', 3)):
 }
 SIZE = {"understand": "default"}  # of the corpora; probes need some hundred utterances
 MADE = {  # files that the page says are there afterwards
-    "index": ["runs/first/ks/results.json"],
     "finetune": ["runs/letters/last.pt", "said.txt", "captions", "hf_letters/vocab.json",
                  "runs/letters/decode/test-clean/decode.json"],
     "pretrain": ["runs/one/last.pt", "runs/mine/config.yaml", "runs/two/last.pt",

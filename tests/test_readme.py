@@ -7,8 +7,10 @@ import sys
 from pathlib import Path
 
 import docs_pages
+import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 import toy
 
 from benchmarks import store_plot
@@ -65,6 +67,14 @@ def test_numbers_of_the_readme_stand_in_the_results():
 def test_the_picture_shows_what_the_json_says():
     drawn = pd.read_csv(store_plot.PICTURE.with_suffix(".csv"))
     pd.testing.assert_frame_equal(drawn, store_plot.rows())
+
+
+def test_the_first_lines_give_features(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    soundfile.write("speech.wav", np.sin(np.arange(16_000) / 9), 16_000)
+    said: dict = {}
+    exec(README.split("```python\n")[1].split("```")[0], said)
+    assert said["features"].shape == (7, 49, 128)  # (layers, frames, dim)
 
 
 @pytest.mark.slow
