@@ -255,7 +255,11 @@ def table_of(record: Mapping[str, Any]) -> str:
     return "\n".join(lines) + (
         f"\n\nSteps of training per second, loader included, BASE encoder, {setting['threads']} "
         f"threads of {record['machine']['name']} ({record['machine']['device']}); 5 rates: five "
-        f"trainings of {EPOCHS} epochs, first one cold, over one plain training. Scores: "
+        f"trainings of {EPOCHS} epochs, first one cold, over one plain training. Kept, pooled: the "
+        "mean over time of each layer; frames: all of them; exact crops: what is cut at random is "
+        f"encoded anew; crops from a bank: drawn from {CROPS} kept ones of each file. The limit "
+        "is what could be had if nothing but reading what is kept and the head were left; these "
+        "are timed one by one, so that its share may be above 100 %. Scores: "
         "mini_superb with a small encoder, mean of three seeds; their spread is largest minus "
         "smallest. asr and sf in smaller batches than SUPERB's: their BLSTM heads take most of the "
         "time of a batch on a CPU, asr's nine tenths, and the store saves the rest. `python "

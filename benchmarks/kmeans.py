@@ -193,7 +193,7 @@ def table_of(record: dict[str, Any]) -> str:
             cells.append(f"> {ended / mine:.2f}" if never else f"{equal / mine:.2f}")
             lines.append(f"| {about['points']:,} x {about['dim']} | {side} | {' | '.join(cells)} |")
     return "\n".join(lines) + (
-        f"\n\nK = 500, {record['threads']} thread(s) of {record['machine']['name']}, medians of "
+        f"\n\nK = 500, {record['threads']} thread(s) of {record['machine']['cpu']}, medians of "
         f"{len(goals)} starts; the others make {ITERATIONS} iterations, ours stops by its "
         "tolerance. `python benchmarks/kmeans.py` repeats it."
     )

@@ -92,21 +92,27 @@ def table(path: Path = COMMITTED, script: str = "pretrain_step") -> str:
         return pages.NOT_RUN
     record = read_json(path)
     lines = [
-        "| update of | s | kernel s | peak GB | operators | host reads | s / ours | |",
-        "| --- |" + " ---: |" * 6 + " --- |",
+        "| update of | s | kernel s | peak GB | operators | host reads | s / ours | user / ours "
+        "| |",
+        "| --- |" + " ---: |" * 7 + " --- |",
     ]
     for name, found in record["medians"].items():
-        pairs = [(r[name]["wall"], r["ours"]["wall"]) for r in record["rounds"] if name in r]
+        rounds = [(r[name], r["ours"]) for r in record["rounds"] if name in r]
         cells = [f"{found[key]:.3g}" for key in ("wall", "kernel", "peak GB")]
         cells += [f"{found[key]:,.0f}" if key in found else "" for key in ("operators", "reads")]
-        cells += [f"{statistics.median(a / b for a, b in pairs):.2f}", ABOUT[name]]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
+        cells += [
+            f"{statistics.median(a[key] / b[key] for a, b in rounds):.2f}"
+            for key in ("wall", "user")
+        ]
+        lines.append(f"| {name} | {' | '.join(cells)} | {ABOUT[name]} |")
     for name, reason in record.get("not run", {}).items():
-        lines.append(f"| {name} |" + " |" * 6 + f" not run: {reason.replace('|', '/')} |")
+        lines.append(f"| {name} |" + " |" * 7 + f" not run: {reason.replace('|', '/')} |")
     about = record["setting"]
     lines += ["", f"BASE, {about['count']} x {about['seconds']:g} s, on {about['device']}, "
               f"{about['threads']} thread(s) of {record['machine']}, load {record['load']:.1f}: "
-              f"medians of {about['rounds']} alternated rounds. "
+              f"medians of {about['rounds']} alternated rounds; user: processor time without the "
+              "kernel's. Ratios are medians over pairs of neighbours in time. Seconds of different "
+              "rows cannot be divided: the machine was not equally fast. "
               f"`python benchmarks/{script}.py` repeats it."]  # fmt: skip
     return "\n".join(lines)
 

@@ -169,6 +169,16 @@ def test_every_weight_comes_back_from_every_round_trip():
     assert all(max(row["alone"], row["padded"]) <= 1e-5 for row in rows["rows"])
 
 
+def test_a_machine_is_called_after_its_processor():
+    found = {path.stem: json.loads(path.read_text()) for path in pages.JSONS.glob("*.json")}
+    machines = {name: record.get("machine") for name, record in found.items()}
+    named = {name: machine for name, machine in machines.items() if isinstance(machine, dict)}
+    assert len(named) >= 2
+    for name, machine in named.items():
+        assert name.endswith(machine["name"]), name
+        assert machine["name"].split("_")[0] in machine["cpu"].lower(), name
+
+
 def test_a_table_goes_to_the_results(tmp_path, monkeypatch):
     monkeypatch.setattr(pages, "RESULTS", tmp_path / "results.md")
     pages.RESULTS.write_text("<!-- x -->\n<!-- /x -->\n")

@@ -153,7 +153,7 @@ class Stub:
     def update(self):
         if self.name not in self.seconds:
             raise NotRunError(self.name, "its process was killed by signal 9 (out of memory?)")
-        keys = ("wall", "kernel", "peak GB")
+        keys = ("wall", "user", "kernel", "peak GB")
         return dict.fromkeys(keys, self.seconds[self.name])
 
 
@@ -167,7 +167,7 @@ def test_whatever_is_not_run_has_a_row_with_its_reason(tmp_path, monkeypatch):
     table = pretrain_step.table(out)
     rows = {line.split(" | ")[0][2:]: line for line in table.splitlines() if "|" in line}
     assert "| 1.00 |" in rows["ours"]
-    assert "| 2.50 |" in rows["torchaudio"] and "| 2.00 |" in rows["official"]
+    assert "| 2.50 | 2.50 |" in rows["torchaudio"] and "| 2.00 | 2.00 |" in rows["official"]
     assert "not run: its process was killed by signal 9" in table
     assert "not run: not given: --minimal-hubert DIR" in table
     assert len(json.loads(out.read_text())["rounds"]) == 4  # of each pair, its own
