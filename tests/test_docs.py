@@ -18,11 +18,12 @@ import pytest
 import soundfile
 import torch
 import toy
+import typer
 import yaml
 from docs_pages import DOCS, MAKEFILE, PAGES, anchors, blocks, commands, read
 
 import mt4ssl_cli
-from benchmarks import pages
+from benchmarks import clones, pages
 from mt4ssl_cli import commands as cli_commands
 from mt4ssl_cli import framework
 from mt4ssl_core import config, configs
@@ -30,6 +31,10 @@ from mt4ssl_core.files import write_json
 from upstream.heads import arguments
 from upstream.suite import run_folder
 
+OTHER_OPTIONS = {  # of every command; of torchrun, SLURM and TensorBoard
+    "--help", "--nproc-per-node", "--nnodes", "--max-restarts", "--rdzv-backend",
+    "--rdzv-endpoint", "--signal", "--logdir",
+}  # fmt: skip
 OTHER_PROGRAMS = {"cat", "cp", "echo", "git", "hf", "cd", "source", "tensorboard"}
 
 
@@ -74,6 +79,22 @@ def _parse_ours(words):
     assert not said.getvalue(), words
     if words[0] == "pretrain" and not asked["config"].endswith(".yaml") and "mel={}" not in words:
         config.load(configs.path(asked["config"]), asked["overrides"])
+
+
+def options(command):
+    """The options of a command and of those below it."""
+    found = {name for parameter in command.params for name in parameter.opts}
+    return found.union(*map(options, getattr(command, "commands", {}).values()))
+
+
+@pytest.mark.parametrize("page", [*PAGES, "../README"])
+def test_every_option_that_is_named_is_there(page):
+    rooms = ("benchmarks", "upstream")
+    code = [path.read_text() for room in rooms for path in (toy.ROOT / room).rglob("*.py")]
+    there = options(typer.main.get_command(cli_commands.app)) | OTHER_OPTIONS
+    there |= set(re.findall(r'"(--[a-z-]+)"', "".join(code)))
+    there |= {f"--{name}" for name in clones.WHERE}
+    assert set(re.findall(r"(?<![\w-])--[a-z][\w-]+", read(page))) <= there
 
 
 @pytest.mark.parametrize("page", PAGES)
