@@ -142,7 +142,7 @@ def superb_scores(found: Sequence[Candidate]) -> dict[Path, dict[str, float]]:
 
 
 PARTS = {
-    "study": "checkpoints of one run of the convergence study, mean over six runs",
+    "study": "checkpoints of one run of the convergence study, mean over runs",
     "checkpoints": "all checkpoints together",
     "within runs": "checkpoints of one run, mean over runs",
     "layers": "layers of one checkpoint, mean over checkpoints",

@@ -51,11 +51,12 @@ def table() -> str:
     heads = [f"{m} {ARROWS[d]}{_when(last, m)}" for m, d in metrics.items()]
     lines = [pages.line(["model", *heads])]
     lines.append("| --- |" + " ---: |" * len(metrics))
+    seeds = last.groupby("group")["seed"].nunique()
     for group in dict.fromkeys(points.group):
-        cells = [group.replace("_", " ")]
+        cells = [f"{group.replace('_', ' ')}, {_seeds(seeds[group])}"]
         for metric in metrics:
             values = last[(last.group == group) & (last.metric == metric)].value
-            spread = f" ({values.min():.3f}-{values.max():.3f})"
+            spread = f" ({values.min():.3f}-{values.max():.3f})" if len(values) > 1 else ""
             cells.append(f"{values.mean():.3f}{spread}" if len(values) else "-")
         lines.append(pages.line(cells))
     for name, scores in record["references"].items():
@@ -64,6 +65,10 @@ def table() -> str:
         )
     lines += ["", *_reached(record, points), "", _setting(record, last)]
     return "\n".join(lines)
+
+
+def _seeds(count: int) -> str:
+    return f"{count} seed" + ("s" if count > 1 else "")
 
 
 def _when(last: pd.DataFrame, metric: str) -> str:
@@ -88,8 +93,7 @@ def _setting(record: dict[str, Any], last: pd.DataFrame) -> str:
         )
     return (
         f"After {end} updates of {batch:.0f} s: {hours:.1f} h "
-        f"heard of {setting['train_hours']:.2f} h; mean and range of "
-        f"{last['seed'].nunique()} seeds. Probes: "
+        f"heard of {setting['train_hours']:.2f} h; mean and range of the seeds. Probes: "
         f"{probed:.0f} minutes to train on, other speakers to test on (`speaker`: other utterances "
         "of speakers that pre-training did not hear), best layer on training data held out."
         f"{more} The scores to reach: {targets}. ± is half of the 95 % t interval "
