@@ -24,6 +24,22 @@ def test_the_weighted_mean_of_places_decides():
 def test_of_equals_the_later_one_is_first():
     found = rank([{"loss": 1.0}, {"loss": 1.0}, {"loss": 2.0}], [LOSS])
     assert found.order == [1, 0, 2] and found.scores == [0.75, 0.75, 0.0]
+    assert [place["loss"] for place in found.places] == [1, 1, 3]
+
+
+def test_one_candidate_alone_is_first():
+    found = rank([{"loss": 1.0, "shown": 2.0}], [LOSS, SHOWN])
+    assert found.scores == [1.0] and found.places == [{"loss": 1, "shown": 1}]
+    assert found.used == [LOSS, SHOWN] and not found.left_out
+
+
+def test_what_is_the_same_for_all_is_shown_and_does_not_count():
+    values = [{"loss": 2.0, "rank": 5.0}, {"loss": 1.0, "rank": 5.0}]
+    found = rank(values, [LOSS, RANK])
+    assert found.scores == [0.0, 1.0]
+    assert [(one.name, one.weight) for one in found.used] == [("loss", 3), ("rank", 0)]
+    assert found.left_out == ["effective rank: the same for all 2, not counted"]
+    assert rank(values, [RANK]).scores == [None, None]
 
 
 @pytest.mark.parametrize("unknown", [None, math.nan, math.inf])
