@@ -9,7 +9,7 @@ from typing import Any
 
 from analysis.records import training_runs
 from analysis.records.attempts import Attempts
-from analysis.records.training_runs import VALID, TrainingRun
+from analysis.records.training_runs import BEST, VALID, TrainingRun
 from mt4ssl_core import shipped
 from upstream.door import hub
 
@@ -23,6 +23,11 @@ class Candidate:
     run: TrainingRun | None = None
     update: int | None = None
     logged: dict[str, float] = field(default_factory=dict)
+
+    def check_update(self) -> None:
+        """See that its run has not replaced it since it was found (ValueError: it has)."""
+        if self.update is not None:
+            training_runs.check_update(self.path, self.update)
 
 
 def find(given: Sequence[str], broken: list[str]) -> tuple[list[Candidate], list[str]]:
@@ -44,10 +49,10 @@ def find(given: Sequence[str], broken: list[str]) -> tuple[list[Candidate], list
     attempts = Attempts(broken)
     alike = len(training_runs.judged_alike(runs)) == len(runs)
     if not alike:
-        notes.append("held-out losses are not compared: labels, masks or held-out audio differ")
+        notes.append("held-out losses are not compared: labels, masks, frames or audio differ")
     for run in runs:
         with attempts.one():
-            found += _of_run(run, alike, notes)
+            found += _of_run(run, alike, notes, attempts)
     attempts.close(found)
     twice = [str(path) for path, n in Counter(c.path.resolve() for c in found).items() if n > 1]
     if twice:
@@ -60,8 +65,14 @@ def _is_model(folder: Path) -> bool:
     return any((folder / name).is_file() for name in ("config.json", shipped.WEIGHTS))
 
 
-def _of_run(run: TrainingRun, losses: bool, notes: list[str]) -> list[Candidate]:
-    if not run.checkpoints:
+def _of_run(
+    run: TrainingRun, losses: bool, notes: list[str], attempts: Attempts
+) -> list[Candidate]:
+    checkpoints, best = run.checkpoints, run.folder / BEST
+    if best.is_file():
+        with attempts.one():
+            checkpoints = {training_runs.update_of(best): best} | checkpoints
+    if not checkpoints:
         raise ValueError(
             f"{run.folder}: no checkpoints; pre-train with run.keep_every=N, or give another"
         )
@@ -72,7 +83,7 @@ def _of_run(run: TrainingRun, losses: bool, notes: list[str]) -> list[Candidate]
         if known:
             measured.setdefault(record["update"], {}).update(known)
     found = []
-    for update, path in run.checkpoints.items():
+    for update, path in sorted(checkpoints.items()):
         before = [number for number in measured if number <= update]
         last = max(before, default=None) if losses else None
         values = {} if last is None else measured[last]

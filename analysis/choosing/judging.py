@@ -47,6 +47,7 @@ def by_signals(
             with attempts.one():
                 features = layer_features.open_upstream(candidate.path, device=asked.device)
                 layers = signals.of_layers(features, waves, asked.seed)
+                candidate.check_update()
                 values = signals.of_checkpoint(candidate, layers)
                 judged.append(Judged(candidate, values, layers, values))
     attempts.close(judged)
@@ -77,6 +78,7 @@ def by_probes(
             with attempts.one():
                 run = None if candidate.run is None else candidate.run.folder
                 rows = scores.score_layers(run, candidate.path, [task.name for task in chosen])
+                candidate.check_update()
                 directions |= {row["measure"]: row["direction"] for row in rows}
                 layers: list[Values] = [{} for _ in range(max(r["layer"] for r in rows) + 1)]
                 rows = [row for row in rows if None not in (row["held_out"], row["value"])]

@@ -16,11 +16,10 @@ from analysis.labelled_speech.speech import LabelledUtterance
 from analysis.probes import probe_tasks, probing
 from analysis.probes.kept_scores import KeptScores
 from analysis.records import score as results
-from analysis.records import score_files
+from analysis.records import score_files, training_runs
 from analysis.records.score_files import SUPERB
-from analysis.records.training_runs import LAST, VALID, TrainingRun, judged_alike
+from analysis.records.training_runs import VALID, TrainingRun, judged_alike
 from mt4ssl_core.bars import Bar
-from mt4ssl_core.checkpoints import checkpoint
 from upstream.door import cache
 from upstream.suite import run_folder, suite, suite_request
 
@@ -50,7 +49,7 @@ def held_out(runs: Sequence[TrainingRun]) -> tuple[pd.DataFrame, list[str]]:
                         point_table.point(run, record["update"], metric, value, unit, direction)
                     )
     others = [run.name for run in having if run not in alike]
-    why = "held-out losses of {} are left out: their labels, masks or held-out audio differ"
+    why = "held-out losses of {} are left out: their labels, masks, frames or audio differ"
     return point_table.from_rows(rows), [why.format(", ".join(others))] if others else []
 
 
@@ -95,7 +94,7 @@ def probed(
             bar.show(of=f"{run.name} {path.stem}")
             try:
                 found = _chosen(scores.score_layers(run.folder, path, probes), layer, path)
-                _check_update(path, update)
+                training_runs.check_update(path, update)
             except (ValueError, OSError) as error:
                 if broken is None:
                     raise
@@ -111,15 +110,6 @@ def probed(
                 facts = (row["measure"], row["value"], row["unit"], row["direction"])
                 rows.append(point_table.point(run, update, *facts, row["layer"]))
     return point_table.from_rows(rows)
-
-
-def _check_update(path: Path, update: int) -> None:
-    """See that a run that goes on has not replaced its last checkpoint while that was probed."""
-    now = update if path.name != LAST else checkpoint.load(path)["progress"]["update"]
-    if now != update:
-        raise ValueError(
-            f"{path}: of update {now} by now, since the run goes on; compare again, or later"
-        )
 
 
 def _possible(

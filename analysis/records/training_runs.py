@@ -15,10 +15,13 @@ import yaml
 
 from analysis.records.attempts import Attempts
 from mt4ssl_core.checkpoints import checkpoint
+from mt4ssl_core.config import EncoderConfig
 from mt4ssl_core.files import reading
 from mt4ssl_core.training.journal import read_jsonl
+from mt4ssl_core.training.saving import BEST, LAST
+from mt4ssl_core.training.state import Training
 
-LOG, CONFIG, LAST = "log.jsonl", "config.yaml", "last.pt"
+LOG, CONFIG = "log.jsonl", "config.yaml"
 VALID = "valid/"  # begins the names of what was measured on held-out audio
 SEED = re.compile(r"seed[-_]?(\d+)")
 _KEPT = re.compile(r"update_(\d+)\.pt")
@@ -30,10 +33,9 @@ _KINDS = {  # of the settings that are computed with
     **dict.fromkeys(_DATA, str), "run.seed": int, "optim.max_updates": int,
     "data.valid_share": int | float, "data.min_seconds": int | float,
 }  # fmt: skip
-_JUDGES = (  # of the loss on held-out audio
-    "data.labels", "data.valid_labels", "data.valid", "data.valid_share", "data.min_seconds",
-    "data.max_seconds", "offline.num_classes", "masking.prob", "masking.length",
-    "masking.same_count",
+_JUDGES = (  # of the loss on held-out audio; seeds draw other masks of the same kind
+    *sorted(Training.measure - {"run.seed", "data.batch_seconds"}),
+    "data.valid_share", "data.min_seconds", "offline.num_classes",
 )  # fmt: skip
 
 
@@ -70,8 +72,7 @@ class TrainingRun:
                  if (m := _KEPT.fullmatch(path.name))}  # fmt: skip
         last = self.folder / LAST
         if last.is_file():
-            with reading(last):
-                found.setdefault(int(checkpoint.load(last)["progress"]["update"]), last)
+            found.setdefault(update_of(last), last)
         return dict(sorted(found.items()))
 
     def spent(self, updates: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
@@ -91,6 +92,30 @@ class TrainingRun:
             for key in ("audio_hours", "wall_hours")
         )
         return audio, wall
+
+
+def update_of(path: Path) -> int:
+    """Return the update that a checkpoint is of.
+
+    Raises:
+        ValueError: no checkpoint.
+    """
+    with reading(path):
+        return int(checkpoint.load(path)["progress"]["update"])
+
+
+def check_update(path: Path, update: int) -> None:
+    """See that a run that goes on has not replaced a checkpoint while that was measured.
+
+    Raises:
+        ValueError: it has.
+    """
+    now = update_of(path) if path.name in (LAST, BEST) else update
+    if now != update:
+        raise ValueError(
+            f"{path}: of update {now} by now, since the run goes on; give the command again, or "
+            "later"
+        )
 
 
 def curves(run: str | Path) -> dict[str, list[tuple[int, float]]]:
@@ -263,18 +288,25 @@ def check(runs: Sequence[TrainingRun]) -> list[str]:
 def judged_alike(runs: Sequence[TrainingRun]) -> list[TrainingRun]:
     """Return the most runs whose held-out losses of the offline target can be compared.
 
-    These have labels, masks and held-out audio in common. Of two such groups of one size neither
-    is taken: which one was meant is not known.
+    These have labels, masks, frame rate and held-out audio in common. Of two such groups of one
+    size neither is taken: which one was meant is not known.
     """
-
-    def judge(run: TrainingRun) -> tuple[Any, ...]:
-        values = (run.settings.get(key) for key in _JUDGES)
-        return tuple(str(Path(v).resolve()) if isinstance(v, str) else v for v in values)
-
-    kinds = Counter(map(judge, runs)).most_common(2)
+    kinds = Counter(map(_judge, runs)).most_common(2)
     if len({count for _, count in kinds}) < len(kinds):
         return []
-    return [run for run in runs if judge(run) == kinds[0][0]]
+    return [run for run in runs if _judge(run) == kinds[0][0]]
+
+
+def _judge(run: TrainingRun) -> tuple[Any, ...]:
+    """What the loss of a run on held-out audio depends on, but the model."""
+    settings = run.settings
+    values = [settings.get(key) for key in _JUDGES]
+    values.append(settings.get("data.valid") or settings.get("data.train"))
+    stack = EncoderConfig.mel_stack  # frames of 20 ms, which the other front end has
+    if settings.get("encoder.frontend") == "mel":
+        stack = settings.get("encoder.mel_stack", stack)
+    values.append(stack)
+    return tuple(str(Path(v).resolve()) if isinstance(v, str) else v for v in values)
 
 
 def shared_settings(runs: Sequence[TrainingRun]) -> dict[str, Any]:

@@ -9,11 +9,14 @@ import pytest
 import soundfile
 import torch
 import toy
+from pretraining_runs import checkpoints, run
 
 import mt4ssl_cli
-from analysis.choosing import candidates, ranking, signals
+from analysis.choosing import candidates, judging, ranking, signals
 from analysis.choosing.candidates import Candidate
+from analysis.choosing.choice_request import ChoiceRequest
 from analysis.probes import probing
+from mt4ssl_core.checkpoints import checkpoint
 from mt4ssl_core.training.pretrain import pretrain
 
 
@@ -64,6 +67,47 @@ def test_a_checkpoint_that_was_not_validated_has_what_was_measured_last(runs, tm
     assert [one.update for one in found] == [4, 8, 12]
     assert found[2].logged == found[1].logged != found[0].logged
     assert notes == ["run 12: what was held out was last measured at 8"]
+
+
+def test_the_best_checkpoint_of_a_run_is_a_candidate_under_its_own_update(tmp_path):
+    folder = checkpoints(run(tmp_path / "a"), 10, last=30)
+    best = folder / "best.pt"
+    for update, named in ((20, "best.pt"), (10, "update_10.pt")):
+        checkpoint.save(
+            best, checkpoint.load(folder / "last.pt") | {"progress": {"update": update}}
+        )
+        found = {one.update: one.path.name for one in candidates.find([str(folder)], [])[0]}
+        assert found == {10: "update_10.pt", update: named, 30: "last.pt"}
+    best.write_bytes(b"PK no")
+    broken = []
+    assert len(candidates.find([str(folder)], broken)[0]) == 2
+    assert len(broken) == 1 and "best.pt: the checkpoint is cut off" in broken[0]
+
+
+@pytest.mark.parametrize("labels", [(), ["speech"]])
+def test_a_checkpoint_that_its_run_replaces_meanwhile_is_left_out(tmp_path, monkeypatch, labels):
+    folder = checkpoints(run(tmp_path / "a"), 10, last=20)
+    found, _ = candidates.find([str(folder)], [])
+    checkpoints(folder, last=30)
+    row = {"measure": "phone", "layer": 0, "value": 1.0, "held_out": 1.0}
+    rows = [row | {"direction": "max", "chosen": True}]
+    monkeypatch.setattr(judging.signals, "sample", lambda *_: ([], "audio"))
+    monkeypatch.setattr(judging.layer_features, "open_upstream", lambda *_, **__: None)
+    monkeypatch.setattr(judging.signals, "of_layers", lambda *_: [{"silhouette": 0.1}])
+    monkeypatch.setattr(judging, "read_speech", lambda *_: [])
+    monkeypatch.setattr(judging.probe_tasks, "possible_probes", lambda *_: ([], []))
+    monkeypatch.setattr(judging.KeptScores, "score_layers", lambda *_: rows)
+    broken, asked = [], ChoiceRequest([str(folder)], labels=labels)
+    judged = (
+        judging.by_probes(found, asked, [], broken)
+        if labels
+        else judging.by_signals(found, asked, broken)
+    )[0]
+    assert [item.candidate.update for item in judged] == [10]
+    [line] = broken
+    assert line.startswith(
+        f"left out: {folder}/last.pt: of update 30 by now, since the run goes on"
+    )
 
 
 def test_with_labels_probes_decide(runs, tmp_path, capsys, monkeypatch):

@@ -63,7 +63,8 @@ def test_held_out_losses_of_runs_with_the_same_labels(tmp_path):
     [
         {"data__labels": "/of/hubert/train.km"},  # a file of the same name
         {"data__valid": "/data/valid.tsv"}, {"masking__prob": 0.65}, {"data__max_seconds": 4.0},
-        {"data__min_seconds": 0.25}, {"masking__same_count": True},
+        {"data__min_seconds": 0.25}, {"masking__same_count": True}, {"data__train": "/data/2.tsv"},
+        {"encoder__frontend": "mel", "encoder__mel_stack": 4},
     ],
 )  # fmt: skip
 def test_held_out_losses_of_runs_that_are_judged_otherwise_are_left_out(tmp_path, judge):
@@ -73,8 +74,15 @@ def test_held_out_losses_of_runs_that_are_judged_otherwise_are_left_out(tmp_path
     table, notes = checkpoint_scores.held_out(runs)
     assert set(table["run"]) == {"a", "b"}
     assert notes == [
-        "held-out losses of other are left out: their labels, masks or held-out audio differ"
+        "held-out losses of other are left out: their labels, masks, frames or audio differ"
     ]
+
+
+def test_held_out_losses_of_both_front_ends_at_one_frame_rate_are_compared(tmp_path):
+    mel = {"encoder__frontend": "mel", "encoder__mel_stack": 2}
+    conv = {"encoder__frontend": "conv", "encoder__mel_stack": 4}  # which says nothing
+    runs = found(run(tmp_path / "a", **mel), run(tmp_path / "b", **conv), run(tmp_path / "c"))
+    assert len(training_runs.judged_alike(runs)) == 3
 
 
 def test_of_two_runs_that_are_judged_otherwise_neither_is_taken(tmp_path):
