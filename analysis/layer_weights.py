@@ -25,7 +25,7 @@ from mt4ssl_core.bars import Bar
 from mt4ssl_core.checkpoints import python_file
 from mt4ssl_core.data.audio import load_wave
 from mt4ssl_core.data.manifest import open_manifest
-from mt4ssl_core.files import remove_leftovers
+from mt4ssl_core.files import check_out, remove_leftovers
 from upstream.door import cache, tasks
 from upstream.suite import protocol, roots
 
@@ -54,8 +54,10 @@ def draw(
         broken: gets a line on each head that cannot be read (`head_files.read`).
 
     Raises:
-        ValueError: what `head_files.read`, `weights_table` and `scaled` refuse.
+        ValueError: what `head_files.read`, `weights_table` and `scaled` refuse, or an ``out`` that
+            cannot be written.
     """
+    check_out(out or run)
     remove_leftovers(out or run)
     found = head_files.read(run, broken)
     frame = weights_table(found)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from analysis.abx.distances import DISTANCES
 from analysis.choosing.choice_request import ChoiceRequest
-from analysis.convergence.scoring import Scoring
+from analysis.convergence.scoring import JOBS, SEEDS, Scoring
 from analysis.probes.probe_request import ProbeRequest
 from mt4ssl_cli import options as o
 from mt4ssl_cli.framework import command, group, incomplete
@@ -84,7 +84,7 @@ def layer_weights(
     return code
 
 
-@command(analyses, "mt4ssl probe -k last.pt --data TIMIT --out runs/first/probe")
+@command(analyses, "mt4ssl probe -k last.pt --data TIMIT --out runs/first/probe", resumes=True)
 def probe(
     data: Annotated[list[str], o.path("SOURCE ...", SPEECH)],
     out: Annotated[str, o.path("DIR", "for tables and figures")],
@@ -167,8 +167,8 @@ def convergence(
     labels: Annotated[
         Several, o.word("NAME ...", "names of the RUNs; those of one are its seeds")
     ] = None,
-    seeds: Annotated[int, o.number(o.COUNT, "study: of each config")] = 3,
-    jobs: Annotated[int, o.number(o.JOBS, "study: runs at a time")] = 1,
+    seeds: Annotated[int, o.number(o.COUNT, "study: of each config")] = SEEDS,
+    jobs: Annotated[int, o.number(o.JOBS, "study: runs at a time")] = JOBS,
     probe_data: Annotated[
         Several, o.path("SOURCE ...", "probe every checkpoint on this, as --data of `mt4ssl probe`")
     ] = None,
@@ -184,13 +184,15 @@ def convergence(
     items: o.AbxItems = None,
 ) -> int:
     """Compare how fast pre-training runs converge."""
-    from analysis.convergence import comparison, study
+    from analysis.convergence import comparison, scoring_checks, study
 
     scoring = Scoring(
         probe_data or (), alignments, probes=probes, layer=layer, probe_minutes=minutes,
         superb=tasks, roots=roots, set=set or (), scores=scores, target=target or (), items=items,
     )  # fmt: skip
-    if runs[0] == "study":
+    is_study = runs[0] == "study"
+    scoring_checks.check_study(is_study, labels, seeds, jobs)
+    if is_study:
         return study.study_of(runs[1:], seeds, out, scoring, jobs)
     broken: list[str] = []
     place = Path(out or "convergence")

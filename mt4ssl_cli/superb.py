@@ -115,5 +115,7 @@ def compare(
 ) -> None:
     """Say in which scores two models differ, and by how much."""
     from analysis.comparing import comparison, telling
+    from mt4ssl_core.files import check_out
 
+    check_out(out)
     telling.tell(comparison.compare(first, second, tasks, force, name or ()), out)

@@ -76,6 +76,18 @@ def test_report(tmp_path, capsys):
     assert (tmp_path / "mine" / "report.html").stat().st_size > 10_000
 
 
+@pytest.mark.parametrize(
+    "words",
+    ["choose runs", "probe --data speech", "convergence runs", "convergence study tiny",
+     "superb compare a b", "layer-weights runs"],
+)  # fmt: skip
+def test_an_out_that_cannot_be_written_is_refused_before_the_work(tmp_path, capsys, words):
+    file = tmp_path / "file"
+    file.touch()
+    assert call(*words.split(), "--out", file) == 2
+    assert f"--out {file}: a file; give a folder" in error(capsys)
+
+
 @pytest.mark.parametrize("command", ["leaderboard", "layer-weights", "convergence", "report"])
 def test_a_folder_with_nothing_in_it(tmp_path, capsys, command):
     (tmp_path / "empty").mkdir()

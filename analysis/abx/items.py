@@ -41,7 +41,10 @@ class ItemFile:
 
 
 def frames_between(onset: float, offset: float) -> tuple[int, int]:
-    """Frames [first, stop) whose centre, (i + 0.5) / 50 s, is in a stretch, as in ZeroSpeech."""
+    """Frames [first, stop) whose centre, (i + 0.5) / 50 s, is in a stretch.
+
+    As in ABXpy and fastabx. Libri-Light's own code leaves the last of them out.
+    """
     first = math.ceil(onset * RATE - 0.5 - _ROUNDING)
     return max(0, first), math.floor(offset * RATE - 0.5 + _ROUNDING) + 1
 
@@ -71,6 +74,8 @@ def read_items(path: Path) -> ItemFile:
     Raises:
         ValueError: not such a file; names the line.
     """
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file; give another with --items")
     with reading(path):
         lines = path.read_text(encoding="utf-8").splitlines()
     if not lines or tuple(lines[0].split()) != _COLUMNS:

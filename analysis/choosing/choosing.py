@@ -9,9 +9,10 @@ from analysis.choosing.judging import Judged, Values
 from analysis.choosing.ranking import Criterion, Ranking, rank
 from analysis.records.score import ARROWS
 from analysis.tables.formats import markdown_text
-from mt4ssl_core.files import remove_leftovers, user_path, write_json, write_text
+from mt4ssl_core.files import check_out, remove_leftovers, user_path, write_json, write_text
 
 JSON, TABLE, PLOT = "choice.json", "table.md", "choice"
+_GOES_ON = "the same command goes on where it stopped"  # of a run; other scores are not kept
 UNLABELLED = (
     "No label was looked at. How far such monitors agree with probes: docs/results.md "
     "(Which checkpoint, without labels); where it matters, give --labels."
@@ -24,13 +25,18 @@ def choose(asked: ChoiceRequest, broken: list[str]) -> str:
     ``broken`` gets a line on each checkpoint that cannot be looked at. Returns the table.
 
     Raises:
-        ValueError: nothing to choose from, no audio, labels that allow no probe, or options that
-            do not go together.
+        ValueError: nothing to choose from, no audio, labels that allow no probe, options that do
+            not go together, or an ``out`` that cannot be written.
+        KeyboardInterrupt: says what is kept.
     """
     _check(asked)
     found, notes = candidates.find(asked.candidates, broken)
     if asked.labels:
-        judged, criteria, source = judging.by_probes(found, asked, notes, broken)
+        try:
+            judged, criteria, source = judging.by_probes(found, asked, notes, broken)
+        except KeyboardInterrupt:
+            kept = any(one.run for one in found)
+            raise KeyboardInterrupt(_GOES_ON if kept else "") from None
         of_layers = criteria
     else:
         judged, source = judging.by_signals(found, asked, broken)
@@ -56,6 +62,7 @@ def _check(asked: ChoiceRequest) -> None:
     for name in ("probes", "alignments"):
         if getattr(asked, name) is not None and not asked.labels:
             raise ValueError(f"--{name} is for probes, which need labels; give --labels SOURCE")
+    check_out(asked.out)
 
 
 def _reasons(

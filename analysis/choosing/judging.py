@@ -10,6 +10,7 @@ from analysis.choosing.ranking import Criterion
 from analysis.labelled_speech.speech import read_speech
 from analysis.probes import layer_features, probe_tasks
 from analysis.probes.kept_scores import KeptScores
+from analysis.probes.probe_request import probe_names
 from analysis.records.attempts import Attempts
 from mt4ssl_core.bars import Bar
 
@@ -66,7 +67,7 @@ def by_probes(
         ValueError: labels that allow no probe, or no checkpoint that can be read.
     """
     utterances = read_speech(asked.labels, asked.alignments, notes)
-    names = None if asked.probes is None else [n.strip() for n in asked.probes.split(",")]
+    names = None if asked.probes is None else probe_names(asked.probes)
     chosen, lacking = probe_tasks.possible_probes(utterances, names, asked.minutes)
     (broken if names else notes).extend(f"not probed: {why}" for why in lacking)
     judged, attempts = [], Attempts(broken)

@@ -77,12 +77,8 @@ def probed(
         items: what ABX compares, instead of triphones of the alignments.
 
     Raises:
-        ValueError: an unknown probe, a layer that is not there, or a run without checkpoints.
+        ValueError: a layer that is not there, or a run without checkpoints.
     """
-    if layer != "auto" and not layer.isdecimal():
-        raise ValueError(f"--layer {layer}: expected auto or a number from 0 on")
-    if unknown := [name for name in probes if name not in probing.PROBES]:
-        raise ValueError(f"--probes {unknown[0]}: unknown; choose from {', '.join(probing.PROBES)}")
     if broken is not None:
         probes = _possible(probes, utterances, minutes, broken, items)
     if not probes:
@@ -140,17 +136,15 @@ def _chosen(rows: Sequence[dict[str, Any]], layer: str, ckpt: Path) -> list[dict
 
 
 def run_superb(
-    runs: Sequence[TrainingRun], tasks: str, roots: str | None, settings: Sequence[str], **more: Any
+    runs: Sequence[TrainingRun], tasks: str, roots: str, settings: Sequence[str], **more: Any
 ) -> list[str]:
     """Score every checkpoint on SUPERB tasks; return notes on those that failed.
 
     What `mt4ssl superb run` has done in RUN/superb/CHECKPOINT is not done again.
 
     Raises:
-        ValueError: no ``roots``, a run without checkpoints, or what `superb run` refuses.
+        ValueError: a run without checkpoints, or what `superb run` refuses.
     """
-    if roots is None:
-        raise ValueError("--tasks: where are the corpora? give --roots as for `mt4ssl superb run`")
     failed = []
     for run in runs:
         for update, path in _checkpoints(run):

@@ -13,16 +13,23 @@ import torch
 
 from analysis import plots
 from analysis.abx.items import read_items
-from analysis.convergence import checkpoint_scores, cost_curves, point_table, updates_to_reach
+from analysis.convergence import (
+    checkpoint_scores,
+    cost_curves,
+    point_table,
+    scoring_checks,
+    updates_to_reach,
+)
 from analysis.convergence.cost_curves import COSTS, PANELS
 from analysis.convergence.scoring import Scoring
 from analysis.convergence.updates_to_reach import TargetScore
 from analysis.labelled_speech.speech import read_speech
+from analysis.probes.probe_request import probe_names
 from analysis.records import training_runs
 from analysis.records.score import ARROWS
 from analysis.records.training_runs import TrainingRun, curves
 from analysis.tables.formats import markdown_text
-from mt4ssl_core.files import remove_leftovers, user_path, write_json, write_text
+from mt4ssl_core.files import check_out, remove_leftovers, user_path, write_json, write_text
 from mt4ssl_core.threads import cores
 
 __all__ = ["Scoring", "compare", "curves", "plot"]
@@ -52,11 +59,14 @@ def compare(
         The tables, as Markdown.
 
     Raises:
-        ValueError: runs that cannot be compared, nothing to compare, or what the scores refuse.
+        ValueError: runs that cannot be compared, nothing to compare, or what the scores refuse; of
+            ``out`` and ``scoring`` before anything is measured.
     """
     if not runs:
         raise ValueError("no runs to compare; give run.out folders of `mt4ssl pretrain`")
     scoring, out = scoring or Scoring(), Path(out)
+    check_out(out)
+    scoring_checks.check(scoring)
     remove_leftovers(out)
     found, notes = training_runs.find_runs(runs, labels, broken)
     notes += [*told, *training_runs.check(found)]
@@ -108,11 +118,11 @@ def _scored(
     parts = []
     if scoring.probe_data:
         speech = read_speech(scoring.probe_data, scoring.alignments, notes)
-        probes = [name.strip() for name in scoring.probes.split(",")]
+        probes = probe_names(scoring.probes)
         setting = (scoring.layer, scoring.probe_seed, scoring.probe_minutes)
         items = None if scoring.items is None else read_items(user_path(scoring.items))
         parts.append(checkpoint_scores.probed(runs, speech, probes, *setting, broken, items))
-    if scoring.superb:
+    if scoring.superb and scoring.roots:
         asked = (scoring.superb, scoring.roots, scoring.set)
         failed = checkpoint_scores.run_superb(runs, *asked)
         (notes if broken is None else broken).extend(failed)

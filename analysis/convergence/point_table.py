@@ -17,6 +17,7 @@ from analysis.records.training_runs import TrainingRun
 from mt4ssl_core.data import csv_tables
 
 COLUMNS = ["run", "group", "seed", "update", "metric", "value", "unit", "direction", "layer"]
+GIVEN = ("run", "update", "metric", "value")  # columns that a CSV must have
 NO_LAYER = -1
 _LOWER = {
     "wer", "per", "cer", "eer", "der", "ter", "mcd", "mse", "mae", "nll", "loss", "error",
@@ -52,7 +53,7 @@ def from_csv(path: str | Path, runs: Sequence[TrainingRun]) -> pd.DataFrame:
         ValueError: no such table, column, run or update, no finite number, or a point twice.
     """
     path = Path(path)
-    _, found = csv_tables.read_table(path, ("run", "update", "metric", "value"))
+    _, found = csv_tables.read_table(path, GIVEN)
     names = {run.name: run for run in runs}
     rows, seen = [], set()
     for line, row in found:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from analysis.probes.probe_request import MINUTES
 
+SEEDS, JOBS = 3, 1  # of a study
+
 
 @dataclass(frozen=True)
 class Scoring:

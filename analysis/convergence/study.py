@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from analysis.convergence import comparison
+from analysis.convergence import comparison, scoring_checks
 from analysis.convergence.comparison import Scoring
 from analysis.records import training_runs
 from mt4ssl_core import config
 from mt4ssl_core.bars import Bar
 from mt4ssl_core.checkpoints import checkpoint
 from mt4ssl_core.config import Config
+from mt4ssl_core.files import check_out
 from mt4ssl_core.settings.config_files import find_config
 from mt4ssl_core.threads import cores
 from mt4ssl_core.training.stopping import stop_requests
@@ -84,10 +85,12 @@ def study(
         0, or 1 when a run failed, or something could not be scored.
 
     Raises:
-        ValueError: configs that cannot be compared, or runs in ``out`` made under other settings;
-            found before anything is trained.
+        ValueError: configs that cannot be compared, runs in ``out`` made under other settings, or
+            a ``scoring`` that cannot be met; found before anything is trained.
         KeyboardInterrupt: a signal; every run has then written its checkpoint.
     """
+    check_out(out)
+    scoring_checks.check(scoring or Scoring())
     plans = plan(configs, seeds, Path(out), overrides)
     done = {item.name: updates_done(item) for item in plans}
     todo = [item for item in plans if done[item.name] < item.cfg.optim.max_updates]

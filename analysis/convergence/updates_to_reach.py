@@ -24,8 +24,8 @@ class TargetScore:
     origin: str
 
 
-def read_targets(words: Sequence[str], known: Sequence[str]) -> list[TargetScore]:
-    """Read METRIC=VALUE words.
+def read_targets(words: Sequence[str], known: Sequence[str] | None = None) -> list[TargetScore]:
+    """Read METRIC=VALUE words; ``known``: the metrics that were measured, None before that.
 
     Raises:
         ValueError: not of this form, no number, or a metric that was not measured.
@@ -39,7 +39,7 @@ def read_targets(words: Sequence[str], known: Sequence[str]) -> list[TargetScore
             value = math.nan
         if not equals or not math.isfinite(value):
             raise ValueError(f"--target {word}: expected METRIC=VALUE, such as phone_ctc=0.6")
-        if metric not in known:
+        if known is not None and metric not in known:
             raise ValueError(
                 f"--target {word}: {metric} was not measured; choose from {', '.join(known)}"
             )

@@ -8,6 +8,18 @@ from analysis.abx.distances import DISTANCES
 MINUTES = 20.0  # of speech to train a probe on, and to test it on
 
 
+def probe_names(text: str) -> list[str]:
+    """Return the names in ``phone,keyword``, each once.
+
+    Raises:
+        ValueError: there is none.
+    """
+    names = list(dict.fromkeys(filter(None, map(str.strip, text.split(",")))))
+    if not names:
+        raise ValueError(f"--probes {text!r}: no name in it; give some, such as phone,keyword")
+    return names
+
+
 @dataclass(frozen=True)
 class ProbeRequest:
     """The options of `mt4ssl probe`.

@@ -24,12 +24,12 @@ from analysis.probes import (
 )
 from analysis.probes.layer_features import LayerFeatures
 from analysis.probes.probe_data import Kept, few_frames, frame_data, gather
-from analysis.probes.probe_request import MINUTES, ProbeRequest
+from analysis.probes.probe_request import MINUTES, ProbeRequest, probe_names
 from analysis.probes.probe_rows import Row
 from analysis.probes.probe_tasks import PHONE, PROBES, ProbeTask
 from analysis.records.score import ARROWS
 from analysis.tables.formats import markdown_text, plain_csv
-from mt4ssl_core.files import remove_leftovers, user_path, write_json, write_text
+from mt4ssl_core.files import check_out, remove_leftovers, user_path, write_json, write_text
 from mt4ssl_core.store.store import FeatureStore
 from upstream.door import cache, hub
 from upstream.door.cache import fingerprint_of
@@ -162,10 +162,8 @@ def _checked(asked: ProbeRequest) -> list[str] | None:
         )
     if not 0 <= asked.seed < 2**32:
         raise ValueError(f"--seed {asked.seed}: expected 0 to {2**32 - 1}; correct it")
-    if asked.probes is None:
-        return None
-    names = [name.strip() for name in asked.probes.split(",")]
-    return list(dict.fromkeys(filter(None, names)))
+    check_out(asked.out)
+    return None if asked.probes is None else probe_names(asked.probes)
 
 
 def _told(asked: ProbeRequest, utterances: Sequence[LabelledUtterance]) -> dict[str, Any]:

@@ -291,7 +291,9 @@ def test_mini_superb_as_a_module_is_the_command_with_a_note(tmp_path):
      ("mt4ssl_core.labelling.kmeans_fit.fit_corpus", ["kmeans", "fit", "a", "km"], "starts over"),
      ("mt4ssl_core.labelling.kmeans_label.label_corpus", ["kmeans", "label", "km", "a", "out"],
       "goes on where it stopped"),
-     ("analysis.demo.demo", ["demo"], "goes on where it stopped")],
+     ("analysis.demo.demo", ["demo"], "goes on where it stopped"),
+     ("analysis.probes.probing.probe", ["probe", "--data", "x", "--out", "o"],
+      "goes on where it stopped")],
 )  # fmt: skip
 def test_an_interrupt_says_how_to_go_on(monkeypatch, capsys, place, words, said):
     def stopped(*_, **__):

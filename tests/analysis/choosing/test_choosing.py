@@ -136,6 +136,21 @@ def test_with_labels_probes_decide(runs, tmp_path, capsys, monkeypatch):
     assert (tmp_path / "run" / "choice.json").read_text() == first
 
 
+@pytest.mark.parametrize(
+    "words, said",
+    [(["{runs}/first"], "starts over"), (["{runs}/first", "--labels", "x"], "goes on where it st"),
+     (["{runs}/first/update_4.pt", "--labels", "x"], "starts over")],
+)  # fmt: skip
+def test_an_interrupt_says_whether_scores_are_kept(runs, capsys, monkeypatch, words, said):
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(judging, "by_signals", stopped)
+    monkeypatch.setattr(judging, "by_probes", stopped)
+    assert choose(*(word.format(runs=runs) for word in words)) == 130
+    assert f"interrupted; the same command {said}" in capsys.readouterr().err
+
+
 def test_what_cannot_be_looked_at_is_named_and_the_rest_is_ranked(runs, tmp_path, capsys):
     broken = tmp_path / "broken.pt"
     broken.write_bytes(b"nothing")

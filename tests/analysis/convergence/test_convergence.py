@@ -94,7 +94,9 @@ def test_probes_superb_and_tables_come_together(study, tmp_path, monkeypatch):
     )  # fmt: skip
     monkeypatch.setattr(comparison, "read_speech", lambda *_: [])
     (tmp_path / "wer.csv").write_text("run,update,metric,value\nfast/seed1,15,wer,40\n")
-    scoring = Scoring(probe_data=["x"], probes="keyword", scores=str(tmp_path / "wer.csv"))
+    scoring = Scoring(
+        probe_data=[str(tmp_path)], probes="keyword", scores=str(tmp_path / "wer.csv")
+    )
     text = comparison.compare([fast], tmp_path / "out", scoring=scoring)
     assert "keyword (fraction) ↑ | wer (-) ↓ | offline_loss (nats) ↓" in text
     assert "fast has wer at one checkpoint only" in text
