@@ -19,8 +19,8 @@ PERCENT = 100.0  # all that can be compared are fractions
 SPEAKERS, ITEMS = "speakers", "items"
 MCNEMAR, PAIRS = "McNemar", "matched pairs"
 ONE_SEED = (
-    "One head seed: the intervals are of the items, not of heads; `mt4ssl superb run --seeds 3` "
-    "counts these, too."
+    "One head seed: what is shown is of these heads, not of their encoders, since nobody knows how "
+    "far heads scatter; `mt4ssl superb run --seeds 3` counts that, too."
 )
 
 
@@ -52,6 +52,11 @@ class Finding:
     def differs(self) -> bool:
         """Whether a difference is shown."""
         return self.corrected < LEVEL
+
+    @property
+    def one_seed(self) -> bool:
+        """Whether one side has a single head, so that nothing is known of the scatter of heads."""
+        return 1 in self.seeds
 
 
 @dataclass(frozen=True)
@@ -97,7 +102,7 @@ def compare(
         )
     corrected = paired_tests.holm([finding.p for finding in found])
     found = [replace(f, corrected=p) for f, p in zip(found, corrected, strict=True)]
-    notes += [ONE_SEED] if any(1 in finding.seeds for finding in found) else []
+    notes += [ONE_SEED] if any(finding.one_seed for finding in found) else []
     return Comparison(one.name, other.name, found, notes)
 
 

@@ -16,14 +16,15 @@ JSON, TABLE = "compare.json", "compare.md"
 
 
 def sentence(found: Finding, first: str, second: str) -> str:
-    """Return what is found in one score."""
+    """Return what is found in one score; with one head seed it is found of these heads only."""
     ahead = found.gain >= 0
     better, gain = (first, found.gain) if ahead else (second, -found.gain)
     low, high = (found.low, found.high) if ahead else (-found.high, -found.low)
     interval = f"({_digits(low)} to {_digits(high)})"
     what = f"{found.task} {found.metric}"
     if found.differs:
-        return f"{what}: {better} is better by {_digits(gain)} points {interval}, {_p(found)}"
+        only = "; of these heads, not of their encoders" if found.one_seed else ""
+        return f"{what}: {better} is better by {_digits(gain)} points {interval}, {_p(found)}{only}"
     if not found.gain:
         return f"{what}: no difference shown: both have {_digits(found.first)}, {_p(found)}"
     return (
@@ -114,7 +115,9 @@ def _p(found: Finding) -> str:
 def _number(p: float) -> str:
     if p < 0.001:
         return "< .001"
-    return (f"{p:.2f}" if p >= 0.01 else f"{p:.3f}").removeprefix("0")
+    least = 2 if p >= 0.01 else 3
+    digits = next((n for n in range(least, 9) if round(p, n) != LEVEL), least)
+    return f"{p:.{digits}f}".removeprefix("0")
 
 
 def _digits(value: float) -> str:

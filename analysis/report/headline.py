@@ -127,6 +127,8 @@ def _plain(table: ScoreTable, model: str, upstreams: Mapping[str, str]) -> Headl
     """Speak of a table without published models: in how many scores the model is better."""
     of_kind = {kind: _of_kind(kind, table, upstreams) for kind in (UNTRAINED, FILTER_BANKS)}
     fought = duels.fight(table, model, [name for names in of_kind.values() for name in names])
+    one_seed = any(duel.finding and duel.finding.one_seed for duel in fought)
+    heads, those = (" of these heads", "those on ") if one_seed else ("", "")
     numbers, clauses = [], []
     remarks: list[Block] = []
     for kind, others in of_kind.items():
@@ -139,15 +141,16 @@ def _plain(table: ScoreTable, model: str, upstreams: Mapping[str, str]) -> Headl
         if kind == FILTER_BANKS and _PLAIN not in given:
             remarks.append(Missing(f"{', '.join(sorted(given))} {_NORMALISED}", _NO_CMVN))
         count = f"{list(verdicts.values()).count(duels.BETTER)} of {len(verdicts)}"
-        numbers.append(Number(count, f"scores shown to be better than {_OF[kind]}{every}"))
-        clauses.append(f"{_OF[kind]} in {count} scores{_but(verdicts)}")
+        numbers.append(Number(count, f"scores{heads} shown to be better than {_OF[kind]}{every}"))
+        clauses.append(f"{those}{_OF[kind]} in {count} scores{_but(verdicts)}")
     if fought:
-        remarks += _how_tested(fought)
+        remarks += _how_tested(fought, one_seed)
     why = f"no whole task of the {table.score_set} set" if table.scored else table.title
     remarks.append(Paragraph(f"Not compared with published models: {why}."))
     if not clauses:
         return Headline(f"{model} has scores, and nothing to compare them with.", [], remarks)
-    said = f"{model} is shown to be better than {', and than '.join(clauses)}."
+    who = f"The heads on {model} are" if one_seed else f"{model} is"
+    said = f"{who} shown to be better than {', and than '.join(clauses)}."
     return Headline(said, numbers, remarks)
 
 
@@ -159,14 +162,13 @@ def _but(verdicts: Mapping[str, str]) -> str:
     return f" ({'; '.join(parts)})" if parts else ""
 
 
-def _how_tested(fought: Sequence[Duel]) -> list[Block]:
+def _how_tested(fought: Sequence[Duel], one_seed: bool) -> list[Block]:
     """Say when a difference counts as shown, and what each test found."""
     text = (
         f"Shown: p is below {comparison.LEVEL:g} in paired tests over utterances and speakers, "
         "corrected for their number, as mt4ssl superb compare does."
     )
     lines = [duel.sentence for duel in fought]
-    one_seed = any(duel.finding and 1 in duel.finding.seeds for duel in fought)
     return [
         Paragraph(text),
         *([_ONE_SEED] if one_seed else []),

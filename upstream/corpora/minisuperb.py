@@ -110,7 +110,7 @@ def one_per_speaker(root: Path) -> Part:
 
 def _one_each(lines: str) -> str:
     """Return a split with one line of training per speaker, as pandas' ``sample`` draws it."""
-    fields = [line.split() for line in lines.splitlines()]
+    fields = [words for line in lines.splitlines() if (words := line.split())]
     by_speaker: dict[str, list[str]] = {}
     for split, path in fields:
         if split == sid.TRAIN:

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import compared_runs as runs
 import numpy as np
@@ -30,7 +31,9 @@ def test_a_difference_is_told_in_a_sentence(tmp_path):
     assert {*finding.tests} == {"bootstrap over items", "bootstrap over speakers", "McNemar"}
     assert finding.p == max(finding.tests.values())
     [said] = telling.sentences(found)
-    assert said.startswith("ks acc: good is better by ") and said.endswith(", p < .001")
+    assert said.startswith("ks acc: good is better by ") and said.endswith(
+        ", p < .001; of these heads, not of their encoders"
+    )
     back = comparison.compare(other, one)
     assert telling.sentences(back) == [said]
     assert back.findings[0].gain == -finding.gain
@@ -45,8 +48,21 @@ def test_heads_of_several_seeds_are_all_counted(tmp_path):
     assert not finding.differs
     assert finding.deviations[0] > 0
     assert "no difference shown: " in telling.sentences(found)[0]
+    shown = replace(finding, corrected=0.04)
+    assert telling.sentence(shown, "a", "b").endswith(", p = .04")  # of the encoders
     assert comparison.ONE_SEED not in found.notes
     assert "±" in telling.text(found)
+
+
+@pytest.mark.parametrize(
+    ("p", "told"),
+    [(0.0496, "= .0496"), (0.0512, "= .051"), (0.05, "= .05"),
+     (0.02, "= .02"), (0.004, "= .004"), (0.0001, "< .001"), (1.0, "= 1.00")],
+)  # fmt: skip
+def test_a_p_beside_the_level_is_told_on_its_side_of_it(tmp_path, p, told):
+    one, other = ks(tmp_path / "good", 0.9), ks(tmp_path / "bad", 0.5)
+    [finding] = comparison.compare(one, other).findings
+    assert f", p {told}" in telling.sentence(replace(finding, corrected=p), "a", "b")
 
 
 def test_it_is_printed_and_written(tmp_path, capsys):

@@ -110,6 +110,16 @@ def test_two_seeds_of_one_encoder_do_not_differ(seeds, spread):
     assert shown / 200 <= 0.05 + 0.03  # 200 pairs: the share itself scatters by 0.015
 
 
+def test_one_head_of_each_says_nothing_of_their_encoder():
+    """The limit that docs/score.md names: with scatter of heads, heads of one encoder differ."""
+    generator, shown = np.random.default_rng(7), 0
+    for _ in range(200):
+        first, second = simulated(generator, seeds=1, spread=0.05)
+        found = resampling.spread(ratio(first), ratio(second), alone(150), draws=100)
+        shown += found.p < 0.05
+    assert shown / 200 > 0.15
+
+
 def test_a_true_difference_is_shown():
     first = np.random.default_rng(8).random((3, 400)) < 0.8
     second = np.random.default_rng(9).random((3, 400)) < 0.7

@@ -30,15 +30,17 @@ def heard(folder, right):
     return compared_runs.labels(folder, pairs)
 
 
-def references(folder, **rights):
+def references(folder, seeds=(1337,), **rights):
     """Folders of a model, of its untrained copy and of filter banks, each with one score of KS:
-    how many of 200 utterances are right, the first ones.
+    how many of 200 utterances are right, the first ones, by the head of each seed.
     """
     upstreams = ("mt4ssl", "mt4ssl_untrained", "fbank", "fbank_no_cmvn")
     found = []
     for (name, right), upstream in zip(rights.items(), upstreams, strict=False):
-        value = heard(folder / name / "ks/head", right)
-        tests = [("ks/head", value, {})]
+        tests = [
+            (f"ks/head{seed}", heard(folder / name / f"ks/head{seed}", right), {"seed": seed})
+            for seed in seeds
+        ]
         found.append(compared_runs.run(folder / name, "ks", tests, upstream=upstream))
     return found
 
@@ -65,12 +67,12 @@ def test_some_tasks_are_compared_with_models_that_have_the_same(tmp_path):
 def test_synthesised_corpora_are_compared_among_themselves_only(tmp_path):
     found = said(*references(tmp_path, mine=100, copy=40, banks=20, plain=150))
     assert numbers(found) == {
-        "scores shown to be better than an untrained copy": "1 of 1",
-        "scores shown to be better than filter banks, each of 2": "0 of 1",
+        "scores of these heads shown to be better than an untrained copy": "1 of 1",
+        "scores of these heads shown to be better than filter banks, each of 2": "0 of 1",
     }
     assert found.sentence == (
-        "mine is shown to be better than an untrained copy in 1 of 1 scores, and than filter banks "
-        "in 0 of 1 scores (worse in KS Acc)."
+        "The heads on mine are shown to be better than those on an untrained copy in 1 of 1 "
+        "scores, and than those on filter banks in 0 of 1 scores (worse in KS Acc)."
     )
     assert "not comparable with SUPERB" in found.remarks[-1].text
 
@@ -78,14 +80,20 @@ def test_synthesised_corpora_are_compared_among_themselves_only(tmp_path):
 def test_a_difference_within_its_interval_is_no_advantage(tmp_path):
     found = said(*references(tmp_path, mine=100, copy=98, banks=20, plain=10))
     assert found.sentence == (
-        "mine is shown to be better than an untrained copy in 0 of 1 scores (no difference shown "
-        "in KS Acc), and than filter banks in 1 of 1 scores."
+        "The heads on mine are shown to be better than those on an untrained copy in 0 of 1 "
+        "scores (no difference shown in KS Acc), and than those on filter banks in 1 of 1 scores."
     )
     told, seed, details = found.remarks[:3]
     assert "paired tests" in told.text and "One head seed" in seed.what
     against, *_ = details.blocks[0].lines
     assert against.startswith("against copy: ks acc: no difference shown: mine is ahead by 1.00")
     assert details.summary == "Every comparison (3)"
+
+
+def test_with_several_heads_the_encoder_is_spoken_of(tmp_path):
+    found = said(*references(tmp_path, seeds=(1337, 1338, 1339), mine=100, copy=40))
+    assert found.sentence == "mine is shown to be better than an untrained copy in 1 of 1 scores."
+    assert numbers(found) == {"scores shown to be better than an untrained copy": "1 of 1"}
 
 
 def test_the_tests_of_a_headline_are_corrected_for_their_number(tmp_path):
@@ -102,13 +110,13 @@ def test_experiments_in_one_folder_are_tested(tmp_path):
         record |= {"config": compared_runs.config_of("ks"), "upstream": upstream}
         head_runs.leave_results(folder, "ks", folder / "gone.ckpt", **record)
     found = said(tmp_path / "run").sentence
-    assert "better than an untrained copy in 1 of 1 scores, and" in found
+    assert "better than those on an untrained copy in 1 of 1 scores, and" in found
     assert "filter banks in 0 of 1 scores (no difference shown in KS Acc)" in found
 
 
 def test_scores_without_predictions_are_not_tested(tmp_path):
     mine, copy = references(tmp_path, mine=100, copy=40)
-    (copy / "ks/head/test_predict.txt").unlink()
+    (copy / "ks/head1337/test_predict.txt").unlink()
     found = said(mine, copy)
     assert "in 0 of 1 scores (not tested in KS Acc)" in found.sentence
     details = next(each for each in found.remarks if isinstance(each, Details))

@@ -41,6 +41,13 @@ def test_one_utterance_of_every_speaker_is_trained_on_and_it_is_that_of_minisupe
     assert minisuperb.one_per_speaker(tmp_path) == part
 
 
+def test_empty_lines_of_a_split_are_skipped(tmp_path):
+    write_split(tmp_path, utterances())
+    split = tmp_path / "iden_split.txt"
+    split.write_text(split.read_text().replace("\n", "\n\n", 3) + "\n")
+    assert minisuperb.one_per_speaker(tmp_path).about["utterances"] == 12
+
+
 def test_another_split_is_drawn_anew(tmp_path):
     write_split(tmp_path, utterances())
     first = minisuperb.one_per_speaker(tmp_path)
