@@ -57,7 +57,7 @@ def draw(
         ValueError: what `head_files.read`, `weights_table` and `scaled` refuse, or an ``out`` that
             cannot be written.
     """
-    check_out(out or run)
+    check_out(*((run, "RUN") if out is None else (out,)))
     remove_leftovers(out or run)
     found = head_files.read(run, broken)
     frame = weights_table(found)

@@ -109,12 +109,10 @@ def measure(asked: ChoiceRequest) -> list[Row]:
     print(*notes, *broken, sep="\n", file=sys.stderr)
     if min(len(judged), len(probed)) < len(found):
         raise ValueError("not every checkpoint can be measured; give others")
-    heads = superb_scores(found)
+    scored, heads = superb_scores(found)
     shown = [other.shown | heads.get(other.candidate.path, {}) for other in probed]
     pairs = [(one.values, scores) for one, scores in zip(judged, shown, strict=True)]
-    of_layers = list(probes)
-    scored = {name for scores in heads.values() for name in scores}
-    probes += [Criterion(name, name, "max", 1.0) for name in sorted(scored)]
+    whole = [*probes, *scored]
     runs: dict[str, list] = {}
     for candidate, pair in zip(found, pairs, strict=True):
         if candidate.run is not None:
@@ -124,21 +122,25 @@ def measure(asked: ChoiceRequest) -> list[Row]:
         for one, other in zip(judged, probed, strict=True)
     ]
     return [
-        *compared("checkpoints", [pairs], signals.OF_CHECKPOINTS, probes),
-        *compared("within runs", list(runs.values()), signals.OF_CHECKPOINTS, probes),
-        *compared("layers", layers, signals.OF_LAYERS, of_layers),
+        *compared("checkpoints", [pairs], signals.OF_CHECKPOINTS, whole),
+        *compared("within runs", list(runs.values()), signals.OF_CHECKPOINTS, whole),
+        *compared("layers", layers, signals.OF_LAYERS, probes),
     ]
 
 
-def superb_scores(found: Sequence[Candidate]) -> dict[Path, dict[str, float]]:
-    """{checkpoint: {TASK/METRIC: score}} of SUPERB in the runs, of scores where more is better."""
+def superb_scores(
+    found: Sequence[Candidate],
+) -> tuple[list[Criterion], dict[Path, dict[str, float]]]:
+    """The scores of SUPERB in the runs, and {checkpoint: {TASK/METRIC: score}}."""
     runs = list({c.run.name: c.run for c in found if c.run is not None}.values())
-    table = checkpoint_scores.superb(runs)
     places = {(c.run.name, c.update): c.path for c in found if c.run is not None}
+    ways: dict[str, str] = {}
     out: dict[Path, dict[str, float]] = {}
-    for row in table[table["direction"] == "max"].to_dict("records"):
-        out.setdefault(places[row["run"], row["update"]], {})[row["metric"]] = row["value"]
-    return out
+    for row in checkpoint_scores.superb(runs).to_dict("records"):
+        if path := places.get((row["run"], row["update"])):
+            ways[row["metric"]] = row["direction"]
+            out.setdefault(path, {})[row["metric"]] = row["value"]
+    return [Criterion(name, name, way, 1.0) for name, way in ways.items()], out
 
 
 PARTS = {

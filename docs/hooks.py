@@ -65,7 +65,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 def limits() -> str:
     """Return README.md's list of what has not been shown, as a warning."""
     lines = README.read_text(encoding="utf-8").splitlines()
-    points = [f"    {line.removeprefix('> ')}" for line in lines if line.startswith("> - ")]
+    points = [f"    {line[2:]}" for line in lines if line.startswith(("> - ", ">   "))]
     return "\n".join(['!!! warning "What has not been shown"', "", *points])
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from analysis.abx.items import ItemFile
 from analysis.labelled_speech import speech
@@ -39,10 +40,16 @@ class KeptScores:
     device: str = "auto"
 
     @cached_property
+    def setting(self) -> dict[str, Any]:
+        """What decides the scores of a checkpoint."""
+        return {
+            "speech": speech.speech_fingerprint(self.utterances), "seed": self.seed,
+            "minutes": float(self.minutes), "version": probing.VERSION,
+        }  # fmt: skip
+
+    @cached_property
     def _folder(self) -> str:
-        data = speech.speech_fingerprint(self.utterances)
-        setting = [data, self.seed, self.minutes, probing.VERSION]
-        return hashlib.sha256(json.dumps(setting).encode()).hexdigest()[:16]
+        return hashlib.sha256(json.dumps(self.setting).encode()).hexdigest()[:16]
 
     def path(self, run: Path, checkpoint: Path) -> Path:
         """Where the scores of a checkpoint of a run are kept."""
@@ -69,7 +76,9 @@ class KeptScores:
             for row in self._measured(checkpoint, missing):
                 known.setdefault(row["measure"], []).append(row)
             try:
-                write_json(path, {"checkpoint": own, "items": compared, "probes": known})
+                write_json(path, {
+                    "checkpoint": own, **self.setting, "items": compared, "probes": known,
+                })  # fmt: skip
             except OSError as error:
                 print(f"scores are not kept: {error}", file=sys.stderr)
         return [row for name in probes for row in known.get(name, [])]

@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from itertools import zip_longest
 from pathlib import Path
@@ -15,7 +15,7 @@ import yaml
 
 from analysis.records.attempts import Attempts
 from mt4ssl_core.checkpoints import checkpoint
-from mt4ssl_core.config import EncoderConfig
+from mt4ssl_core.config import EncoderConfig, sections
 from mt4ssl_core.files import reading
 from mt4ssl_core.training.journal import read_jsonl
 from mt4ssl_core.training.saving import BEST, LAST
@@ -33,10 +33,16 @@ _KINDS = {  # of the settings that are computed with
     **dict.fromkeys(_DATA, str), "run.seed": int, "optim.max_updates": int,
     "data.valid_share": int | float, "data.min_seconds": int | float,
 }  # fmt: skip
-_JUDGES = (  # of the loss on held-out audio; seeds draw other masks of the same kind
-    *sorted(Training.measure - {"run.seed", "data.batch_seconds"}),
-    "data.valid_share", "data.min_seconds", "offline.num_classes",
+_HELD_OUT = (  # what the held-out audio is, with data.valid and without
+    ("data.valid", "data.valid_labels"), ("data.train", "data.labels", "data.valid_share"),
 )  # fmt: skip
+_JUDGES = (  # of the loss on it; seeds draw other masks of the same kind
+    *sorted(Training.measure - {"run.seed", "data.batch_seconds"} - {*_HELD_OUT[0], *_HELD_OUT[1]}),
+    "data.min_seconds", "offline.num_classes",
+)  # fmt: skip
+_DEFAULTS = {  # of runs from before a setting was there
+    f"{name}.{one.name}": one.default for name, kind in sections().items() for one in fields(kind)
+}
 
 
 @dataclass(frozen=True)
@@ -300,8 +306,8 @@ def judged_alike(runs: Sequence[TrainingRun]) -> list[TrainingRun]:
 def _judge(run: TrainingRun) -> tuple[Any, ...]:
     """What the loss of a run on held-out audio depends on, but the model."""
     settings = run.settings
-    values = [settings.get(key) for key in _JUDGES]
-    values.append(settings.get("data.valid") or settings.get("data.train"))
+    chosen = _HELD_OUT[0] if settings.get("data.valid") else _HELD_OUT[1]
+    values = [settings.get(key, _DEFAULTS.get(key)) for key in (*chosen, *_JUDGES)]
     stack = EncoderConfig.mel_stack  # frames of 20 ms, which the other front end has
     if settings.get("encoder.frontend") == "mel":
         stack = settings.get("encoder.mel_stack", stack)

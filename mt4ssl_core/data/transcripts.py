@@ -50,7 +50,7 @@ def read_transcripts(
 ) -> dict[str, str]:
     """Return {id: text} for the cuts of ``manifest``, as they are written; some may have none.
 
-    Lines of a ``.trans.txt`` whose audio is not there join ``manifest.skipped``.
+    Folders with lines of a ``.trans.txt`` whose audio is not there join ``manifest.skipped``.
 
     source: what the manifest was made of. given: the text file of a ``.tsv``.
 
@@ -67,7 +67,7 @@ def read_transcripts(
     if source.suffix == ".csv":
         found = _in_csv(source)
     elif source.is_dir() and not any(source.glob("cuts.*.jsonl*")):
-        found = _in_folder(cuts, manifest.skipped)
+        found = _in_folder(source, cuts, manifest.skipped)
     else:
         found = {cut.id: text for cut in cuts if (text := _supervised(cut)) is not None}
     if not found:
@@ -119,22 +119,22 @@ def _in_csv(path: Path) -> dict[str, str]:
     return {row["path"]: row[column] for _, row in rows}
 
 
-def _in_folder(cuts: Iterable[Cut], skipped: list[tuple[str, str]]) -> dict[str, str]:
-    known: dict[Path, dict[str, str]] = {}
+def _in_folder(source: Path, cuts: Iterable[Cut], skipped: list[tuple[str, str]]) -> dict[str, str]:
+    folders = {path.parent for path in source.rglob("*.trans.txt")}
+    known = {folder: _chapter(folder) for folder in sorted(folders)}
     out = {}
     for cut in cuts:
         path = Path(audio_name(cut))
-        if path.parent not in known:
-            known[path.parent] = _chapter(path.parent)
-        alone = path.with_suffix(".txt")
-        if path.stem in known[path.parent]:
-            out[cut.id] = known[path.parent][path.stem]
+        alone, chapter = path.with_suffix(".txt"), known.get(path.parent, {})
+        if path.stem in chapter:
+            out[cut.id] = chapter[path.stem]
         elif alone.is_file():
             out[cut.id] = " ".join(read_lines(alone))
     for folder, texts in known.items():
         there = {p.stem for p in folder.iterdir() if p.suffix.lower() in SUFFIXES}
-        lost = [name for name in texts if name and name not in there]
-        skipped += [(str(folder / name), "a transcript without audio") for name in lost]
+        if lost := [name for name in texts if name not in there]:
+            why = f"{len(lost)} of {len(texts)} transcripts have no audio, first {lost[0]}"
+            skipped.append((str(folder), why))
     return out
 
 
@@ -144,9 +144,10 @@ def _chapter(folder: Path) -> dict[str, str]:
     for path in sorted(folder.glob("*.trans.txt")):
         for number, line in enumerate(read_lines(path), 1):
             name, *text = line.split(maxsplit=1) or [""]
-            if name and name in out:
+            if name in out:
                 raise ValueError(f"{path}:{number}: {name} is there twice; remove a line")
-            out[name] = "".join(text)
+            if name:
+                out[name] = "".join(text)
     return out
 
 

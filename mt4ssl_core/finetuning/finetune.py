@@ -15,6 +15,7 @@ from mt4ssl_core import distributed
 from mt4ssl_core.checkpoints.recognisers import vocabulary_of
 from mt4ssl_core.data.batch import Batch
 from mt4ssl_core.data.masking import channel_mask, span_mask
+from mt4ssl_core.data.transcripts import find_part
 from mt4ssl_core.distributed import World
 from mt4ssl_core.finetuning.speech import (
     Part,
@@ -32,6 +33,7 @@ from mt4ssl_core.model import compiling
 from mt4ssl_core.model.ctc import ctc_losses
 from mt4ssl_core.model.padding import padding_mask
 from mt4ssl_core.recognition.word_scores import jiwer
+from mt4ssl_core.settings.checks import held_out_notes
 from mt4ssl_core.settings.finetuning import FinetuneConfig
 from mt4ssl_core.training import loggers
 from mt4ssl_core.training.journal import Meter
@@ -112,7 +114,8 @@ def _finetune(cfg: FinetuneConfig, world: World, resume_from: str | None) -> Pat
     loaders = [open_loader(cfg, part, encoder, world) for part in parts]
     names = [part.fingerprint(loader) for part, loader in zip(parts, loaders, strict=True)]
     notes += training.meet_data(names[0], names[1] if len(parts) > 1 else None)
-    notes += facts(parts, vocabulary)
+    source = find_part(cfg.data.train, cfg.data.part)
+    notes += [*facts(parts, vocabulary), *held_out_notes(source, cfg.data.valid)]
     left_out = [pair for part in parts for pair in part.left_out]
     journal, skips = open_records(training, loaders[0].seconds, amounts(parts), left_out, notes)
     saver.check = journal.check

@@ -141,7 +141,6 @@ def _data_problems(cfg: "Config") -> list[str]:
             "run.probe: it is measured at validations, of which there are none; set "
             "run.validate_every and data.valid_share, or data.valid"
         )
-    out += held_out_problems(data.train, data.valid)
     if data.min_seconds > data.max_seconds:
         out.append(
             f"data.min_seconds: {data.min_seconds}; must be at most data.max_seconds = "
@@ -162,13 +161,13 @@ def _data_problems(cfg: "Config") -> list[str]:
     return out
 
 
-def held_out_problems(train: str, valid: str | None) -> list[str]:
-    """Return what is wrong with held-out speech beside that of training."""
+def held_out_notes(train: str | Path, valid: str | None) -> list[str]:
+    """Return what to say where the held-out speech is that of training."""
     if valid is None or os.path.abspath(valid) != os.path.abspath(train):
         return []
     return [
-        f"data.valid: {valid} is data.train, so nothing would be held out; give other speech, or "
-        "null for a share of data.train (data.valid_share)"
+        f"data.valid is the training speech ({valid}): what is measured on it, and best.pt, say "
+        "nothing of other speech; data.valid=null holds a share out"
     ]
 
 

@@ -245,7 +245,6 @@ def problems(cfg: FinetuneConfig) -> list[str]:
         )
     if start.random and start.init is None:
         out.append("encoder.random: encoder.shape is untrained anyway; remove one of them")
-    out += checks.held_out_problems(data.train, data.valid)
     if data.min_seconds > data.max_seconds:
         out.append(f"data.min_seconds: {data.min_seconds}; must be at most data.max_seconds")
     if both := set(cfg.text.keep) & set(cfg.text.remove):

@@ -16,6 +16,7 @@ from mt4ssl_core.distributed import World
 from mt4ssl_core.lines import say
 from mt4ssl_core.memory import tuned
 from mt4ssl_core.model import compiling
+from mt4ssl_core.settings.checks import held_out_notes
 from mt4ssl_core.training import loggers
 from mt4ssl_core.training.journal import Meter
 from mt4ssl_core.training.loaders import Numbered, endless, next_batches, open_data
@@ -88,7 +89,7 @@ def _pretrain(cfg: Config, world: World, resume_from: str | None) -> Path:
     progress = training.progress
     notes += training.meet_data(train.fingerprint, valid.fingerprint if valid else None)
     notes.append(f"{amounts['train_hours']:.2f} h used, {amounts['held_out_hours']:.2f} h held out")
-    notes += amounts["not_looked_at"]
+    notes += [*amounts["not_looked_at"], *held_out_notes(cfg.data.train, cfg.data.valid)]
     probe = OnlineProbe(cfg.run.probe, say) if cfg.run.probe else None
     journal, skips = open_records(training, train.seconds, amounts, left_out, notes)
     saver.check = journal.check

@@ -62,7 +62,7 @@ def test_held_out_losses_of_runs_with_the_same_labels(tmp_path):
     "judge",
     [
         {"data__labels": "/of/hubert/train.km"},  # a file of the same name
-        {"data__valid": "/data/valid.tsv"}, {"masking__prob": 0.65}, {"data__max_seconds": 4.0},
+        {"data__valid": "/data/valid.tsv"}, {"masking__prob": 0.5}, {"data__max_seconds": 4.0},
         {"data__min_seconds": 0.25}, {"masking__same_count": True}, {"data__train": "/data/2.tsv"},
         {"encoder__frontend": "mel", "encoder__mel_stack": 4},
     ],
@@ -85,8 +85,15 @@ def test_held_out_losses_of_both_front_ends_at_one_frame_rate_are_compared(tmp_p
     assert len(training_runs.judged_alike(runs)) == 3
 
 
+def test_what_says_nothing_of_the_held_out_audio_does_not_part_runs(tmp_path):
+    held_out = {"data__valid": "/v.tsv", "data__valid_labels": "/v.km"}
+    a = run(tmp_path / "a", **held_out, data__valid_share=0.01, masking__same_count=False)
+    b = run(tmp_path / "b", **held_out, data__valid_share=0.0, data__labels="/of/hubert/train.km")
+    assert set(checkpoint_scores.held_out(found(a, b))[0]["run"]) == {"a", "b"}
+
+
 def test_of_two_runs_that_are_judged_otherwise_neither_is_taken(tmp_path):
-    runs = found(run(tmp_path / "a"), run(tmp_path / "b", masking__prob=0.65))
+    runs = found(run(tmp_path / "a"), run(tmp_path / "b", masking__prob=0.5))
     table, notes = checkpoint_scores.held_out(runs)
     assert table.empty and "held-out losses of a, b are left out" in notes[0]
 

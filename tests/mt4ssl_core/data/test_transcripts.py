@@ -42,14 +42,19 @@ def test_librispeech_as_it_is(tmp_path):
     }  # fmt: skip
 
 
-def test_a_line_whose_audio_is_missing_is_told(tmp_path):
-    audio(tmp_path / "a.wav")
-    (tmp_path / "short.FLAC").write_bytes(b"")  # there, though nobody can read it
-    (tmp_path / "x.trans.txt").write_text("a ONE\nshort TWO\nlost THREE\n")
+def test_transcripts_without_audio_are_told_folder_by_folder(tmp_path):
+    audio(tmp_path / "1" / "a.wav")
+    (tmp_path / "1" / "short.FLAC").write_bytes(b"")  # there, though nobody can read it
+    (tmp_path / "1" / "x.trans.txt").write_text("a ONE\nshort TWO\nlost THREE\n\n")
+    (tmp_path / "2").mkdir()
+    (tmp_path / "2" / "y.trans.txt").write_text("b ONE\nc TWO\n")
     manifest = open_manifest(tmp_path, min_seconds=0.1)
     known = len(manifest.skipped)
-    assert transcripts.read_transcripts(tmp_path, manifest) == {"a.wav": "ONE"}
-    assert manifest.skipped[known:] == [(str(tmp_path / "lost"), "a transcript without audio")]
+    assert transcripts.read_transcripts(tmp_path, manifest) == {"1/a.wav": "ONE"}
+    assert manifest.skipped[known:] == [
+        (str(tmp_path / "1"), "1 of 3 transcripts have no audio, first lost"),
+        (str(tmp_path / "2"), "2 of 2 transcripts have no audio, first b"),
+    ]
 
 
 def test_names_and_texts_with_a_tab_between_them(tmp_path):

@@ -167,6 +167,7 @@ def test_what_acts_when_a_run_begins_stays_what_it_was_then(speech, tmp_path, ca
     changes = {"encoder__blank_bias": 3.0, "encoder__shape": "base", "optim__max_updates": 2}
     finetune(toy.configuration(speech, tmp_path / "run", **changes))
     said = capsys.readouterr().out
+    assert "data.valid is the training speech" in said
     assert "start.blank_bias: stays 0.0; 3.0 would be for a new run.out" in said
     assert f"start.shape: stays {shape!r}; 'base' would be for a new run.out" in said
     assert "blank_bias: 0.0 -> 3.0" not in said

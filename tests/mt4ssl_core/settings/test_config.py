@@ -7,7 +7,7 @@ import pytest
 
 from mt4ssl_core import config
 from mt4ssl_core.config import Config
-from mt4ssl_core.settings import bounds, finetuning, synonyms
+from mt4ssl_core.settings import bounds, checks, finetuning, synonyms
 
 SHIPPED = [
     path
@@ -94,7 +94,6 @@ def test_extends_relative_to_the_file_and_not_itself(tmp_path):
         (["online.top_k=13"], "online.top_k: 13 is more than encoder.layers = 12"),
         (["data.labels=null"], "data.labels: the offline target needs labels"),
         (["data.valid=held_out"], "data.valid_labels: the offline target needs labels"),
-        (["data.train=./x", "data.valid=x", "data.valid_labels=y"], "data.valid: x is data.train"),
         (["optim.hold=0.5"], "must sum to 1"),
         (["data.batch_seconds=5"], "data.batch_seconds: 5.0 must be at least"),
         (["run.precision=int8"], "run.precision: 'int8'"),
@@ -111,6 +110,12 @@ def test_extends_relative_to_the_file_and_not_itself(tmp_path):
 def test_impossible_combinations(tmp_path, overrides, message):
     with pytest.raises(ValueError, match=message.replace("(", r"\(")):
         config.load(write(tmp_path, "{}"), [*GIVEN, *overrides])
+
+
+def test_held_out_speech_that_is_the_trainings_is_said():
+    (note,) = checks.held_out_notes("speech", "./speech")
+    assert "nothing of other speech" in note and "data.valid=null" in note
+    assert checks.held_out_notes("speech", None) == checks.held_out_notes("speech", "dev") == []
 
 
 def test_missing_file_and_broken_yaml(tmp_path):

@@ -56,11 +56,6 @@ def test_all_problems_are_reported_at_once():
         assert part in str(caught.value), part
 
 
-def test_the_speech_of_training_is_not_held_out():
-    with pytest.raises(ValueError, match=r"data\.valid: .* is data\.train.*data\.valid_share"):
-        finetuning.load("tiny_ctc", [*GIVEN, "data.valid=speech/../speech"])
-
-
 @pytest.mark.parametrize("rate", ["0", "-1e-3", "nan", "101"])
 def test_a_rate_of_the_head_that_cannot_be_is_refused(rate):
     with pytest.raises(ValueError, match=r"optim\.head_lr: .*must be above 0 and at most 100"):
