@@ -130,7 +130,7 @@ def _updates(row: dict[str, Any]) -> str:
     ratio = ""
     if row["ratio"] is not None:
         ratio = f" ({'≥ ' if row['ratio_at_least'] else ''}{row['ratio']:.2f}x)"
-    some = "" if row["seeds_reached"] == row["seeds"] else f", {row['seeds_reached']} seeds"
+    some = "" if row["seeds_reached"] == row["seeds"] else f", {_seeds(row['seeds_reached'])}"
     width = updates_to_reach.half_width(list(row["by_seed"].values()))
     spread = "" if width is None or row["at_most"] else f" ± {width:.0f}"
     return f"{'≤ ' if row['at_most'] else ''}{row['updates']:.0f}{spread}{ratio}{some}"

@@ -262,6 +262,7 @@ def show(args: argparse.Namespace) -> None:
     record = read_json(out / comparison.JSON)
     for run in record["runs"]:
         del run["folder"]  # of this machine
+    record["notes"] = [note.replace(f"{args.work}/", "") for note in record["notes"]]
     record["setting"] |= {
         "word_speakers": WORD_SPEAKERS, "tuning": {"optim.max_updates": TUNED_UPDATES, **TUNED},
     }  # fmt: skip

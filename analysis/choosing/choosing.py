@@ -14,8 +14,8 @@ from mt4ssl_core.files import check_out, remove_leftovers, user_path, write_json
 JSON, TABLE, PLOT = "choice.json", "table.md", "choice"
 _GOES_ON = "the same command goes on where it stopped"  # of a run; other scores are not kept
 UNLABELLED = (
-    "No label was looked at. How far such monitors agree with probes: docs/results.md "
-    "(Which checkpoint, without labels); where it matters, give --labels."
+    "No label was looked at. Such monitors agree with probes on checkpoints in part, on layers "
+    "hardly: docs/results.md (Which checkpoint, without labels); where it matters, give --labels."
 )
 
 

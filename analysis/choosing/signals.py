@@ -28,8 +28,8 @@ CLUSTERS = 50
 DRAWN = 7  # what decides which utterances these are
 
 
-# Weights: the held-out loss orders checkpoints of a run nearly as probes do (docs/results.md); rank
-# and uniformity go with it. Clusters of early checkpoints stand apart best, so they are only shown.
+# Weights: the held-out loss orders checkpoints of a run nearly as probes do, uniformity less, rank
+# tells a collapse (docs/results.md). The others are only shown.
 OF_CHECKPOINTS = (
     Criterion("offline/loss", "held-out loss of the offline target", "min", 3),
     Criterion("offline/accuracy", "held-out accuracy of the offline target", "max", 0),

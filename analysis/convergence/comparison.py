@@ -252,7 +252,10 @@ def _machine() -> str:
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    parts = [names[0] if names else platform.machine(), f"{cores()} cores"]
+    parts = [
+        names[0] if names else platform.machine(),
+        "1 core" if cores() == 1 else f"{cores()} cores",
+    ]
     if torch.cuda.is_available():
         parts.append(f"{torch.cuda.device_count()} x {torch.cuda.get_device_name()}")
     return ", ".join(parts)
