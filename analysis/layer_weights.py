@@ -57,14 +57,15 @@ def draw(
         ValueError: what `head_files.read`, `weights_table` and `scaled` refuse, or an ``out`` that
             cannot be written.
     """
-    check_out(*((run, "RUN") if out is None else (out,)))
-    remove_leftovers(out or run)
+    place = out or run
+    check_out(place, "--out" if out else "RUN")
+    remove_leftovers(place)
     found = head_files.read(run, broken)
     frame = weights_table(found)
     frame.attrs["notes"] += broken or []
     if audio is not None:
         frame = scaled(frame, found, audio, ckpt, device)
-    plots.save(weights_heat_map(frame), Path(out or run) / NAME, frame)
+    plots.save(weights_heat_map(frame), Path(place) / NAME, frame)
     return frame
 
 

@@ -15,7 +15,6 @@ from mt4ssl_core import distributed
 from mt4ssl_core.checkpoints.recognisers import vocabulary_of
 from mt4ssl_core.data.batch import Batch
 from mt4ssl_core.data.masking import channel_mask, span_mask
-from mt4ssl_core.data.transcripts import find_part
 from mt4ssl_core.distributed import World
 from mt4ssl_core.finetuning.speech import (
     Part,
@@ -114,8 +113,7 @@ def _finetune(cfg: FinetuneConfig, world: World, resume_from: str | None) -> Pat
     loaders = [open_loader(cfg, part, encoder, world) for part in parts]
     names = [part.fingerprint(loader) for part, loader in zip(parts, loaders, strict=True)]
     notes += training.meet_data(names[0], names[1] if len(parts) > 1 else None)
-    source = find_part(cfg.data.train, cfg.data.part)
-    notes += [*facts(parts, vocabulary), *held_out_notes(source, cfg.data.valid)]
+    notes += [*facts(parts, vocabulary), *held_out_notes(parts[0].source, cfg.data.valid)]
     left_out = [pair for part in parts for pair in part.left_out]
     journal, skips = open_records(training, loaders[0].seconds, amounts(parts), left_out, notes)
     saver.check = journal.check
