@@ -7,17 +7,17 @@
     python benchmarks/real_convergence.py score WORK [the same settings] [--measures probes wer]
         [--tuned-at UPDATE ...]
     python benchmarks/real_convergence.py show WORK [the same settings] [--tuned-at UPDATE ...]
-        [--target METRIC=VALUE ...]
+        [--target METRIC=VALUE ...] [--add]
 
 All models (MODELS) are trained by one recipe. Every command does what --only names and is not done
 yet, so that several may run at once with other names, and an interrupted one goes on. ``show``
-scores what is not scored yet, as ``score`` does, before it writes analysis/scores/convergence.
+scores what is not scored yet, as ``score`` does, before it writes analysis/scores/convergence;
+with ``--add`` the runs that are committed there stay, to which other ones are added.
 Without a command only the plots and the table in docs/results.md are written, from those files.
 """
 
 import argparse
 import json
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,7 +35,7 @@ from analysis.labelled_speech.speech import read_speech, speech_fingerprint  # n
 from analysis.probes import probing  # noqa: E402
 from analysis.records import training_runs  # noqa: E402
 from analysis.records.training_runs import TrainingRun  # noqa: E402
-from benchmarks import convergence_page, ctc_real, pages  # noqa: E402
+from benchmarks import convergence_page, convergence_record, ctc_real, pages  # noqa: E402
 from benchmarks.convergence_page import BOTH, CURVES, LINES, OFFLINE, SCORES  # noqa: E402
 from benchmarks.ctc_starts import PRE_TRAINED, UNTRAINED, Start  # noqa: E402
 from benchmarks.real_small import CLUSTERS, MINUTES, PROBED, SHORTEST, SYSTEMS  # noqa: E402
@@ -43,7 +43,7 @@ from benchmarks.real_small import PROBES as LINEAR  # noqa: E402
 from mt4ssl_core import config  # noqa: E402
 from mt4ssl_core.checkpoints.convert import load_encoder  # noqa: E402
 from mt4ssl_core.command_line import guarded  # noqa: E402
-from mt4ssl_core.files import atomic_path, read_json, write_json, write_text  # noqa: E402
+from mt4ssl_core.files import read_json, write_json, write_text  # noqa: E402
 from mt4ssl_core.finetuning.finetune import finetune  # noqa: E402
 from mt4ssl_core.labelling.kmeans_fit import fit_corpus  # noqa: E402
 from mt4ssl_core.labelling.kmeans_label import label_corpus  # noqa: E402
@@ -266,10 +266,15 @@ def show(args: argparse.Namespace) -> None:
     record["setting"] |= {
         "word_speakers": WORD_SPEAKERS, "tuning": {"optim.max_updates": TUNED_UPDATES, **TUNED},
     }  # fmt: skip
-    record["references"] = references(args, runs[0].checkpoints[max(runs[0].checkpoints)])
-    write_json(SCORES / "results.json", record)
-    with atomic_path(SCORES / f"{CURVES}.csv") as copy:
-        shutil.copyfile(out / f"{CURVES}.csv", copy)
+    record, curves = json.loads(json.dumps(record)), pd.read_csv(out / f"{CURVES}.csv")
+    shown, drawn = SCORES / "results.json", SCORES / f"{CURVES}.csv"
+    if args.add:
+        record = convergence_record.joined(read_json(shown), record)
+        curves = convergence_record.joined_curves(pd.read_csv(drawn), curves)
+    else:
+        record["references"] = references(args, runs[0].checkpoints[max(runs[0].checkpoints)])
+    write_json(shown, record)
+    write_text(drawn, curves.to_csv(index=False))
 
 
 def main() -> None:
@@ -291,6 +296,7 @@ def main() -> None:
             one.add_argument("--measures", nargs="+", choices=MEASURES, default=MEASURES)
         if name == "show":
             one.add_argument("--target", nargs="+", default=[], metavar="METRIC=VALUE")
+            one.add_argument("--add", action="store_true", help="to the runs that are committed")
     args = parser.parse_args()
     if args.command:
         args.work = args.work.resolve()

@@ -4,12 +4,15 @@ import argparse
 import sys
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 
 from analysis.abx.items import ItemFile, read_items
-from benchmarks import real_convergence
+from analysis.records.training_runs import shared_and_own
+from benchmarks import convergence_page, convergence_record, real_convergence
 from benchmarks.real_convergence import BOTH, MODELS, SECOND
 from mt4ssl_core import config
+from mt4ssl_core.files import read_json
 
 
 def asked(work, **changes):
@@ -116,3 +119,62 @@ def test_abx_compares_the_keywords_of_those_who_say_most(tmp_path, monkeypatch):
     assert {name: [(s.phone, s.speaker, s.first, s.stop) for s in part]
             for name, part in found.items()} == {
         "bed/a_0": [("bed", "a", 0, 50)], "go/a_0": [("go", "a", 0, 50)]}  # fmt: skip
+
+
+def part_of(record, *, seed):
+    """What `show` would have written with the runs of one seed alone."""
+    named = [run["group"] for run in record["runs"] if run["seed"] == seed]
+    settings = {g: {**record["setting"]["shared"], **record["setting"]["groups"][g]} for g in named}
+    shared, own = shared_and_own(settings)
+    return {
+        **record, **{name: [row for row in record[name] if row["seed"] == seed]
+                     for name in ("runs", "points")},
+        "setting": {**record["setting"], "shared": shared, "groups": own},
+    }  # fmt: skip
+
+
+def test_more_seeds_join_those_that_are_committed():
+    record = read_json(convergence_page.SCORES / "results.json")
+    seeds = sorted({run["seed"] for run in record["runs"]})
+    parts = [part_of(record, seed=seed) for seed in seeds]
+    found = parts[0]
+    for part in parts[1:]:
+        found = convergence_record.joined(found, part)
+    assert len(parts) > 1 and found["setting"] == record["setting"]
+    for name in ("runs", "points", "references", "machine", "notes"):
+        assert found[name] == record[name] or sorted(map(str, found[name])) == sorted(
+            map(str, record[name])
+        )
+    reached = [(row["metric"], row["group"], row["by_seed"]) for row in record["reach"]]
+    assert [(row["metric"], row["group"], row["by_seed"]) for row in found["reach"]] == reached
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({}, r"both_targets/seed1.*: committed already; name others with --only"),
+        ({"train_hours": 1.0}, r"train_hours: 4\.8.* of the committed runs, 1\.0 of these; leave"),
+        ({"word_speakers": 3}, "word_speakers: 10 of the"),
+        ({"groups": {"offline_only": {"optim.lr": 1.0}}}, r"offline_only: optim\.lr: 0\.0015 of"),
+        ({"scoring": {"layer": "last"}}, "probe_data: .* of the committed runs, None of these"),
+    ],
+)
+def test_what_cannot_join_the_committed_runs_is_refused(change, message):
+    record = read_json(convergence_page.SCORES / "results.json")
+    first, second = part_of(record, seed=1), part_of(record, seed=2)
+    if change:
+        second["setting"] = {**second["setting"], **change}
+    with pytest.raises(ValueError, match=message):
+        convergence_record.joined(first, second if change else first)
+
+
+def test_joined_curves_are_those_of_all_runs():
+    runs = pd.DataFrame({"update": [50, 50, 50, 100], "group": ["a", "a", "a", "b"],
+                         "value": [1.0, 2.0, 6.0, 4.0]})  # fmt: skip
+
+    def curves(rows):
+        grouped = rows.groupby(["update", "group"], as_index=False)["value"]
+        return grouped.agg(mean="mean", low="min", high="max", runs="count")
+
+    found = convergence_record.joined_curves(curves(runs[:2]), curves(runs[2:]))
+    assert found.to_dict() == curves(runs).to_dict()

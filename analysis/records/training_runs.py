@@ -326,13 +326,21 @@ def shared_settings(runs: Sequence[TrainingRun]) -> dict[str, Any]:
         return {k: Path(v).name if k in _DATA and v else v for k, v in own.items()}
 
     groups = {run.group: shown(run) for run in runs}
-    first, *others = groups.values()
-    shared = {k: v for k, v in first.items() if all(k in o and o[k] == v for o in others)}
+    shared, own = shared_and_own(groups)
     return {
         "train_hours": next((r.train_hours for r in runs if r.train_hours is not None), None),
         "shared": shared,
-        "groups": {g: {k: v for k, v in s.items() if k not in shared} for g, s in groups.items()},
+        "groups": own,
     }
+
+
+def shared_and_own(
+    groups: Mapping[str, Mapping[str, Any]],
+) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Part the settings of groups: those that are alike in all, and the others of each."""
+    first, *others = groups.values()
+    shared = {k: v for k, v in first.items() if all(k in o and o[k] == v for o in others)}
+    return shared, {g: {k: v for k, v in s.items() if k not in shared} for g, s in groups.items()}
 
 
 def dotted(values: Mapping[str, Any]) -> dict[str, Any]:

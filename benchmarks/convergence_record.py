@@ -1,0 +1,75 @@
+"""Two parts of the convergence study (`real_convergence.py`) as one, such as more of its seeds."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from analysis.convergence import updates_to_reach
+from analysis.convergence.updates_to_reach import TargetScore
+from analysis.records.training_runs import shared_and_own
+
+_KEPT_AS = ("train_hours", "word_speakers", "tuning")  # settings that both parts have alike
+
+
+def joined(kept: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """One record of the runs of both; the scores to reach are those of ``new``.
+
+    Raises:
+        ValueError: a run that is in both, or other settings, of the scores or of a group's runs.
+    """
+    if again := {run["run"] for run in kept["runs"]} & {run["run"] for run in new["runs"]}:
+        raise ValueError(f"{', '.join(sorted(again))}: committed already; name others with --only")
+    for name in _KEPT_AS:
+        _check_alike(name, kept["setting"].get(name), new["setting"].get(name))
+    groups = {**_settings(kept), **_settings(new)}
+    for group, settings in _settings(kept).items():
+        for key in {**settings, **groups[group]}:
+            _check_alike(f"{group}: {key}", settings.get(key), groups[group].get(key))
+    scoring = [{**r["setting"]["scoring"], "target": None} for r in (kept, new)]
+    for key in {**scoring[0], **scoring[1]}:
+        _check_alike(key, scoring[0].get(key), scoring[1].get(key))
+    points = _ordered([*kept["points"], *new["points"]])
+    asked = {(row["metric"], row["target"]): row["origin"] for row in new["reach"]}
+    targets = [TargetScore(*key, origin) for key, origin in asked.items()]
+    shared, own = shared_and_own(groups)
+    return {
+        **kept, **new,
+        "machine": " and ".join(dict.fromkeys([kept["machine"], new["machine"]])),
+        "setting": {**new["setting"], "shared": shared, "groups": own},
+        "runs": _ordered([*kept["runs"], *new["runs"]]),
+        "points": points,
+        "reach": updates_to_reach.reach_rows(pd.DataFrame(points), targets),
+        "notes": list(dict.fromkeys([*kept["notes"], *new["notes"]])),
+    }  # fmt: skip
+
+
+def joined_curves(kept: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
+    """The curves of both, of runs that are not in both: mean, lowest and highest of all."""
+    both = pd.concat([kept, new])
+    both["mean"] *= both["runs"]
+    keys = [name for name in kept.columns if name not in ("mean", "low", "high", "runs")]
+    found = both.groupby(keys, sort=False, as_index=False).agg(
+        {"mean": "sum", "low": "min", "high": "max", "runs": "sum"}
+    )
+    found["mean"] /= found["runs"]
+    return found[list(kept.columns)]
+
+
+def _ordered(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Group after group, as they come first, and the seeds of each in order."""
+    groups = list(dict.fromkeys(row["group"] for row in rows))
+    return sorted(rows, key=lambda row: (groups.index(row["group"]), row["seed"]))
+
+
+def _settings(record: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    setting = record["setting"]
+    return {group: {**setting["shared"], **own} for group, own in setting["groups"].items()}
+
+
+def _check_alike(name: str, kept: Any, new: Any) -> None:
+    if kept != new:
+        raise ValueError(
+            f"{name}: {kept!r:.200} of the committed runs, {new!r:.200} of these; leave --add out "
+            "to show these alone"
+        )
