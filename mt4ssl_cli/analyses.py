@@ -179,6 +179,7 @@ def convergence(
     tasks: Annotated[str | None, o.word("A,B", "train and test these on every checkpoint")] = None,
     roots: o.MaybeRoots = None,
     set: o.Changes = None,
+    allow_partial: o.AllowPartial = False,
     scores: Annotated[str | None, o.path("FILE", "CSV of run,update,metric,value")] = None,
     target: Annotated[Several, o.word("METRIC=VALUE ...", "updates to reach this")] = None,
     items: o.AbxItems = None,
@@ -188,7 +189,8 @@ def convergence(
 
     scoring = Scoring(
         probe_data or (), alignments, probes=probes, layer=layer, probe_minutes=minutes,
-        superb=tasks, roots=roots, set=set or (), scores=scores, target=target or (), items=items,
+        superb=tasks, roots=roots, set=set or (), allow_partial=allow_partial, scores=scores,
+        target=target or (), items=items,
     )  # fmt: skip
     is_study = runs[0] == "study"
     scoring_checks.check_study(is_study, labels, seeds, jobs)

@@ -124,7 +124,7 @@ def _scored(
         parts.append(checkpoint_scores.probed(runs, speech, probes, *setting, broken, items))
     if scoring.superb and scoring.roots:
         asked = (scoring.superb, scoring.roots, scoring.set)
-        failed = checkpoint_scores.run_superb(runs, *asked)
+        failed = checkpoint_scores.run_superb(runs, *asked, allow_partial=scoring.allow_partial)
         (notes if broken is None else broken).extend(failed)
     parts.append(checkpoint_scores.superb(runs))
     if scoring.scores:
@@ -224,7 +224,8 @@ def _record(
     scoring: Scoring,
 ) -> dict[str, Any]:
     """What convergence.json holds; numbers that are not known are null."""
-    asked = {k: v for k, v in asdict(scoring).items() if v not in (None, (), [])}
+    asked = asdict(scoring).items()
+    asked = {k: v for k, v in asked if v not in (None, (), []) and v is not False}
     asked |= {
         k: Path(asked[k]).name for k in ("alignments", "items", "roots", "scores") if k in asked
     }

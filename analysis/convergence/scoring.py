@@ -13,9 +13,9 @@ class Scoring:
     """How checkpoints are scored: the options of `mt4ssl convergence`.
 
     probe_data, alignments, items, probes, layer, probe_minutes, probe_seed: labelled speech and
-    what is probed in it (`analysis.probes.probing`). superb, roots, set: SUPERB tasks to run on
-    every checkpoint, as for `mt4ssl superb run`; what is in RUN/superb/update_N is read in any
-    case. scores: a CSV of other numbers. target: METRIC=VALUE words.
+    what is probed in it (`analysis.probes.probing`). superb, roots, set, allow_partial: SUPERB
+    tasks to run on every checkpoint, as for `mt4ssl superb run`; what is in RUN/superb/update_N is
+    read in any case. scores: a CSV of other numbers. target: METRIC=VALUE words.
     """
 
     probe_data: Sequence[str] = ()
@@ -27,6 +27,7 @@ class Scoring:
     superb: str | None = None
     roots: str | None = None
     set: Sequence[str] = ()
+    allow_partial: bool = False
     scores: str | None = None
     target: Sequence[str] = ()
     items: str | None = None

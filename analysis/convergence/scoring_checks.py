@@ -15,7 +15,7 @@ from upstream.suite.suite_request import SuiteRequest
 
 _SAY_NOTHING_WITHOUT = {  # option: fields of `Scoring`
     "--probe-data": ("probes", "layer", "probe_minutes", "alignments", "items"),
-    "--tasks": ("roots", "set"),
+    "--tasks": ("roots", "set", "allow_partial"),
 }
 
 
@@ -31,8 +31,8 @@ def check(scoring: Scoring) -> None:
         for name in fields:
             if not given[option] and getattr(scoring, name) != getattr(Scoring, name):
                 raise ValueError(
-                    f"--{name.removeprefix('probe_')}: says nothing without {option}; give that, "
-                    "or leave it out"
+                    f"--{name.removeprefix('probe_').replace('_', '-')}: says nothing without "
+                    f"{option}; give that, or leave it out"
                 )
     if scoring.probe_data:
         _check_probes(scoring)

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from pretraining_runs import checkpoints, run
 
-from analysis.convergence import comparison
+import mt4ssl_cli
+from analysis.convergence import checkpoint_scores, comparison
 from analysis.convergence.comparison import Scoring
 from analysis.probes import probing
 
@@ -105,6 +106,20 @@ def test_probes_superb_and_tables_come_together(study, tmp_path, monkeypatch):
     assert layers["keyword"] == 1 and layers["wer"] is None
     (wer,) = (p for p in found["points"] if p["metric"] == "wer")
     assert wer["audio_hours"] == pytest.approx(0.15)
+
+
+def test_a_part_of_a_corpus_is_accepted_where_that_is_asked_for(study, tmp_path, monkeypatch):
+    fast, asked = checkpoints(study / "fast" / "seed1", 10), []
+    monkeypatch.setattr(
+        checkpoint_scores.suite, "run", lambda request: asked.append(request.allow_partial) or 0
+    )
+    (tmp_path / "roots.yaml").write_text("ks: .\n")
+    given = f"convergence {fast} --tasks ks --roots {tmp_path}/roots.yaml --out {tmp_path}/out"
+    for more in ([], ["--allow-partial"]):
+        assert mt4ssl_cli.main([*given.split(), *more]) == 0
+    assert asked == [False, True]
+    found = json.loads((tmp_path / "out" / "convergence.json").read_text())
+    assert found["setting"]["scoring"]["allow_partial"] is True
 
 
 def test_runs_without_scores_still_have_curves(tmp_path):

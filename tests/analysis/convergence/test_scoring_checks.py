@@ -19,6 +19,7 @@ ABX = "--probes abx_within --items"
         ("--alignments a", "--alignments: says nothing without --probe-data"),
         ("--roots {here}", "--roots: says nothing without --tasks"),
         ("--set ks:runner.total_steps=5", "--set: says nothing without --tasks"),
+        ("--allow-partial", "--allow-partial: says nothing without --tasks; give that, or leave"),
         ("--probe-data {here} --probes phonectc", "--probes phonectc: unknown; choose from phone"),
         ("--probe-data {here} --probes ,", "--probes ',': no name in it"),
         ("--probe-data {here} --layer last", "--layer last: expected auto or a number"),
