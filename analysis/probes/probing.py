@@ -101,7 +101,8 @@ def probe(asked: ProbeRequest) -> Probed:
         failed += more
     out, setting = user_path(asked.out), _told(asked, utterances)
     remove_leftovers(out)
-    partial = _Partial(out, {"model": features.fingerprint, **setting, "left_out": sorted(lost)})
+    of_each = {key: value for key, value in setting.items() if key != "probes"}
+    partial = _Partial(out, {"model": features.fingerprint, **of_each, "left_out": sorted(lost)})
     rows = probe_training.run_probes(
         chosen, kept, features.layers, asked.seed, known=partial.rows, keep=partial.keep,
         failed=failed, distance=asked.distance,
@@ -168,11 +169,12 @@ def _checked(asked: ProbeRequest) -> list[str] | None:
 
 def _told(asked: ProbeRequest, utterances: Sequence[LabelledUtterance]) -> dict[str, Any]:
     """What decides the answer, but the checkpoint."""
-    kept = ("upstream", "probes", "minutes", "clusters", "compare", "seed", "distance")
+    kept = ("upstream", "minutes", "clusters", "compare", "seed", "distance")
     return {
         "data": [Path(source).name for source in asked.data],
         "labels": speech.speech_fingerprint(utterances),
         **{key: getattr(asked, key) for key in kept},
+        "probes": asked.probes and ",".join(sorted(probe_names(asked.probes))),
         "items": asked.items and cache.file_fingerprint(user_path(asked.items)),
         "version": VERSION,
     }
