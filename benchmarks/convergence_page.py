@@ -14,7 +14,7 @@ from mt4ssl_core.files import read_json
 SCORES = Path(__file__).parent.parent / "analysis" / "scores" / "convergence"
 CURVES, PLOT = "curves_updates", "scores_updates"
 BOTH, OFFLINE = COMPARED = "both_targets", "offline_only"  # seed by seed
-DRAWN = ("phone_ctc", "keyword", "speaker", "abx_across", "an4_cer", "offline_loss")
+DRAWN = ("phone_ctc", "keyword", "speaker", "abx_across", "ks/acc", "offline_loss")
 LINES = {"untrained": "-.", "filter banks, CMVN": "--", "filter banks, no CMVN": ":"}
 WIDTH, ROW = 8.4, 3.2  # inches: 840 pixels of a page
 
@@ -57,7 +57,8 @@ def table() -> str:
         for metric in metrics:
             values = last[(last.group == group) & (last.metric == metric)].value
             spread = f" ({values.min():.3f}-{values.max():.3f})" if len(values) > 1 else ""
-            cells.append(f"{values.mean():.3f}{spread}" if len(values) else "-")
+            few = f", {_seeds(len(values))}" if len(values) < seeds[group] else ""
+            cells.append(f"{values.mean():.3f}{spread}{few}" if len(values) else "-")
         lines.append(pages.line(cells))
     for name, scores in record["references"].items():
         lines.append(
@@ -90,6 +91,11 @@ def _setting(record: dict[str, Any], last: pd.DataFrame) -> str:
             f" `abx_across`: whole keywords of {setting['word_speakers']} test speakers, best "
             "layer on these. `an4_wer`, `an4_cer`: checkpoints fine-tuned on AN4 with `tiny_ctc` "
             f"({chosen}), greedy, test speakers."
+        )
+    for task, head in setting.get("heads", {}).items():
+        more += (
+            f" `{task}/acc`: s3prl's own head, {head['runner.total_steps']} steps at "
+            f"{head['optimizer.lr']:g}, one seed, test speakers."
         )
     return (
         f"After {end} updates of {batch:.0f} s: {hours:.1f} h "

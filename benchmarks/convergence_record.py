@@ -1,26 +1,34 @@
 """Two parts of the convergence study (`real_convergence.py`) as one, such as more of its seeds."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pandas as pd
 
 from analysis.convergence import updates_to_reach
-from analysis.convergence.updates_to_reach import TargetScore
 from analysis.records.training_runs import shared_and_own
 
-_KEPT_AS = ("train_hours", "word_speakers", "tuning")  # settings that both parts have alike
+_ALIKE = ("train_hours", "word_speakers", "tuning", "heads", "fingerprints")  # settings
+
+
+def check_names(kept: Mapping[str, Any], names: Iterable[str]) -> None:
+    """See that runs are others than those that are committed.
+
+    Raises:
+        ValueError: one is not.
+    """
+    if again := sorted({run["run"] for run in kept["runs"]} & {*names}):
+        raise ValueError(f"{', '.join(again)}: committed already; name others with --only")
 
 
 def joined(kept: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """One record of the runs of both; the scores to reach are those of ``new``.
+    """One record of the runs of both; scores to reach are those that ``new`` was asked for.
 
     Raises:
         ValueError: a run that is in both, or other settings, of the scores or of a group's runs.
     """
-    if again := {run["run"] for run in kept["runs"]} & {run["run"] for run in new["runs"]}:
-        raise ValueError(f"{', '.join(sorted(again))}: committed already; name others with --only")
-    for name in _KEPT_AS:
+    check_names(kept, [run["run"] for run in new["runs"]])
+    for name in _ALIKE:
         _check_alike(name, kept["setting"].get(name), new["setting"].get(name))
     groups = {**_settings(kept), **_settings(new)}
     for group, settings in _settings(kept).items():
@@ -30,17 +38,18 @@ def joined(kept: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     for key in {**scoring[0], **scoring[1]}:
         _check_alike(key, scoring[0].get(key), scoring[1].get(key))
     points = _ordered([*kept["points"], *new["points"]])
-    asked = {(row["metric"], row["target"]): row["origin"] for row in new["reach"]}
-    targets = [TargetScore(*key, origin) for key, origin in asked.items()]
+    asked = new["setting"]["scoring"].get("target", ())
+    targets, notes = updates_to_reach.targets_of(pd.DataFrame(points), asked)
     shared, own = shared_and_own(groups)
+    machines = [*kept["machine"].split(" and "), new["machine"]]
     return {
         **kept, **new,
-        "machine": " and ".join(dict.fromkeys([kept["machine"], new["machine"]])),
+        "machine": " and ".join(dict.fromkeys(machines)),
         "setting": {**new["setting"], "shared": shared, "groups": own},
         "runs": _ordered([*kept["runs"], *new["runs"]]),
         "points": points,
         "reach": updates_to_reach.reach_rows(pd.DataFrame(points), targets),
-        "notes": list(dict.fromkeys([*kept["notes"], *new["notes"]])),
+        "notes": list(dict.fromkeys([*kept["notes"], *new["notes"], *notes])),
     }  # fmt: skip
 
 
@@ -71,5 +80,5 @@ def _check_alike(name: str, kept: Any, new: Any) -> None:
     if kept != new:
         raise ValueError(
             f"{name}: {kept!r:.200} of the committed runs, {new!r:.200} of these; leave --add out "
-            "to show these alone"
+            "to show these in place of the committed ones"
         )

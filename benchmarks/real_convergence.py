@@ -4,8 +4,8 @@
     python benchmarks/real_small.py prepare AUDIO WORK
     python benchmarks/real_convergence.py train WORK [--recipe CONFIG] [--set KEY=VALUE ...]
         [--seeds 3] [--only GROUP/seedK ...] [--jobs 2]
-    python benchmarks/real_convergence.py score WORK [the same settings] [--measures probes wer]
-        [--tuned-at UPDATE ...]
+    python benchmarks/real_convergence.py score WORK [the same settings]
+        [--measures probes wer heads] [--tuned-at UPDATE ...]
     python benchmarks/real_convergence.py show WORK [the same settings] [--tuned-at UPDATE ...]
         [--target METRIC=VALUE ...] [--add]
 
@@ -35,7 +35,14 @@ from analysis.labelled_speech.speech import read_speech, speech_fingerprint  # n
 from analysis.probes import probing  # noqa: E402
 from analysis.records import training_runs  # noqa: E402
 from analysis.records.training_runs import TrainingRun  # noqa: E402
-from benchmarks import convergence_page, convergence_record, ctc_real, pages  # noqa: E402
+from benchmarks import (  # noqa: E402
+    convergence_page,
+    convergence_record,
+    ctc_real,
+    pages,
+    real_heads,
+    real_superb,
+)
 from benchmarks.convergence_page import BOTH, CURVES, LINES, OFFLINE, SCORES  # noqa: E402
 from benchmarks.ctc_starts import PRE_TRAINED, UNTRAINED, Start  # noqa: E402
 from benchmarks.real_small import CLUSTERS, MINUTES, PROBED, SHORTEST, SYSTEMS  # noqa: E402
@@ -43,6 +50,7 @@ from benchmarks.real_small import PROBES as LINEAR  # noqa: E402
 from mt4ssl_core import config  # noqa: E402
 from mt4ssl_core.checkpoints.convert import load_encoder  # noqa: E402
 from mt4ssl_core.command_line import guarded  # noqa: E402
+from mt4ssl_core.data import tsv  # noqa: E402
 from mt4ssl_core.files import read_json, write_json, write_text  # noqa: E402
 from mt4ssl_core.finetuning.finetune import finetune  # noqa: E402
 from mt4ssl_core.labelling.kmeans_fit import fit_corpus  # noqa: E402
@@ -74,7 +82,8 @@ TUNED = {  # on AN4; see docs/results.md
     "optim.lr": "1e-3", "optim.head_lr": "1e-2", "encoder.freeze_extractor": "true",
 }  # fmt: skip
 TUNED_UPDATES = 300
-MEASURES = ("probes", "wer")
+HEAD = "ks"  # SUPERB's task with a head for every checkpoint
+MEASURES = ("probes", "wer", "heads")
 PATIENCE = 3600.0  # seconds for another process to make what both need
 RATES = {"an4_wer": "wer", "an4_cer": "cer"}  # metric: name in decode.json
 
@@ -156,13 +165,43 @@ def runs_of(args: argparse.Namespace) -> list[TrainingRun]:
 
 
 def score(args: argparse.Namespace) -> None:
-    """Probe the checkpoints and fine-tune them on AN4; what is done is kept beside them."""
+    """Probe the checkpoints, fine-tune them on AN4 and train SUPERB's head for keywords, as
+    `real_heads` does; what is done is kept beside them.
+    """
     runs = runs_of(args)
     if "probes" in args.measures:
         speech, items = read_speech(_sources(args.work)), read_items(word_items(args.work))
         checkpoint_scores.probed(runs, speech, PROBES, minutes=MINUTES, items=items)
     if "wer" in args.measures:
         recognition(runs, args)
+    if "heads" in args.measures:
+        heads(runs, args.work)
+
+
+def heads(runs: Sequence[TrainingRun], work: Path) -> None:
+    """Train and test a head for every checkpoint, which `checkpoint_scores.superb` then reads.
+
+    Raises:
+        ValueError: one that failed.
+    """
+    roots, heard = work / "corpora" / "roots.yaml", work / "heard.tsv"
+    with lock(roots.parent / ".lock", f"laying out {roots.parent}", PATIENCE):
+        if not roots.exists():
+            real_superb.lay_out(tsv.read_root(heard), roots.parent)
+    settings = [f"{HEAD}:{key}={value}" for key, value in real_heads.changes(HEAD).items()]
+    if failed := checkpoint_scores.run_superb(
+        runs, HEAD, str(roots), settings, allow_partial=True, executor="inline", device="cpu"
+    ):
+        raise ValueError("\n".join(failed))
+
+
+def fingerprints(work: Path) -> dict[str, str]:
+    """Of the MFCC clusters that are learned from, and of what is probed and compared."""
+    return {
+        "labels": read_json(work / "pretrain" / "train.stats.json")["km_sha256"],
+        "speech": speech_fingerprint(read_speech(_sources(work))),
+        "items": cache.file_fingerprint(word_items(work)),
+    }
 
 
 def _sources(work: Path) -> list[str]:
@@ -250,7 +289,9 @@ def show(args: argparse.Namespace) -> None:
     """Compare all runs that have begun, scored where they are not yet; keep what docs/results.md
     shows.
     """
-    runs, out = runs_of(args), args.work / "compared"
+    runs, out, shown = runs_of(args), args.work / "compared", SCORES / "results.json"
+    if args.add:
+        convergence_record.check_names(read_json(shown), [run.name for run in runs])
     scores = out.with_suffix(".csv")
     write_text(scores, recognition(runs, args).to_csv(index=False))
     scoring = comparison.Scoring(
@@ -265,9 +306,10 @@ def show(args: argparse.Namespace) -> None:
     record["notes"] = [note.replace(f"{args.work}/", "") for note in record["notes"]]
     record["setting"] |= {
         "word_speakers": WORD_SPEAKERS, "tuning": {"optim.max_updates": TUNED_UPDATES, **TUNED},
+        "heads": {HEAD: real_heads.changes(HEAD)}, "fingerprints": fingerprints(args.work),
     }  # fmt: skip
     record, curves = json.loads(json.dumps(record)), pd.read_csv(out / f"{CURVES}.csv")
-    shown, drawn = SCORES / "results.json", SCORES / f"{CURVES}.csv"
+    drawn = SCORES / f"{CURVES}.csv"
     if args.add:
         record = convergence_record.joined(read_json(shown), record)
         curves = convergence_record.joined_curves(pd.read_csv(drawn), curves)
@@ -293,7 +335,7 @@ def main() -> None:
         else:
             one.add_argument("--tuned-at", type=int, nargs="+", help="default: all checkpoints")
         if name == "score":
-            one.add_argument("--measures", nargs="+", choices=MEASURES, default=MEASURES)
+            one.add_argument("--measures", nargs="+", choices=MEASURES, default=MEASURES[:2])
         if name == "show":
             one.add_argument("--target", nargs="+", default=[], metavar="METRIC=VALUE")
             one.add_argument("--add", action="store_true", help="to the runs that are committed")

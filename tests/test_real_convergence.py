@@ -64,7 +64,7 @@ def test_measures_are_words(monkeypatch, capsys):
     for words in ([], ["--measures", "wer"]):
         monkeypatch.setattr(sys, "argv", ["real_convergence", "score", "work", *words])
         real_convergence.main()
-    assert said == [["probes", "wer"], ["wer"]]
+    assert said == [["probes", "wer"], ["wer"]]  # heads take long
     monkeypatch.setattr(sys, "argv", ["real_convergence", "score", "work", "--measures", "wers"])
     with pytest.raises(SystemExit):
         real_convergence.main()
@@ -126,27 +126,45 @@ def part_of(record, *, seed):
     named = [run["group"] for run in record["runs"] if run["seed"] == seed]
     settings = {g: {**record["setting"]["shared"], **record["setting"]["groups"][g]} for g in named}
     shared, own = shared_and_own(settings)
-    return {
-        **record, **{name: [row for row in record[name] if row["seed"] == seed]
-                     for name in ("runs", "points")},
-        "setting": {**record["setting"], "shared": shared, "groups": own},
-    }  # fmt: skip
+    rows = {name: [r for r in record[name] if r["seed"] == seed] for name in ("runs", "points")}
+    about = {name: record[name] for name in ("machine", "versions")}
+    setting = {**record["setting"], "shared": shared, "groups": own}
+    return {**about, **rows, "setting": setting, "notes": [f"of seed {seed}"], "reach": []}
 
 
 def test_more_seeds_join_those_that_are_committed():
     record = read_json(convergence_page.SCORES / "results.json")
-    seeds = sorted({run["seed"] for run in record["runs"]})
-    parts = [part_of(record, seed=seed) for seed in seeds]
-    found = parts[0]
-    for part in parts[1:]:
-        found = convergence_record.joined(found, part)
-    assert len(parts) > 1 and found["setting"] == record["setting"]
-    for name in ("runs", "points", "references", "machine", "notes"):
-        assert found[name] == record[name] or sorted(map(str, found[name])) == sorted(
-            map(str, record[name])
-        )
-    reached = [(row["metric"], row["group"], row["by_seed"]) for row in record["reach"]]
-    assert [(row["metric"], row["group"], row["by_seed"]) for row in found["reach"]] == reached
+    first, *others = sorted({run["seed"] for run in record["runs"]})
+    found = {**part_of(record, seed=first), "references": record["references"]}
+    for seed in others:
+        found = convergence_record.joined(found, part_of(record, seed=seed))
+    assert others and found["setting"] == record["setting"]
+    assert found["references"] == record["references"] and found["machine"] == record["machine"]
+    assert found["notes"][:2] == [f"of seed {first}", f"of seed {others[0]}"]
+    for name in ("runs", "points"):
+        assert sorted(map(str, found[name])) == sorted(map(str, record[name]))
+    assert [run["seed"] for run in found["runs"] if run["group"] == BOTH] == [first, *others]
+    reached = [(r["metric"], r["target"], r["group"], r["by_seed"]) for r in record["reach"]]
+    assert [(r["metric"], r["target"], r["group"], r["by_seed"]) for r in found["reach"]] == reached
+
+
+def test_what_one_part_alone_has_stays_and_has_its_own_target():
+    record = read_json(convergence_page.SCORES / "results.json")
+    first, second = part_of(record, seed=1), part_of(record, seed=2)
+    for part in (first, second):
+        part["setting"]["scoring"] = {**part["setting"]["scoring"], "target": []}
+    second["points"] = [row for row in second["points"] if row["metric"] != "keyword"]
+    first["machine"] = "one and another"
+    second["machine"] = "another"
+    for group in ("runs", "points"):
+        second[group] = [row for row in second[group] if row["group"] != "both_targets"]
+    found = convergence_record.joined(first, second)
+    assert found["machine"] == "one and another"
+    (keyword,) = {row["target"] for row in found["reach"] if row["metric"] == "keyword"}
+    ends = [r["value"] for r in first["points"] if (r["metric"], r["update"]) == ("keyword", 2500)]
+    assert keyword in ends  # the worst last score of those that make progress
+    groups = {row["group"] for row in found["reach"] if row["metric"] == "keyword"}
+    assert "both_targets" in groups
 
 
 @pytest.mark.parametrize(
@@ -157,6 +175,7 @@ def test_more_seeds_join_those_that_are_committed():
         ({"word_speakers": 3}, "word_speakers: 10 of the"),
         ({"groups": {"offline_only": {"optim.lr": 1.0}}}, r"offline_only: optim\.lr: 0\.0015 of"),
         ({"scoring": {"layer": "last"}}, "probe_data: .* of the committed runs, None of these"),
+        ({"fingerprints": {"labels": "x"}}, "fingerprints: .* committed ones"),
     ],
 )
 def test_what_cannot_join_the_committed_runs_is_refused(change, message):
@@ -178,3 +197,36 @@ def test_joined_curves_are_those_of_all_runs():
 
     found = convergence_record.joined_curves(curves(runs[:2]), curves(runs[2:]))
     assert found.to_dict() == curves(runs).to_dict()
+
+
+def test_a_head_for_keywords_is_trained_as_real_heads_does(tmp_path, monkeypatch):
+    (tmp_path / "heard.tsv").write_text(f"{tmp_path}/audio\na.wav\t16000\n")
+    called, laid = [], []
+    monkeypatch.setattr(
+        real_convergence.real_superb, "lay_out",
+        lambda data, out: laid.append(data) or (out / "roots.yaml").write_text("ks: ks\n"),
+    )  # fmt: skip
+    monkeypatch.setattr(
+        real_convergence.checkpoint_scores, "run_superb",
+        lambda *args, **more: called.append((args, more)) or [],
+    )  # fmt: skip
+    for _ in range(2):
+        real_convergence.heads([], tmp_path)
+    (runs, task, roots, settings), more = called[0]
+    assert laid == [tmp_path / "audio"] and task == "ks" and runs == []
+    assert roots == str(tmp_path / "corpora" / "roots.yaml") and more["allow_partial"]
+    assert "ks:runner.total_steps=500" in settings and "ks:optimizer.lr=0.005" in settings
+    monkeypatch.setattr(
+        real_convergence.checkpoint_scores, "run_superb", lambda *args, **more: ["a: failed"]
+    )
+    with pytest.raises(ValueError, match="a: failed"):
+        real_convergence.heads([], tmp_path)
+
+
+def test_show_refuses_committed_runs_before_it_scores(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        real_convergence, "runs_of", lambda args: [SimpleNamespace(name=f"{BOTH}/seed1")]
+    )
+    monkeypatch.setattr(real_convergence, "recognition", None)
+    with pytest.raises(ValueError, match="both_targets/seed1: committed already; name others"):
+        real_convergence.show(asked(tmp_path, add=True))

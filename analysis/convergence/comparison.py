@@ -75,7 +75,7 @@ def compare(
         raise ValueError(f"{', '.join(map(str, runs))}: the logs are empty; train longer")
     points, more = _scored(found, scoring, broken)
     notes += [*more, *(broken or [])]
-    targets, more = _targets(points, scoring.target)
+    targets, more = updates_to_reach.targets_of(points, scoring.target)
     notes += more
     reach = updates_to_reach.reach_rows(points, targets)
     _draw(curves_table, points, targets, out)
@@ -132,18 +132,6 @@ def _scored(
     parts.append(held_out)
     points = point_table.joined([part for part in parts if len(part)])
     return training_runs.with_costs(points, runs), notes
-
-
-def _targets(points: pd.DataFrame, asked: Sequence[str]) -> tuple[list[TargetScore], list[str]]:
-    """What is asked for, and of each other metric a target of its own."""
-    metrics = list(dict.fromkeys(points["metric"]))
-    targets, notes = updates_to_reach.read_targets(asked, metrics), []
-    for metric in metrics:
-        if metric not in {target.metric for target in targets}:
-            target, still = updates_to_reach.default_target(points, metric)
-            targets += [target] if target else []
-            notes += still
-    return sorted(targets, key=lambda target: metrics.index(target.metric)), notes
 
 
 def _draw(
@@ -224,8 +212,8 @@ def _record(
     scoring: Scoring,
 ) -> dict[str, Any]:
     """What convergence.json holds; numbers that are not known are null."""
-    asked = asdict(scoring).items()
-    asked = {k: v for k, v in asked if v not in (None, (), []) and v is not False}
+    said = asdict(scoring).items()
+    asked = {k: v for k, v in said if v not in (None, (), []) and v is not False}
     asked |= {
         k: Path(asked[k]).name for k in ("alignments", "items", "roots", "scores") if k in asked
     }

@@ -77,6 +77,22 @@ def default_target(points: pd.DataFrame, metric: str) -> tuple[TargetScore | Non
     ), still
 
 
+def targets_of(points: pd.DataFrame, asked: Sequence[str]) -> tuple[list[TargetScore], list[str]]:
+    """Return what METRIC=VALUE words ask for, of each other metric its default; and notes.
+
+    Raises:
+        ValueError: words that `read_targets` refuses.
+    """
+    metrics = list(dict.fromkeys(points["metric"]))
+    targets, notes = read_targets(asked, metrics), []
+    for metric in metrics:
+        if metric not in {target.metric for target in targets}:
+            target, still = default_target(points, metric)
+            targets += [target] if target else []
+            notes += still
+    return sorted(targets, key=lambda target: metrics.index(target.metric)), notes
+
+
 def first_reached(
     values: Sequence[float], target: float, direction: str
 ) -> tuple[float, bool] | None:

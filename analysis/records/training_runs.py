@@ -281,9 +281,10 @@ def check(runs: Sequence[TrainingRun]) -> list[str]:
         total = run.settings.get("optim.max_updates")
         if total is not None and run.last_update < total:
             notes.append(f"{run.name} has done {run.last_update} of {total} updates")
-        broken = Counter(key for r in run.records for key, value in r.items() if _is_nan(value))
+        measured = [r for r in run.records if "train_files" not in r]  # not what it begins with
+        broken = Counter(key for r in measured for key, value in r.items() if _is_nan(value))
         for key, count in broken.items():
-            first = next(r["update"] for r in run.records if key in r and _is_nan(r[key]))
+            first = next(r["update"] for r in measured if key in r and _is_nan(r[key]))
             notes.append(
                 f"{run.name}: {key} is no number at update {first}"
                 + (f" and {count - 1} more" if count > 1 else "")

@@ -101,7 +101,8 @@ def test_numbers_that_are_none_and_unfinished_runs_are_told(tmp_path):
     folder = run(tmp_path / "a", optim__max_updates=100)
     log = folder / "log.jsonl"
     broken = ['{"update": 40, "loss": null}', '{"update": 50, "loss": NaN}', '{"upda']
-    log.write_text(log.read_text() + "\n".join(broken))
+    begun = '{"update": 0, "train_files": 3, "select": null}\n'
+    log.write_text(begun + log.read_text() + "\n".join(broken))
     (found,), _ = training_runs.find_runs([folder])
     notes = training_runs.check([found])
     assert notes == ["a has done 50 of 100 updates", "a: loss is no number at update 40 and 1 more"]
