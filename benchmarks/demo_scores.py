@@ -40,7 +40,7 @@ def measure(out: Path, machine: str) -> Path:
             "corpora": "mini_superb, default size, seed 0 (synthesised)",
             "pre-training": f"mt4ssl_core/configs/{demo.CONFIG}.yaml on unlabelled speech and the "
             "unlabelled training audio of PR",
-            "chosen": "the recipe was chosen on corpora of another seed, see below",
+            "chosen": "but for its updates the recipe is from corpora of another seed, see below",
             "updates": [r["update"] for r in log][-1],
             "hours": [r["wall_hours"] for r in log if "wall_hours" in r][-1],
             "heads": demo.TASKS,
