@@ -210,12 +210,12 @@ def report(out: Path, seeds: int = 1) -> str:
     return table
 
 
-def run(out: Path, seeds: int = 1, updates: int | None = None) -> None:
+def run(out: Path, seeds: int = 1, updates: int | None = None, corpora_seed: int = 0) -> None:
     """All steps but the report."""
     import mini_superb
 
     with timed("mini_superb: synthesised corpora"):
-        corpora = mini_superb.make(out / "mini_superb", list(TASKS))
+        corpora = mini_superb.make(out / "mini_superb", list(TASKS), seed=corpora_seed)
     checkpoint = learn(out, heard(out, corpora), updates)
     score(out, corpora, checkpoint, seeds)
 
