@@ -5,8 +5,8 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.convergence import updates_to_reach
-from analysis.records.training_runs import shared_and_own
+from analysis.convergence import checkpoint_scores, updates_to_reach
+from analysis.records.training_runs import judge, shared_and_own
 
 _ALIKE = ("train_hours", "word_speakers", "tuning", "heads", "fingerprints")  # settings
 
@@ -37,7 +37,7 @@ def joined(kept: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     scoring = [{**r["setting"]["scoring"], "target": None} for r in (kept, new)]
     for key in {**scoring[0], **scoring[1]}:
         _check_alike(key, scoring[0].get(key), scoring[1].get(key))
-    points = _ordered([*kept["points"], *new["points"]])
+    points, left_out = _comparable([*kept["points"], *new["points"]], groups)
     asked = new["setting"]["scoring"].get("target", ())
     targets, notes = updates_to_reach.targets_of(pd.DataFrame(points), asked)
     shared, own = shared_and_own(groups)
@@ -49,8 +49,20 @@ def joined(kept: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
         "runs": _ordered([*kept["runs"], *new["runs"]]),
         "points": points,
         "reach": updates_to_reach.reach_rows(pd.DataFrame(points), targets),
-        "notes": list(dict.fromkeys([*kept["notes"], *new["notes"], *notes])),
+        "notes": list(dict.fromkeys([*kept["notes"], *new["notes"], *left_out, *notes])),
     }  # fmt: skip
+
+
+def _comparable(
+    points: list[dict[str, Any]], groups: Mapping[str, Mapping[str, Any]]
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """The points in order, without held-out losses of other masks than the first; and notes."""
+    points = _ordered(points)
+    held_out = {metric for metric, *_ in checkpoint_scores.HELD_OUT.values()}
+    having = list(dict.fromkeys(p["group"] for p in points if p["metric"] in held_out))
+    others = [g for g in having if judge(groups[g]) != judge(groups[having[0]])]
+    kept = [p for p in points if p["metric"] not in held_out or p["group"] not in others]
+    return kept, [checkpoint_scores.LEFT_OUT.format(", ".join(others))] if others else []
 
 
 def joined_curves(kept: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:

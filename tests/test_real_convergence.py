@@ -167,6 +167,25 @@ def test_what_one_part_alone_has_stays_and_has_its_own_target():
     assert "both_targets" in groups
 
 
+def test_held_out_losses_of_other_masks_stay_outside():
+    record = read_json(convergence_page.SCORES / "results.json")
+    first, second = part_of(record, seed=1), part_of(record, seed=2)
+    keep = "offline_only"
+    first["setting"]["shared"] = {**first["setting"]["shared"], "masking.length": 5}
+    for name in ("runs", "points"):
+        rows = [row for row in second[name] if row["group"] == keep]
+        second[name] = [{**row, "group": "masks", "run": "masks/seed2"} for row in rows]
+    own = {**second["setting"]["shared"], **second["setting"]["groups"][keep]}
+    second["setting"]["groups"] = {"masks": {"masking.length": 10}}
+    second["setting"]["shared"] = {k: v for k, v in own.items() if k != "masking.length"}
+    found = convergence_record.joined(first, second)
+    metrics = {row["metric"] for row in found["points"] if row["group"] == "masks"}
+    assert "keyword" in metrics and not {"offline_loss", "offline_accuracy"} & metrics
+    assert "held-out losses of masks are left out: their labels, masks, f" in str(found["notes"])
+    first_ones = [row for row in first["points"] if row["metric"] == "offline_loss"]
+    assert [r for r in found["points"] if r["metric"] == "offline_loss"] == first_ones
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -28,6 +28,8 @@ HELD_OUT = {  # in the log: (metric, unit, direction)
     "offline/accuracy": ("offline_accuracy", "fraction", "max"),
 }
 
+LEFT_OUT = "held-out losses of {} are left out: their labels, masks, frames or audio differ"
+
 
 def held_out(runs: Sequence[TrainingRun]) -> tuple[pd.DataFrame, list[str]]:
     """Return the loss and accuracy of the offline target on held-out audio, and notes.
@@ -49,8 +51,7 @@ def held_out(runs: Sequence[TrainingRun]) -> tuple[pd.DataFrame, list[str]]:
                         point_table.point(run, record["update"], metric, value, unit, direction)
                     )
     others = [run.name for run in having if run not in alike]
-    why = "held-out losses of {} are left out: their labels, masks, frames or audio differ"
-    return point_table.from_rows(rows), [why.format(", ".join(others))] if others else []
+    return point_table.from_rows(rows), [LEFT_OUT.format(", ".join(others))] if others else []
 
 
 def probed(

@@ -298,15 +298,14 @@ def judged_alike(runs: Sequence[TrainingRun]) -> list[TrainingRun]:
     These have labels, masks, frame rate and held-out audio in common. Of two such groups of one
     size neither is taken: which one was meant is not known.
     """
-    kinds = Counter(map(_judge, runs)).most_common(2)
+    kinds = Counter(judge(run.settings) for run in runs).most_common(2)
     if len({count for _, count in kinds}) < len(kinds):
         return []
-    return [run for run in runs if _judge(run) == kinds[0][0]]
+    return [run for run in runs if judge(run.settings) == kinds[0][0]]
 
 
-def _judge(run: TrainingRun) -> tuple[Any, ...]:
+def judge(settings: Mapping[str, Any]) -> tuple[Any, ...]:
     """What the loss of a run on held-out audio depends on, but the model."""
-    settings = run.settings
     chosen = _HELD_OUT[0] if settings.get("data.valid") else _HELD_OUT[1]
     values = [settings.get(key, _DEFAULTS.get(key)) for key in (*chosen, *_JUDGES)]
     stack = EncoderConfig.mel_stack  # frames of 20 ms, which the other front end has
