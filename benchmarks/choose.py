@@ -34,6 +34,7 @@ from mt4ssl_core.files import write_json  # noqa: E402
 
 STUDY = ROOT / "analysis" / "scores" / "convergence" / "results.json"
 LOSSES = {"offline_loss": "offline/loss", "offline_accuracy": "offline/accuracy"}
+STUDIED = ("phone_ctc", "keyword", "speaker", "ks/acc")
 LEAST = 4  # points of a correlation
 Row = dict[str, Any]
 
@@ -52,20 +53,20 @@ def sign(direction: str) -> int:
 
 
 def study_rows() -> list[Row]:
-    """The committed convergence study: held-out loss and accuracy against probes, in each run."""
+    """The committed convergence study: held-out loss and accuracy against scores, in each run."""
     points = pd.DataFrame(json.loads(STUDY.read_text())["points"])
     signs = points.groupby("metric")["direction"].first().map(sign).to_dict()
     rows = []
     for metric, monitor in LOSSES.items():
-        for probe in ("phone_ctc", "keyword", "speaker"):
+        for probe in STUDIED:
             found, count = [], 0
             for _, part in points.groupby("run"):
                 table = part.pivot(index="update", columns="metric", values="value")
-                if metric in table:
+                if metric in table and probe in table:
                     both = (signs[metric], signs[probe])
                     values = table[metric].tolist(), table[probe].tolist()
                     found.append(agreement(values[0], values[1], both))
-                    count += len(table)
+                    count += len(table[[metric, probe]].dropna())
             rows.append(_row("study", monitor, probe, found, count))
     return rows
 
