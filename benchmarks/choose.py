@@ -191,7 +191,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             minutes=args.minutes,
         )  # fmt: skip
         rows = measure(asked)
-        setting = {"probes": args.probes, "minutes": args.minutes}
+        names = ["/".join(Path(name).parts[-2:]) for name in args.candidates]
+        setting = {"candidates": names, "probes": args.probes, "minutes": args.minutes}
         versions = {"python": platform.python_version(), "torch": str(torch.__version__)}
         found = {"machine": args.machine, "setting": setting, "versions": versions, "rows": rows}
         write_json(pages.record_path("choose", args.machine), found)

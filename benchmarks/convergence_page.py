@@ -93,10 +93,11 @@ def _setting(record: dict[str, Any], last: pd.DataFrame) -> str:
             f"({chosen}), greedy, test speakers."
         )
     for task, head in setting.get("heads", {}).items():
-        more += (
-            f" `{task}/acc`: s3prl's own head, {head['runner.total_steps']} steps at "
-            f"{head['optimizer.lr']:g}, one seed, test speakers."
-        )
+        if f"{task}/acc" in set(last["metric"]):
+            more += (
+                f" `{task}/acc`: s3prl's own head, {head['runner.total_steps']} steps at "
+                f"{head['optimizer.lr']:g}, one seed, test speakers."
+            )
     return (
         f"After {end} updates of {batch:.0f} s: {hours:.1f} h "
         f"heard of {setting['train_hours']:.2f} h; mean and range of the seeds. Probes: "

@@ -1,6 +1,6 @@
 """Two parts of the convergence study (`real_convergence.py`) as one, such as more of its seeds."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -22,7 +22,7 @@ def check_names(kept: Mapping[str, Any], names: Iterable[str]) -> None:
 
 
 def joined(kept: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """One record of the runs of both; scores to reach are those that ``new`` was asked for.
+    """One record of the runs of both; scores to reach are those of ``new``, else of ``kept``.
 
     Raises:
         ValueError: a run that is in both, or other settings, of the scores or of a group's runs.
@@ -37,15 +37,19 @@ def joined(kept: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     scoring = [{**r["setting"]["scoring"], "target": None} for r in (kept, new)]
     for key in {**scoring[0], **scoring[1]}:
         _check_alike(key, scoring[0].get(key), scoring[1].get(key))
-    points, left_out = _comparable([*kept["points"], *new["points"]], groups)
-    asked = new["setting"]["scoring"].get("target", ())
+    points, left_out = _comparable(kept, new, groups)
+    asked = [record["setting"]["scoring"].get("target") or [] for record in (new, kept)]
+    asked = asked[0] or asked[1]
     targets, notes = updates_to_reach.targets_of(pd.DataFrame(points), asked)
     shared, own = shared_and_own(groups)
-    machines = [*kept["machine"].split(" and "), new["machine"]]
     return {
         **kept, **new,
-        "machine": " and ".join(dict.fromkeys(machines)),
-        "setting": {**new["setting"], "shared": shared, "groups": own},
+        "machine": _both(kept["machine"], new["machine"]),
+        "versions": {k: _both(v, new["versions"][k]) for k, v in kept["versions"].items()},
+        "setting": {
+            **new["setting"], "shared": shared, "groups": own,
+            "scoring": {**new["setting"]["scoring"], "target": asked},
+        },
         "runs": _ordered([*kept["runs"], *new["runs"]]),
         "points": points,
         "reach": updates_to_reach.reach_rows(pd.DataFrame(points), targets),
@@ -53,16 +57,27 @@ def joined(kept: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _both(kept: str, new: str) -> str:
+    return " and ".join(dict.fromkeys([*kept.split(" and "), new]))
+
+
 def _comparable(
-    points: list[dict[str, Any]], groups: Mapping[str, Mapping[str, Any]]
+    kept: Mapping[str, Any], new: Mapping[str, Any], groups: Mapping[str, Mapping[str, Any]]
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """The points in order, without held-out losses of other masks than the first; and notes."""
-    points = _ordered(points)
+    """The points in order, and notes; without held-out losses of other masks than the first, and
+    of groups that had none.
+    """
+    points = _ordered([*kept["points"], *new["points"]])
     held_out = {metric for metric, *_ in checkpoint_scores.HELD_OUT.values()}
-    having = list(dict.fromkeys(p["group"] for p in points if p["metric"] in held_out))
-    others = [g for g in having if judge(groups[g]) != judge(groups[having[0]])]
-    kept = [p for p in points if p["metric"] not in held_out or p["group"] not in others]
-    return kept, [checkpoint_scores.LEFT_OUT.format(", ".join(others))] if others else []
+    having = _groups(points, held_out)
+    silent = {run["group"] for run in kept["runs"]} - {*_groups(kept["points"], held_out)}
+    others = [g for g in having if g in silent or judge(groups[g]) != judge(groups[having[0]])]
+    left = [p for p in points if p["metric"] not in held_out or p["group"] not in others]
+    return left, [checkpoint_scores.LEFT_OUT.format(", ".join(others))] if others else []
+
+
+def _groups(points: Iterable[Mapping[str, Any]], metrics: Container[str]) -> list[str]:
+    return list(dict.fromkeys(point["group"] for point in points if point["metric"] in metrics))
 
 
 def joined_curves(kept: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:

@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Does pre-training help, on every task? The demo with three head seeds.
 
-python benchmarks/demo_scores.py [--machine NAME] [--out demo_out] [--corpora 0] [--tables-only]
+python benchmarks/demo_scores.py [--machine NAME] [--out DIR] [--corpora 0] [--tables-only]
 
 --corpora 2 synthesises them with another seed, which no setting was chosen on. Written as JSON, and
 as a table for each seed in docs/results.md.
@@ -78,12 +78,13 @@ def main() -> None:
     """Measure, then put the table into docs/results.md."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--machine", default=f"{platform.machine()}_{platform.node()}")
-    parser.add_argument("--out", type=Path, default=Path("demo_out"))
+    parser.add_argument("--out", type=Path, help="default: demo_out, with the seed behind it")
     parser.add_argument("--corpora", type=int, default=0, metavar="SEED", help="of the corpora")
     parser.add_argument("--tables-only", action="store_true", help="only write the table")
     args = parser.parse_args()
     if not args.tables_only:
-        print(measure(args.out, args.machine, args.corpora))
+        out = args.out or Path(f"demo_out_{args.corpora}" if args.corpora else "demo_out")
+        print(measure(out, args.machine, args.corpora))
     pages.show("demo-scores", table())
 
 

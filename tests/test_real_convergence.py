@@ -148,11 +148,12 @@ def test_more_seeds_join_those_that_are_committed():
     assert [(r["metric"], r["target"], r["group"], r["by_seed"]) for r in found["reach"]] == reached
 
 
-def test_what_one_part_alone_has_stays_and_has_its_own_target():
+def test_what_one_part_alone_has_stays_and_has_its_target():
     record = read_json(convergence_page.SCORES / "results.json")
     first, second = part_of(record, seed=1), part_of(record, seed=2)
-    for part in (first, second):
-        part["setting"]["scoring"] = {**part["setting"]["scoring"], "target": []}
+    asked = "keyword=0.5"
+    for part, target in ((first, [asked, "speaker=0.7"]), (second, [])):
+        part["setting"]["scoring"] = {**part["setting"]["scoring"], "target": target}
     second["points"] = [row for row in second["points"] if row["metric"] != "keyword"]
     first["machine"] = "one and another"
     second["machine"] = "another"
@@ -160,11 +161,27 @@ def test_what_one_part_alone_has_stays_and_has_its_own_target():
         second[group] = [row for row in second[group] if row["group"] != "both_targets"]
     found = convergence_record.joined(first, second)
     assert found["machine"] == "one and another"
-    (keyword,) = {row["target"] for row in found["reach"] if row["metric"] == "keyword"}
-    ends = [r["value"] for r in first["points"] if (r["metric"], r["update"]) == ("keyword", 2500)]
-    assert keyword in ends  # the worst last score of those that make progress
+    assert {r["target"] for r in found["reach"] if r["metric"] == "keyword"} == {0.5}  # as before
+    assert found["setting"]["scoring"]["target"] == [asked, "speaker=0.7"]
+    second["setting"]["scoring"]["target"] = ["keyword=0.6"]
+    again = convergence_record.joined(first, second)
+    assert {r["target"] for r in again["reach"] if r["metric"] == "keyword"} == {0.6}
     groups = {row["group"] for row in found["reach"] if row["metric"] == "keyword"}
     assert "both_targets" in groups
+
+
+def test_held_out_losses_of_a_group_that_has_none_stay_outside():
+    record = read_json(convergence_page.SCORES / "results.json")
+    first, second = part_of(record, seed=1), part_of(record, seed=2)
+    losses = ("offline_loss", "offline_accuracy")
+    first["points"] = [
+        row for row in first["points"]
+        if row["group"] != "offline_only" or row["metric"] not in losses
+    ]  # fmt: skip
+    found = convergence_record.joined(first, second)
+    having = {row["group"] for row in found["points"] if row["metric"] in losses}
+    assert having == {BOTH}
+    assert "held-out losses of offline_only are left out" in str(found["notes"])
 
 
 def test_held_out_losses_of_other_masks_stay_outside():
