@@ -1,8 +1,10 @@
+import json
 import math
 
 import pytest
 
 from analysis.choosing.ranking import Criterion, rank
+from benchmarks import choose
 from benchmarks.choose import agreement
 
 LOSS = Criterion("loss", "held-out loss", "min", 3)
@@ -62,3 +64,21 @@ def test_agreement_is_spearmans_correlation_turned_so_that_better_is_more():
     assert agreement(losses, losses, (1, 1)) == pytest.approx(1)
     assert math.isnan(agreement([1, 1, 1, 1], scores[:4], (1, 1)))
     assert math.isnan(agreement(losses[:3], scores[:3], (1, 1)))
+
+
+def test_the_study_tells_of_the_runs_that_have_both_scores(tmp_path, monkeypatch):
+    def points(run, metric, direction, values):
+        about = {"run": run, "metric": metric, "direction": direction}
+        return [{**about, "update": at, "value": value} for at, value in enumerate(values)]
+
+    study = tmp_path / "results.json"
+    falling, rising = [5, 4, 3, 2, 1], [0.1, 0.2, 0.3, 0.4, 0.5]
+    rows = [*points("a", "offline_loss", "min", falling), *points("b", "keyword", "max", rising),
+            *points("a", "keyword", "max", rising), *points("b", "offline_loss", "min", falling),
+            *points("a", "ks/acc", "max", rising[::-1])]  # fmt: skip
+    study.write_text(json.dumps({"points": rows}))
+    monkeypatch.setattr(choose, "STUDY", study)
+    monkeypatch.setattr(choose, "LOSSES", {"offline_loss": "offline/loss"})
+    monkeypatch.setattr(choose, "STUDIED", ("keyword", "ks/acc"))
+    found = {row["probe"]: (row["spearman"], row["points"]) for row in choose.study_rows()}
+    assert found == {"keyword": (pytest.approx(1), 10), "ks/acc": (pytest.approx(-1), 5)}
