@@ -8,7 +8,10 @@ import toy
 from mt4ssl_core.files import write_text
 from mt4ssl_core.training import pretrain as loop
 
-QUICK = {"run__validate_every": 0, "data__valid_share": 0.0, "run__log_every": 2}
+QUICK = {  # no accident meets a checkpoint half written
+    "run__validate_every": 0, "data__valid_share": 0.0, "run__log_every": 2,
+    "run__save_in_background": False,
+}  # fmt: skip
 
 
 def _moved(out):
