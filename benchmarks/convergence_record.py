@@ -34,12 +34,12 @@ def joined(kept: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     for group, settings in _settings(kept).items():
         for key in {**settings, **groups[group]}:
             _check_alike(f"{group}: {key}", settings.get(key), groups[group].get(key))
-    scoring = [{**r["setting"]["scoring"], "target": None} for r in (kept, new)]
+    scoring = [record["setting"]["scoring"] for record in (kept, new)]
     for key in {**scoring[0], **scoring[1]}:
-        _check_alike(key, scoring[0].get(key), scoring[1].get(key))
+        if key != "target":
+            _check_alike(key, scoring[0].get(key), scoring[1].get(key))
     points, left_out = _comparable(kept, new, groups)
-    asked = [record["setting"]["scoring"].get("target") or [] for record in (new, kept)]
-    asked = asked[0] or asked[1]
+    asked = scoring[1].get("target") or scoring[0].get("target", [])
     targets, notes = updates_to_reach.targets_of(pd.DataFrame(points), asked)
     shared, own = shared_and_own(groups)
     return {
@@ -48,7 +48,7 @@ def joined(kept: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
         "versions": {k: _both(v, new["versions"][k]) for k, v in kept["versions"].items()},
         "setting": {
             **new["setting"], "shared": shared, "groups": own,
-            "scoring": {**new["setting"]["scoring"], "target": asked},
+            "scoring": {**scoring[1], "target": asked},
         },
         "runs": _ordered([*kept["runs"], *new["runs"]]),
         "points": points,

@@ -8,10 +8,7 @@ import toy
 from mt4ssl_core.files import write_text
 from mt4ssl_core.training import pretrain as loop
 
-QUICK = {  # no accident meets a checkpoint half written
-    "run__validate_every": 0, "data__valid_share": 0.0, "run__log_every": 2,
-    "run__save_in_background": False,
-}  # fmt: skip
+QUICK = {"run__validate_every": 0, "data__valid_share": 0.0, "run__log_every": 2}
 
 
 def _moved(out):
@@ -41,6 +38,7 @@ def test_a_run_whose_folder_is_lost_stops_with_a_word(tmp_path, accident, log_ev
     def then_an_accident(run, *rest):
         stopping = update(run, *rest)
         if run.training.progress.update == 3:
+            run.saver.wait()  # the accident meets no checkpoint half written
             accident(out)
         return stopping
 
